@@ -1,0 +1,71 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The one currency of the package: a cloud of points at an instant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass
+class Frame:
+    """One cloud of a LiDAR or depth camera, in the order in which its points arrived.
+
+    Points that carry no measurement (NaN, infinite) stay in their place, so that row `i` here is
+    point `i` of the message; `valid` tells them apart.
+
+    Attributes:
+        points: [N, 3] float32, metres, x, y, z in the sensor's frame.
+        stamp: nanoseconds since the epoch of the sensor's clock.
+        frame_id: name of the sensor's frame.
+        intensity: [N] float32 in the sensor's own unit, or None.
+        colour: [N, 3] uint8, red, green, blue, or None.
+        time: [N] float32, seconds from `stamp` at which each point was measured, or None.
+        labels: [N] true labels where a recording carries them, or None.
+        pose: [4, 4] float64, takes points of the sensor's frame to the odometry frame;
+            None where motion is unknown.
+    """
+
+    points: npt.NDArray[np.float32]
+    stamp: int = 0
+    frame_id: str = ""
+    intensity: npt.NDArray[np.float32] | None = None
+    colour: npt.NDArray[np.uint8] | None = None
+    time: npt.NDArray[np.float32] | None = None
+    labels: npt.NDArray[np.integer] | None = None
+    pose: npt.NDArray[np.float64] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse columns that do not belong to the points.
+
+        Raises:
+            ValueError: a column's shape does not fit `points`; the message names both.
+        """
+        if self.points.ndim != 2 or self.points.shape[1] != 3:
+            raise ValueError(f"points must have shape [N, 3], not {list(self.points.shape)}")
+        expected = {
+            "intensity": (len(self),),
+            "colour": (len(self), 3),
+            "time": (len(self),),
+            "labels": (len(self),),
+        }
+        for name, shape in expected.items():
+            column = getattr(self, name)
+            if column is not None and column.shape != shape:
+                raise ValueError(
+                    f"{name} must have shape {list(shape)} to fit {len(self)} points, "
+                    f"not {list(column.shape)}"
+                )
+        if self.pose is not None and self.pose.shape != (4, 4):
+            raise ValueError(f"pose must have shape [4, 4], not {list(self.pose.shape)}")
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    @property
+    def valid(self) -> npt.NDArray[np.bool_]:
+        """[N] bool: the points whose three coordinates are finite."""
+        return np.isfinite(self.points).all(axis=1)
