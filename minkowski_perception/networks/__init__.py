@@ -1,2 +1,7 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
+"""Networks on sparse tensors."""
+
+from minkowski_perception.networks.registry import build_network, network_names
+
+__all__ = ["build_network", "network_names"]

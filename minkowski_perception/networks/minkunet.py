@@ -1,0 +1,223 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The MinkUNet family: residual U-Nets of sparse convolutions in 3D and 4D.
+
+Layer names, shapes and orders are those of Res16UNet in SpatioTemporalSegmentation and of
+MinkowskiEngine's example (Choy et al. 2019), so that their state dictionaries fit. In 4D time is
+never strided: the stem, the down- and the upsampling layers are spatial, and only the blocks'
+3-kernels reach into neighbouring instants.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import nn
+
+from minkowski_perception.sparse import (
+    BatchNorm,
+    Convolution,
+    KernelRegion,
+    ReLU,
+    SparseTensor,
+    TransposedConvolution,
+    cat,
+    cross,
+    cube,
+    hybrid,
+)
+
+Kernel = Literal["cube", "cross", "hybrid"]
+SPATIAL_DIMS = 3
+_POINT = 1
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What distinguishes one MinkUNet from another.
+
+    Attributes:
+        layers: blocks in each of the four encoder and four decoder stages.
+        planes: width of each of those stages.
+        bottleneck: whether blocks are bottlenecks (1-3-1, four times wider) or basic (3-3).
+        stem: width of the stem.
+    """
+
+    layers: tuple[int, ...]
+    planes: tuple[int, ...]
+    bottleneck: bool = False
+    stem: int = 32
+
+    def scaled(self, width: float) -> Architecture:
+        """Return the same network with all widths multiplied, rounded down to multiples of 8."""
+        planes = tuple(max(8, int(p * width) // 8 * 8) for p in (self.stem, *self.planes))
+        return Architecture(self.layers, planes[1:], self.bottleneck, planes[0])
+
+
+def block_region(dims: int, kernel: Kernel, size: int = 3) -> KernelRegion:
+    """Region of the blocks' kernels: `size` voxels along each axis.
+
+    "cube" is the whole box (in 4D the paper's tesseract), "cross" the axes alone, "hybrid" a
+    spatial cube with a cross in time.
+
+    Raises:
+        ValueError: an unknown kernel; the valid ones are listed.
+    """
+    sizes = (size,) * dims
+    if kernel == "cube":
+        return cube(sizes)
+    if kernel == "cross":
+        return cross(sizes)
+    if kernel == "hybrid":
+        return hybrid(sizes, cross_axes=range(SPATIAL_DIMS, dims))
+    raise ValueError(f"kernel must be 'cube', 'cross' or 'hybrid', not {kernel!r}")
+
+
+def _spatial(dims: int, value: int) -> tuple[int, ...]:
+    """Return `value` along the spatial axes, 1 along time."""
+    return (value,) * SPATIAL_DIMS + (1,) * (dims - SPATIAL_DIMS)
+
+
+def _pointwise(in_channels: int, out_channels: int, dims: int, bias: bool = False) -> Convolution:
+    return Convolution(in_channels, out_channels, cube((_POINT,) * dims), bias=bias)
+
+
+class BasicBlock(nn.Module):
+    """Two 3-kernel convolutions and a residual connection."""
+
+    expansion = 1
+
+    def __init__(self, in_channels: int, planes: int, region: KernelRegion) -> None:
+        super().__init__()
+        self.conv1 = Convolution(in_channels, planes, region)
+        self.norm1 = BatchNorm(planes)
+        self.conv2 = Convolution(planes, planes, region)
+        self.norm2 = BatchNorm(planes)
+        self.relu = ReLU()
+        self.downsample = _shortcut(in_channels, planes, region.dimension)
+
+    def forward(self, tensor: SparseTensor) -> SparseTensor:
+        """Map [N, in_channels] to [N, planes] features on the same voxels."""
+        out = self.relu(self.norm1(self.conv1(tensor)))
+        out = self.norm2(self.conv2(out))
+        return self.relu(out + (self.downsample(tensor) if self.downsample else tensor))
+
+
+class Bottleneck(nn.Module):
+    """A 3-kernel convolution between two pointwise ones, and a residual connection."""
+
+    expansion = 4
+
+    def __init__(self, in_channels: int, planes: int, region: KernelRegion) -> None:
+        super().__init__()
+        out_channels = planes * self.expansion
+        self.conv1 = _pointwise(in_channels, planes, region.dimension)
+        self.norm1 = BatchNorm(planes)
+        self.conv2 = Convolution(planes, planes, region)
+        self.norm2 = BatchNorm(planes)
+        self.conv3 = _pointwise(planes, out_channels, region.dimension)
+        self.norm3 = BatchNorm(out_channels)
+        self.relu = ReLU()
+        self.downsample = _shortcut(in_channels, out_channels, region.dimension)
+
+    def forward(self, tensor: SparseTensor) -> SparseTensor:
+        """Map [N, in_channels] to [N, 4 * planes] features on the same voxels."""
+        out = self.relu(self.norm1(self.conv1(tensor)))
+        out = self.relu(self.norm2(self.conv2(out)))
+        out = self.norm3(self.conv3(out))
+        return self.relu(out + (self.downsample(tensor) if self.downsample else tensor))
+
+
+def _shortcut(in_channels: int, out_channels: int, dims: int) -> nn.Sequential | None:
+    if in_channels == out_channels:
+        return None
+    return nn.Sequential(_pointwise(in_channels, out_channels, dims), BatchNorm(out_channels))
+
+
+class MinkUNet(nn.Module):
+    """Residual U-Net with four down- and four upsamplings.
+
+    Args:
+        architecture: widths and depths.
+        in_channels: features a voxel.
+        num_classes: logits a voxel.
+        dims: 3 for space, 4 for space and time.
+        kernel: region of the blocks' kernels.
+        stem_kernel: size of the first, spatial kernel.
+
+    Shapes:
+        input: SparseTensor with features [N, in_channels] on [batch, x, y, z(, t)] of stride 1.
+        output: SparseTensor with logits [N, num_classes] on the same voxels.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        in_channels: int,
+        num_classes: int,
+        dims: int,
+        kernel: Kernel,
+        stem_kernel: int,
+    ) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.in_channels = in_channels
+        self.num_classes = num_classes
+        self.dims = dims
+        block = Bottleneck if architecture.bottleneck else BasicBlock
+        region = block_region(dims, kernel)
+        down_up = cube(_spatial(dims, 2))
+        step = _spatial(dims, 2)
+        planes, e = architecture.planes, block.expansion
+
+        def stage(index: int, channels: int) -> nn.Sequential:
+            widths = [channels] + [planes[index] * e] * (architecture.layers[index] - 1)
+            return nn.Sequential(*(block(width, planes[index], region) for width in widths))
+
+        def down(channels: int) -> Convolution:
+            return Convolution(channels, channels, down_up, step)
+
+        def up(channels: int, out_channels: int) -> TransposedConvolution:
+            return TransposedConvolution(channels, out_channels, down_up, step)
+
+        stem = architecture.stem
+        self.conv0p1s1 = Convolution(in_channels, stem, cube(_spatial(dims, stem_kernel)))
+        self.bn0 = BatchNorm(stem)
+        self.conv1p1s2, self.bn1 = down(stem), BatchNorm(stem)
+        self.block1 = stage(0, stem)
+        self.conv2p2s2, self.bn2 = down(planes[0] * e), BatchNorm(planes[0] * e)
+        self.block2 = stage(1, planes[0] * e)
+        self.conv3p4s2, self.bn3 = down(planes[1] * e), BatchNorm(planes[1] * e)
+        self.block3 = stage(2, planes[1] * e)
+        self.conv4p8s2, self.bn4 = down(planes[2] * e), BatchNorm(planes[2] * e)
+        self.block4 = stage(3, planes[2] * e)
+
+        self.convtr4p16s2, self.bntr4 = up(planes[3] * e, planes[4]), BatchNorm(planes[4])
+        self.block5 = stage(4, planes[4] + planes[2] * e)
+        self.convtr5p8s2, self.bntr5 = up(planes[4] * e, planes[5]), BatchNorm(planes[5])
+        self.block6 = stage(5, planes[5] + planes[1] * e)
+        self.convtr6p4s2, self.bntr6 = up(planes[5] * e, planes[6]), BatchNorm(planes[6])
+        self.block7 = stage(6, planes[6] + planes[0] * e)
+        self.convtr7p2s2, self.bntr7 = up(planes[6] * e, planes[7]), BatchNorm(planes[7])
+        self.block8 = stage(7, planes[7] + stem)
+        self.final = _pointwise(planes[7] * e, num_classes, dims, bias=True)
+        self.relu = ReLU()
+
+    def forward(self, tensor: SparseTensor) -> SparseTensor:
+        """Logits of the voxels; see the class for shapes."""
+        skip1 = self.relu(self.bn0(self.conv0p1s1(tensor)))
+        skip2 = self.block1(self.relu(self.bn1(self.conv1p1s2(skip1))))
+        skip4 = self.block2(self.relu(self.bn2(self.conv2p2s2(skip2))))
+        skip8 = self.block3(self.relu(self.bn3(self.conv3p4s2(skip4))))
+        out = self.block4(self.relu(self.bn4(self.conv4p8s2(skip8))))
+
+        out = self.relu(self.bntr4(self.convtr4p16s2(out)))
+        out = self.block5(cat([out, skip8]))
+        out = self.relu(self.bntr5(self.convtr5p8s2(out)))
+        out = self.block6(cat([out, skip4]))
+        out = self.relu(self.bntr6(self.convtr6p4s2(out)))
+        out = self.block7(cat([out, skip2]))
+        out = self.relu(self.bntr7(self.convtr7p2s2(out)))
+        out = self.block8(cat([out, skip1]))
+        return self.final(out)

@@ -1,0 +1,86 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Convolution and pooling over kernel maps, in plain PyTorch: CPU and CUDA, differentiable."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from minkowski_perception.sparse.coordinates import KernelMap
+
+
+class _Convolution(torch.autograd.Function):
+    """Gather, product, scatter, offset by offset; nothing is kept but the inputs.
+
+    Within one offset no output row stands twice, so the sums have one order: results repeat to
+    the bit.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
+        ctx.save_for_backward(features, weight)
+        ctx.kernel_map = kernel_map
+        output = features.new_zeros(kernel_map.outputs, weight.shape[2])
+        for k, inputs, outputs in kernel_map:
+            output.index_add_(0, outputs, features[inputs] @ weight[k])
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        features, weight = ctx.saved_tensors
+        needs_features, needs_weight, _ = ctx.needs_input_grad
+        grad_features = torch.zeros_like(features) if needs_features else None
+        grad_weight = torch.zeros_like(weight) if needs_weight else None
+        for k, inputs, outputs in ctx.kernel_map:
+            grad = grad_output[outputs]
+            if grad_features is not None:
+                grad_features.index_add_(0, inputs, grad @ weight[k].T)
+            if grad_weight is not None:
+                grad_weight[k] = features[inputs].T @ grad
+        return grad_features, grad_weight, None
+
+
+def convolve(features: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
+    """Sparse convolution: out[u] = sum over k of in[u + offset_k] @ weight[k].
+
+    A correlation, as in all sparse engines: no kernel is flipped. (Choy et al. 2019, eq. 3.)
+
+    Args:
+        features: [inputs, C_in] floats.
+        weight: [K, C_in, C_out], in the order of the kernel region's offsets.
+        kernel_map: from `build_kernel_map`.
+
+    Returns:
+        [outputs, C_out]; zeros where no input is near.
+
+    Raises:
+        ValueError: the weight does not fit the features or the kernel map.
+    """
+    if weight.shape[:2] != (len(kernel_map), features.shape[1]):
+        raise ValueError(
+            f"weight must have shape [{len(kernel_map)}, {features.shape[1]}, C_out], "
+            f"not {list(weight.shape)}"
+        )
+    return _Convolution.apply(features, weight, kernel_map)
+
+
+def pool(features: Tensor, kernel_map: KernelMap, how: Literal["sum", "mean", "max"]) -> Tensor:
+    """Pool each output's present neighbours; [inputs, C] to [outputs, C].
+
+    The mean divides by the number of neighbours that are present, as MinkowskiEngine does. An
+    output without any gets zeros.
+
+    Raises:
+        ValueError: `how` is none of the three.
+    """
+    if how not in ("sum", "mean", "max"):
+        raise ValueError(f"how must be 'sum', 'mean' or 'max', not {how!r}")
+    outputs = torch.cat([rows for _, _, rows in kernel_map])
+    values = torch.cat([features[rows] for _, rows, _ in kernel_map])
+    pooled = features.new_zeros(kernel_map.outputs, features.shape[1])
+    reduction = {"sum": "sum", "mean": "mean", "max": "amax"}[how]
+    index = outputs[:, None].expand_as(values)
+    return pooled.scatter_reduce(0, index, values, reduction, include_self=False)

@@ -1,0 +1,145 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Layers on sparse tensors, with parameters named and shaped as MinkowskiEngine's are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from minkowski_perception.sparse.coordinates import CoordinateMap, KernelMap
+from minkowski_perception.sparse.functional import convolve, pool
+from minkowski_perception.sparse.regions import KernelRegion
+from minkowski_perception.sparse.tensor import SparseTensor, per_axis
+
+
+class Convolution(nn.Module):
+    """Sparse convolution over a kernel region, strided if asked for.
+
+    The output voxels are the input's, coarsened by the stride. `kernel` is [K, C_in, C_out];
+    [C_in, C_out] for a region of the centre alone with stride 1, which is a product by voxel.
+
+    Args:
+        in_channels: C_in.
+        out_channels: C_out.
+        region: the kernel's offsets.
+        stride: factor between output and input stride, one for all axes or one each.
+        dilation: factor on the offsets.
+        bias: whether to add one, [1, C_out].
+    """
+
+    transposed = False
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        region: KernelRegion,
+        stride: int | Sequence[int] = 1,
+        dilation: int = 1,
+        bias: bool = False,
+    ) -> None:
+        super().__init__()
+        self.region = region
+        self.stride = per_axis(stride, region.dimension)
+        self.dilation = dilation
+        self.pointwise = (
+            len(region) == 1 and not any(region.offsets[0]) and set(self.stride) == {1}
+        )
+        shape = (in_channels, out_channels)
+        self.kernel = nn.Parameter(torch.empty(shape if self.pointwise else (len(region), *shape)))
+        self.bias = nn.Parameter(torch.empty(1, out_channels)) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw uniformly from +-1 / sqrt(fan), the rule of MinkowskiEngine."""
+        fan = self.kernel.shape[-1 if self.transposed else -2] * len(self.region)
+        bound = 1.0 / math.sqrt(fan)
+        nn.init.uniform_(self.kernel, -bound, bound)
+        if self.bias is not None:
+            nn.init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, tensor: SparseTensor) -> SparseTensor:
+        """Convolve; [N, C_in] to [M, C_out] features."""
+        if self.pointwise:
+            output = tensor.replace(tensor.features @ self.kernel)
+        else:
+            target, kernel_map = self._maps(tensor)
+            features = convolve(tensor.features, self.kernel, kernel_map)
+            output = SparseTensor.on_map(features, target, tensor.manager)
+        if self.bias is not None:
+            output = output.replace(output.features + self.bias)
+        return output
+
+    def _maps(self, tensor: SparseTensor) -> tuple[CoordinateMap, KernelMap]:
+        manager = tensor.manager
+        target = manager.coarser(tensor.map, self.stride)
+        return target, manager.kernel_map(tensor.map, target, self.region, self.dilation)
+
+    def extra_repr(self) -> str:
+        """Describe the shape of the kernel."""
+        return f"kernel={list(self.kernel.shape)}, stride={self.stride}"
+
+
+class TransposedConvolution(Convolution):
+    """Transposed sparse convolution: undoes the stride of the convolution of the same region.
+
+    out[fine] += in[coarse] @ kernel[k] for fine = coarse + offset_k * fine stride: no flip, no
+    swap of channels. The output voxels are those that the manager knows for the finer stride (a
+    U-Net's skip), else all that the kernel reaches.
+    """
+
+    transposed = True
+
+    def _maps(self, tensor: SparseTensor) -> tuple[CoordinateMap, KernelMap]:
+        manager = tensor.manager
+        target = manager.finer(tensor.map, self.stride, self.region)
+        forward = manager.kernel_map(target, tensor.map, self.region, self.dilation)
+        return target, forward.transposed()
+
+
+class Pooling(nn.Module):
+    """Sum, mean or maximum over a kernel region's present neighbours, strided if asked for."""
+
+    def __init__(
+        self,
+        how: Literal["sum", "mean", "max"],
+        region: KernelRegion,
+        stride: int | Sequence[int] = 1,
+    ) -> None:
+        super().__init__()
+        self.how = how
+        self.region = region
+        self.stride = per_axis(stride, region.dimension)
+
+    def forward(self, tensor: SparseTensor) -> SparseTensor:
+        """Pool; [N, C] to [M, C] features."""
+        target = tensor.manager.coarser(tensor.map, self.stride)
+        kernel_map = tensor.manager.kernel_map(tensor.map, target, self.region)
+        features = pool(tensor.features, kernel_map, self.how)
+        return SparseTensor.on_map(features, target, tensor.manager)
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation over the voxels of all batches."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.bn = nn.BatchNorm1d(channels)
+
+    def forward(self, tensor: SparseTensor) -> SparseTensor:
+        """Normalise each channel; shapes stay."""
+        return tensor.replace(self.bn(tensor.features))
+
+
+class ReLU(nn.Module):
+    """Rectify the features."""
+
+    def forward(self, tensor: SparseTensor) -> SparseTensor:
+        """Set negative features to zero; shapes stay."""
+        features: Tensor = torch.relu(tensor.features)
+        return tensor.replace(features)

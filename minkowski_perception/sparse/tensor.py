@@ -1,0 +1,125 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The sparse tensor: features on the occupied voxels of a lattice of any dimension."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from minkowski_perception.sparse.coordinates import CoordinateManager, CoordinateMap, Stride
+from minkowski_perception.sparse.keys import KeyLayout
+
+
+class SparseTensor:
+    """Features [N, C] on N voxels, in canonical order (sorted by batch, then axis by axis).
+
+    Args:
+        features: [N, C] floats, row i belonging to `coordinates[i]`.
+        coordinates: [N, 1 + D] integers, [batch, x, y, z] in 3D, [batch, x, y, z, t] in 4D;
+            each at most once. Rows are brought into canonical order.
+        stride: distance of neighbouring voxels along each axis, in units of the finest voxels.
+
+    Raises:
+        ValueError: shapes do not fit, a voxel stands twice, or a coordinate is no multiple of
+            the stride.
+        CoordinateRangeError: a coordinate is outside of the range of its dimension.
+    """
+
+    def __init__(
+        self, features: Tensor, coordinates: Tensor, stride: int | Sequence[int] = 1
+    ) -> None:
+        if features.ndim != 2 or coordinates.ndim != 2 or len(features) != len(coordinates):
+            raise ValueError(
+                "features [N, C] and coordinates [N, 1 + D] must have as many rows, not shapes "
+                f"{list(features.shape)} and {list(coordinates.shape)}"
+            )
+        if coordinates.is_floating_point():
+            raise ValueError(f"coordinates must be integers, not {coordinates.dtype}")
+        layout = KeyLayout.for_dimension(coordinates.shape[1] - 1)
+        strides = per_axis(stride, layout.dimension)
+        if (coordinates[:, 1:] % torch.tensor(strides, device=coordinates.device)).any():
+            raise ValueError(f"coordinates are not all multiples of the stride {strides}")
+        keys, order = torch.sort(layout.pack(coordinates))
+        if (keys[1:] == keys[:-1]).any():
+            raise ValueError("a voxel stands twice in the coordinates; unite them by quantize()")
+        self.features = features[order]
+        self.manager = CoordinateManager()
+        self.map = self.manager.register(CoordinateMap(keys, layout, strides))
+
+    @classmethod
+    def on_map(
+        cls, features: Tensor, coordinate_map: CoordinateMap, manager: CoordinateManager
+    ) -> SparseTensor:
+        """Put features [N, C] on a map that is known, in its order; nothing is checked."""
+        tensor = cls.__new__(cls)
+        tensor.features, tensor.map, tensor.manager = features, coordinate_map, manager
+        return tensor
+
+    def replace(self, features: Tensor) -> SparseTensor:
+        """Return other features [N, C'] on the same voxels."""
+        return self.on_map(features, self.map, self.manager)
+
+    @property
+    def coordinates(self) -> Tensor:
+        """[N, 1 + D] int64, the batch index first."""
+        return self.map.coordinates
+
+    @property
+    def stride(self) -> Stride:
+        """Distance of neighbouring voxels along each axis, in units of the finest voxels."""
+        return self.map.stride
+
+    @property
+    def dimension(self) -> int:
+        """Number of axes, the batch not counted."""
+        return self.map.layout.dimension
+
+    def __len__(self) -> int:
+        return len(self.map)
+
+    def __repr__(self) -> str:
+        return (
+            f"SparseTensor({len(self)} voxels, {self.features.shape[1]} channels, "
+            f"{self.dimension}D, stride {self.stride})"
+        )
+
+    def __add__(self, other: SparseTensor) -> SparseTensor:
+        """Sum of two tensors on the same voxels."""
+        self._require_same_voxels(other)
+        return self.replace(self.features + other.features)
+
+    def at(self, coordinates: Tensor) -> Tensor:
+        """Features [M, C] at voxels [M, 1 + D]; zeros where a voxel is not occupied."""
+        rows = self.map.rows(self.map.layout.pack(coordinates))
+        return torch.where(rows[:, None] >= 0, self.features[rows], 0)
+
+    def _require_same_voxels(self, other: SparseTensor) -> None:
+        if other.map is not self.map and not torch.equal(other.map.keys, self.map.keys):
+            raise ValueError(f"{self} and {other} are not on the same voxels")
+
+
+def cat(tensors: Sequence[SparseTensor]) -> SparseTensor:
+    """Join the channels of tensors on the same voxels.
+
+    Raises:
+        ValueError: the voxels differ.
+    """
+    first = tensors[0]
+    for other in tensors[1:]:
+        first._require_same_voxels(other)
+    return first.replace(torch.cat([t.features for t in tensors], dim=1))
+
+
+def per_axis(value: int | Sequence[int], dimension: int) -> tuple[int, ...]:
+    """Return one integer for each axis, from one for all or from a sequence.
+
+    Raises:
+        ValueError: a value is below 1, or there are not as many as axes.
+    """
+    values = (value,) * dimension if isinstance(value, int) else tuple(int(v) for v in value)
+    if len(values) != dimension or min(values) < 1:
+        raise ValueError(f"{dimension} values of 1 or more are needed, not {value}")
+    return values
