@@ -68,4 +68,4 @@ class Frame:
     @property
     def valid(self) -> npt.NDArray[np.bool_]:
         """[N] bool: the points whose three coordinates are finite."""
-        return np.isfinite(self.points).all(axis=1)
+        return np.asarray(np.isfinite(self.points).all(axis=1))

@@ -23,7 +23,7 @@ def pose_matrix(
     pose[:3, 3] = translation
     pose[:3, :3] = Rotation.from_quat(quaternion_xyzw).as_matrix()
     if not np.isfinite(pose).all():
-        raise ValueError(f"pose is not finite: {translation}, {quaternion_xyzw}")
+        raise ValueError(f"pose is not finite: {translation!r}, {quaternion_xyzw!r}")
     return pose
 
 

@@ -1,0 +1,90 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The sliding window: which frames belong together in time."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+
+from minkowski_perception.frame import Frame
+from minkowski_perception.voxels import VoxelFrame
+
+NANOSECONDS = 1_000_000_000
+
+
+class OutOfOrderError(ValueError):
+    """A frame is not later than the one before it."""
+
+
+class SlidingWindow:
+    """The voxels of the last frames of one stream, oldest first.
+
+    It starts anew, and counts why in `resets`, when time jumps back (a bag that loops, a clock
+    that is set), when the stream pauses, when the sensor's frame changes, and when motion becomes
+    known or unknown: frames on either side of such an event do not belong together.
+
+    Args:
+        length: frames to keep, at least 1.
+        max_gap: seconds without a frame after which the window starts anew.
+        max_step_back: seconds; a stamp that lies further back than this is a jump of time, a
+            smaller step back a frame out of order.
+    """
+
+    def __init__(self, length: int, max_gap: float = 1.0, max_step_back: float = 1.0) -> None:
+        if length < 1:
+            raise ValueError(f"the window must be 1 frame or more, not {length}")
+        self.resets: Counter[str] = Counter()
+        self._frames: deque[VoxelFrame] = deque(maxlen=length)
+        self._max_gap = max_gap
+        self._max_step_back = max_step_back
+        self._last: tuple[int, str, bool] | None = None
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    @property
+    def length(self) -> int:
+        """Frames that the window holds at most."""
+        assert self._frames.maxlen is not None
+        return self._frames.maxlen
+
+    @property
+    def frames(self) -> list[VoxelFrame]:
+        """The frames in the window, oldest first."""
+        return list(self._frames)
+
+    def clear(self) -> None:
+        """Forget all frames, and with them what the next one is compared to."""
+        self._frames.clear()
+        self._last = None
+
+    def admit(self, frame: Frame) -> None:
+        """Hold a frame against the one before it: reset if it starts something new.
+
+        Raises:
+            OutOfOrderError: its stamp is not later than the last one, by a small step.
+        """
+        if self._last is not None:
+            stamp, frame_id, with_pose = self._last
+            step = (frame.stamp - stamp) / NANOSECONDS
+            if frame.frame_id != frame_id:
+                self._reset("frame_changed")
+            elif step < -self._max_step_back:
+                self._reset("time_jump")
+            elif step <= 0.0:
+                raise OutOfOrderError(
+                    f"stamp {frame.stamp} ns is not later than the last one, {stamp} ns"
+                )
+            elif step > self._max_gap:
+                self._reset("gap")
+            elif (frame.pose is not None) != with_pose:
+                self._reset("motion_changed")
+        self._last = (frame.stamp, frame.frame_id, frame.pose is not None)
+
+    def push(self, voxels: VoxelFrame) -> None:
+        """Append a frame; the oldest one leaves when the window is full."""
+        self._frames.append(voxels)
+
+    def _reset(self, reason: str) -> None:
+        self.resets[reason] += 1
+        self._frames.clear()

@@ -1,0 +1,168 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""From a frame to voxels in the odometry frame, with the features that a network asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from minkowski_perception.frame import Frame
+from minkowski_perception.sparse import KeyLayout, Quantization, quantize
+
+Array = npt.NDArray[np.float32]
+
+
+def _colour(channel: int) -> Callable[[Frame, Array], Array]:
+    def read(frame: Frame, _: Array) -> Array:
+        if frame.colour is None:
+            raise ValueError("the model needs colour, and the cloud has no rgb field")
+        return frame.colour[:, channel].astype(np.float32) / 255.0
+
+    return read
+
+
+# Positions are relative to the sensor, so that a network sees the same wherever the robot is.
+_FEATURES: Mapping[str, Callable[[Frame, Array], Array]] = {
+    "one": lambda frame, _: np.ones(len(frame), dtype=np.float32),
+    "x": lambda frame, _: frame.points[:, 0],
+    "y": lambda frame, _: frame.points[:, 1],
+    "z": lambda frame, _: frame.points[:, 2],
+    "range": lambda frame, _: np.linalg.norm(frame.points, axis=1),
+    "intensity": lambda _, intensity: intensity,
+    "red": _colour(0),
+    "green": _colour(1),
+    "blue": _colour(2),
+}
+
+
+@dataclass(frozen=True)
+class VoxelInput:
+    """What a network wants to see: part of its model card.
+
+    Attributes:
+        voxel_size: edge of a voxel, metres.
+        features: names out of "one", "x", "y", "z", "range" (metres, in the sensor's frame),
+            "intensity" (0 to 1), "red", "green", "blue" (0 to 1).
+        scale: factor on each feature.
+        reduce: a voxel's features are those of its "first" point, or the "mean" of its points.
+    """
+
+    voxel_size: float
+    features: tuple[str, ...]
+    scale: tuple[float, ...]
+    reduce: Literal["first", "mean"]
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> VoxelInput:
+        """Read it from a card.
+
+        Raises:
+            KeyError, TypeError, ValueError: a value is missing or not possible; the valid ones
+                are listed.
+        """
+        features = tuple(data["features"])
+        scale = tuple(float(s) for s in data.get("scale", [1.0] * len(features)))
+        unknown = [name for name in features if name not in _FEATURES]
+        if unknown or not features:
+            raise ValueError(f"features {unknown} are unknown; choose from {list(_FEATURES)}")
+        if len(scale) != len(features):
+            raise ValueError(f"{len(scale)} scales do not fit {len(features)} features")
+        voxel_size = float(data["voxel_size"])
+        if not 0.005 <= voxel_size <= 5.0:
+            raise ValueError(f"voxel_size must be 0.005 to 5 m, not {voxel_size}")
+        reduce = data.get("reduce", "first")
+        if reduce not in ("first", "mean"):
+            raise ValueError(f"reduce must be 'first' or 'mean', not {reduce!r}")
+        return cls(voxel_size, features, scale, reduce)
+
+
+@dataclass(frozen=True)
+class VoxelFrame:
+    """A frame as voxels.
+
+    Attributes:
+        coordinates: [M, 3] int64, voxels of the odometry frame, relative to `origin`.
+        origin: [3] int64, a voxel near the sensor; a multiple of `VoxelFrame.GRID`.
+        features: [M, C] float32.
+        quantization: which voxel each valid point fell into.
+        valid: [N] bool numpy, the points of the frame that are in a voxel.
+    """
+
+    GRID = 256
+    """Origins are multiples of this, so that voxels of all strides stay where they are."""
+
+    coordinates: Tensor
+    origin: Tensor
+    features: Tensor
+    quantization: Quantization
+    valid: npt.NDArray[np.bool_]
+
+
+def voxelize(
+    frame: Frame, spec: VoxelInput, intensity: Array | None = None, dims: int = 4
+) -> VoxelFrame:
+    """Put a frame's points into voxels of the odometry frame.
+
+    Voxels are floor(position / voxel size), position being pose times point, or the point where
+    the frame has no pose. Points that are not finite, or too far away for a key, are left out.
+
+    Args:
+        frame: N points.
+        spec: what the network wants to see.
+        intensity: [N] float32, 0 to 1; zeros where the frame has none.
+        dims: dimension of the sparse tensors that the voxels are meant for.
+
+    Raises:
+        ValueError: a feature is asked for that the frame does not have.
+    """
+    if intensity is None:
+        intensity = np.zeros(len(frame), dtype=np.float32)
+    # Half of the range of a key is for the frame, half for the way between frames of a window.
+    reach = KeyLayout.for_dimension(dims).limits[1][1] // 2 * spec.voxel_size
+    with np.errstate(invalid="ignore"):
+        valid = np.asarray((np.abs(frame.points) < reach).all(axis=1))
+    pose = np.eye(4) if frame.pose is None else frame.pose
+    grid = VoxelFrame.GRID
+    origin = np.floor(pose[:3, 3] / spec.voxel_size / grid).astype(np.int64) * grid
+    points = frame.points[valid].astype(np.float64) @ pose[:3, :3].T + pose[:3, 3]
+    coordinates = np.floor(points / spec.voxel_size).astype(np.int64) - origin
+
+    quantization = quantize(torch.from_numpy(np.insert(coordinates, 0, 0, axis=1)))
+    columns = [
+        _FEATURES[name](frame, intensity)[valid] * np.float32(scale)
+        for name, scale in zip(spec.features, spec.scale, strict=True)
+    ]
+    features = torch.from_numpy(np.stack(columns, axis=1))
+    return VoxelFrame(
+        quantization.coordinates[:, 1:],
+        torch.from_numpy(origin),
+        quantization.reduce(features, spec.reduce),
+        quantization,
+        valid,
+    )
+
+
+def stack_in_time(frames: Sequence[VoxelFrame], batch: int = 0) -> tuple[Tensor, Tensor]:
+    """Join frames of one place as one 4D set of voxels, the time index counting from the first.
+
+    Args:
+        frames: T voxel frames, oldest first.
+        batch: the batch index to give them.
+
+    Returns:
+        coordinates [sum M, 5] int64 [batch, x, y, z, t], relative to the last frame's origin;
+        features [sum M, C] float32.
+    """
+    coordinates = []
+    for time, frame in enumerate(frames):
+        space = frame.coordinates + (frame.origin - frames[-1].origin)
+        ends = (space.new_full((len(space), 1), batch), space.new_full((len(space), 1), time))
+        coordinates.append(torch.cat([ends[0], space, ends[1]], dim=1))
+    return torch.cat(coordinates), torch.cat([frame.features for frame in frames])
