@@ -1,0 +1,536 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""sensor_msgs/PointCloud2 to and from `Frame`.
+
+Messages are told by their attributes, not by their class, so those of rclpy, of rosbags and of
+tests all do. Of `sensor_msgs_py.point_cloud2` only the translation of fields to a NumPy type is
+used: its readers ignore row padding or scramble organised clouds in several ROS releases.
+"""
+
+from __future__ import annotations
+
+import operator
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from minkowski_perception.frame import Frame
+
+try:
+    from sensor_msgs_py.point_cloud2 import dtype_from_fields
+except ImportError:
+    try:
+        from pointcloud2 import dtype_from_fields
+    except ImportError as error:
+        raise ImportError(
+            "clouds are decoded with sensor_msgs_py (ROS 2) or its port: pip install pointcloud2"
+        ) from error
+
+INT8, UINT8, INT16, UINT16, INT32, UINT32, FLOAT32, FLOAT64 = range(1, 9)
+"""The datatypes of sensor_msgs/PointField."""
+
+INTENSITY_NAMES = ("intensity", "i", "reflectivity")
+"""Fields taken for intensity; the first that is there wins."""
+
+COLOUR_NAMES = ("rgb", "rgba")
+"""Fields taken for packed colour, 0xAARRGGBB; the first that is there wins."""
+
+TIME_NAMES = (
+    "t",  # Ouster: ns from the stamp
+    "time",  # Velodyne: s from the stamp
+    "timestamp",  # Hesai, RoboSense: s, absolute; Livox: ns, absolute
+    "time_stamp",  # Autoware, Nebula: ns from the stamp
+    "offset_time",  # Livox: ns from the stamp
+    "time_offset",
+    "t_offset",
+)
+"""Fields taken for per-point time; the first that is there wins."""
+
+APPENDED_NAMES = ("label", "confidence", "rgb")
+"""Fields that `encode_labelled` appends."""
+
+_TYPE_NAMES = ("INT8", "UINT8", "INT16", "UINT16", "INT32", "UINT32", "FLOAT32", "FLOAT64")
+_TYPE_SIZES = (1, 1, 2, 2, 4, 4, 4, 8)
+_PADDING_NAMES = ("", "_")  # as PCD files name gaps; they may repeat
+_MAX_POINT_STEP = 65536  # beyond it a layout is taken for garbage
+_MAX_SWEEP = 1.1  # seconds that the points of one cloud may be apart: 1 Hz and some jitter
+
+
+class CloudError(ValueError):
+    """A cloud is malformed; the message names the field and the values."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field of a cloud, with the attributes of sensor_msgs/PointField."""
+
+    name: str
+    offset: int
+    datatype: int
+    count: int = 1
+
+    @property
+    def size(self) -> int:
+        """Bytes of the field in a point."""
+        return _TYPE_SIZES[self.datatype - 1] * self.count
+
+
+@dataclass
+class CloudData:
+    """All of a PointCloud2 except its header."""
+
+    height: int
+    width: int
+    fields: list[Field]
+    is_bigendian: bool
+    point_step: int
+    row_step: int
+    data: array[int]
+    is_dense: bool
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """The layout of a message, checked, over its bytes, which stay the message's own."""
+
+    height: int
+    width: int
+    fields: tuple[Field, ...]
+    is_bigendian: bool
+    point_step: int
+    row_step: int
+    data: npt.NDArray[np.uint8]
+
+    @classmethod
+    def of(cls, message: Any) -> _Layout:
+        """Check a message's layout.
+
+        Raises:
+            CloudError: the layout contradicts itself or the data.
+        """
+        height, width, point_step, row_step = (
+            _uint32(_attribute(message, name), name)
+            for name in ("height", "width", "point_step", "row_step")
+        )
+        big = _attribute(message, "is_bigendian")
+        if not isinstance(big, bool | int | np.bool_):
+            raise CloudError(f"is_bigendian must be true or false, not {big!r:.80}")
+        try:
+            fields = [_field(f) for f in _attribute(message, "fields")]
+        except TypeError as error:
+            raise CloudError(f"fields must be a list of PointField: {error}") from error
+        try:
+            data = np.frombuffer(_attribute(message, "data"), dtype=np.uint8)
+        except (TypeError, ValueError, BufferError) as error:
+            raise CloudError(f"data must be bytes: {error}") from error
+
+        if point_step > _MAX_POINT_STEP:
+            raise CloudError(f"point_step {point_step} exceeds {_MAX_POINT_STEP}")
+        for field in fields:
+            if field.offset + field.size > point_step:
+                raise CloudError(
+                    f"field '{field.name}' ({field.count} x {_TYPE_NAMES[field.datatype - 1]} at "
+                    f"offset {field.offset}) does not fit in point_step {point_step}"
+                )
+        names = [f.name for f in fields if f.name not in _PADDING_NAMES]
+        if repeated := sorted({n for n in names if names.count(n) > 1}):
+            raise CloudError(f"fields {repeated} appear more than once in {names}")
+        if row_step < width * point_step:
+            raise CloudError(
+                f"row_step {row_step} is less than width {width} x point_step {point_step}"
+            )
+        # The padding of the last row holds nothing, and some writers leave it out.
+        needed = (height - 1) * row_step + width * point_step if height and width else 0
+        if len(data) < needed:
+            raise CloudError(
+                f"data has {len(data)} bytes, but height {height}, row_step {row_step}, width "
+                f"{width} and point_step {point_step} need {needed}"
+            )
+        return cls(height, width, tuple(fields), bool(big), point_step, row_step, data)
+
+    def __len__(self) -> int:
+        return self.height * self.width
+
+    @property
+    def names(self) -> list[str]:
+        return [f.name for f in self.fields]
+
+    def find(self, names: Sequence[str], datatypes: Sequence[int] = range(1, 9)) -> Field | None:
+        """Find the first of these names that is a single value of such a type."""
+        for name in names:
+            for field in self.fields:
+                if field.name == name and field.count == 1 and field.datatype in datatypes:
+                    return field
+        return None
+
+    def rows(self) -> npt.NDArray[np.uint8]:
+        """[height, width, point_step] uint8: a view of the points' bytes, without row padding."""
+        if not len(self):
+            return np.empty((self.height, self.width, 0), dtype=np.uint8)
+        return np.ndarray(
+            (self.height, self.width, self.point_step),
+            np.uint8,
+            self.data,
+            strides=(self.row_step, self.point_step, 1),
+        )
+
+    def column(self, field: Field) -> npt.NDArray[Any]:
+        """[height, width] view of a field with a count of 1, in the message's byte order."""
+        dtype = dtype_from_fields([field], self.point_step)
+        dtype = dtype.newbyteorder(">" if self.is_bigendian else "<")
+        if not len(self):
+            return np.empty((self.height, self.width), dtype[field.name])
+        strides = (self.row_step, self.point_step)
+        points: npt.NDArray[Any] = np.ndarray(
+            (self.height, self.width), dtype, self.data, strides=strides
+        )
+        return points[field.name]
+
+    def points(self) -> npt.NDArray[np.float32]:
+        """[N, 3] float32.
+
+        Raises:
+            CloudError: x, y or z is absent or not a single value.
+        """
+        points = np.empty((self.height, self.width, 3), dtype=np.float32)
+        for i, name in enumerate("xyz"):
+            field = self.find(name)
+            if field is None:
+                raise CloudError(f"no single-valued field '{name}' in {self.names}")
+            with np.errstate(over="ignore"):  # float64 beyond float32 becomes infinite: invalid
+                points[..., i] = self.column(field)
+        return points.reshape(-1, 3)
+
+
+def decode(message: Any, *, label_field: str | None = None) -> Frame:
+    """Frame of a PointCloud2 message; its arrays are copies, and the message stays as it is.
+
+    All points stay, row by row, also those that are NaN or infinite (`is_dense` is not trusted).
+    Intensity, colour and time are taken where a field of a known name holds a single value of a
+    type that makes sense (`INTENSITY_NAMES`, `COLOUR_NAMES` as 32-bit values or else r, g, b as
+    UINT8, `TIME_NAMES` as 32-bit or float values); other fields are left alone.
+
+    Per-point time comes in several units and from several origins (see `_relative_time`).
+
+    Args:
+        message: sensor_msgs/PointCloud2, or anything with its attributes.
+        label_field: name of the field that holds the true labels, where these are wanted.
+
+    Raises:
+        CloudError: the message is malformed, or has no such label field.
+    """
+    layout = _Layout.of(message)
+    header = _attribute(message, "header")
+    stamp = _attribute(header, "stamp")
+    seconds = _integer(_attribute(stamp, "sec"), "header.stamp.sec")
+    stamp = seconds * 10**9 + _integer(_attribute(stamp, "nanosec"), "header.stamp.nanosec")
+    frame_id = _attribute(header, "frame_id")
+    if not isinstance(frame_id, str):
+        raise CloudError(f"header.frame_id must be a string, not {frame_id!r:.80}")
+
+    intensity = None
+    if field := layout.find(INTENSITY_NAMES):
+        with np.errstate(over="ignore"):
+            intensity = layout.column(field).astype(np.float32).reshape(-1)
+    return Frame(
+        points=layout.points(),
+        stamp=stamp,
+        frame_id=frame_id,
+        intensity=intensity,
+        colour=_colour(layout),
+        time=_time(layout, stamp),
+        labels=None if label_field is None else _labels(layout, label_field),
+    )
+
+
+class IntensityScale:
+    """Brings intensity to 0..1, whether it comes in 0..1, 0..255 or 0..65535.
+
+    Without a declared full scale the smallest of the three that holds all values so far is taken.
+    It only ever grows, so that one dark frame in a stream of bright ones is not brightened.
+
+    Attributes:
+        full_scale: the value that becomes 1.
+        how: "declared" or "detected".
+    """
+
+    def __init__(self, full_scale: float | None = None) -> None:
+        """Declare the full scale, or leave it to detection.
+
+        Raises:
+            ValueError: the full scale is not a positive number.
+        """
+        if full_scale is not None and not 0.0 < full_scale < np.inf:
+            raise ValueError(f"full scale of intensity must be positive, not {full_scale}")
+        self.full_scale = 1.0 if full_scale is None else float(full_scale)
+        self.how = "detected" if full_scale is None else "declared"
+
+    def normalise(self, intensity: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """[N] float32 in 0..1 of [N] intensities in the sensor's unit; NaN becomes 0."""
+        if self.how == "detected":
+            brightest = np.max(intensity, initial=0.0, where=np.isfinite(intensity))
+            fitting = next((s for s in (1.0, 255.0) if brightest <= s), 65535.0)
+            self.full_scale = max(self.full_scale, fitting)
+        scaled = np.nan_to_num(intensity.astype(np.float32) / np.float32(self.full_scale))
+        return scaled.clip(0.0, 1.0)
+
+
+def encode_labelled(
+    message: Any,
+    labels: npt.NDArray[np.uint8],
+    confidence: npt.NDArray[np.float32],
+    colours: npt.NDArray[np.uint8],
+) -> CloudData:
+    """Append `label` UINT8, `confidence` FLOAT32 and `rgb` FLOAT32 to the message's cloud.
+
+    All points stay in their order with their bytes unchanged, at the same offsets and in the same
+    byte order; padding between rows is dropped. An input field that bears one of the new names
+    becomes `input_<name>` (with as many `input_` as make it unique). The cloud is dense only where
+    the message says so and every point is indeed finite.
+
+    Args:
+        message: sensor_msgs/PointCloud2, or anything with its attributes.
+        labels: [N] uint8.
+        confidence: [N] float32.
+        colours: [N, 3] uint8, red, green, blue; packed as 0x00RRGGBB, as RViz reads it.
+
+    Raises:
+        CloudError: the message is malformed.
+        ValueError: an array does not have one entry for each point.
+    """
+    layout = _Layout.of(message)
+    columns: dict[str, npt.NDArray[Any]] = {
+        "label": labels,
+        "confidence": confidence,
+        "rgb": _packed(colours),
+    }
+    for name, column in columns.items():
+        if column.shape != (len(layout),):
+            raise ValueError(
+                f"{name} has shape {column.shape}, but there are {len(layout)} points"
+            )
+    start = -(-layout.point_step // 4) * 4
+    appended = [
+        Field("label", start, UINT8),
+        Field("confidence", start + 4, FLOAT32),
+        Field("rgb", start + 8, FLOAT32),
+    ]
+    cloud = _new_cloud(
+        layout.height,
+        layout.width,
+        [*_renamed(layout.fields), *appended],
+        start + 12,
+        layout.is_bigendian,
+    )
+    if len(layout):
+        step = layout.point_step
+        bytes_out = np.frombuffer(cloud.data, dtype=np.uint8)
+        bytes_out.reshape(layout.height, layout.width, -1)[..., :step] = layout.rows()
+    _write_columns(cloud, columns)
+    dense = bool(_attribute(message, "is_dense"))
+    cloud.is_dense = dense and bool(np.isfinite(layout.points()).all())
+    return cloud
+
+
+def encode_frame(frame: Frame, label_field: str | None = None) -> CloudData:
+    """Lay a frame out: x, y, z and, where the frame has them, intensity, rgb, time and labels.
+
+    Args:
+        frame: what to encode.
+        label_field: name of the field for the frame's labels; None leaves them out.
+
+    Raises:
+        ValueError: labels are asked for, but the frame has none, or of a type that PointField
+            does not know, or their name is taken.
+    """
+    columns: dict[str, npt.NDArray[Any]] = dict(zip("xyz", frame.points.T, strict=True))
+    if frame.intensity is not None:
+        columns["intensity"] = frame.intensity
+    if frame.colour is not None:
+        columns["rgb"] = _packed(frame.colour)
+    if frame.time is not None:
+        columns["time"] = frame.time
+    fields = [Field(name, 4 * i, FLOAT32) for i, name in enumerate(columns)]
+    step = 4 * len(columns)
+    if label_field is not None:
+        if frame.labels is None:
+            raise ValueError("the frame has no labels to encode")
+        label_type = frame.labels.dtype.name.upper()
+        if label_type not in _TYPE_NAMES:
+            raise ValueError(f"labels are {label_type}; choose one of {', '.join(_TYPE_NAMES)}")
+        if label_field in columns:
+            raise ValueError(f"label field '{label_field}' is one of {list(columns)}")
+        field = Field(label_field, step, _TYPE_NAMES.index(label_type) + 1)
+        fields.append(field)
+        columns[label_field] = frame.labels
+        step += field.size
+    cloud = _new_cloud(1, len(frame), fields, step, is_bigendian=False)
+    _write_columns(cloud, columns)
+    cloud.is_dense = bool(frame.valid.all())
+    return cloud
+
+
+def fill_message(message: Any, cloud: CloudData, point_field_type: type) -> Any:
+    """Put a cloud into a PointCloud2 of rclpy, whose header stays as it is; returns the message.
+
+    The bytes go in by property and as array.array: rclpy takes any other kind byte by byte, which
+    is a thousand times slower.
+
+    Args:
+        message: sensor_msgs.msg.PointCloud2.
+        cloud: what to put in.
+        point_field_type: sensor_msgs.msg.PointField.
+    """
+    message.height = cloud.height
+    message.width = cloud.width
+    message.fields = [
+        point_field_type(name=f.name, offset=f.offset, datatype=f.datatype, count=f.count)
+        for f in cloud.fields
+    ]
+    message.is_bigendian = cloud.is_bigendian
+    message.point_step = cloud.point_step
+    message.row_step = cloud.row_step
+    message.data = cloud.data
+    message.is_dense = cloud.is_dense
+    return message
+
+
+def _attribute(message: Any, name: str) -> Any:
+    try:
+        return getattr(message, name)
+    except AttributeError as error:
+        raise CloudError(f"{type(message).__name__} has no attribute '{name}'") from error
+
+
+def _integer(value: Any, name: str) -> int:
+    try:
+        return operator.index(value)
+    except TypeError as error:
+        raise CloudError(f"{name} must be an integer, not {value!r:.80}") from error
+
+
+def _uint32(value: Any, name: str) -> int:
+    number = _integer(value, name)
+    if not 0 <= number < 2**32:
+        raise CloudError(f"{name} must be 0 to {2**32 - 1}, not {number}")
+    return number
+
+
+def _field(field: Any) -> Field:
+    name = _attribute(field, "name")
+    if not isinstance(name, str) or "\0" in name:
+        raise CloudError(f"a field's name must be a string without nul, not {name!r:.80}")
+    offset, datatype, count = (
+        _uint32(_attribute(field, attribute), f"{attribute} of field '{name}'")
+        for attribute in ("offset", "datatype", "count")
+    )
+    if not INT8 <= datatype <= FLOAT64:
+        choices = ", ".join(f"{i} {n}" for i, n in enumerate(_TYPE_NAMES, start=1))
+        raise CloudError(f"datatype of field '{name}' is {datatype}; it can be {choices}")
+    if count == 0:
+        raise CloudError(f"count of field '{name}' must be 1 or more, not 0")
+    return Field(name, offset, datatype, count)
+
+
+def _colour(layout: _Layout) -> npt.NDArray[np.uint8] | None:
+    packed = layout.find(COLOUR_NAMES, (INT32, UINT32, FLOAT32))
+    if packed is not None:
+        # As an integer whatever its type: a float register may quieten colours that look NaN.
+        bits = layout.column(replace(packed, datatype=UINT32)).astype(np.uint32).reshape(-1)
+        return np.stack([bits >> 16, bits >> 8, bits], axis=1).astype(np.uint8)
+    channels = [layout.find(name, (UINT8,)) for name in "rgb"]
+    if None in channels:
+        return None
+    return np.stack([layout.column(c).reshape(-1) for c in channels if c], axis=1)
+
+
+def _time(layout: _Layout, stamp: int) -> npt.NDArray[np.float32] | None:
+    field = layout.find(TIME_NAMES, (INT32, UINT32, FLOAT32, FLOAT64))
+    if field is None:
+        return None
+    units = (1.0, 1e-3, 1e-6, 1e-9) if field.datatype in (FLOAT32, FLOAT64) else (1e-6, 1e-9)
+    return _relative_time(layout.column(field).astype(np.float64).reshape(-1), units, stamp)
+
+
+def _relative_time(
+    ticks: npt.NDArray[np.float64], units: Sequence[float], stamp: int
+) -> npt.NDArray[np.float32] | None:
+    """Seconds from the stamp of times in an unknown unit and of an unknown origin.
+
+    The unit is the coarsest in which the cloud takes no longer than a slow sweep: 1e8 ticks can be
+    nanoseconds (0.1 s), hardly microseconds (100 s). The origin is the stamp (small values), the
+    epoch of the stamp (values near it), or a clock of the sensor's own; then the earliest point is
+    taken to lie at the stamp. None where no unit fits.
+    """
+    finite = ticks[np.isfinite(ticks)]
+    if not len(finite):
+        return None
+    with np.errstate(over="ignore"):
+        first, last = float(finite.min()), float(finite.max())
+        unit = next((u for u in units if (last - first) * u <= _MAX_SWEEP), None)
+        if unit is None:
+            return None
+        for origin in (0.0, stamp * 1e-9 / unit):
+            if max(abs(first - origin), abs(last - origin)) * unit <= _MAX_SWEEP:
+                return ((ticks - origin) * unit).astype(np.float32)
+    return ((ticks - first) * unit).astype(np.float32)
+
+
+def _labels(layout: _Layout, name: str) -> npt.NDArray[np.integer]:
+    field = layout.find([name])
+    if field is None:
+        raise CloudError(f"no single-valued label field '{name}' in {layout.names}")
+    column = layout.column(field).reshape(-1)
+    labels: npt.NDArray[np.integer]
+    if column.dtype.kind in "iu":
+        return column.astype(column.dtype.newbyteorder("="))
+    with np.errstate(invalid="ignore"):
+        labels = column.astype(np.int64)
+    if not np.array_equal(labels, column):
+        raise CloudError(f"label field '{name}' holds values that are not whole numbers")
+    return labels
+
+
+def _packed(colours: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint32]:
+    """[N] uint32 0x00RRGGBB of [N, 3] uint8."""
+    words = np.zeros((len(colours), 4), dtype=np.uint8)
+    words[:, 2::-1] = colours
+    return words.view("<u4").reshape(-1)
+
+
+def _renamed(fields: Sequence[Field]) -> list[Field]:
+    """Rename the fields that bear a name of `APPENDED_NAMES`."""
+    taken = {*APPENDED_NAMES, *(f.name for f in fields)}
+    renamed = []
+    for field in fields:
+        name = field.name
+        if name in APPENDED_NAMES:
+            while name in taken:
+                name = f"input_{name}"
+            taken.add(name)
+        renamed.append(replace(field, name=name))
+    return renamed
+
+
+def _new_cloud(
+    height: int, width: int, fields: list[Field], point_step: int, is_bigendian: bool
+) -> CloudData:
+    """Allocate a cloud of zeros."""
+    row_step = width * point_step
+    data = array("B", [0]) * (height * row_step)
+    return CloudData(height, width, fields, is_bigendian, point_step, row_step, data, True)
+
+
+def _write_columns(cloud: CloudData, columns: dict[str, npt.NDArray[Any]]) -> None:
+    """Write [N] columns into the fields of their names; `rgb` comes as bits."""
+    points = cloud.height * cloud.width
+    for field in cloud.fields:
+        if points and field.name in columns:
+            bits = replace(field, datatype=UINT32) if field.name == "rgb" else field
+            dtype = dtype_from_fields([bits], cloud.point_step)
+            dtype = dtype.newbyteorder(">" if cloud.is_bigendian else "<")
+            np.frombuffer(cloud.data, dtype)[field.name] = columns[field.name]
