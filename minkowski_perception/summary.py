@@ -1,0 +1,204 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a run over a recording came to: as JSON for programs, as a short table for people."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from minkowski_perception.accounting import Counts
+from minkowski_perception.labels import UNLABELLED, LabelSet
+from minkowski_perception.metrics import ConfusionMatrix
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The numbers of one run.
+
+    Attributes:
+        bag: path of the recording.
+        topic: its cloud topic.
+        model: name of the model.
+        device: where it ran.
+        received: clouds taken in; received = labelled + sum(dropped) + pending.
+        labelled: clouds that went out with labels.
+        dropped: number of clouds by reason (see `accounting.DropReason`).
+        pending: clouds without an answer at the end; 0 when all is well.
+        frames_per_second: labelled clouds by the duration of the run, pauses of the recording
+            included.
+        points_per_second: points of labelled clouds by the same duration.
+        latency_ms: median, p99 and mean over the labelled clouds, in milliseconds; empty when
+            there are none.
+        label_shares: share of all points by class name, largest first; "unlabelled" too.
+        miou: mean IoU over the classes in the truth; None where no cloud carried true labels.
+        iou: IoU by name of class in the truth's label set.
+        accuracy: share of the points with a true class that got it; None as `miou`.
+    """
+
+    bag: str
+    topic: str
+    model: str
+    device: str
+    received: int
+    labelled: int
+    dropped: Mapping[str, int]
+    pending: int
+    frames_per_second: float
+    points_per_second: float
+    latency_ms: Mapping[str, float]
+    label_shares: Mapping[str, float]
+    miou: float | None = None
+    iou: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    accuracy: float | None = None
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        bag: str,
+        topic: str,
+        model: str,
+        device: str,
+        counts: Counts,
+        seconds: float,
+        latencies: Sequence[float],
+        statistics: LabelStatistics,
+    ) -> Summary:
+        """Sum up a run.
+
+        Args:
+            bag: path of the recording.
+            topic: its cloud topic.
+            model: name of the model.
+            device: where it ran.
+            counts: what became of the clouds.
+            seconds: duration of the run.
+            latencies: seconds from the arrival of each labelled cloud to its labels.
+            statistics: of the labels of the labelled clouds.
+        """
+        latency = {}
+        if latencies:
+            median, p99 = np.percentile(latencies, [50, 99])
+            latency = {"median": median, "p99": p99, "mean": np.mean(latencies)}
+        return cls(
+            bag=bag,
+            topic=topic,
+            model=model,
+            device=device,
+            received=counts.received,
+            labelled=counts.labelled,
+            dropped={reason.value: number for reason, number in counts.dropped.items()},
+            pending=counts.pending,
+            frames_per_second=counts.labelled / seconds if seconds else 0.0,
+            points_per_second=statistics.points / seconds if seconds else 0.0,
+            latency_ms={name: 1e3 * float(value) for name, value in latency.items()},
+            label_shares=statistics.shares,
+            miou=statistics.miou,
+            iou=statistics.iou,
+            accuracy=statistics.accuracy,
+        )
+
+    def save(self, path: Path) -> None:
+        """Write all numbers as JSON."""
+        path.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
+
+    def table(self) -> str:
+        """Return the numbers as lines of text, below 80 columns wide."""
+        drops = ", ".join(f"{number} {reason}" for reason, number in self.dropped.items())
+        rows = [
+            ("recording", f"{self.bag}  {self.topic}"),
+            ("model", f"{self.model} on {self.device}"),
+            ("received", f"{self.received} clouds"),
+            ("labelled", f"{self.labelled}"),
+            ("dropped", f"{sum(self.dropped.values())}" + (f"  ({drops})" if drops else "")),
+        ]
+        if self.pending:
+            rows.append(("pending", f"{self.pending}  (no answer, and no reason counted)"))
+        if self.latency_ms:
+            median, p99 = self.latency_ms["median"], self.latency_ms["p99"]
+            rows.append(("latency", f"{median:.0f} ms median, {p99:.0f} ms 99th percentile"))
+        rows.append(
+            (
+                "throughput",
+                f"{self.frames_per_second:.1f} clouds/s, {self.points_per_second:,.0f} points/s",
+            )
+        )
+        if self.miou is not None:
+            rows.append(("mIoU", f"{self.miou:.3f} over the {len(self.iou)} classes in the truth"))
+        lines = [f"{name:<12}{value}" for name, value in rows]
+        lines += ["", f"{'class':<20}{'points':>8}" + (f"{'IoU':>8}" if self.iou else "")]
+        for name in dict.fromkeys([*self.label_shares, *self.iou]):
+            share = f"{self.label_shares[name]:.1%}" if name in self.label_shares else "-"
+            iou = f"{self.iou[name]:.3f}" if name in self.iou else ""
+            lines.append(f"{name:<20}{share:>8}{iou:>8}".rstrip())
+        return "\n".join(lines)
+
+
+class LabelStatistics:
+    """Gathers what the labels of a run are, and how right they are where the truth is known.
+
+    Args:
+        label_set: the set of the labels.
+        truth_set: the set of the true labels; labels are told in it before they are compared.
+    """
+
+    def __init__(self, label_set: LabelSet, truth_set: LabelSet) -> None:
+        self._label_set = label_set
+        self._truth_set = truth_set
+        self._histogram = np.zeros(256, dtype=np.int64)
+        self._confusion = ConfusionMatrix(len(truth_set))
+
+    def add(
+        self, labels: npt.NDArray[np.uint8], truth: npt.NDArray[np.integer] | None = None
+    ) -> None:
+        """Take in the labels of one cloud.
+
+        Args:
+            labels: [N] ids, 255 where unlabelled.
+            truth: [N] ids of the truth's set, or None where the cloud carries none.
+
+        Raises:
+            LabelSetError: labels cannot be told in the truth's set.
+        """
+        self._histogram += np.bincount(labels, minlength=256)
+        if truth is not None:
+            table = self._truth_set.mapping_from(self._label_set)
+            self._confusion.update(truth, table[labels])
+
+    @property
+    def points(self) -> int:
+        """Points taken in."""
+        return int(self._histogram.sum())
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Share of the points by class name, largest first, of those that occur."""
+        names = {**dict(enumerate(self._label_set.names)), UNLABELLED: "unlabelled"}
+        order = np.argsort(-self._histogram, kind="stable")
+        return {
+            names[int(label)]: float(self._histogram[label] / self.points)
+            for label in order[self._histogram[order] > 0]
+        }
+
+    @property
+    def iou(self) -> dict[str, float]:
+        """IoU by name of class, of the classes in the truth."""
+        iou = zip(self._truth_set.names, self._confusion.iou, strict=True)
+        return {name: float(value) for name, value in iou if not np.isnan(value)}
+
+    @property
+    def miou(self) -> float | None:
+        """Mean of `iou`, or None where no point had a true class."""
+        return self._confusion.miou if self.iou else None
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of right labels, or None where no point had a true class."""
+        return self._confusion.accuracy if self.iou else None

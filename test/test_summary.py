@@ -1,0 +1,121 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+import json
+
+import numpy as np
+import pytest
+
+from minkowski_perception.accounting import Counts, DropReason
+from minkowski_perception.labels import LabelSet, LabelSetError
+from minkowski_perception.summary import LabelStatistics, Summary
+
+KITTI = LabelSet.load("semantickitti19")
+URBAN = LabelSet.load("urban10")
+
+
+def ids(label_set: LabelSet, *names: str) -> np.ndarray:
+    return np.array([label_set.names.index(name) for name in names], dtype=np.uint8)
+
+
+def summary_of(statistics: LabelStatistics, **changes) -> Summary:
+    values = {
+        "bag": "drive",
+        "topic": "/points",
+        "model": "a_model",
+        "device": "cpu",
+        "counts": Counts(4, 2, {DropReason.NO_POSE: 1}),
+        "seconds": 0.5,
+        "latencies": [0.1, 0.3],
+        "statistics": statistics,
+    }
+    return Summary.of(**{**values, **changes})
+
+
+def test_shares_are_by_class_and_largest_first():
+    statistics = LabelStatistics(KITTI, KITTI)
+    statistics.add(ids(KITTI, "car", "road", "road"))
+    statistics.add(np.array([255], dtype=np.uint8))
+
+    summary = summary_of(statistics)
+
+    assert summary.label_shares == {"road": 0.5, "car": 0.25, "unlabelled": 0.25}
+    assert next(iter(summary.label_shares)) == "road"
+    assert summary.miou is None
+
+
+def test_labels_of_another_set_are_told_in_that_of_the_truth():
+    statistics = LabelStatistics(KITTI, URBAN)
+    truth = ids(URBAN, "vegetation", "vegetation", "car", "person")
+    statistics.add(ids(KITTI, "trunk", "vegetation", "car", "car"), truth)
+
+    summary = summary_of(statistics)
+
+    assert summary.iou == {"vegetation": 1.0, "car": 0.5, "person": 0.0}
+    assert summary.miou == pytest.approx(0.5)
+    assert summary.accuracy == pytest.approx(0.75)
+
+
+def test_labels_that_cannot_be_told_in_the_set_of_the_truth_are_refused_only_with_truth():
+    statistics = LabelStatistics(URBAN, KITTI)
+    statistics.add(ids(URBAN, "car"))
+
+    with pytest.raises(LabelSetError, match="'urban10' cannot be told in 'semantickitti19'"):
+        statistics.add(ids(URBAN, "car"), ids(KITTI, "car"))
+
+
+def test_truth_without_any_class_gives_no_score():
+    statistics = LabelStatistics(KITTI, KITTI)
+    statistics.add(ids(KITTI, "car"), np.array([255]))
+
+    assert summary_of(statistics).miou is None
+
+
+def test_rates_are_by_the_duration_of_the_run_and_latencies_in_milliseconds():
+    statistics = LabelStatistics(KITTI, KITTI)
+    statistics.add(np.zeros(100, dtype=np.uint8))
+    statistics.add(np.zeros(50, dtype=np.uint8))
+
+    summary = summary_of(statistics, latencies=[0.01 * i for i in range(1, 102)])
+
+    assert summary.frames_per_second == pytest.approx(4.0)
+    assert summary.points_per_second == pytest.approx(300.0)
+    assert summary.latency_ms == pytest.approx({"median": 510.0, "p99": 1000.0, "mean": 510.0})
+
+
+def test_the_file_holds_every_number(tmp_path):
+    statistics = LabelStatistics(KITTI, KITTI)
+    statistics.add(ids(KITTI, "car", "road"), ids(KITTI, "car", "car"))
+    summary_of(statistics).save(tmp_path / "summary.json")
+
+    saved = json.loads((tmp_path / "summary.json").read_text())
+
+    assert saved["received"] == saved["labelled"] + saved["dropped"]["no_pose"] + saved["pending"]
+    assert saved["miou"] == pytest.approx(0.5)
+    assert saved["iou"] == {"car": 0.5}
+
+
+def test_a_run_without_a_labelled_cloud_has_a_summary_too(tmp_path):
+    empty = summary_of(
+        LabelStatistics(KITTI, KITTI),
+        counts=Counts(1, 0, {DropReason.MALFORMED: 1}),
+        seconds=0.0,
+        latencies=[],
+    )
+    empty.save(tmp_path / "summary.json")
+
+    assert json.loads((tmp_path / "summary.json").read_text())["frames_per_second"] == 0.0
+    assert "1 malformed" in empty.table()
+
+
+def test_the_table_tells_what_happened_in_few_columns():
+    statistics = LabelStatistics(KITTI, KITTI)
+    statistics.add(ids(KITTI, "car", "road", "road"), ids(KITTI, "car", "road", "car"))
+
+    table = summary_of(statistics).table()
+
+    assert "received    4 clouds" in table
+    assert "1 no_pose" in table
+    assert "pending     1" in table
+    assert "200 ms median" in table
+    assert "road                   66.7%   0.500" in table
+    assert max(len(line) for line in table.splitlines()) < 80
