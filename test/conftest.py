@@ -1,0 +1,18 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures for all tests."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real recordings, which are no part of the repository."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("MINKOWSKI_PERCEPTION_SHARED_DATA", beside))
+    if not folder.is_dir():
+        pytest.skip(f"no recordings at {folder}; MINKOWSKI_PERCEPTION_SHARED_DATA can name them")
+    return folder
