@@ -4,10 +4,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+_COLUMNS = ("intensity", "colour", "time", "labels")
 
 
 @dataclass
@@ -46,14 +49,9 @@ class Frame:
         """
         if self.points.ndim != 2 or self.points.shape[1] != 3:
             raise ValueError(f"points must have shape [N, 3], not {list(self.points.shape)}")
-        expected = {
-            "intensity": (len(self),),
-            "colour": (len(self), 3),
-            "time": (len(self),),
-            "labels": (len(self),),
-        }
-        for name, shape in expected.items():
-            column = getattr(self, name)
+        shapes = {"colour": (len(self), 3)}
+        for name in _COLUMNS:
+            column, shape = getattr(self, name), shapes.get(name, (len(self),))
             if column is not None and column.shape != shape:
                 raise ValueError(
                     f"{name} must have shape {list(shape)} to fit {len(self)} points, "
@@ -69,3 +67,9 @@ class Frame:
     def valid(self) -> npt.NDArray[np.bool_]:
         """[N] bool: the points whose three coordinates are finite."""
         return np.asarray(np.isfinite(self.points).all(axis=1))
+
+    def subset(self, kept: npt.NDArray[np.bool_]) -> Frame:
+        """Return the frame with only the points where `kept` [N] is true."""
+        columns = {name: getattr(self, name) for name in _COLUMNS}
+        fewer: dict[str, Any] = {n: None if c is None else c[kept] for n, c in columns.items()}
+        return replace(self, points=self.points[kept], **fewer)

@@ -1,0 +1,102 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Augmentation of clips: what differs between sensors, mountings and places, made at random.
+
+A clip is a few consecutive frames of one stream. What belongs to the place (heading, mirror,
+scale, slope) is drawn once for all its frames; what belongs to a measurement (noise, dropout) is
+drawn for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from minkowski_perception.frame import Frame
+
+Rng = np.random.Generator
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How strongly to vary clips.
+
+    Attributes:
+        scale: least and largest factor on all distances.
+        tilt: largest slope of the ground, degrees.
+        shift: largest shift of the odometry frame's origin, metres.
+        without_motion: share of clips whose poses are forgotten.
+        jitter: largest standard deviation of added noise, metres.
+        dropout: largest share of points that are lost.
+        beam_dropout: share of frames that lose whole beams (bands of elevation).
+        intensity_lost: share of clips without intensity.
+    """
+
+    scale: tuple[float, float] = (0.95, 1.05)
+    tilt: float = 3.0
+    shift: float = 50.0
+    without_motion: float = 0.15
+    jitter: float = 0.02
+    dropout: float = 0.3
+    beam_dropout: float = 0.2
+    intensity_lost: float = 0.2
+
+    def __call__(self, clip: Sequence[Frame], rng: Rng) -> list[Frame]:
+        """Return a varied copy of the frames."""
+        linear = self._place(rng)
+        shift = rng.uniform(-self.shift, self.shift, 3)
+        forget = rng.random() < self.without_motion
+        gain, gamma = rng.uniform(0.6, 1.4), rng.uniform(0.7, 1.4)
+        if rng.random() < self.intensity_lost:
+            gain = 0.0
+        frames = []
+        for frame in clip:
+            pose = None if frame.pose is None or forget else _changed(frame.pose, linear, shift)
+            points = frame.points @ linear.T.astype(np.float32)
+            points += rng.normal(0.0, rng.uniform(0.0, self.jitter), points.shape)
+            intensity = frame.intensity
+            if intensity is not None:
+                intensity = np.clip(gain * intensity**gamma, 0.0, 1.0).astype(np.float32)
+            varied = replace(
+                frame, points=points.astype(np.float32), intensity=intensity, pose=pose
+            )
+            frames.append(varied.subset(self._kept(frame, rng)))
+        return frames
+
+    def _place(self, rng: Rng) -> npt.NDArray[np.float64]:
+        """[3, 3]: heading, mirror, slope and scale."""
+        heading = rng.uniform(0.0, 2.0 * np.pi)
+        roll, pitch = np.radians(rng.uniform(-self.tilt, self.tilt, 2))
+        mirror = np.diag([1.0, rng.choice([-1.0, 1.0]), 1.0])
+        turn = _turn(heading, 0, 1) @ _turn(roll, 1, 2) @ _turn(pitch, 2, 0)
+        return rng.uniform(*self.scale) * turn @ mirror
+
+    def _kept(self, frame: Frame, rng: Rng) -> npt.NDArray[np.bool_]:
+        """[N] bool: the points that this measurement does not lose."""
+        kept = rng.random(len(frame)) >= rng.uniform(0.0, self.dropout)
+        if rng.random() < self.beam_dropout:
+            elevation = np.arctan2(frame.points[:, 2], np.hypot(*frame.points[:, :2].T))
+            band = np.floor(np.degrees(elevation) / 0.4).astype(int)
+            kept &= (band + rng.integers(2)) % 2 == 0
+        return np.asarray(kept)
+
+
+def _turn(angle: float, a: int, b: int) -> npt.NDArray[np.float64]:
+    """[3, 3] rotation from axis a towards axis b, radians."""
+    matrix = np.eye(3)
+    matrix[[a, b], [a, b]] = np.cos(angle)
+    matrix[b, a], matrix[a, b] = np.sin(angle), -np.sin(angle)
+    return matrix
+
+
+def _changed(
+    pose: npt.NDArray[np.float64], linear: npt.NDArray[np.float64], shift: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Pose in the changed world: new_pose * (linear * p) = linear * (pose * p) + shift."""
+    changed = np.eye(4)
+    changed[:3, :3] = linear @ pose[:3, :3] @ np.linalg.inv(linear)
+    changed[:3, 3] = linear @ pose[:3, 3] + shift
+    return changed

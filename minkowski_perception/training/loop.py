@@ -1,0 +1,130 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Training of a network on simulated drives, by a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from minkowski_perception.labels import UNLABELLED, LabelSet
+from minkowski_perception.metrics import ConfusionMatrix
+from minkowski_perception.networks import build_network
+from minkowski_perception.networks.minkunet import MinkUNet
+from minkowski_perception.networks.model import load_model, save_model
+from minkowski_perception.segmenter import Segmenter, choose_device
+from minkowski_perception.sparse import SparseTensor
+from minkowski_perception.training.augment import Augmentation
+from minkowski_perception.training.clips import ClipDataset, collate, simulate_drives
+from minkowski_perception.training.losses import segmentation_loss
+from minkowski_perception.voxels import VoxelInput
+
+CHECKPOINT_EVERY = 200
+
+
+def train(recipe: Mapping[str, Any], out: Path, device: str = "auto") -> Path:
+    """Train a network from scratch and save it as a model.
+
+    Args:
+        recipe: as in config/training/*.yaml: `name`, `network`, `labels`, `input`, `window`,
+            `seed`, `data`, `optimization` and `card`.
+        out: folder for the model's card and weights; they are written along the way too.
+        device: see `choose_device`.
+
+    Returns:
+        Path of the model, without suffix.
+
+    Raises:
+        KeyError, TypeError, ValueError: the recipe lacks something or asks for the impossible.
+    """
+    path = out / recipe["name"]
+    seed, data, settings = recipe["seed"], recipe["data"], recipe["optimization"]
+    card = {key: recipe[key] for key in ("name", "network", "labels", "input", "window")}
+    card |= recipe["card"]
+    torch.manual_seed(seed)
+    target = choose_device(device)
+    network = build_network(**recipe["network"]).to(target)
+    drives = simulate_drives(range(*data["seeds"]), data["lidars"], data["frames"])
+    clips = ClipDataset(
+        drives,
+        VoxelInput.from_dict(recipe["input"]),
+        recipe["window"],
+        Augmentation(**recipe.get("augmentation", {})),
+        seed,
+        settings["iterations"] * settings["clips"],
+    )
+    loader = DataLoader(clips, settings["clips"], collate_fn=collate, num_workers=1)
+    labels = np.concatenate([f.labels for drive in drives for f in drive if f.labels is not None])
+    weights = class_weights(labels, len(LabelSet.load(recipe["labels"]))).to(target)
+    optimizer = torch.optim.AdamW(
+        network.parameters(), settings["learning_rate"], weight_decay=settings["weight_decay"]
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, settings["learning_rate"], settings["iterations"], pct_start=0.05
+    )
+    network.train()
+    smooth = 0.0
+    progress = tqdm(loader, total=settings["iterations"], desc="training", unit="step")
+    for step, (coordinates, features, truth) in enumerate(progress, start=1):
+        tensor = SparseTensor(features.to(target), coordinates.to(target))
+        logits = network(tensor).at(coordinates.to(target))
+        loss = segmentation_loss(logits, truth.to(target), weights)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), settings["gradient_clip"])
+        optimizer.step()
+        schedule.step()
+        smooth = loss.item() if step == 1 else 0.98 * smooth + 0.02 * loss.item()
+        progress.set_postfix(loss=f"{smooth:.3f}")
+        if step % CHECKPOINT_EVERY == 0:
+            save_model(path, network, card)
+    figures = evaluate(network, card, path, data)
+    save_model(path, network, {**card, "figures": figures})
+    return path
+
+
+def class_weights(labels: np.ndarray, classes: int) -> Tensor:
+    """[K] float32: one over the square root of each class's share, mean 1 over the points.
+
+    The square root lifts rare classes without drowning the common ones.
+    """
+    counts = np.bincount(labels[labels != UNLABELLED], minlength=classes)[:classes]
+    share = np.maximum(counts, 1) / max(counts.sum(), 1)
+    weights = 1.0 / np.sqrt(share + 1e-4)
+    return torch.tensor(weights / (share * weights).sum(), dtype=torch.float32)
+
+
+def evaluate(
+    network: MinkUNet, card: Mapping[str, Any], path: Path, data: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Score the model, as it is shipped, on held-out drives of each LiDAR.
+
+    Returns:
+        `miou` by LiDAR and `iou` by class over all of them, rounded for a card.
+    """
+    save_model(path, network, card)
+    model = load_model(path.with_suffix(".yaml"))
+    total = ConfusionMatrix(len(model.label_set))
+    by_lidar = {}
+    for lidar in data["lidars"]:
+        scores = ConfusionMatrix(len(model.label_set))
+        for drive in simulate_drives(range(*data["held_out_seeds"]), {lidar: 1.0}, data["frames"]):
+            segmenter = Segmenter(model)
+            for frame in drive:
+                assert frame.labels is not None
+                scores.update(frame.labels, segmenter.segment(frame).labels)
+        by_lidar[lidar] = round(scores.miou, 3)
+        total.counts += scores.counts
+    iou = zip(model.label_set.names, total.iou.tolist(), strict=True)
+    return {
+        "held_out_seeds": list(data["held_out_seeds"]),
+        "miou": by_lidar,
+        "iou": {name: round(value, 3) for name, value in iou if not np.isnan(value)},
+    }
