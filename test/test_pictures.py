@@ -1,0 +1,116 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minkowski_perception.frame import Frame
+from minkowski_perception.labels import UNLABELLED_COLOUR, LabelSet
+
+image = pytest.importorskip("matplotlib.image")
+from minkowski_perception.pictures import save_comparison  # noqa: E402
+
+KITTI = LabelSet.load("semantickitti19")
+CAR = KITTI.names.index("car")
+BUILDING = KITTI.names.index("building")
+
+
+def wall_ahead() -> np.ndarray:
+    """Points of a wall 10 m ahead (x), 8 m wide (y) and 3 m high (z)."""
+    y, z = np.meshgrid(np.linspace(-4, 4, 161), np.linspace(-2, 1, 61))
+    return np.stack([np.full(y.size, 10.0), y.ravel(), z.ravel()], axis=1).astype(np.float32)
+
+
+def pixels_of(path: Path, colour: tuple[int, int, int]) -> np.ndarray:
+    """[P, 2] positions (across, down; 0 to 1) of a colour in the panels, so without the legend."""
+    picture = (image.imread(path)[..., :3] * 255).round().astype(int)
+    height, width = picture.shape[:2]
+    rows, columns = np.nonzero((picture == colour).all(axis=2))
+    places = np.stack([columns / width, rows / height], axis=1)
+    return places[places[:, 1] < 0.93]
+
+
+def picture_of(tmp_path: Path, points: np.ndarray, labels: np.ndarray, **columns) -> Path:
+    path = tmp_path / "picture.png"
+    save_comparison(path, Frame(points, **columns), labels.astype(np.uint8), KITTI, "a wall")
+    return path
+
+
+def test_labels_are_on_the_right_in_the_colours_of_their_set(tmp_path):
+    points = wall_ahead()
+    path = picture_of(tmp_path, points, np.where(points[:, 1] > 0, CAR, BUILDING))
+
+    for label in (CAR, BUILDING):
+        places = pixels_of(path, KITTI.colours[label])
+        assert len(places) > 1000
+        assert (places[:, 0] > 0.5).all()
+
+
+def test_left_is_left_in_the_camera_view_and_up_in_the_view_from_above(tmp_path):
+    points = wall_ahead()
+    path = picture_of(tmp_path, points, np.where(points[:, 1] > 0, CAR, BUILDING))
+    car, building = (pixels_of(path, KITTI.colours[label]) for label in (CAR, BUILDING))
+    in_camera = [places[places[:, 1] < 0.49] for places in (car, building)]
+    from_above = [places[places[:, 1] > 0.51] for places in (car, building)]
+
+    assert in_camera[0][:, 0].mean() < in_camera[1][:, 0].mean()
+    assert from_above[0][:, 1].mean() < from_above[1][:, 1].mean()
+
+
+@pytest.mark.parametrize("near_first", [True, False])
+def test_what_is_near_hides_what_is_behind_it(tmp_path, near_first):
+    wall = wall_ahead()
+    points = np.concatenate([wall * 0.5, wall] if near_first else [wall, wall * 0.5])
+    labels = np.repeat([CAR, BUILDING] if near_first else [BUILDING, CAR], len(wall))
+    path = picture_of(tmp_path, points, labels)
+    car, building = (pixels_of(path, KITTI.colours[label]) for label in (CAR, BUILDING))
+    car, building = (places[places[:, 1] < 0.49] for places in (car, building))
+
+    low, high = np.percentile(car, [10, 90], axis=0)
+
+    assert len(building) > 1000
+    assert not ((building > low) & (building < high)).all(axis=1).any()
+
+
+@pytest.mark.parametrize(
+    "turn",
+    [
+        pytest.param(lambda p: p[:, [1, 0, 2]] * [-1, 1, 1], id="a sensor that looks along +y"),
+        pytest.param(lambda p: p * [-1, -1, 1], id="a sensor that looks along -x"),
+        pytest.param(lambda p: p[:, [1, 2, 0]] * [-1, -1, 1], id="a camera's optical frame"),
+    ],
+)
+def test_the_camera_looks_where_the_sensor_looks(tmp_path, turn):
+    points = wall_ahead()
+    labels = np.where(points[:, 1] > 0, CAR, BUILDING)
+    expected = image.imread(picture_of(tmp_path, points, labels))
+
+    picture = image.imread(picture_of(tmp_path, turn(points).astype(np.float32), labels))
+
+    assert (np.abs(picture - expected).max(axis=2) > 0.1).mean() < 0.001
+
+
+def test_an_input_with_colours_is_shown_in_them(tmp_path):
+    points = wall_ahead()
+    orange = np.tile(np.array([250, 120, 10], dtype=np.uint8), (len(points), 1))
+    path = picture_of(tmp_path, points, np.full(len(points), CAR), colour=orange)
+
+    places = pixels_of(path, (250, 120, 10))
+
+    assert len(places) > 1000
+    assert (places[:, 0] < 0.5).all()
+
+
+def test_points_without_a_place_are_left_out_and_those_without_a_label_are_grey(tmp_path):
+    points = wall_ahead()
+    points[::2] = np.nan
+    path = picture_of(tmp_path, points, np.full(len(points), 255))
+
+    assert len(pixels_of(path, UNLABELLED_COLOUR)) > 1000
+
+
+def test_a_cloud_without_points_has_a_picture_too(tmp_path):
+    path = picture_of(tmp_path, np.empty((0, 3), dtype=np.float32), np.empty(0))
+
+    assert image.imread(path).shape[1] > 1000
