@@ -101,13 +101,8 @@ def build_kernel_map(
     Offset k joins target voxel u to source voxel u + offset_k * dilation * source.stride.
 
     Raises:
-        ValueError: the kernel's dimension is not that of the coordinates.
         CoordinateRangeError: an offset is larger than the key layout allows.
     """
-    if region.dimension != target.layout.dimension:
-        raise ValueError(
-            f"a kernel in {region.dimension}D cannot act on {target.layout.dimension}D voxels"
-        )
     same = source is target
     position = {offset: k for k, offset in enumerate(region.offsets)}
     pairs: list[tuple[Tensor, Tensor] | None] = []
@@ -143,7 +138,11 @@ class CoordinateManager:
         return self._maps.setdefault(coordinate_map.stride, coordinate_map)
 
     def coarser(self, source: CoordinateMap, step: Stride) -> CoordinateMap:
-        """Map of stride source.stride * step."""
+        """Map of stride source.stride * step.
+
+        Raises:
+            ValueError: the step is not of the dimension of the coordinates.
+        """
         stride = _scaled(source.stride, step)
         known = self._maps.get(stride)
         return self.register(source.coarsened(stride)) if known is None else known
@@ -154,9 +153,9 @@ class CoordinateManager:
         Raises:
             ValueError: the stride cannot be divided by the step.
         """
-        if any(s % r for s, r in zip(source.stride, step, strict=True)):
+        stride = tuple(s // r for s, r in zip(source.stride, step, strict=False))
+        if _scaled(stride, step) != source.stride:
             raise ValueError(f"stride {source.stride} cannot be divided by {step}")
-        stride = tuple(s // r for s, r in zip(source.stride, step, strict=True))
         known = self._maps.get(stride)
         return self.register(source.expanded(stride, region)) if known is None else known
 
@@ -171,4 +170,6 @@ class CoordinateManager:
 
 
 def _scaled(values: tuple[int, ...], factors: tuple[int, ...]) -> tuple[int, ...]:
+    if len(values) != len(factors):
+        raise ValueError(f"a kernel in {len(factors)}D cannot act on {len(values)}D voxels")
     return tuple(v * f for v, f in zip(values, factors, strict=True))

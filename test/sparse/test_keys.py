@@ -1,0 +1,60 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minkowski_perception.sparse import CoordinateRangeError, KeyLayout
+
+DIMENSIONS = range(1, 8)
+
+
+@pytest.mark.parametrize("dimension", DIMENSIONS)
+def test_every_layout_uses_63_bits(dimension):
+    assert sum(KeyLayout.for_dimension(dimension).bits) == 63
+
+
+@given(data=st.data(), dimension=st.sampled_from(DIMENSIONS))
+def test_packing_is_undone_by_unpacking_and_keeps_lexicographic_order(data, dimension):
+    layout = KeyLayout.for_dimension(dimension)
+    row = st.tuples(*(st.integers(low, high) for low, high in layout.limits))
+    rows = data.draw(st.lists(row, min_size=1, max_size=20))
+    keys = layout.pack(torch.tensor(rows))
+    assert layout.unpack(keys).tolist() == [list(r) for r in rows]
+    assert [rows[i] for i in torch.argsort(keys, stable=True).tolist()] == sorted(rows)
+
+
+@pytest.mark.parametrize("dimension", DIMENSIONS)
+def test_the_limits_can_be_packed_and_one_step_beyond_is_refused_by_name(dimension):
+    layout = KeyLayout.for_dimension(dimension)
+    for column, (low, high) in enumerate(layout.limits):
+        for inside, outside in ((low, low - 1), (high, high + 1)):
+            row = torch.zeros(1, dimension + 1, dtype=torch.long)
+            row[0, column] = inside
+            assert layout.unpack(layout.pack(row)).equal(row)
+            row[0, column] = outside
+            name = "batch" if column == 0 else f"axis {column - 1}"
+            with pytest.raises(CoordinateRangeError, match=f"{name} runs from .*{low} to {high}"):
+                layout.pack(row)
+
+
+@pytest.mark.parametrize("dimension", DIMENSIONS)
+def test_adding_a_delta_moves_a_coordinate_even_at_the_limit(dimension):
+    layout = KeyLayout.for_dimension(dimension)
+    row = torch.tensor([[high for _, high in layout.limits]])
+    step = layout.margins
+    moved = layout.unpack(layout.pack(row) + layout.delta(step))
+    assert moved[0, 1:].tolist() == [a + b for a, b in zip(row[0, 1:].tolist(), step, strict=True)]
+    assert moved[0, 0] == row[0, 0]
+
+
+def test_an_offset_beyond_the_margin_is_refused():
+    layout = KeyLayout.for_dimension(4)
+    with pytest.raises(CoordinateRangeError, match="offset 33 along axis 3 exceeds 32"):
+        layout.delta((0, 0, 0, 33))
+
+
+def test_an_unknown_dimension_is_refused_with_the_valid_ones():
+    with pytest.raises(ValueError, match=r"\[1, 2, 3, 4, 5, 6, 7\], not 8"):
+        KeyLayout.for_dimension(8)

@@ -1,0 +1,33 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minkowski_perception.sparse import quantize
+
+ROWS = st.lists(st.tuples(st.integers(0, 1), st.integers(-3, 3), st.integers(-3, 3)), max_size=40)
+
+
+@given(rows=ROWS)
+def test_every_point_finds_its_voxel_and_every_voxel_its_first_point(rows):
+    coordinates = torch.tensor(rows, dtype=torch.long).reshape(-1, 3)
+    result = quantize(coordinates)
+    assert [tuple(c) for c in result.coordinates.tolist()] == sorted(set(rows))
+    assert result.slice(result.coordinates).equal(coordinates)
+    assert result.first.tolist() == [rows.index(r) for r in sorted(set(rows))]
+
+
+@given(rows=ROWS.filter(bool))
+def test_the_mean_is_that_of_the_voxel_s_points(rows):
+    result = quantize(torch.tensor(rows))
+    values = torch.randn(len(rows), 2, dtype=torch.float64)
+    for row, mean in zip(result.coordinates.tolist(), result.reduce(values, "mean"), strict=True):
+        members = [v for r, v in zip(rows, values, strict=True) if r == tuple(row)]
+        torch.testing.assert_close(mean, torch.stack(members).mean(dim=0))
+
+
+def test_an_unknown_reduction_is_refused():
+    with pytest.raises(ValueError, match="'first' or 'mean', not 'last'"):
+        quantize(torch.zeros(1, 4, dtype=torch.long)).reduce(torch.ones(1, 1), "last")

@@ -1,0 +1,57 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+import torch
+
+from minkowski_perception.sparse import CoordinateRangeError, SparseTensor, cat
+
+COORDINATES = torch.tensor([[0, 2, 0, 0], [0, -1, 5, 3], [1, -1, 5, 3]])
+
+
+def test_rows_are_brought_into_canonical_order_whatever_the_input_s():
+    features = torch.arange(3.0)[:, None]
+    for order in ([0, 1, 2], [2, 0, 1], [1, 2, 0]):
+        tensor = SparseTensor(features[order], COORDINATES[order])
+        assert tensor.coordinates.tolist() == COORDINATES[[1, 0, 2]].tolist()
+        assert tensor.features.flatten().tolist() == [1.0, 0.0, 2.0]
+
+
+def test_features_are_found_by_coordinate_and_zero_elsewhere():
+    tensor = SparseTensor(torch.arange(1.0, 4.0)[:, None], COORDINATES)
+    asked = torch.tensor([[1, -1, 5, 3], [0, 2, 0, 1], [0, 2, 0, 0]])
+    assert tensor.at(asked).flatten().tolist() == [3.0, 0.0, 1.0]
+
+
+def test_a_voxel_that_stands_twice_is_refused():
+    with pytest.raises(ValueError, match="stands twice"):
+        SparseTensor(torch.ones(2, 1), torch.zeros(2, 4, dtype=torch.int32))
+
+
+def test_shapes_that_do_not_fit_are_refused_by_value():
+    with pytest.raises(ValueError, match=r"\[2, 1\] and \[3, 4\]"):
+        SparseTensor(torch.ones(2, 1), COORDINATES)
+
+
+def test_float_coordinates_are_refused():
+    with pytest.raises(ValueError, match=r"integers, not torch\.float32"):
+        SparseTensor(torch.ones(3, 1), COORDINATES.float())
+
+
+def test_coordinates_off_the_stride_s_lattice_are_refused():
+    with pytest.raises(ValueError, match="multiples of the stride"):
+        SparseTensor(torch.ones(3, 1), COORDINATES, stride=2)
+
+
+def test_a_coordinate_out_of_range_is_refused():
+    with pytest.raises(CoordinateRangeError, match="axis 0"):
+        SparseTensor(torch.ones(1, 1), torch.tensor([[0, 10**6, 0, 0]]))
+
+
+def test_sums_and_joins_need_the_same_voxels():
+    a = SparseTensor(torch.ones(3, 1), COORDINATES)
+    b = SparseTensor(torch.full((3, 2), 2.0), COORDINATES)
+    assert cat([a, b]).features.tolist() == [[1.0, 2.0, 2.0]] * 3
+    assert (a + a).features.tolist() == [[2.0]] * 3
+    other = SparseTensor(torch.ones(2, 1), COORDINATES[:2])
+    with pytest.raises(ValueError, match="not on the same voxels"):
+        cat([a, other])
