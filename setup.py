@@ -1,0 +1,60 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Install the Python package, and for ROS its launch files, configuration and index entry."""
+
+from glob import glob
+
+from setuptools import find_packages, setup
+
+NAME = "minkowski_perception"
+
+setup(
+    name=NAME,
+    version="0.1.0",
+    description="Semantic perception of 3D streams on robots, behind a ROS 2 node",
+    author="The minkowski_perception authors",
+    author_email="maintainers@minkowski-perception.example",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=[NAME, f"{NAME}.*"]),
+    package_data={NAME: ["label_sets/*.yaml", "weights/*.safetensors", "weights/*.yaml"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
+        (f"share/{NAME}", ["package.xml"]),
+        (f"share/{NAME}/launch", glob("launch/*.launch.py")),
+        (f"share/{NAME}/config", glob("config/*.yaml") + glob("config/*.rviz")),
+    ],
+    zip_safe=False,
+    install_requires=["numpy", "pyyaml", "safetensors", "scipy", "torch>=2.4", "tqdm"],
+    # What each is for: docs/dependencies.md.
+    extras_require={
+        "bags": ["pointcloud2", "rosbags"],
+        "pictures": ["matplotlib"],
+        "simulation": [
+            "open3d-cpu; sys_platform == 'linux' and platform_machine == 'x86_64'",
+            "open3d; sys_platform != 'linux' or platform_machine != 'x86_64'",
+        ],
+        "ros": [
+            "ros-diagnostic-msgs",
+            "ros-geometry-msgs",
+            "ros-lifecycle-msgs",
+            "ros-nav-msgs",
+            "ros-rcl-interfaces",
+            "ros-rclpy",
+            "ros-rmw-fastrtps-cpp",
+            "ros-sensor-msgs",
+            "ros-std-msgs",
+            "ros-visualization-msgs",
+        ],
+        "test": ["hypothesis", "pytest"],
+        "dev": ["colcon-common-extensions", "colcon-ros", "mypy", "ruff"],
+    },
+    entry_points={
+        "console_scripts": [
+            f"minkowski-perception = {NAME}.commands.main:main",
+            f"perception_node = {NAME}.node.perception_node:main",
+            f"player = {NAME}.node.player:main",
+            f"recorder = {NAME}.node.recorder:main",
+        ],
+    },
+)
