@@ -1,0 +1,472 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Streets at random: ground, buildings, plants, furniture, parked and moving things."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from minkowski_perception.simulation import objects
+from minkowski_perception.simulation.ground import Ground, Patch
+from minkowski_perception.simulation.meshes import Mesh
+
+HALF_WIDTH = 70.0
+"""Metres from the centre line to the end of the world."""
+
+_GROUND = {
+    # label: reflectance from, to; roughness from, to, in metres
+    "road": ((0.18, 0.36), (0.002, 0.012)),
+    "parking": ((0.2, 0.4), (0.002, 0.012)),
+    "sidewalk": ((0.25, 0.45), (0.002, 0.012)),
+    "other-ground": ((0.2, 0.5), (0.01, 0.04)),
+    "terrain": ((0.28, 0.5), (0.02, 0.1)),
+}
+
+
+class Strip(NamedTuple):
+    """A part of the cross-section: its class, how wide it is, how high above the road."""
+
+    name: str
+    width: float
+    level: float
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Something that moves at constant speed in street coordinates.
+
+    Attributes:
+        gait: shapes that it goes through, one after the other, `step` metres each.
+        s, d: where it is at time 0.
+        speed: (along s, along d), metres a second.
+    """
+
+    gait: tuple[Mesh, ...]
+    s: float
+    d: float
+    speed: tuple[float, float]
+    step: float = 0.35
+
+
+class Side:
+    """One side of the street: strips from the centre line outwards, and what stands on them."""
+
+    def __init__(self, rng: np.random.Generator, road: float) -> None:
+        self.style = str(
+            rng.choice(["dense", "gardens", "open", "yard"], p=[0.3, 0.35, 0.2, 0.15])
+        )
+        kerb = rng.uniform(0.06, 0.2) if self.style != "open" or rng.random() < 0.5 else 0.02
+        self.strips = [Strip("road", road, 0.0)]
+        self.parking = self._add("parking", rng.uniform(1.9, 2.5), 0.01, rng.random() < 0.35)
+        self.bay = False
+        if self.parking is None:
+            deep = rng.uniform(4.6, 5.4)
+            self.parking = self._add("parking", deep, 0.01, rng.random() < 0.12)
+            self.bay = self.parking is not None
+        self.verge = self._add("terrain", rng.uniform(0.8, 3.0), kerb, rng.random() < 0.3)
+        self.odd = self._add("other-ground", rng.uniform(0.5, 2.5), kerb, rng.random() < 0.12)
+        has_sidewalk = rng.random() < (0.6 if self.style == "open" else 0.95)
+        self.sidewalk = self._add("sidewalk", rng.uniform(1.4, 4.5), kerb, has_sidewalk)
+        self.edge = sum(strip.width for strip in self.strips)
+        self.kerb = kerb
+        setback = {"dense": (0.0, 0.8), "gardens": (2.5, 9.0), "open": (15, 30), "yard": (8, 20)}
+        self.setback = rng.uniform(*setback[self.style])
+        beyond = "parking" if self.style == "yard" and rng.random() < 0.7 else "terrain"
+        if self.style == "dense" or (self.style == "gardens" and rng.random() < 0.15):
+            beyond = "sidewalk"
+        self._add(beyond, self.setback, kerb, True)
+        self._add("terrain", HALF_WIDTH - self.edge - self.setback, kerb, True)
+
+    def _add(
+        self, name: str, width: float, level: float, wanted: bool
+    ) -> tuple[float, float] | None:
+        """Append a strip, and say from where to where it goes."""
+        if not wanted:
+            return None
+        start = sum(strip.width for strip in self.strips)
+        self.strips.append(Strip(name, width, level))
+        return start, start + width
+
+
+class Street:
+    """A street: what stands still, what moves, and where a sensor can go.
+
+    The same seed and length make the same street, to the bit.
+
+    Attributes:
+        length: metres.
+        ground: maps street coordinates to space.
+        static: the mesh of all that stands still, in the frame of the street.
+        actors: what moves.
+        lane: d of the lane for traffic along s.
+        sidewalks: d of the free way on each sidewalk.
+    """
+
+    def __init__(self, seed: int, length: float = 250.0) -> None:
+        self._rng = rng = np.random.default_rng([seed, 0])
+        self.length = length
+        self._half_road = rng.uniform(2.6, 6.0)
+        self._sides = {1: Side(rng, self._half_road), -1: Side(rng, self._half_road)}
+        self._crossings = self._draw_crossings()
+        self._islands = self._draw_islands()
+        self._occupied = np.empty((0, 4))
+        edges = (-self._sides[-1].edge, self._sides[1].edge)
+        self.ground = Ground(rng, length, HALF_WIDTH, edges, self._patches())
+        self.lane = -0.5 * self._half_road - (0.4 if self._islands else 0.0)
+        self.sidewalks = [
+            sign * (side.sidewalk[0] + 0.6 * (side.sidewalk[1] - side.sidewalk[0]))
+            for sign, side in self._sides.items()
+            if side.sidewalk
+        ]
+        self._still: list[Mesh] = [self.ground.mesh]
+        self._busy = rng.uniform(0.4, 1.6)
+        for sign, side in self._sides.items():
+            self._build_up(sign, side)
+            self._park(sign, side)
+            self._furnish(sign, side)
+            self._plant(sign, side)
+        self._fill_horizon()
+        self.static = Mesh.merge(self._still)
+        self.actors = self._populate()
+
+    # Ground ----------------------------------------------------------------------------------
+
+    def _draw_crossings(self) -> list[tuple[float, float, int]]:
+        """Side streets: from s, to s, and the side (0 is both)."""
+        rng = self._rng
+        middles = np.arange(rng.uniform(10, 80), self.length, rng.uniform(45, 120))
+        return [
+            (float(s - half), float(s + half), int(rng.choice([-1, 0, 1], p=[0.35, 0.3, 0.35])))
+            for s, half in zip(middles, rng.uniform(2.5, 5.0, len(middles)))
+        ]
+
+    def _draw_islands(self) -> list[tuple[float, float]]:
+        rng = self._rng
+        if self._half_road < 4.2 or rng.random() > 0.5:
+            return []
+        starts = np.arange(rng.uniform(0, 30), self.length - 30, rng.uniform(25, 60))
+        return [(float(s), float(s + rng.uniform(4, 20))) for s in starts]
+
+    def _patches(self) -> list[Patch]:
+        rng = self._rng
+        looks = {
+            name: (rng.uniform(*reflectance), rng.uniform(*roughness))
+            for name, (reflectance, roughness) in _GROUND.items()
+        }
+
+        def patch(name: str, s0: float, s1: float, d0: float, d1: float, level: float) -> Patch:
+            label = objects.LABELS.names.index(name)
+            low, high = min(d0, d1), max(d0, d1)
+            return Patch(s0, s1, low, high, label, looks[name][0], level, looks[name][1])
+
+        everywhere = (0.0, self.length)
+        patches = [patch("terrain", *everywhere, -HALF_WIDTH, HALF_WIDTH, 0.1)]
+        for sign, side in self._sides.items():
+            start = 0.0
+            for strip in side.strips:
+                end = start + strip.width
+                patches.append(
+                    patch(strip.name, *everywhere, sign * start, sign * end, strip.level)
+                )
+                start = end
+            side_walk = rng.uniform(1.2, 3.0) if side.sidewalk else 0.0
+            for s0, s1, where in self._crossings:
+                if where in (0, sign):
+                    out = sign * HALF_WIDTH
+                    beside = sign * (side.sidewalk[0] if side.sidewalk else side.edge)
+                    if side_walk:
+                        patches.append(
+                            patch(
+                                "sidewalk", s0 - side_walk, s1 + side_walk, beside, out, side.kerb
+                            )
+                        )
+                    patches.append(patch("road", s0, s1, sign * self._half_road, out, 0.0))
+            for s in np.arange(rng.uniform(5, 40), self.length, rng.uniform(20, 60)):
+                if side.style in ("gardens", "yard") and not self._in_crossing(s, sign, 6.0):
+                    width, out = rng.uniform(2.5, 4.0), side.edge + max(side.setback, 4.0)
+                    name = str(rng.choice(["parking", "sidewalk", "other-ground"]))
+                    patches.append(patch(name, s, s + width, sign * side.edge, sign * out, 0.05))
+                    if side.verge:
+                        verge = (sign * side.verge[0], sign * side.verge[1])
+                        patches.append(patch("sidewalk", s, s + width, *verge, 0.04))
+        patches += [patch("other-ground", s0, s1, -0.7, 0.7, 0.15) for s0, s1 in self._islands]
+        return patches
+
+    def _in_crossing(self, s: float, sign: int, margin: float = 0.0) -> bool:
+        return any(
+            where in (0, sign) and s0 - margin < s < s1 + margin
+            for s0, s1, where in self._crossings
+        )
+
+    # Placing ---------------------------------------------------------------------------------
+
+    def _put(self, mesh: Mesh, s: float, d: float, yaw: float = 0.0, sink: float = 0.0) -> bool:
+        """Stand a mesh in the street, unless what it has below 1.8 m would touch another's."""
+        turned = mesh.moved(yaw=yaw)
+        low = turned.vertices[turned.vertices[:, 2] < 1.8][:, :2]
+        near, far = low.min(axis=0) + (s, d), low.max(axis=0) + (s, d)
+        taken = self._occupied
+        touches = (taken[:, 0] < far[0]) & (taken[:, 2] > near[0])
+        touches &= (taken[:, 1] < far[1]) & (taken[:, 3] > near[1])
+        inside = 0.0 < s < self.length and abs(d) < HALF_WIDTH
+        if touches.any() or not inside:
+            return False
+        self._occupied = np.vstack([taken, [*near, *far]])
+        offset = self.ground.position(s, d) - (0.0, 0.0, sink)
+        self._still.append(turned.moved(offset, float(self.ground.heading(s))))
+        return True
+
+    def _along(self, gap: tuple[float, float], sign: int, margin: float = 2.0) -> list[float]:
+        """Places along the street, `gap` metres apart, outside side streets."""
+        gaps = self._rng.uniform(*gap, int(self.length / gap[0]) + 2)
+        places = np.cumsum(gaps)
+        return [
+            float(s) for s in places if s < self.length and not self._in_crossing(s, sign, margin)
+        ]
+
+    # What stands still -----------------------------------------------------------------------
+
+    def _build_up(self, sign: int, side: Side) -> None:
+        rng = self._rng
+        pitched = rng.random() < (0.85 if side.style == "gardens" else 0.4)
+        heights = {"dense": (6, 22), "gardens": (3, 8), "open": (3, 8), "yard": (4, 12)}
+        typical = rng.uniform(*heights[side.style])
+        gap = {"dense": 0.3, "gardens": 5.0, "open": 45.0, "yard": 14.0}[side.style]
+        s = rng.uniform(-10, 5)
+        while s < self.length:
+            width = rng.uniform(7, 16) if side.style != "yard" else rng.uniform(12, 35)
+            depth = rng.uniform(8, 14)
+            middle = s + width / 2
+            s += width + rng.exponential(gap)
+            if any(self._in_crossing(at, sign, 2.0) for at in np.linspace(s - width, s, 8)):
+                s = max(
+                    (s1 + 3.0 for s0, s1, w in self._crossings if w in (0, sign) and s0 < s),
+                    default=s,
+                )
+                continue
+            height = max(2.8, typical * rng.uniform(0.75, 1.3))
+            front = side.edge + side.setback + abs(rng.normal(0, 0.5 if gap < 1 else 1.5))
+            house = objects.building(rng, width, depth, height, pitched)
+            # Fronts look to -y: to the centre line from the left side.
+            self._put(house, middle, sign * front, 0.0 if sign > 0 else np.pi)
+        if side.setback > 2.0 and rng.random() < 0.8:
+            self._enclose(sign, side)
+
+    def _enclose(self, sign: int, side: Side) -> None:
+        """Fences and hedges between the sidewalk and the gardens."""
+        rng = self._rng
+        length = rng.uniform(4, 9)
+        mixed = rng.random() < 0.5
+        kind = rng.choice(["fence", "hedge"])
+        for s in self._along((length + 0.3, length + 4.0), sign, margin=length / 2 + 2.5):
+            if mixed and rng.random() < 0.4:
+                kind = rng.choice(["fence", "hedge"])
+            if kind == "fence":
+                mesh = objects.fence(rng, length)
+            else:
+                height, depth = rng.uniform(0.7, 2.2), rng.uniform(0.5, 1.1)
+                mesh = objects.hedge(rng, length, height, depth)
+            self._put(mesh, s, sign * (side.edge + 0.7))
+
+    def _park(self, sign: int, side: Side) -> None:
+        """Vehicles at the kerb, in bays, in yards and in drives."""
+        rng = self._rng
+        makers: Sequence[objects.Maker] = (
+            objects.car, objects.truck, objects.other_vehicle, objects.motorcycle,
+        )  # fmt: skip
+        shares = np.array([0.7, 0.09, 0.11, 0.1])
+        along = 0.0 if sign < 0 else np.pi
+        rate = rng.uniform(0.1, 0.9)
+
+        def leave(s: float, d: float, yaw: float) -> None:
+            maker = makers[rng.choice(len(makers), p=shares)]
+            turn = rng.choice([0.0, np.pi], p=[0.8, 0.2]) + rng.normal(0, 0.03)
+            self._put(maker(rng), s, sign * d, yaw + turn)
+
+        if side.parking:
+            middle = (side.parking[0] + side.parking[1]) / 2
+            gap = (2.7, 3.3) if side.bay else (5.3, 7.0)
+            for s in self._along(gap, sign, margin=4.0):
+                if rng.random() < rate:
+                    leave(s, middle + rng.normal(0, 0.1), along + (np.pi / 2 if side.bay else 0))
+        elif self._half_road > 4.0 and rng.random() < 0.5:
+            for s in self._along((5.5, 9.0), sign, margin=5.0):
+                if rng.random() < rate:
+                    leave(s, self._half_road - 0.95 + rng.normal(0, 0.08), along)
+        if side.style in ("gardens", "yard"):
+            deep = side.edge + np.arange(3.5, max(side.setback - 2.5, 4.0), 6.0)
+            gap = (6.0, 25.0) if side.style == "gardens" else (2.8, 6.0)
+            for row in deep:
+                for s in self._along(gap, sign):
+                    if rng.random() < rate:
+                        leave(s, row, np.pi / 2)
+        for s0, s1, where in self._crossings:
+            if where in (0, sign):
+                for d in np.arange(side.edge + 6, 50, 7.0):
+                    if rng.random() < 0.35:
+                        leave(rng.choice([s0 + 1.2, s1 - 1.2]), d, np.pi / 2)
+
+    def _furnish(self, sign: int, side: Side) -> None:
+        """Poles, signs, bicycles, motorcycles, people and clutter beside the road."""
+        rng = self._rng
+        outer = side.edge
+        inner = side.parking[1] if side.parking else self._half_road
+        # Along the kerb and along the outer edge of the sidewalk: its middle stays free.
+        kerbside, inside = inner + 0.35, outer - 0.25
+        to_road = -np.pi / 2 if sign > 0 else np.pi / 2
+        facing = np.pi if sign > 0 else 0.0
+        poles = objects.utility_pole if rng.random() < 0.2 else objects.lamp_post
+        for s in self._along((14, 38), sign):
+            # Arms reach out to the left: over the road from the right side.
+            self._put(poles(rng), s, sign * kerbside, 0.0 if sign < 0 else np.pi)
+        for s in self._along((8, 35), sign, margin=-1.0):
+            yaw = facing + rng.choice([0.0, np.pi / 2, np.pi], p=[0.7, 0.15, 0.15])
+            sign_place = kerbside + rng.uniform(-0.1, 0.3)
+            self._put(objects.traffic_sign(rng), s, sign * sign_place, yaw + rng.normal(0, 0.1))
+        if rng.random() < 0.35:
+            spacing, start = rng.uniform(1.2, 3.0), rng.uniform(0, self.length)
+            maker_state = rng.integers(1 << 31)
+            for s in np.arange(start, start + rng.uniform(10, 40), spacing):
+                bollard = objects.post(np.random.default_rng(maker_state))
+                if not self._in_crossing(s, sign):
+                    self._put(bollard, float(s), sign * (kerbside - 0.1))
+        scattered: list[tuple[objects.Maker, tuple[float, float], float]] = [
+            (objects.post, (15, 50), 0.0),
+            (objects.clutter, (12, 45), 0.4),
+            (objects.bicycle, (9, 28), 0.6),
+            (objects.motorcycle, (14, 40), 0.5),
+            (objects.person, (7, 22), 0.8),
+        ]
+        for maker, (least, most), spread in scattered:
+            for s in self._along((least / self._busy, most / self._busy), sign):
+                group = (
+                    1 if spread == 0.0 else int(rng.choice([1, 2, 3, 5], p=[0.55, 0.2, 0.15, 0.1]))
+                )
+                place = float(rng.choice([kerbside + 0.1, inside]))
+                across = maker in (objects.bicycle, objects.motorcycle) and rng.random() < 0.5
+                yaw = to_road if across else rng.choice([0.0, np.pi])
+                for member in range(group):
+                    turn = rng.uniform(0, 2 * np.pi) if maker is objects.person else yaw
+                    offset = member * rng.uniform(0.55, 0.9) * (1 if across else 2 * spread)
+                    self._put(maker(rng), s + offset, sign * place, turn + rng.normal(0, 0.1))
+
+    def _plant(self, sign: int, side: Side) -> None:
+        rng = self._rng
+        rows: list[tuple[objects.Maker, tuple[float, float], Callable[[], float]]] = []
+        if side.verge and rng.random() < 0.8:
+            middle = (side.verge[0] + side.verge[1]) / 2
+            rows.append((objects.tree, (6, 16), lambda: middle))
+            rows.append((objects.bush, (3, 20), lambda: middle + rng.normal(0, 0.3)))
+        elif rng.random() < 0.4:
+            inner = side.parking[1] if side.parking else self._half_road
+            rows.append((objects.tree, (7, 22), lambda: inner + 0.6))
+        if side.setback > 2.0:
+            depth = side.setback
+
+            def in_garden() -> float:
+                return float(side.edge + rng.uniform(1.5, depth))
+
+            lush = rng.uniform(1.0, 3.0)
+            rows.append((objects.tree, (6 * lush, 18 * lush), in_garden))
+            rows.append((objects.bush, (2.5 * lush, 7 * lush), in_garden))
+        for maker, gap, place in rows:
+            for s in self._along(gap, sign, margin=1.0):
+                self._put(maker(rng), s, sign * place(), rng.uniform(0, 2 * np.pi), sink=0.05)
+
+    def _fill_horizon(self) -> None:
+        """Trees, bushes and houses farther out, and beyond both ends of the street."""
+        rng = self._rng
+        for sign, side in self._sides.items():
+            start = side.edge + side.setback + 14.0
+            for s in self._along((5, 30), sign, margin=4.0):
+                d = rng.uniform(min(start, 50), HALF_WIDTH - 5)
+                kind = rng.random()
+                if kind < 0.5:
+                    mesh = objects.tree(rng)
+                elif kind < 0.7:
+                    mesh = objects.bush(rng)
+                else:
+                    size = rng.uniform((8, 8, 4), (16, 12, 12))
+                    mesh = objects.building(rng, *size, pitched=rng.random() < 0.6)
+                self._put(mesh, s, sign * d, 0.0 if sign > 0 else np.pi)
+
+    # What moves ------------------------------------------------------------------------------
+
+    def _populate(self) -> tuple[Actor, ...]:
+        rng = self._rng
+        actors: list[Actor] = []
+        lane, wide = abs(self.lane), self._half_road
+        pace = rng.uniform(4.0, 13.0)
+        for direction in (1, -1):
+            traffic: Sequence[objects.Maker] = (
+                objects.car, objects.truck, objects.other_vehicle, objects.motorcyclist,
+            )  # fmt: skip
+            s = rng.uniform(0, 25)
+            while s < self.length:
+                maker = traffic[rng.choice(4, p=[0.55, 0.1, 0.12, 0.23])]
+                mesh = maker(rng).moved(yaw=0.0 if direction > 0 else np.pi)
+                d = -direction * lane + rng.normal(0, 0.15)
+                actors.append(Actor((mesh,), s, d, (direction * pace, 0.0)))
+                s += rng.uniform(14, 50) / self._busy
+            s = rng.uniform(0, 25)
+            while s < self.length:
+                maker = objects.bicyclist if rng.random() < 0.75 else objects.motorcyclist
+                mesh = maker(rng).moved(yaw=0.0 if direction > 0 else np.pi)
+                d = -direction * min(lane + 1.6, wide - 0.4) + rng.normal(0, 0.1)
+                actors.append(Actor((mesh,), s, d, (direction * rng.uniform(2.5, 7.0), 0.0)))
+                s += rng.uniform(15, 45) / self._busy
+        for sign, side in self._sides.items():
+            walk = side.sidewalk or (wide - 0.6, wide + 0.6)
+            for s in np.arange(rng.uniform(0, 12), self.length, rng.uniform(7, 16) / self._busy):
+                direction = rng.choice([-1, 1])
+                d = sign * rng.uniform(walk[0] + 0.3, walk[1] - 0.3)
+                if rng.random() < 0.12:
+                    rider = objects.bicyclist(rng).moved(yaw=0.0 if direction > 0 else np.pi)
+                    actors.append(Actor((rider,), float(s), d, (direction * 3.0, 0.0)))
+                    continue
+                yaw = 0.0 if direction > 0 else np.pi
+                if rng.random() < 0.12:
+                    speed = (0.0, -sign * rng.uniform(0.8, 1.6))
+                    yaw = -sign * np.pi / 2
+                else:
+                    speed = (direction * rng.uniform(0.7, 1.9), 0.0)
+                actors.append(Actor(self._gait(yaw), float(s), d, speed))
+        return tuple(actors)
+
+    def _gait(self, yaw: float) -> tuple[Mesh, ...]:
+        """One person in four phases of a stride."""
+        looks = int(self._rng.integers(1 << 31))
+        return tuple(
+            objects.person(np.random.default_rng(looks), stride).moved(yaw=yaw)
+            for stride in (-0.45, 0.0, 0.45, 0.0)
+        )
+
+    def moving(self, time: float, keep_clear: npt.NDArray[np.float64] | None = None) -> Mesh:
+        """All actors where they are at a time, in the frame of the street.
+
+        Args:
+            time: seconds.
+            keep_clear: [2] s, d of the sensor: who would be within 1.5 m of it steps aside,
+                and vehicles in its lane within 8 m are left out.
+        """
+        meshes = []
+        for actor in self.actors:
+            # Who leaves the street at one end comes back in at the other.
+            s = (actor.s + actor.speed[0] * time) % self.length
+            reach = self._half_road + 1.0
+            d = actor.d + actor.speed[1] * time
+            if actor.speed[1]:
+                d = float(np.clip(d, -reach, reach))
+            if keep_clear is not None:
+                near_s, near_d = abs(s - keep_clear[0]), abs(d - keep_clear[1])
+                if near_s < (2.5 if len(actor.gait) > 1 else 8.0) and near_d < 1.2:
+                    continue
+            travelled = float(np.hypot(*actor.speed)) * time
+            mesh = actor.gait[int(travelled / actor.step) % len(actor.gait)]
+            meshes.append(mesh.moved(self.ground.position(s, d), float(self.ground.heading(s))))
+        return Mesh.merge(meshes)
