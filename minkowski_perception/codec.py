@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import operator
 from array import array
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -116,11 +117,8 @@ class _Layout:
             _uint32(_attribute(message, name), name)
             for name in ("height", "width", "point_step", "row_step")
         )
-        big = _attribute(message, "is_bigendian")
-        if not isinstance(big, bool | int | np.bool_):
-            raise CloudError(f"is_bigendian must be true or false, not {big!r:.80}")
         try:
-            fields = [_field(f) for f in _attribute(message, "fields")]
+            fields = tuple(_field(f) for f in _attribute(message, "fields"))
         except TypeError as error:
             raise CloudError(f"fields must be a list of PointField: {error}") from error
         try:
@@ -136,9 +134,12 @@ class _Layout:
                     f"field '{field.name}' ({field.count} x {_TYPE_NAMES[field.datatype - 1]} at "
                     f"offset {field.offset}) does not fit in point_step {point_step}"
                 )
-        names = [f.name for f in fields if f.name not in _PADDING_NAMES]
-        if repeated := sorted({n for n in names if names.count(n) > 1}):
-            raise CloudError(f"fields {repeated} appear more than once in {names}")
+        names = Counter(f.name for f in fields if f.name not in _PADDING_NAMES)
+        if repeated := [name for name, count in names.items() if count > 1]:
+            raise CloudError(f"fields {repeated} appear more than once")
+        axes = {f.name for f in fields if f.count == 1} & set("xyz")
+        if absent := sorted(set("xyz") - axes):
+            raise CloudError(f"no single-valued fields {absent} among {list(names)}")
         if row_step < width * point_step:
             raise CloudError(
                 f"row_step {row_step} is less than width {width} x point_step {point_step}"
@@ -150,16 +151,13 @@ class _Layout:
                 f"data has {len(data)} bytes, but height {height}, row_step {row_step}, width "
                 f"{width} and point_step {point_step} need {needed}"
             )
-        return cls(height, width, tuple(fields), bool(big), point_step, row_step, data)
+        big = _flag(message, "is_bigendian")
+        return cls(height, width, fields, big, point_step, row_step, data)
 
     def __len__(self) -> int:
         return self.height * self.width
 
-    @property
-    def names(self) -> list[str]:
-        return [f.name for f in self.fields]
-
-    def find(self, names: Sequence[str], datatypes: Sequence[int] = range(1, 9)) -> Field | None:
+    def find(self, *names: str, datatypes: Collection[int] = range(1, 9)) -> Field | None:
         """Find the first of these names that is a single value of such a type."""
         for name in names:
             for field in self.fields:
@@ -169,8 +167,6 @@ class _Layout:
 
     def rows(self) -> npt.NDArray[np.uint8]:
         """[height, width, point_step] uint8: a view of the points' bytes, without row padding."""
-        if not len(self):
-            return np.empty((self.height, self.width, 0), dtype=np.uint8)
         return np.ndarray(
             (self.height, self.width, self.point_step),
             np.uint8,
@@ -178,31 +174,27 @@ class _Layout:
             strides=(self.row_step, self.point_step, 1),
         )
 
-    def column(self, field: Field) -> npt.NDArray[Any]:
-        """[height, width] view of a field with a count of 1, in the message's byte order."""
+    def view(self, field: Field) -> npt.NDArray[Any]:
+        """[height, width] of a single-valued field: a view, in the message's byte order."""
         dtype = dtype_from_fields([field], self.point_step)
         dtype = dtype.newbyteorder(">" if self.is_bigendian else "<")
-        if not len(self):
-            return np.empty((self.height, self.width), dtype[field.name])
-        strides = (self.row_step, self.point_step)
         points: npt.NDArray[Any] = np.ndarray(
-            (self.height, self.width), dtype, self.data, strides=strides
+            (self.height, self.width), dtype, self.data, strides=(self.row_step, self.point_step)
         )
         return points[field.name]
 
-    def points(self) -> npt.NDArray[np.float32]:
-        """[N, 3] float32.
+    def values(self, field: Field, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+        """[N] of a single-valued field: a copy, of the type asked for."""
+        with np.errstate(over="ignore", invalid="ignore"):  # infinite and NaN are lawful values
+            return self.view(field).astype(dtype, order="C").reshape(-1)
 
-        Raises:
-            CloudError: x, y or z is absent or not a single value.
-        """
+    def points(self) -> npt.NDArray[np.float32]:
+        """[N, 3] float32: a copy."""
         points = np.empty((self.height, self.width, 3), dtype=np.float32)
-        for i, name in enumerate("xyz"):
-            field = self.find(name)
-            if field is None:
-                raise CloudError(f"no single-valued field '{name}' in {self.names}")
-            with np.errstate(over="ignore"):  # float64 beyond float32 becomes infinite: invalid
-                points[..., i] = self.column(field)
+        for field in self.fields:
+            if field.name in ("x", "y", "z"):
+                with np.errstate(over="ignore", invalid="ignore"):
+                    points[..., "xyz".index(field.name)] = self.view(field)
         return points.reshape(-1, 3)
 
 
@@ -225,22 +217,18 @@ def decode(message: Any, *, label_field: str | None = None) -> Frame:
     """
     layout = _Layout.of(message)
     header = _attribute(message, "header")
-    stamp = _attribute(header, "stamp")
-    seconds = _integer(_attribute(stamp, "sec"), "header.stamp.sec")
-    stamp = seconds * 10**9 + _integer(_attribute(stamp, "nanosec"), "header.stamp.nanosec")
+    time = _attribute(header, "stamp")
+    seconds = _integer(_attribute(time, "sec"), "header.stamp.sec")
+    stamp = seconds * 10**9 + _integer(_attribute(time, "nanosec"), "header.stamp.nanosec")
     frame_id = _attribute(header, "frame_id")
     if not isinstance(frame_id, str):
         raise CloudError(f"header.frame_id must be a string, not {frame_id!r:.80}")
-
-    intensity = None
-    if field := layout.find(INTENSITY_NAMES):
-        with np.errstate(over="ignore"):
-            intensity = layout.column(field).astype(np.float32).reshape(-1)
+    intensity = layout.find(*INTENSITY_NAMES)
     return Frame(
         points=layout.points(),
         stamp=stamp,
         frame_id=frame_id,
-        intensity=intensity,
+        intensity=None if intensity is None else layout.values(intensity, np.float32),
         colour=_colour(layout),
         time=_time(layout, stamp),
         labels=None if label_field is None else _labels(layout, label_field),
@@ -326,13 +314,11 @@ def encode_labelled(
         start + 12,
         layout.is_bigendian,
     )
-    if len(layout):
-        step = layout.point_step
-        bytes_out = np.frombuffer(cloud.data, dtype=np.uint8)
-        bytes_out.reshape(layout.height, layout.width, -1)[..., :step] = layout.rows()
+    rows = np.frombuffer(cloud.data, dtype=np.uint8)
+    rows = rows.reshape(layout.height, layout.width, cloud.point_step)
+    rows[..., : layout.point_step] = layout.rows()
     _write_columns(cloud, columns)
-    dense = bool(_attribute(message, "is_dense"))
-    cloud.is_dense = dense and bool(np.isfinite(layout.points()).all())
+    cloud.is_dense = _flag(message, "is_dense") and bool(np.isfinite(layout.points()).all())
     return cloud
 
 
@@ -362,8 +348,8 @@ def encode_frame(frame: Frame, label_field: str | None = None) -> CloudData:
         label_type = frame.labels.dtype.name.upper()
         if label_type not in _TYPE_NAMES:
             raise ValueError(f"labels are {label_type}; choose one of {', '.join(_TYPE_NAMES)}")
-        if label_field in columns:
-            raise ValueError(f"label field '{label_field}' is one of {list(columns)}")
+        if label_field in (*columns, *_PADDING_NAMES):
+            raise ValueError(f"label field '{label_field}' is padding or one of {list(columns)}")
         field = Field(label_field, step, _TYPE_NAMES.index(label_type) + 1)
         fields.append(field)
         columns[label_field] = frame.labels
@@ -413,6 +399,13 @@ def _integer(value: Any, name: str) -> int:
         raise CloudError(f"{name} must be an integer, not {value!r:.80}") from error
 
 
+def _flag(message: Any, name: str) -> bool:
+    value = _attribute(message, name)
+    if not isinstance(value, int | np.bool_):
+        raise CloudError(f"{name} must be true or false, not {value!r:.80}")
+    return bool(value)
+
+
 def _uint32(value: Any, name: str) -> int:
     number = _integer(value, name)
     if not 0 <= number < 2**32:
@@ -437,23 +430,22 @@ def _field(field: Any) -> Field:
 
 
 def _colour(layout: _Layout) -> npt.NDArray[np.uint8] | None:
-    packed = layout.find(COLOUR_NAMES, (INT32, UINT32, FLOAT32))
+    packed = layout.find(*COLOUR_NAMES, datatypes=(INT32, UINT32, FLOAT32))
     if packed is not None:
         # As an integer whatever its type: a float register may quieten colours that look NaN.
-        bits = layout.column(replace(packed, datatype=UINT32)).astype(np.uint32).reshape(-1)
-        return np.stack([bits >> 16, bits >> 8, bits], axis=1).astype(np.uint8)
-    channels = [layout.find(name, (UINT8,)) for name in "rgb"]
-    if None in channels:
-        return None
-    return np.stack([layout.column(c).reshape(-1) for c in channels if c], axis=1)
+        words = layout.values(replace(packed, datatype=UINT32), "<u4").view(np.uint8)
+        return words.reshape(-1, 4)[:, 2::-1].copy()
+    channels = [layout.find(name, datatypes=(UINT8,)) for name in "rgb"]
+    present = [layout.values(channel, np.uint8) for channel in channels if channel is not None]
+    return np.stack(present, axis=1) if len(present) == 3 else None
 
 
 def _time(layout: _Layout, stamp: int) -> npt.NDArray[np.float32] | None:
-    field = layout.find(TIME_NAMES, (INT32, UINT32, FLOAT32, FLOAT64))
+    field = layout.find(*TIME_NAMES, datatypes=(INT32, UINT32, FLOAT32, FLOAT64))
     if field is None:
         return None
     units = (1.0, 1e-3, 1e-6, 1e-9) if field.datatype in (FLOAT32, FLOAT64) else (1e-6, 1e-9)
-    return _relative_time(layout.column(field).astype(np.float64).reshape(-1), units, stamp)
+    return _relative_time(layout.values(field, np.float64), units, stamp)
 
 
 def _relative_time(
@@ -469,28 +461,25 @@ def _relative_time(
     finite = ticks[np.isfinite(ticks)]
     if not len(finite):
         return None
-    with np.errstate(over="ignore"):
-        first, last = float(finite.min()), float(finite.max())
-        unit = next((u for u in units if (last - first) * u <= _MAX_SWEEP), None)
-        if unit is None:
-            return None
-        for origin in (0.0, stamp * 1e-9 / unit):
-            if max(abs(first - origin), abs(last - origin)) * unit <= _MAX_SWEEP:
-                return ((ticks - origin) * unit).astype(np.float32)
-    return ((ticks - first) * unit).astype(np.float32)
+    first, last = float(finite.min()), float(finite.max())
+    unit = next((u for u in units if (last - first) * u <= _MAX_SWEEP), None)
+    if unit is None:
+        return None
+    for origin in (0.0, stamp * 1e-9 / unit, first):
+        if max(abs(first - origin), abs(last - origin)) * unit <= _MAX_SWEEP:
+            break
+    return ((ticks - origin) * unit).astype(np.float32)
 
 
 def _labels(layout: _Layout, name: str) -> npt.NDArray[np.integer]:
-    field = layout.find([name])
+    field = layout.find(name)
     if field is None:
-        raise CloudError(f"no single-valued label field '{name}' in {layout.names}")
-    column = layout.column(field).reshape(-1)
-    labels: npt.NDArray[np.integer]
-    if column.dtype.kind in "iu":
-        return column.astype(column.dtype.newbyteorder("="))
-    with np.errstate(invalid="ignore"):
-        labels = column.astype(np.int64)
-    if not np.array_equal(labels, column):
+        names = [f.name for f in layout.fields]
+        raise CloudError(f"no single-valued label field '{name}' among {names}")
+    if field.datatype not in (FLOAT32, FLOAT64):
+        return layout.values(field, layout.view(field).dtype.newbyteorder("="))
+    labels = layout.values(field, np.int64)
+    if not np.array_equal(labels, layout.values(field, np.float64)):
         raise CloudError(f"label field '{name}' holds values that are not whole numbers")
     return labels
 
@@ -527,9 +516,8 @@ def _new_cloud(
 
 def _write_columns(cloud: CloudData, columns: dict[str, npt.NDArray[Any]]) -> None:
     """Write [N] columns into the fields of their names; `rgb` comes as bits."""
-    points = cloud.height * cloud.width
     for field in cloud.fields:
-        if points and field.name in columns:
+        if field.name in columns:
             bits = replace(field, datatype=UINT32) if field.name == "rgb" else field
             dtype = dtype_from_fields([bits], cloud.point_step)
             dtype = dtype.newbyteorder(">" if cloud.is_bigendian else "<")
