@@ -500,7 +500,6 @@ def _renamed(fields: Sequence[Field]) -> list[Field]:
         if name in APPENDED_NAMES:
             while name in taken:
                 name = f"input_{name}"
-            taken.add(name)
         renamed.append(replace(field, name=name))
     return renamed
 

@@ -159,19 +159,20 @@ def test_a_cloud_without_points_is_no_error(height):
     assert len(cloud.data) == cloud.row_step == 0
 
 
+@pytest.mark.parametrize("number", [1, 5])
 @pytest.mark.parametrize("big", [False, True])
-def test_the_message_stays_as_it_is_and_shares_no_memory_with_the_frame(big):
+def test_the_message_stays_as_it_is_and_shares_no_memory_with_the_frame(big, number):
     fields = [*XYZ, Field("intensity", 12, FLOAT32), Field("rgb", 16, UINT32), Field("l", 20, 2)]
-    message = make(fields, [(1, 2, 3, 4, 5, 6)] * 5, big=big, kind=lambda b: array("B", b))
+    message = make(fields, [(1, 2, 3, 4, 5, 6)] * number, big=big, kind=lambda b: array("B", b))
     before = bytes(message.data)
 
     frame = decode(message, label_field="l")
     for column in (frame.points, frame.intensity, frame.colour, frame.labels):
         column[...] = 0
-    encode_labelled(message, *arrays_of(5))
+    encode_labelled(message, *arrays_of(number))
 
     assert bytes(message.data) == before
-    assert decode(message, label_field="l").points.tolist() == [[1, 2, 3]] * 5
+    assert decode(message, label_field="l").points.tolist() == [[1, 2, 3]] * number
     message.data.append(0)  # no view is left that would forbid it
 
 
@@ -203,6 +204,7 @@ def test_the_message_stays_as_it_is_and_shares_no_memory_with_the_frame(big):
         ({"point_step": 2**20, "row_step": 2**21}, "point_step 1048576 exceeds 65536"),
         ({"point_step": 0, "fields": []}, "no single-valued fields"),
         ({"data": b""}, "data has 0 bytes"),
+        ({"data": bytes(23)}, "data has 23 bytes, .* need 24"),
         ({"data": "x" * 24}, "data must be bytes"),
         ({"data": None}, "data must be bytes"),
         ({"data": np.zeros(48, np.uint8)[::2]}, "data must be bytes"),
