@@ -430,10 +430,10 @@ class _TransformTree:
     def path(self, frame: str, fixed_frame: str) -> _Path | None:
         """How to get from a frame to a fixed one; None if they are not of one tree."""
         rise, fall = self.above(frame), self.above(fixed_frame)
-        if rise[-1] != fall[-1]:
+        meeting = next((f for f in rise if f in fall), None)
+        if meeting is None:
             return None
-        while rise and fall and rise[-1] == fall[-1]:
-            rise.pop(), fall.pop()
+        rise, fall = rise[: rise.index(meeting)], fall[: fall.index(meeting)]
         return _Path([self.edges[f] for f in rise], [self.edges[f] for f in fall])
 
 
