@@ -25,7 +25,7 @@ class _Convolution(torch.autograd.Function):
         ctx.kernel_map = kernel_map
         output = features.new_zeros(kernel_map.outputs, weight.shape[2])
         for k, inputs, outputs in kernel_map:
-            output.index_add_(0, outputs, features[inputs] @ weight[k])
+            output.index_add_(0, outputs, features.index_select(0, inputs) @ weight[k])
         return output
 
     @staticmethod
@@ -35,11 +35,11 @@ class _Convolution(torch.autograd.Function):
         grad_features = torch.zeros_like(features) if needs_features else None
         grad_weight = torch.zeros_like(weight) if needs_weight else None
         for k, inputs, outputs in ctx.kernel_map:
-            grad = grad_output[outputs]
+            grad = grad_output.index_select(0, outputs)
             if grad_features is not None:
                 grad_features.index_add_(0, inputs, grad @ weight[k].T)
             if grad_weight is not None:
-                grad_weight[k] = features[inputs].T @ grad
+                grad_weight[k] = features.index_select(0, inputs).T @ grad
         return grad_features, grad_weight, None
 
 
