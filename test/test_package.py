@@ -1,0 +1,107 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The package as ROS and pip install it: what it declares, and what a build leaves behind."""
+
+import ast
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+import minkowski_perception
+
+ROOT = Path(__file__).parents[1]
+MANIFEST = ElementTree.parse(ROOT / "package.xml").getroot()
+
+KEYS = {"tf2_ros": "tf2_ros_py", "torch": "python3-pytorch-pip"}
+"""Keys of rosdep whose names do not follow from the module's."""
+
+STARTED = {"ros2launch", "rviz2"}
+"""What is run and not imported."""
+
+NOT_IN_ROSDEP = {"pointcloud2", "safetensors"}
+OPTIONAL = {"open3d"}
+
+
+def setup_says(*options: str) -> list[str]:
+    """Return what setup.py answers to options such as --version, a line each."""
+    command = [sys.executable, "-W", "ignore", "setup.py", *options]
+    return subprocess.check_output(command, cwd=ROOT, text=True).splitlines()
+
+
+def imported_modules() -> set[str]:
+    """Names of the packages that ours and its launch files import, without Python's own."""
+    names = set()
+    for source in [*ROOT.glob("minkowski_perception/**/*.py"), *ROOT.glob("launch/*.py")]:
+        for node in ast.walk(ast.parse(source.read_text())):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                names.add(str(node.module).partition(".")[0])
+    return names - sys.stdlib_module_names - {"minkowski_perception"}
+
+
+def test_version_name_and_licence_are_the_same_everywhere():
+    pytest.importorskip("setuptools")
+    name, version, licence = setup_says("--name", "--version", "--license")
+    assert version == MANIFEST.findtext("version") == minkowski_perception.__version__
+    assert name == MANIFEST.findtext("name") == minkowski_perception.__name__
+    assert licence == MANIFEST.findtext("license")
+
+
+def test_the_manifest_is_what_ros_expects():
+    manifest = pytest.importorskip("catkin_pkg.package", reason="catkin_pkg comes with colcon-ros")
+    warnings: list[str] = []
+    manifest.parse_package(ROOT / "package.xml", warnings=warnings)
+    assert warnings == []
+
+
+def test_the_manifest_declares_what_is_imported_and_nothing_else():
+    declared = {depend.text for depend in MANIFEST.iter("exec_depend")}
+    missing = set()
+    for module in imported_modules() - NOT_IN_ROSDEP - OPTIONAL:
+        keys = {KEYS.get(module, module), f"python3-{module}", f"python3-{module}-pip"}
+        if not keys & declared:
+            missing.add(module)
+        declared -= keys
+    assert missing == set()
+    assert declared == STARTED
+
+
+@pytest.mark.system
+def test_colcon_builds_what_ros_looks_for(tmp_path):
+    beside = Path(sys.executable).parent
+    colcon = shutil.which("colcon", path=f"{beside}{os.pathsep}{os.environ.get('PATH', '')}")
+    if colcon is None:
+        pytest.skip("colcon is not installed")
+    subprocess.run([colcon, "build", "--paths", ROOT], cwd=tmp_path, check=True)
+
+    prefix = tmp_path / "install" / "minkowski_perception"
+    share, executables = prefix / "share", prefix / "lib" / "minkowski_perception"
+    assert (share / "ament_index/resource_index/packages/minkowski_perception").is_file()
+    for folder, pattern in (("launch", "*.launch.py"), ("config", "*.yaml"), ("config", "*.rviz")):
+        shipped = {file.name for file in ROOT.glob(f"{folder}/{pattern}")}
+        built = {file.name for file in (share / "minkowski_perception" / folder).iterdir()}
+        assert shipped, f"{folder}/{pattern}"
+        assert shipped <= built
+    [package] = prefix.glob("lib/python*/site-packages/minkowski_perception")
+    for data in ("label_sets/*.yaml", "weights/*.yaml", "weights/*.safetensors"):
+        shipped = {file.name for file in ROOT.glob(f"minkowski_perception/{data}")}
+        assert shipped, data
+        assert shipped == {file.name for file in package.glob(data)}
+    names = {file.name for file in executables.iterdir()}
+    assert names == {"minkowski-perception", "perception_node", "player", "recorder"}
+    for executable in executables.iterdir():
+        assert executable.read_text().startswith("#!/usr/bin/env python3\n")
+
+    # As `ros2 run` would start it from a shell that has sourced the workspace.
+    started = f". install/setup.sh && {executables}/minkowski-perception --version"
+    environment = {**os.environ, "PATH": f"{beside}{os.pathsep}{os.environ['PATH']}"}
+    said = subprocess.check_output(
+        ["bash", "-c", started], cwd=tmp_path, text=True, env=environment
+    )
+    assert said.strip() == minkowski_perception.__version__
