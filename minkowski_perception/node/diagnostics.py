@@ -1,0 +1,104 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the node says of itself on /diagnostics, once a second."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+
+from minkowski_perception.accounting import Counts, DropReason
+
+
+class Stages:
+    """Seconds by stage of the recent clouds; written by one thread, read by another."""
+
+    def __init__(self, recent: int = 100) -> None:
+        self._lock = threading.Lock()
+        self._clouds: deque[dict[str, float]] = deque(maxlen=recent)
+
+    def add(self, timings: dict[str, float]) -> None:
+        """Take in the stages of one cloud."""
+        with self._lock:
+            self._clouds.append(timings)
+
+    def medians(self) -> dict[str, float]:
+        """Median milliseconds of each stage, in the order of the stages."""
+        with self._lock:
+            clouds = list(self._clouds)
+        stages = dict.fromkeys(stage for cloud in clouds for stage in cloud)
+        return {
+            stage: 1e3 * float(np.median([c[stage] for c in clouds if stage in c]))
+            for stage in stages
+        }
+
+
+class Monitor:
+    """Turns what happened since the last report into a level and a sentence."""
+
+    def __init__(self) -> None:
+        self._before = Counts(0, 0, {})
+
+    def judge(self, state: str, problem: str, counts: Counts) -> tuple[bytes, str]:
+        """Level of DiagnosticStatus, and a message.
+
+        Args:
+            state: of the lifecycle.
+            problem: why the last transition was refused, if it was.
+            counts: as they are now.
+        """
+        before, self._before = self._before, counts
+        if problem:
+            return DiagnosticStatus.ERROR, problem
+        if state != "active":
+            return DiagnosticStatus.OK, state
+        lost = {
+            reason: counts.dropped.get(reason, 0) - before.dropped.get(reason, 0)
+            for reason in DropReason
+        }
+        if lost[DropReason.INFERENCE_FAILED]:
+            return DiagnosticStatus.ERROR, "inference failed, see last_refusal"
+        lost = {reason: n for reason, n in lost.items() if n}
+        if lost:
+            text = ", ".join(f"{n} {reason.value}" for reason, n in lost.items())
+            return DiagnosticStatus.WARN, f"clouds dropped: {text}"
+        if counts.received == before.received:
+            return DiagnosticStatus.WARN, "no clouds"
+        return DiagnosticStatus.OK, "labelling"
+
+
+def count_values(counts: Counts) -> dict[str, str]:
+    """Key-values of the accounting: received = labelled + dropped + pending."""
+    return {
+        "received": str(counts.received),
+        "labelled": str(counts.labelled),
+        "pending": str(counts.pending),
+        "dropped": str(sum(counts.dropped.values())),
+        **{f"dropped_{r.value}": str(counts.dropped.get(r, 0)) for r in DropReason},
+    }
+
+
+def diagnostic_array(
+    stamp: Time,
+    name: str,
+    hardware_id: str,
+    level: bytes,
+    message: str,
+    values: Mapping[str, str] | Iterable[tuple[str, str]],
+) -> DiagnosticArray:
+    """Build the message of one status."""
+    status = DiagnosticStatus(
+        level=level,
+        name=name,
+        message=message,
+        hardware_id=hardware_id,
+        values=[KeyValue(key=key, value=value) for key, value in dict(values).items()],
+    )
+    array = DiagnosticArray(status=[status])
+    array.header.stamp = stamp
+    return array

@@ -1,0 +1,51 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The legend of the labels: colours and names, for RViz and for other nodes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from visualization_msgs.msg import Marker, MarkerArray
+
+from minkowski_perception.labels import UNLABELLED, LabelSet
+
+_LINE = 0.8  # metres between entries
+
+
+def legend_markers(label_set: LabelSet, frame_id: str) -> MarkerArray:
+    """Markers that show each class' name in its colour, in a column beside the sensor."""
+    array = MarkerArray()
+    for i, (name, colour) in enumerate(zip(label_set.names, label_set.colours, strict=True)):
+        marker = Marker()
+        marker.header.frame_id = frame_id
+        marker.ns = label_set.name
+        marker.id = i
+        marker.type = Marker.TEXT_VIEW_FACING
+        marker.action = Marker.ADD
+        marker.frame_locked = True
+        marker.text = name
+        marker.scale.z = 0.9 * _LINE
+        marker.pose.position.y = 12.0
+        marker.pose.position.z = (len(label_set) - i) * _LINE
+        marker.pose.orientation.w = 1.0
+        marker.color.r, marker.color.g, marker.color.b = (c / 255.0 for c in colour)
+        marker.color.a = 1.0
+        array.markers.append(marker)
+    return array
+
+
+def label_info(label_set: LabelSet) -> Any | None:
+    """vision_msgs/LabelInfo of the set, or None where that message is not installed."""
+    try:
+        from vision_msgs.msg import LabelInfo, VisionClass
+    except ImportError:
+        return None
+    info = LabelInfo()
+    names = [*label_set.names, "unlabelled"]
+    ids = [*range(len(label_set)), UNLABELLED]
+    info.class_map = [
+        VisionClass(class_id=class_id, class_name=name)
+        for class_id, name in zip(ids, names, strict=True)
+    ]
+    return info
