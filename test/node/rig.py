@@ -1,0 +1,155 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""A node under test in its own process, and a client in this one that talks to it over DDS."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from nav_msgs.msg import Odometry
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from scipy.spatial.transform import Rotation
+from sensor_msgs.msg import PointCloud2, PointField
+from visualization_msgs.msg import MarkerArray
+
+from minkowski_perception.codec import encode_frame, fill_message
+
+START = 60.0  # seconds, on a busy machine
+ANSWER = 30.0
+RELIABLE = QoSProfile(depth=50)
+
+
+def stamped(message, stamp, frame_id="lidar"):
+    message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp, 10**9)
+    message.header.frame_id = frame_id
+    return message
+
+
+def cloud_message(frame, stamp=None, frame_id=None):
+    """PointCloud2 of a simulated frame."""
+    message = fill_message(PointCloud2(), encode_frame(frame), PointField)
+    stamp = frame.stamp if stamp is None else stamp
+    return stamped(message, stamp, frame_id or frame.frame_id)
+
+
+def odometry_message(frame):
+    """Odometry of the sensor at a simulated frame."""
+    message = stamped(Odometry(), frame.stamp, "odom")
+    message.child_frame_id = frame.frame_id
+    x, y, z = frame.pose[:3, 3]
+    position, turn = message.pose.pose.position, message.pose.pose.orientation
+    position.x, position.y, position.z = float(x), float(y), float(z)
+    turn.x, turn.y, turn.z, turn.w = map(float, Rotation.from_matrix(frame.pose[:3, :3]).as_quat())
+    return message
+
+
+class Rig:
+    """Starts the node, waits until it is connected, and stops it at the end."""
+
+    def __init__(self, log, **parameters):
+        parameters = {"input_reliability": "reliable", **parameters}
+        arguments = [a for name, value in parameters.items() for a in ("-p", f"{name}:={value}")]
+        self.log = log
+        with log.open("wb") as file:
+            self.process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "minkowski_perception.node.perception_node",
+                    "--ros-args",
+                    *arguments,
+                ],
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env=os.environ,
+            )
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context)
+        self.node = rclpy.create_node("client", context=self.context)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(self.node)
+        self.labelled, self.legends, self.status = [], [], None
+        self.reports = 0
+        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        subscribe = self.node.create_subscription
+        name = "/minkowski_perception"
+        subscribe(PointCloud2, f"{name}/labelled", self.labelled.append, RELIABLE)
+        subscribe(MarkerArray, f"{name}/legend", self.legends.append, latched)
+        subscribe(DiagnosticArray, "/diagnostics", self._on_diagnostics, RELIABLE)
+        self.clouds = self.node.create_publisher(PointCloud2, "cloud", RELIABLE)
+        self.odometry = self.node.create_publisher(Odometry, "odometry", RELIABLE)
+
+    def _on_diagnostics(self, message):
+        self.status = message.status[0]
+        self.reports += 1
+
+    @property
+    def values(self):
+        return {pair.key: pair.value for pair in self.status.values}
+
+    def wait_for(self, condition, timeout=ANSWER):
+        deadline = time.monotonic() + timeout
+        while not condition():
+            assert time.monotonic() < deadline, f"waited in vain; {self.output()}"
+            assert self.process.poll() is None, f"the node ended; {self.output()}"
+            self.executor.spin_once(timeout_sec=0.05)
+
+    def ready(self, state="active"):
+        """Wait until the node is in a state and hears this client."""
+        self.wait_for(lambda: self.status is not None and self.values["state"] == state, START)
+        if state == "active":
+            self.wait_for(lambda: self.clouds.get_subscription_count() > 0)
+        return self
+
+    def publish(self, message):
+        """Publish a cloud and wait until the node has counted an answer to it."""
+        before = int(self.values["received"])
+        self.clouds.publish(message)
+        self.wait_for(
+            lambda: int(self.values["received"]) > before and self.values["pending"] == "0"
+        )
+        assert_balanced(self.values)
+
+    def fresh_values(self):
+        """Values of a report made after this call."""
+        seen = self.reports
+        self.wait_for(lambda: self.reports > seen + 1)
+        assert_balanced(self.values)
+        return self.values
+
+    def output(self):
+        return self.log.read_text(errors="replace")[-3000:]
+
+    def stop(self, number=signal.SIGINT):
+        """Stop the node as a launch does; return its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        deadline = time.monotonic() + ANSWER
+        while self.process.poll() is None and time.monotonic() < deadline:
+            self.executor.spin_once(timeout_sec=0.05)
+        if self.process.poll() is None:
+            self.process.kill()
+            raise AssertionError(f"the node did not stop; {self.output()}")
+        self.executor.spin_once(timeout_sec=0.2)
+        return self.process.returncode
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self.executor.shutdown()
+        self.node.destroy_node()
+        rclpy.shutdown(context=self.context)
+
+
+def assert_balanced(values):
+    """Received = labelled + dropped by reason + pending."""
+    by_reason = sum(int(v) for k, v in values.items() if k.startswith("dropped_"))
+    assert int(values["dropped"]) == by_reason
+    total = int(values["labelled"]) + by_reason + int(values["pending"])
+    assert int(values["received"]) == total

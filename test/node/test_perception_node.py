@@ -1,0 +1,190 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The node as a process of its own, fed over DDS with what sensors and bags may bring."""
+
+import signal
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="needs rclpy: a ROS 2 installation or its wheels")
+pytest.importorskip("open3d", reason="needs open3d to simulate clouds")
+
+from rig import Rig, assert_balanced, cloud_message, odometry_message, stamped
+from sensor_msgs.msg import PointCloud2
+
+from minkowski_perception.labels import UNLABELLED, LabelSet
+from minkowski_perception.segmenter import Segmenter
+from minkowski_perception.simulation.drive import simulate_drive
+
+pytestmark = pytest.mark.system
+
+
+@pytest.fixture(scope="session")
+def drive():
+    return list(simulate_drive(4007, "vlp16", 6))
+
+
+@pytest.fixture
+def rig(tmp_path):
+    started = []
+
+    def start(**parameters):
+        started.append(Rig(tmp_path / f"node{len(started)}.log", **parameters))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.close()
+
+
+def column(message, name):
+    """One field of a cloud, by its own description."""
+    field = next(f for f in message.fields if f.name == name)
+    kind = {2: "u1", 7: "<f4"}[field.datatype]
+    rows = np.frombuffer(message.data, np.uint8).reshape(-1, message.point_step)
+    size = np.dtype(kind).itemsize
+    return np.ascontiguousarray(rows[:, field.offset : field.offset + size]).view(kind)[:, 0]
+
+
+def test_clouds_come_out_labelled_as_the_segmenter_labels_them(rig, drive):
+    running = rig(ego_motion="odometry").ready()
+    running.wait_for(lambda: running.odometry.get_subscription_count() > 0)
+    segmenter = Segmenter.load()
+    for i, frame in enumerate(drive, start=1):
+        running.odometry.publish(odometry_message(frame))
+        sent = cloud_message(frame)
+        running.publish(sent)
+        running.wait_for(lambda expected=i: len(running.labelled) == expected)
+        received = running.labelled[-1]
+
+        assert received.header == sent.header
+        assert (received.height, received.width) == (sent.height, sent.width)
+        names = [f.name for f in received.fields]
+        assert names == [*(f.name for f in sent.fields), "label", "confidence", "rgb"]
+        for name in ("x", "y", "z", "intensity"):
+            assert np.array_equal(column(received, name), column(sent, name))
+        expected = segmenter.segment(frame)
+        assert np.array_equal(column(received, "label"), expected.labels)
+        np.testing.assert_allclose(column(received, "confidence"), expected.confidence, atol=1e-5)
+        packed = segmenter.label_set.palette[expected.labels].astype(np.uint32)
+        packed = packed[:, 0] << 16 | packed[:, 1] << 8 | packed[:, 2]
+        assert np.array_equal(column(received, "rgb").view(np.uint32), packed)
+    values = running.fresh_values()
+    assert (values["received"], values["labelled"]) == ("6", "6")
+    assert values["window"] == "3"
+    assert float(values["network_ms"]) > 0.0
+    assert running.status.name == "minkowski_perception: labelling"
+    assert running.status.hardware_id == "lidar"
+    running.wait_for(lambda: running.legends)
+    texts = [marker.text for marker in running.legends[-1].markers]
+    assert tuple(texts) == LabelSet.load("semantickitti19").names
+    assert running.stop() == 0
+
+
+def test_an_empty_cloud_and_one_of_nan_alone_come_out_unlabelled(rig, drive):
+    running = rig().ready()
+    frame = drive[0].subset(np.zeros(len(drive[0]), bool))
+    running.publish(cloud_message(frame))
+    running.wait_for(lambda: len(running.labelled) == 1)
+    assert running.labelled[0].width == 0
+    frame = drive[1].subset(np.arange(len(drive[1])) < 100)
+    frame.points[:] = np.nan
+    running.publish(cloud_message(frame))
+    running.wait_for(lambda: len(running.labelled) == 2)
+    assert (column(running.labelled[1], "label") == UNLABELLED).all()
+    assert (column(running.labelled[1], "confidence") == 0.0).all()
+    assert running.fresh_values()["labelled"] == "2"
+
+
+def test_malformed_clouds_are_refused_by_name_and_the_next_one_is_labelled(rig, drive):
+    running = rig().ready()
+    short = cloud_message(drive[0])
+    short.data = short.data[:100]
+    no_x = cloud_message(drive[1])
+    no_x.fields = [f for f in no_x.fields if f.name != "x"]
+    wild = cloud_message(drive[2])
+    wild.fields[0].datatype = 77
+    bare = stamped(PointCloud2(), drive[3].stamp)
+    bare.width, bare.height = 5, 1
+    for message in (short, no_x, wild, bare):
+        running.publish(message)
+    assert running.values["dropped_malformed"] == "4"
+    assert "malformed" in running.values["last_refusal"]
+    running.publish(cloud_message(drive[4]))
+    running.wait_for(lambda: len(running.labelled) == 1)
+    values = running.fresh_values()
+    assert (values["received"], values["labelled"], values["dropped"]) == ("5", "1", "4")
+
+
+def test_a_cloud_out_of_order_is_dropped_and_a_bag_that_loops_starts_the_window_anew(rig, drive):
+    running = rig().ready()
+    for frame in drive[:3]:
+        running.publish(cloud_message(frame))
+    running.publish(cloud_message(drive[1]))
+    assert running.values["dropped_out_of_order"] == "1"
+    late = drive[-1].stamp + 100 * 10**9
+    running.publish(cloud_message(drive[3], stamp=late))
+    assert running.values["resets_gap"] == "1"
+    for frame in drive[:2]:  # the bag starts again, 100 s earlier
+        running.publish(cloud_message(frame))
+    assert running.values["resets_time_jump"] == "1"
+    running.publish(cloud_message(drive[2], frame_id="another"))
+    values = running.fresh_values()
+    assert values["resets_frame_changed"] == "1"
+    assert (values["received"], values["labelled"], values["dropped"]) == ("8", "7", "1")
+
+
+def test_a_cloud_without_a_pose_waits_bounded_and_the_next_one_with_a_pose_is_labelled(rig, drive):
+    running = rig(ego_motion="odometry", ego_motion_timeout=0.2).ready()
+    running.wait_for(lambda: running.odometry.get_subscription_count() > 0)
+    running.publish(cloud_message(drive[0]))
+    assert running.values["dropped_no_pose"] == "1"
+    assert "no odometry on both sides of stamp" in running.values["last_refusal"]
+    running.odometry.publish(odometry_message(drive[1]))
+    running.publish(cloud_message(drive[1]))
+    running.wait_for(lambda: len(running.labelled) == 1)
+    values = running.fresh_values()
+    assert (values["received"], values["labelled"], values["dropped"]) == ("2", "1", "1")
+
+
+def test_a_burst_of_clouds_is_answered_by_the_latest_and_all_are_accounted_for(rig, drive):
+    running = rig().ready()
+    burst = [cloud_message(drive[0], stamp=drive[0].stamp + i * 10**8) for i in range(40)]
+    for message in burst:
+        running.clouds.publish(message)
+        running.executor.spin_once(timeout_sec=0.0)
+    newest = burst[-1].header.stamp
+    running.wait_for(lambda: running.labelled and running.labelled[-1].header.stamp == newest)
+    running.wait_for(
+        lambda: running.values["pending"] == "0" and running.values["received"] != "0"
+    )
+    values = running.fresh_values()
+    assert int(values["labelled"]) == len(running.labelled)
+    assert int(values["dropped_superseded"]) == int(values["received"]) - len(running.labelled) > 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_shutdown_in_mid_frame_ends_in_order_with_the_accounts_balanced(rig, drive, number):
+    running = rig().ready()
+    for i in range(8):
+        running.clouds.publish(cloud_message(drive[0], stamp=drive[0].stamp + i * 10**8))
+    running.wait_for(lambda: running.labelled)
+    assert running.stop(number) == 0
+    assert running.values["state"] == "finalized"
+    assert running.values["pending"] == "0"
+    assert_balanced(running.values)
+
+
+def test_wrong_parameters_are_refused_at_configure_with_the_valid_choices(rig):
+    for parameters, expected in (
+        ({"ego_motion": "guess"}, "ego_motion must be one of none, odometry, tf, not 'guess'"),
+        ({"window": 99}, "window"),
+        ({"model": "no_such_model"}, "unknown model 'no_such_model'; choose one of"),
+        ({"device": "tpu"}, "device must be 'auto', 'cpu', 'cuda' or 'cuda:N', not 'tpu'"),
+        ({"threads": "many"}, "threads"),
+    ):
+        running = rig(**parameters).ready("unconfigured")
+        assert expected in running.status.message
+        assert expected in running.output()
+        running.stop()
