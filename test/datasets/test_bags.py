@@ -137,6 +137,15 @@ def test_a_bag_is_found_by_its_file_and_in_a_folder_that_holds_it(tmp_path, stor
             assert len(list(bag.clouds("/points"))) == 3
 
 
+def test_an_old_bag_without_message_definitions_can_be_read(tmp_path):
+    write_clouds(tmp_path / "bag", storage="sqlite3")
+    with sqlite3.connect(tmp_path / "bag" / "bag.db3") as database:
+        database.execute("DELETE FROM message_definitions")
+
+    with BagReader(tmp_path / "bag") as bag:
+        assert len(list(bag.clouds("/points"))) == 3
+
+
 def test_the_only_cloud_topic_is_chosen(tmp_path):
     write_clouds(tmp_path / "bag")
 
@@ -241,8 +250,8 @@ def test_damage_in_the_middle_of_a_bag_is_a_bag_error(tmp_path):
     write_clouds(tmp_path / "bag")
     file = tmp_path / "bag" / "bag.mcap"
     whole = bytearray(file.read_bytes())
-    place = whole.index(b"lidar")
-    whole[place - 4 : place] = b"\xff\xff\xff\x7f"  # the length of frame_id
+    place = whole.index(b"zstd") + 100  # in the first chunk
+    whole[place : place + 8] = bytes(8)
     file.write_bytes(whole)
 
     with BagReader(tmp_path / "bag") as bag, pytest.raises(BagError, match="cannot read bag"):
@@ -321,6 +330,16 @@ def test_odometry_of_another_frame_is_carried_over_to_the_sensor(tmp_path):
     np.testing.assert_allclose(pose, expected, atol=1e-12)
 
 
+def test_odometry_comes_in_order_of_its_stamps_not_of_its_arrival(tmp_path):
+    odometry = [("/odom", seconds, seconds, "odom", "lidar") for seconds in (1, 2, 3)]
+    path = write_transforms(tmp_path / "bag", odometry=odometry)
+    with BagReader(path) as bag, BagWriter(tmp_path / "late") as late:
+        for topic, message_type, time, cdr in bag.raw(["/odom"]):
+            late.write_raw(topic, message_type, 10 * SECOND - time, cdr)
+
+    assert along_x(poses_of(tmp_path / "late", "lidar")) == [(1, 1), (2, 2), (3, 3)]
+
+
 def test_odometry_of_an_unrelated_frame_is_taken_for_the_sensors(tmp_path):
     path = write_transforms(tmp_path / "bag", odometry=[("/odom", 1, 10, "odom", "base")])
 
@@ -394,6 +413,32 @@ def test_the_fixed_frame_is_odom_or_else_the_root(tmp_path):
     complaint = r"join 'base' to 'world'; the frames above 'base' are \['odom', 'map'\]"
     with pytest.raises(BagError, match=complaint):
         poses_of(path, "base", fixed_frame="world")
+
+
+def test_frames_of_two_branches_are_joined(tmp_path):
+    # Both hang on the vehicle: the sensor looks left from its front, the fixed frame its roof.
+    path = write_transforms(
+        tmp_path / "bag",
+        moving=[("base", "lidar", 1, (2, 0, 0), QUARTER_TURN)],
+        static=[("base", "roof", 0, (0, 3, 1), QUARTER_TURN)],
+    )
+
+    ((_, pose),) = poses_of(path, "lidar", fixed_frame="roof")
+
+    # Seen from the roof, which looks left too: 2 m to its right, 3 m behind, 1 m below.
+    expected = [[1, 0, 0, -3], [0, 1, 0, -2], [0, 0, 1, -1], [0, 0, 0, 1]]
+    np.testing.assert_allclose(pose, expected, atol=1e-12)
+
+
+def test_a_frame_that_changes_its_parent_belongs_to_the_last(tmp_path):
+    moving = [
+        ("old", "lidar", 1, (1, 0, 0), NO_TURN),
+        ("odom", "lidar", 2, (2, 0, 0), NO_TURN),
+        ("odom", "lidar", 3, (3, 0, 0), NO_TURN),
+    ]
+    path = write_transforms(tmp_path / "bag", moving=moving)
+
+    assert along_x(poses_of(path, "lidar")) == [(2, 2), (3, 3)]
 
 
 def test_static_transforms_alone_are_no_motion(tmp_path):
