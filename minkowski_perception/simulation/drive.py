@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 from scipy.spatial.transform import Rotation
 
 from minkowski_perception.frame import Frame
@@ -75,7 +74,8 @@ def simulate_drive(
         pose[:3, :3] = Rotation.from_euler(
             "ZYX", [yaw, tilt[0] + shake[0] * wave[0], tilt[1] + shake[1] * wave[1]]
         ).as_matrix()
-        pose[:3, 3] = street.ground.position(*place) + (0.0, 0.0, height)
+        pose[:3, 3] = street.ground.position(*place)
+        pose[2, 3] += height
         moving = Scene(street.moving(time, place))
         noise = np.random.default_rng([seed, 2, index])
         scan = model.scan([static, moving], pose, noise)

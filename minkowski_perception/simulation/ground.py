@@ -8,16 +8,20 @@ Street coordinates are `s`, metres along the centre line, and `d`, metres to the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from minkowski_perception.simulation.meshes import Mesh, relief
+from minkowski_perception.simulation.meshes import relief
 
 
 class Patch(NamedTuple):
-    """A rectangle of ground, from s0 to s1 and from d0 to d1, `level` metres above the road."""
+    """A rectangle of ground, from s0 to s1 and from d0 to d1, `level` metres above the road.
+
+    Its corners are up and down by `roughness` metres, and so tall is what grows on it.
+    """
 
     s0: float
     s1: float
@@ -83,26 +87,21 @@ class Ground:
         middle_s, middle_d = _middles(self._s), _middles(self._d)
         shape = len(middle_s), len(middle_d)
         self._level = np.zeros(shape)
-        self._label = np.zeros(shape, dtype=np.uint8)
+        label = np.zeros(shape, dtype=np.uint8)
         reflectance, roughness = np.zeros(shape), np.zeros(shape)
         for patch in patches:
             rows = (middle_s > patch.s0) & (middle_s < patch.s1)
             columns = (middle_d > patch.d0) & (middle_d < patch.d1)
             inside = np.ix_(rows, columns)
             self._level[inside] = patch.level
-            self._label[inside] = patch.label
+            label[inside] = patch.label
             reflectance[inside] = patch.reflectance
             roughness[inside] = patch.roughness
         bumps = rng.normal(0.0, 1.0, (len(self._s), len(self._d)))
         corners = np.stack([bumps[:-1, :-1], bumps[1:, :-1], bumps[1:, 1:], bumps[:-1, 1:]], -1)
         level = self._level[..., None] + corners * roughness[..., None]
-        flat = relief(self._s, self._d, level, self._label, reflectance)
-        self.mesh = Mesh(
-            self._lift(flat.vertices).astype(np.float32),
-            flat.triangles,
-            flat.labels,
-            flat.reflectances,
-        )
+        flat = relief(self._s, self._d, level, label, reflectance, roughness)
+        self.mesh = replace(flat, vertices=self._lift(flat.vertices).astype(np.float32))
 
     def heading(self, s: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Radians from x to the centre line at s."""
@@ -125,12 +124,6 @@ class Ground:
         row = np.clip(np.searchsorted(self._s, s) - 1, 0, len(self._s) - 2)
         column = np.clip(np.searchsorted(self._d, d) - 1, 0, len(self._d) - 2)
         return self._lift(np.array([[s, d, self._level[row, column]]]))[0]
-
-    def label(self, s: float, d: float) -> int:
-        """Label of the ground there."""
-        row = np.clip(np.searchsorted(self._s, s) - 1, 0, len(self._s) - 2)
-        column = np.clip(np.searchsorted(self._d, d) - 1, 0, len(self._d) - 2)
-        return int(self._label[row, column])
 
 
 def _middles(lines: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -130,6 +130,7 @@ class LidarModel:
         distance = np.full(len(rays), np.inf, dtype=np.float32)
         reflectance = np.zeros(len(rays), dtype=np.float32)
         facing = np.zeros(len(rays), dtype=np.float32)
+        fuzz = np.zeros(len(rays), dtype=np.float32)
         labels = np.zeros(len(rays), dtype=np.uint8)
         for scene in scenes:
             hit, triangle, normal = scene.cast(rays)
@@ -137,16 +138,19 @@ class LidarModel:
             distance[nearer] = hit[nearer]
             labels[nearer] = scene.mesh.labels[triangle[nearer]]
             reflectance[nearer] = scene.mesh.reflectances[triangle[nearer]]
+            fuzz[nearer] = scene.mesh.fuzz[triangle[nearer]]
             facing[nearer] = np.abs(np.sum(rays[nearer, 3:] * normal[nearer], axis=1))
 
         brightness = reflectance * (0.2 + 0.8 * facing)
         seen = 1.0 - np.exp(-brightness * (self.reach / np.maximum(distance, 1.0)) ** 2)
         returned = rng.random(len(rays)) < (1.0 - self.dropout) * seen
-        distance = distance + rng.normal(0.0, self.range_noise, len(rays)).astype(np.float32)
+        # What stands out from a surface stops grazing rays well before it.
+        distance -= rng.random(len(rays), np.float32) * fuzz / np.maximum(facing, 0.15)
+        distance += rng.normal(0.0, self.range_noise, len(rays)).astype(np.float32)
         returned &= (distance >= self.min_range) & (distance <= self.max_range)
 
         kept = np.flatnonzero(returned)
-        glow = reflectance[kept] * (0.4 + 0.6 * facing[kept]) * np.exp(-distance[kept] / 150.0)
+        glow = reflectance[kept] * (0.7 + 0.3 * facing[kept]) * np.exp(-distance[kept] / 150.0)
         glow += rng.normal(0.0, 0.03, len(kept)) + rng.normal(0.0, 0.1, len(kept)) * glow
         firing = kept // len(self.elevations)
         return Scan(
@@ -168,9 +172,11 @@ LIDARS = {
         LidarModel("vlp16", _steps(-15, 15, 16), 900, range_noise=0.02, min_range=0.5),
         LidarModel(
             "vlp32",
-            (-25, -15.639, -11.31, -8.843, -7.254, -6.148, -5.333, -4.667, -4)
-            + _steps(-3.667, 1.667, 17)
-            + (2.333, 3.333, 4.667, 7, 10.333, 15),
+            (
+                *(-25, -15.639, -11.31, -8.843, -7.254, -6.148, -5.333, -4.667, -4),
+                *_steps(-3.667, 1.667, 17),
+                *(2.333, 3.333, 4.667, 7, 10.333, 15),
+            ),
             900,
             max_range=150.0,
         ),
@@ -187,7 +193,7 @@ LIDARS = {
 
 
 def get_lidar(name: str) -> LidarModel:
-    """The LiDAR of that name.
+    """Look up a LiDAR by its name.
 
     Raises:
         ValueError: there is none; the message lists those that there are.

@@ -1,12 +1,13 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Triangles with a label and a reflectance, and the few shapes that streets are built from."""
+"""Triangles of labelled materials, and the few shapes that streets are built from."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -16,27 +17,36 @@ Vector = Sequence[float] | npt.NDArray[np.floating]
 
 
 class Material(NamedTuple):
-    """What a surface is: its label, and the share of light that it sends back (1 is white)."""
+    """What a surface is made of.
+
+    Attributes:
+        label: its class.
+        reflectance: share of light that it sends back; 1 is white.
+        fuzz: metres that blades or leaves stand out from it.
+    """
 
     label: int
     reflectance: float
+    fuzz: float = 0.0
 
 
 @dataclass(frozen=True)
 class Mesh:
-    """Triangles, each with a label and a reflectance.
+    """Triangles, each of its own material.
 
     Attributes:
         vertices: [V, 3] float32, metres.
         triangles: [T, 3] uint32, rows of `vertices`.
         labels: [T] uint8.
         reflectances: [T] float32.
+        fuzz: [T] float32, metres.
     """
 
     vertices: npt.NDArray[np.float32]
     triangles: npt.NDArray[np.uint32]
     labels: npt.NDArray[np.uint8]
     reflectances: npt.NDArray[np.float32]
+    fuzz: npt.NDArray[np.float32]
 
     @classmethod
     def of(cls, material: Material, vertices: npt.ArrayLike, triangles: npt.ArrayLike) -> Mesh:
@@ -47,6 +57,7 @@ class Mesh:
             corners,
             np.full(len(corners), material.label, dtype=np.uint8),
             np.full(len(corners), material.reflectance, dtype=np.float32),
+            np.full(len(corners), material.fuzz, dtype=np.float32),
         )
 
     @classmethod
@@ -58,25 +69,27 @@ class Mesh:
         return cls(
             np.concatenate([mesh.vertices for mesh in meshes]),
             np.concatenate(
-                [mesh.triangles + np.uint32(start) for mesh, start in zip(meshes, starts)]
+                [
+                    mesh.triangles + np.uint32(start)
+                    for mesh, start in zip(meshes, starts, strict=True)
+                ]
             ),
             np.concatenate([mesh.labels for mesh in meshes]),
             np.concatenate([mesh.reflectances for mesh in meshes]),
+            np.concatenate([mesh.fuzz for mesh in meshes]),
         )
 
     def moved(self, offset: Vector = (0.0, 0.0, 0.0), yaw: float = 0.0) -> Mesh:
-        """The mesh turned about z by `yaw` radians, then shifted by `offset` metres."""
+        """Turn the mesh about z by `yaw` radians, then shift it by `offset` metres."""
         turn = np.array(
             [[np.cos(yaw), np.sin(yaw), 0], [-np.sin(yaw), np.cos(yaw), 0], [0, 0, 1]], np.float32
         )
         vertices = self.vertices @ turn + np.asarray(offset, dtype=np.float32)
-        return Mesh(vertices, self.triangles, self.labels, self.reflectances)
+        return replace(self, vertices=vertices)
 
     def relabelled(self, label: int) -> Mesh:
-        """The mesh with one label for everything."""
-        return Mesh(
-            self.vertices, self.triangles, np.full_like(self.labels, label), self.reflectances
-        )
+        """Give everything one label."""
+        return replace(self, labels=np.full_like(self.labels, label))
 
 
 _BOX_CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) / 2
@@ -89,7 +102,7 @@ _BOX_TRIANGLES = np.array(
 
 
 def box(material: Material, centre: Vector, size: Vector) -> Mesh:
-    """A box with its edges along the axes."""
+    """Make a box with its edges along the axes."""
     return Mesh.of(material, _BOX_CORNERS * np.asarray(size) + np.asarray(centre), _BOX_TRIANGLES)
 
 
@@ -116,7 +129,7 @@ def cylinder(
     end_radius: float | None = None,
     sides: int = 8,
 ) -> Mesh:
-    """A closed cylinder between two points; a cone where the radii differ."""
+    """Make a closed cylinder between two points; a cone where the radii differ."""
     low, high = np.asarray(start, dtype=float), np.asarray(end, dtype=float)
     axis = (high - low) / np.linalg.norm(high - low)
     across = np.cross(axis, (1.0, 0.0, 0.0) if abs(axis[0]) < 0.9 else (0.0, 1.0, 0.0))
@@ -132,10 +145,8 @@ def cylinder(
 
 
 def tube(material: Material, points: Sequence[Vector], radius: float, sides: int = 6) -> Mesh:
-    """A bent tube through the points."""
-    return Mesh.merge(
-        [cylinder(material, a, b, radius, sides=sides) for a, b in zip(points, points[1:])]
-    )
+    """Make a bent tube through the points."""
+    return Mesh.merge([cylinder(material, a, b, radius, sides=sides) for a, b in pairwise(points)])
 
 
 @lru_cache
@@ -158,13 +169,13 @@ def _sphere(rings: int = 6, sides: int = 8) -> tuple[npt.NDArray, npt.NDArray]:
 
 
 def ellipsoid(material: Material, centre: Vector, radii: Vector) -> Mesh:
-    """A coarse ellipsoid with its axes along the axes."""
+    """Make a coarse ellipsoid with its axes along the axes."""
     vertices, triangles = _sphere()
     return Mesh.of(material, vertices * np.asarray(radii) + np.asarray(centre), triangles)
 
 
 def prism(material: Material, profile: npt.ArrayLike, half_width: npt.ArrayLike) -> Mesh:
-    """A profile in x and z, drawn out to both sides in y.
+    """Draw a profile in x and z out to both sides in y.
 
     Args:
         material: of all faces.
@@ -197,17 +208,20 @@ def relief(
     level: npt.NDArray[np.floating],
     label: npt.NDArray[np.integer],
     reflectance: npt.NDArray[np.floating],
+    fuzz: npt.NDArray[np.floating],
 ) -> Mesh:
     """Rectangles at their own levels over a grid, with walls at the steps between them.
 
     Ground with kerbs is such a relief, and so is a facade with its windows.
 
     Args:
-        u, v: [U + 1] and [V + 1] grid lines, ascending.
+        u: [U + 1] grid lines, ascending.
+        v: [V + 1] grid lines, ascending.
         level: [U, V] height of each cell, or [U, V, 4] of its corners in the order
             (u, v), (u', v), (u', v'), (u, v').
         label: [U, V] of each cell; a wall has that of its higher side.
         reflectance: [U, V] of each cell.
+        fuzz: [U, V] of each cell, metres.
 
     Returns:
         A mesh in coordinates u, v, level.
@@ -241,4 +255,5 @@ def relief(
         triangles.astype(np.uint32),
         label.ravel()[owner].astype(np.uint8),
         reflectance.ravel()[owner].astype(np.float32),
+        fuzz.ravel()[owner].astype(np.float32),
     )

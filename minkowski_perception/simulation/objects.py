@@ -8,6 +8,8 @@ A thing stands on the ground at its origin; x is forward, y left, z up, in metre
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,43 +31,67 @@ LABELS = LabelSet.load("semantickitti19")
 Maker = Callable[[np.random.Generator], Mesh]
 
 
-def material(name: str, reflectance: float) -> Material:
+_GLASS = 5e-4
+"""Reflectance of a window: most rays that meet it do not come back."""
+
+
+def material(name: str, reflectance: float, fuzz: float = 0.0) -> Material:
     """Material of a class; an empty name is no class."""
     label = LABELS.names.index(name) if name else UNLABELLED
-    return Material(label, float(reflectance))
+    return Material(label, float(reflectance), fuzz)
 
 
 # Vehicles ------------------------------------------------------------------------------------
 
-# Style: length, width, height (each from, to), profile of the body and of the cabin. Profiles
-# are x as a share of the length from the middle, z as a share of the height.
+
+class _CarStyle(NamedTuple):
+    """A shape of car: sizes in metres, from and to; side views of the body and of the cabin.
+
+    Side views are corners x, as a share of the length from the middle, and z, as a share of the
+    height.
+    """
+
+    length: tuple[float, float]
+    width: tuple[float, float]
+    height: tuple[float, float]
+    body: list[tuple[float, float]]
+    cabin: list[tuple[float, float]]
+
+
+# fmt: off
 _CAR_STYLES = {
-    "hatchback": (
+    "hatchback": _CarStyle(
         (3.6, 4.3), (1.64, 1.8), (1.42, 1.55),
-        [(-0.5, 0.18), (-0.5, 0.45), (-0.47, 0.62), (0.26, 0.63), (0.44, 0.54), (0.5, 0.42), (0.5, 0.16)],
+        [(-0.5, 0.18), (-0.5, 0.45), (-0.47, 0.62), (0.26, 0.63),
+         (0.44, 0.54), (0.5, 0.42), (0.5, 0.16)],
         [(-0.47, 0.6), (-0.38, 0.95), (-0.1, 1.0), (0.06, 0.97), (0.29, 0.6)],
     ),
-    "saloon": (
+    "saloon": _CarStyle(
         (4.4, 5.0), (1.75, 1.9), (1.38, 1.5),
-        [(-0.5, 0.2), (-0.5, 0.6), (-0.36, 0.67), (0.22, 0.64), (0.42, 0.56), (0.5, 0.44), (0.5, 0.16)],
+        [(-0.5, 0.2), (-0.5, 0.6), (-0.36, 0.67), (0.22, 0.64),
+         (0.42, 0.56), (0.5, 0.44), (0.5, 0.16)],
         [(-0.38, 0.64), (-0.2, 0.96), (-0.03, 1.0), (0.05, 0.98), (0.25, 0.62)],
     ),
-    "estate": (
+    "estate": _CarStyle(
         (4.3, 4.9), (1.75, 1.9), (1.42, 1.55),
-        [(-0.5, 0.2), (-0.5, 0.6), (-0.46, 0.65), (0.22, 0.64), (0.43, 0.55), (0.5, 0.42), (0.5, 0.16)],
+        [(-0.5, 0.2), (-0.5, 0.6), (-0.46, 0.65), (0.22, 0.64),
+         (0.43, 0.55), (0.5, 0.42), (0.5, 0.16)],
         [(-0.48, 0.62), (-0.42, 0.93), (-0.1, 1.0), (0.06, 0.98), (0.26, 0.62)],
     ),
-    "suv": (
+    "suv": _CarStyle(
         (4.2, 4.9), (1.8, 2.0), (1.6, 1.85),
-        [(-0.5, 0.22), (-0.5, 0.55), (-0.48, 0.62), (0.24, 0.63), (0.45, 0.58), (0.5, 0.46), (0.5, 0.2)],
+        [(-0.5, 0.22), (-0.5, 0.55), (-0.48, 0.62), (0.24, 0.63),
+         (0.45, 0.58), (0.5, 0.46), (0.5, 0.2)],
         [(-0.49, 0.6), (-0.43, 0.94), (-0.1, 1.0), (0.08, 0.98), (0.27, 0.61)],
     ),
-    "van": (
+    "van": _CarStyle(
         (4.4, 6.0), (1.85, 2.05), (1.85, 2.7),
-        [(-0.5, 0.14), (-0.5, 0.5), (-0.49, 0.55), (0.36, 0.53), (0.46, 0.44), (0.5, 0.34), (0.5, 0.12)],
+        [(-0.5, 0.14), (-0.5, 0.5), (-0.49, 0.55), (0.36, 0.53),
+         (0.46, 0.44), (0.5, 0.34), (0.5, 0.12)],
         [(-0.495, 0.5), (-0.485, 0.97), (-0.1, 1.0), (0.2, 0.98), (0.4, 0.5)],
     ),
-}  # fmt: skip
+}
+# fmt: on
 
 
 def _paint(rng: np.random.Generator) -> float:
@@ -92,13 +118,16 @@ def _wheels(
     ]
 
 
-def _car_body(rng: np.random.Generator, name: str, style: str) -> Mesh:
+def car(rng: np.random.Generator) -> Mesh:
+    """Draw a car of one of several shapes."""
+    name = "car"
+    style = str(rng.choice(list(_CAR_STYLES), p=[0.3, 0.17, 0.17, 0.22, 0.14]))
     lengths, widths, heights, body, cabin = _CAR_STYLES[style]
     length, width, height = (rng.uniform(*span) for span in (lengths, widths, heights))
     size = np.array([length, height])
     half = width / 2
     paint = material(name, _paint(rng))
-    windows = paint if style == "van" and rng.random() < 0.6 else material(name, 0.04)
+    windows = paint if style == "van" and rng.random() < 0.6 else material(name, _GLASS)
     cabin_profile = np.array(cabin) * size
     waist, roof = cabin_profile[:, 1].min(), height
     lean = (cabin_profile[:, 1] - waist) / (roof - waist)
@@ -134,7 +163,9 @@ def _car_body(rng: np.random.Generator, name: str, style: str) -> Mesh:
             prism(windows, cabin_profile, cabin_half),
             prism(
                 paint,
-                np.concatenate([roof_profile + (0, 0.015), roof_profile[::-1] - (0, 0.05)]),
+                np.concatenate(
+                    [np.add(roof_profile, (0, 0.015)), np.subtract(roof_profile[::-1], (0, 0.05))]
+                ),
                 0.01 + np.concatenate([cabin_half[1:-1], cabin_half[1:-1][::-1]]),
             ),
             *pillars,
@@ -145,14 +176,8 @@ def _car_body(rng: np.random.Generator, name: str, style: str) -> Mesh:
     )
 
 
-def car(rng: np.random.Generator) -> Mesh:
-    """A car of one of several shapes."""
-    style = rng.choice(list(_CAR_STYLES), p=[0.3, 0.17, 0.17, 0.22, 0.14])
-    return _car_body(rng, "car", str(style))
-
-
 def truck(rng: np.random.Generator) -> Mesh:
-    """A pick-up, or a lorry with a box, a flat bed, a tipper or a tank."""
+    """Draw a pick-up, or a lorry with a box, a flat bed, a tipper or a tank."""
     if rng.random() < 0.2:
         return _pickup(rng)
     length, width = rng.uniform(5.5, 11.0), rng.uniform(2.0, 2.55)
@@ -172,7 +197,7 @@ def truck(rng: np.random.Generator) -> Mesh:
             width / 2 * 0.96,
         ),
         box(
-            material("truck", 0.04),
+            material("truck", _GLASS),
             (front - 0.05, 0, 0.72 * cab_height),
             (0.2, 0.9 * width, 0.28 * cab_height),
         ),
@@ -237,7 +262,7 @@ def _pickup(rng: np.random.Generator) -> Mesh:
             * (length, height),
             half,
         ),
-        prism(material("truck", 0.05), cabin, half * np.array([0.96, 0.86, 0.84, 0.86, 0.96])),
+        prism(material("truck", _GLASS), cabin, half * np.array([0.96, 0.86, 0.84, 0.86, 0.96])),
         box(paint, (0.0, 0, height), (0.2 * length, 1.66 * half, 0.06)),
         box(paint, (back, 0, 0.4 * height), (bed_length, width, 0.12)),
         box(paint, (-length / 2, 0, 0.45 * height), (0.06, width, 0.3 * height)),
@@ -251,11 +276,11 @@ def _pickup(rng: np.random.Generator) -> Mesh:
 
 
 def other_vehicle(rng: np.random.Generator) -> Mesh:
-    """A bus, a caravan, a small trailer, or a tractor."""
+    """Draw a bus, a caravan, a small trailer, or a tractor."""
     name = "other-vehicle"
     kind = rng.choice(["bus", "caravan", "trailer", "tractor"], p=[0.45, 0.2, 0.2, 0.15])
     paint = material(name, _paint(rng))
-    glass = material(name, 0.05)
+    glass = material(name, _GLASS)
     if kind == "bus":
         length, width, height = rng.uniform(8, 14), rng.uniform(2.35, 2.55), rng.uniform(2.7, 3.4)
         if rng.random() < 0.2:
@@ -283,8 +308,12 @@ def other_vehicle(rng: np.random.Generator) -> Mesh:
         hitch = tube(paint, [(length / 2 - 0.2, 0, 0.45), (length / 2 + 1.1, 0, 0.45)], 0.06)
         window = box(glass, (0, 0, 0.65 * height), (0.5 * length, width + 0.02, 0.2 * height))
         return Mesh.merge(
-            [prism(paint, profile, width / 2), window, hitch]
-            + _wheels(name, [-0.03 * length], width / 2, 0.32)
+            [
+                prism(paint, profile, width / 2),
+                window,
+                hitch,
+                *_wheels(name, [-0.03 * length], width / 2, 0.32),
+            ]
         )
     if kind == "trailer":
         length, width = rng.uniform(2.0, 4.5), rng.uniform(1.3, 2.0)
@@ -316,7 +345,7 @@ def _hoop(stuff: Material, x: float, radius: float) -> Mesh:
 
 
 def bicycle(rng: np.random.Generator) -> Mesh:
-    """A bicycle, standing; tubes are a little thick, as a wide beam sees them."""
+    """Draw a bicycle, standing; tubes are a little thick, as a wide beam sees them."""
     frame = material("bicycle", rng.uniform(0.1, 0.6))
     rubber = material("bicycle", 0.08)
     wheel, base = rng.uniform(0.28, 0.36), rng.uniform(0.95, 1.12)
@@ -345,7 +374,7 @@ def bicycle(rng: np.random.Generator) -> Mesh:
 
 
 def motorcycle(rng: np.random.Generator) -> Mesh:
-    """A motorcycle or a scooter, standing."""
+    """Draw a motorcycle or a scooter, standing."""
     paint, dark = material("motorcycle", _paint(rng)), material("motorcycle", 0.08)
     scooter = rng.random() < 0.4
     wheel = rng.uniform(0.2, 0.26) if scooter else rng.uniform(0.29, 0.34)
@@ -398,7 +427,9 @@ def person(rng: np.random.Generator, stride: float = 0.0, label: str = "person")
     parts = [
         ellipsoid(skin, (0.02, 0, 0.93 * height), (0.1, 0.085, 0.075 * height)),
         cylinder(cloth, (0, 0, shoulder), (0, 0, 0.88 * height), 0.06),
-        ellipsoid(cloth, (0, 0, 0.65 * height), (0.14 * bulk, 0.1 * height * bulk, 0.2 * height)),
+        ellipsoid(
+            cloth, (0, 0, 0.65 * height), (0.14 * bulk, 0.115 * height * bulk, 0.2 * height)
+        ),
     ]
     for side in (-1, 1):
         swing = side * stride
@@ -411,7 +442,8 @@ def person(rng: np.random.Generator, stride: float = 0.0, label: str = "person")
         elbow = np.array(
             [np.sin(arm) * 0.17 * height, side * reach * 1.5 * bulk, shoulder - 0.17 * height]
         )
-        hand = elbow + (np.sin(arm + bend) * 0.17 * height, 0, -np.cos(bend) * 0.16 * height)
+        forearm = (np.sin(arm + bend) * 0.17 * height, 0, -np.cos(bend) * 0.16 * height)
+        hand = np.add(elbow, forearm)
         parts.append(
             tube(cloth, [(0, side * reach * 1.25 * bulk, shoulder), elbow, hand], 0.05 * bulk)
         )
@@ -432,14 +464,14 @@ def _rider(rng: np.random.Generator, seat: float, bar: float, lean: float) -> Me
     cloth, skin = material(label, rng.uniform(0.1, 0.7)), material(label, 0.4)
     hips = np.array([-0.25, 0, seat + 0.1])
     back = 0.52 * size
-    neck = hips + (np.sin(lean) * back, 0, np.cos(lean) * back)
+    neck = np.add(hips, (np.sin(lean) * back, 0, np.cos(lean) * back))
     middle = (hips + neck) / 2
     parts = [
         ellipsoid(cloth, middle, (0.16 + 0.2 * np.sin(lean), 0.2 * size, 0.34 * size)),
-        ellipsoid(skin, neck + (0.06, 0, 0.18), (0.12, 0.1, 0.14)),
+        ellipsoid(skin, np.add(neck, (0.06, 0, 0.18)), (0.12, 0.1, 0.14)),
     ]
     for side in (-1, 1):
-        shoulder = neck + (0, side * 0.19, -0.05)
+        shoulder = np.add(neck, (0, side * 0.19, -0.05))
         parts.append(
             tube(
                 cloth, [shoulder, (0.12, side * 0.3, bar + 0.12), (0.26, side * 0.26, bar)], 0.055
@@ -447,21 +479,25 @@ def _rider(rng: np.random.Generator, seat: float, bar: float, lean: float) -> Me
         )
         foot = (0.0, side * 0.14, max(seat - rng.uniform(0.6, 0.78), 0.15))
         parts.append(
-            tube(cloth, [hips + (0, side * 0.1, 0), (0.2, side * 0.15, seat - 0.15), foot], 0.075)
+            tube(
+                cloth,
+                [np.add(hips, (0, side * 0.1, 0)), (0.2, side * 0.15, seat - 0.15), foot],
+                0.075,
+            )
         )
     if rng.random() < 0.3:
-        parts.append(box(cloth, middle + (-0.25, 0, 0.08), (0.2, 0.28, 0.38)))
+        parts.append(box(cloth, np.add(middle, (-0.25, 0, 0.08)), (0.2, 0.28, 0.38)))
     return Mesh.merge(parts)
 
 
 def bicyclist(rng: np.random.Generator) -> Mesh:
-    """A rider and the bicycle, all of it bicyclist."""
+    """Draw a rider and the bicycle, all of it bicyclist."""
     rider = _rider(rng, 0.92, 1.02, rng.uniform(0.1, 0.6))
     return Mesh.merge([bicycle(rng), rider]).relabelled(LABELS.names.index("bicyclist"))
 
 
 def motorcyclist(rng: np.random.Generator) -> Mesh:
-    """A rider and the motorcycle, all of it motorcyclist."""
+    """Draw a rider and the motorcycle, all of it motorcyclist."""
     rider = _rider(rng, 0.78, 1.02, rng.uniform(0.0, 0.4))
     return Mesh.merge([motorcycle(rng), rider]).relabelled(LABELS.names.index("motorcyclist"))
 
@@ -470,7 +506,7 @@ def motorcyclist(rng: np.random.Generator) -> Mesh:
 
 
 def lamp_post(rng: np.random.Generator) -> Mesh:
-    """A lamp post, with an arm to the left or a lantern on top, or a traffic light on a mast."""
+    """Draw a lamp post, with an arm to the left or a lantern on top."""
     metal = material("pole", rng.uniform(0.1, 0.5))
     height, radius = rng.uniform(3.5, 10.0), rng.uniform(0.05, 0.12)
     parts = [cylinder(metal, (0, 0, -0.3), (0, 0, height), radius, 0.6 * radius)]
@@ -487,14 +523,14 @@ def lamp_post(rng: np.random.Generator) -> Mesh:
 
 
 def post(rng: np.random.Generator) -> Mesh:
-    """A bollard or a thin post."""
+    """Draw a bollard or a thin post."""
     metal = material("pole", rng.uniform(0.15, 0.6))
     height = rng.uniform(0.7, 1.2) if rng.random() < 0.6 else rng.uniform(1.8, 4.0)
     return cylinder(metal, (0, 0, -0.2), (0, 0, height), rng.uniform(0.035, 0.1))
 
 
 def utility_pole(rng: np.random.Generator) -> Mesh:
-    """A tall wooden pole with a cross-arm."""
+    """Draw a tall wooden pole with a cross-arm."""
     wood = material("pole", rng.uniform(0.25, 0.45))
     height, radius = rng.uniform(7, 11), rng.uniform(0.11, 0.17)
     return Mesh.merge(
@@ -566,18 +602,18 @@ def clutter(rng: np.random.Generator) -> Mesh:
 
 
 def _green(rng: np.random.Generator) -> Material:
-    return material("vegetation", rng.uniform(0.3, 0.6))
+    return material("vegetation", rng.uniform(0.3, 0.6), fuzz=0.05)
 
 
 def _crown(
     rng: np.random.Generator, centre: npt.ArrayLike, radii: npt.ArrayLike, leaf: float
 ) -> Mesh:
-    """Leaves in several overlapping clumps: about three layers of them."""
+    """Leaves in several overlapping clumps: several layers of them."""
     middle, half = np.asarray(centre, dtype=float), np.asarray(radii, dtype=float)
-    clumps = rng.integers(4, 10)
+    clumps = int(rng.integers(4, 10))
     hearts = middle + _ball(rng, clumps) * half * 0.6
     area = np.pi * half[0] * max(half[1], half[2])
-    count = int(np.clip(rng.uniform(2.0, 4.0) * area / (0.6 * leaf**2), 60, 2500))
+    count = int(np.clip(rng.uniform(3.0, 8.0) * area / (0.6 * leaf**2), 200, 3500))
     spread = half * rng.uniform(0.35, 0.6, (clumps, 1))
     which = rng.integers(0, clumps, count)
     return leaves(rng, _green(rng), hearts[which] + _ball(rng, count) * spread[which], leaf)
@@ -591,14 +627,14 @@ def _ball(rng: np.random.Generator, count: int) -> npt.NDArray[np.float64]:
 
 
 def tree(rng: np.random.Generator) -> Mesh:
-    """A broad-leaved tree, a conifer, or a bare one."""
+    """Draw a broad-leaved tree, a conifer, or a bare one."""
     bark = material("trunk", rng.uniform(0.2, 0.5))
     height = rng.uniform(4.0, 14.0)
     radius = rng.uniform(0.012, 0.026) * height + 0.03
     lean = rng.normal(0, 0.03, 2) * height
     if rng.random() < 0.15:
         wide, low = rng.uniform(0.15, 0.3) * height, rng.uniform(0.0, 1.2)
-        up = rng.random(int(np.clip(60 * wide * height, 300, 2500)))
+        up = rng.random(int(np.clip(120 * wide * height, 500, 3000)))
         angle, out = rng.uniform(0, 2 * np.pi, len(up)), rng.random(len(up)) ** 0.5
         out = out * wide * (1 - up) ** 0.8
         needles = np.stack(
@@ -608,7 +644,7 @@ def tree(rng: np.random.Generator) -> Mesh:
         return Mesh.merge([trunk, leaves(rng, _green(rng), needles, 0.25)])
     fork = rng.uniform(0.2, 0.42) * height if height > 5 else rng.uniform(1.0, 2.2)
     top = np.array([lean[0], lean[1], fork])
-    middle = top + (0, 0, 0.5 * (height - fork))
+    middle = np.add(top, (0, 0, 0.5 * (height - fork)))
     wide = rng.uniform(0.18, 0.38) * height
     parts = [cylinder(bark, (0, 0, -0.3), top, 1.15 * radius, 0.8 * radius, sides=10)]
     for _ in range(rng.integers(3, 7)):
@@ -616,18 +652,24 @@ def tree(rng: np.random.Generator) -> Mesh:
         parts.append(cylinder(bark, top, tip, 0.45 * radius, 0.02, sides=5))
     if rng.random() < 0.9:
         radii = (wide, wide * rng.uniform(0.8, 1.2), 0.55 * (height - fork))
-        parts.append(_crown(rng, middle, radii, rng.uniform(0.2, 0.4)))
+        parts.append(_crown(rng, middle, radii, rng.uniform(0.25, 0.5)))
     return Mesh.merge(parts)
 
 
 def bush(rng: np.random.Generator) -> Mesh:
-    """A bush."""
-    wide, high = rng.uniform(0.35, 1.5), rng.uniform(0.3, 1.2)
+    """Draw a bush."""
+    wide, high = rng.uniform(0.35, 1.8), rng.uniform(0.3, 1.7)
     return _crown(rng, (0, 0, 0.9 * high), (wide, wide * rng.uniform(0.6, 1.4), high), 0.15)
 
 
+def thicket(rng: np.random.Generator) -> Mesh:
+    """Draw a tall, dense shrub, as they grow together along roads."""
+    radii = rng.uniform((1.0, 0.8, 0.8), (2.5, 1.8, 2.2))
+    return _crown(rng, (0, 0, 0.85 * radii[2]), radii, 0.3)
+
+
 def hedge(rng: np.random.Generator, length: float, height: float, depth: float) -> Mesh:
-    """A clipped hedge along x: leaves around a dense core."""
+    """Draw a clipped hedge along x: leaves around a dense core."""
     count = int(min(25 * length * (height + depth), 4000))
     at = rng.uniform((-0.5, -0.5, 0.0), (0.5, 0.5, 1.0), (count, 3))
     face = rng.integers(0, 3, count)
@@ -643,7 +685,7 @@ def hedge(rng: np.random.Generator, length: float, height: float, depth: float) 
 
 
 def fence(rng: np.random.Generator, length: float) -> Mesh:
-    """A wall, boards, bars, wires between posts, or a crash barrier, along x."""
+    """Draw a wall, boards, bars, wires between posts, or a crash barrier, along x."""
     stuff = material("fence", rng.uniform(0.15, 0.6))
     height = rng.uniform(0.8, 2.0)
     kind = rng.choice(["wall", "boards", "bars", "wires", "barrier"])
@@ -675,9 +717,12 @@ def fence(rng: np.random.Generator, length: float) -> Mesh:
 def building(
     rng: np.random.Generator, width: float, depth: float, height: float, pitched: bool
 ) -> Mesh:
-    """A building along x whose front is at y = 0 and looks to -y; it goes 2 m into the ground."""
-    wall = rng.uniform(0.25, 0.65)
-    glass, recess = rng.choice([0.04, 0.2]), rng.uniform(0.06, 0.3)
+    """Draw a building along x whose front is at y = 0 and looks to -y.
+
+    It goes 2 m into the ground, so that it stands on slopes too.
+    """
+    wall = rng.uniform(0.3, 0.75)
+    glass, recess = rng.choice([_GLASS, 0.2]), rng.uniform(0.06, 0.3)
     storey = rng.uniform(2.6, 3.6)
     parts = [
         _stand(_facade(rng, length, height, storey, recess, wall, glass, windows), *place)
@@ -714,10 +759,9 @@ def building(
 
 
 def _stand(facade: Mesh, x: float, y: float, yaw: float) -> Mesh:
-    """A facade in (along, up, outwards) as an upright wall that looks to -y, then turned."""
+    """Set a facade in (along, up, outwards) upright, looking to -y, then turn it."""
     along, up, out = facade.vertices.T
-    vertices = np.stack([along, -out, up], axis=1)
-    upright = Mesh(vertices, facade.triangles, facade.labels, facade.reflectances)
+    upright = replace(facade, vertices=np.stack([along, -out, up], axis=1))
     return upright.moved((x, y, 0.0), yaw)
 
 
@@ -731,7 +775,7 @@ def _facade(
     glass: float,
     windows: float,
 ) -> Mesh:
-    """A wall with recessed windows and doors in regular axes, in (along, up, outwards)."""
+    """Draw a wall with recessed windows and doors in regular axes, in (along, up, outwards)."""
     bay = rng.uniform(2.0, 4.0)
     bays, floors = max(int(length / bay), 1), max(int(height / storey), 1)
     wide, high, sill = rng.uniform(0.9, 1.7), rng.uniform(1.1, 1.9), rng.uniform(0.6, 1.0)
@@ -751,4 +795,4 @@ def _facade(
     reflectance = np.where(window, glass, wall)
     reflectance[:, 1][doors] = wall
     label = np.full(level.shape, LABELS.names.index("building"))
-    return relief(u, v, level, label, reflectance)
+    return relief(u, v, level, label, reflectance, np.zeros(level.shape))

@@ -20,11 +20,11 @@ HALF_WIDTH = 70.0
 
 _GROUND = {
     # label: reflectance from, to; roughness from, to, in metres
-    "road": ((0.18, 0.36), (0.002, 0.012)),
-    "parking": ((0.2, 0.4), (0.002, 0.012)),
-    "sidewalk": ((0.25, 0.45), (0.002, 0.012)),
+    "road": ((0.2, 0.4), (0.002, 0.012)),
+    "parking": ((0.22, 0.45), (0.002, 0.012)),
+    "sidewalk": ((0.28, 0.5), (0.002, 0.012)),
     "other-ground": ((0.2, 0.5), (0.01, 0.04)),
-    "terrain": ((0.28, 0.5), (0.02, 0.1)),
+    "terrain": ((0.3, 0.55), (0.02, 0.1)),
 }
 
 
@@ -52,6 +52,15 @@ class Actor:
     speed: tuple[float, float]
     step: float = 0.35
 
+    def at(self, time: float) -> tuple[float, float]:
+        """Street coordinates s, d at a time in seconds."""
+        return self.s + self.speed[0] * time, self.d + self.speed[1] * time
+
+    def shape(self, time: float) -> Mesh:
+        """Tell what it looks like at a time in seconds."""
+        travelled = float(np.hypot(*self.speed)) * time
+        return self.gait[int(travelled / self.step) % len(self.gait)]
+
 
 class Side:
     """One side of the street: strips from the centre line outwards, and what stands on them."""
@@ -63,18 +72,18 @@ class Side:
         kerb = rng.uniform(0.06, 0.2) if self.style != "open" or rng.random() < 0.5 else 0.02
         self.strips = [Strip("road", road, 0.0)]
         self.parking = self._add("parking", rng.uniform(1.9, 2.5), 0.01, rng.random() < 0.35)
-        self.bay = False
-        if self.parking is None:
-            deep = rng.uniform(4.6, 5.4)
-            self.parking = self._add("parking", deep, 0.01, rng.random() < 0.12)
-            self.bay = self.parking is not None
+        self.in_bays = self.parking is None and rng.random() < 0.12
+        if self.in_bays:
+            self.parking = self._add("parking", rng.uniform(4.6, 5.4), 0.01, True)
+        on_road = self.parking is None and road > 4.6 and rng.random() < 0.5
+        self.clear = road - 2.0 if on_road else road
         self.verge = self._add("terrain", rng.uniform(0.8, 3.0), kerb, rng.random() < 0.3)
-        self.odd = self._add("other-ground", rng.uniform(0.5, 2.5), kerb, rng.random() < 0.12)
+        self.odd = self._add("other-ground", rng.uniform(0.5, 2.5), kerb, rng.random() < 0.2)
         has_sidewalk = rng.random() < (0.6 if self.style == "open" else 0.95)
-        self.sidewalk = self._add("sidewalk", rng.uniform(1.4, 4.5), kerb, has_sidewalk)
+        self.sidewalk = self._add("sidewalk", rng.uniform(1.5, 5.5), kerb, has_sidewalk)
         self.edge = sum(strip.width for strip in self.strips)
         self.kerb = kerb
-        setback = {"dense": (0.0, 0.8), "gardens": (2.5, 9.0), "open": (15, 30), "yard": (8, 20)}
+        setback = {"dense": (0.0, 2.5), "gardens": (2.5, 9.0), "open": (15, 30), "yard": (8, 20)}
         self.setback = rng.uniform(*setback[self.style])
         beyond = "parking" if self.style == "yard" and rng.random() < 0.7 else "terrain"
         if self.style == "dense" or (self.style == "gardens" and rng.random() < 0.15):
@@ -110,19 +119,27 @@ class Street:
     def __init__(self, seed: int, length: float = 250.0) -> None:
         self._rng = rng = np.random.default_rng([seed, 0])
         self.length = length
-        self._half_road = rng.uniform(2.6, 6.0)
+        self._half_road = rng.uniform(2.8, 6.0)
         self._sides = {1: Side(rng, self._half_road), -1: Side(rng, self._half_road)}
         self._crossings = self._draw_crossings()
         self._islands = self._draw_islands()
-        self._occupied = np.empty((0, 4))
         edges = (-self._sides[-1].edge, self._sides[1].edge)
         self.ground = Ground(rng, length, HALF_WIDTH, edges, self._patches())
-        self.lane = -0.5 * self._half_road - (0.4 if self._islands else 0.0)
+        shift = 0.4 if self._islands else 0.0
+        self._lanes = {sign: 0.5 * side.clear + shift for sign, side in self._sides.items()}
+        self.lane = -self._lanes[-1]
         self.sidewalks = [
             sign * (side.sidewalk[0] + 0.6 * (side.sidewalk[1] - side.sidewalk[0]))
             for sign, side in self._sides.items()
             if side.sidewalk
         ]
+        # From s, d to s, d: the ways of the sensor stay free.
+        self._occupied = np.array(
+            [
+                (0.0, d - half, length, d + half)
+                for d, half in [(self.lane, 1.3), *((d, 0.35) for d in self.sidewalks)]
+            ]
+        )
         self._still: list[Mesh] = [self.ground.mesh]
         self._busy = rng.uniform(0.4, 1.6)
         for sign, side in self._sides.items():
@@ -142,12 +159,12 @@ class Street:
         middles = np.arange(rng.uniform(10, 80), self.length, rng.uniform(45, 120))
         return [
             (float(s - half), float(s + half), int(rng.choice([-1, 0, 1], p=[0.35, 0.3, 0.35])))
-            for s, half in zip(middles, rng.uniform(2.5, 5.0, len(middles)))
+            for s, half in zip(middles, rng.uniform(2.5, 5.0, len(middles)), strict=True)
         ]
 
     def _draw_islands(self) -> list[tuple[float, float]]:
         rng = self._rng
-        if self._half_road < 4.2 or rng.random() > 0.5:
+        if self._half_road < 4.0 or rng.random() > 0.5:
             return []
         starts = np.arange(rng.uniform(0, 30), self.length - 30, rng.uniform(25, 60))
         return [(float(s), float(s + rng.uniform(4, 20))) for s in starts]
@@ -209,7 +226,7 @@ class Street:
         """Stand a mesh in the street, unless what it has below 1.8 m would touch another's."""
         turned = mesh.moved(yaw=yaw)
         low = turned.vertices[turned.vertices[:, 2] < 1.8][:, :2]
-        near, far = low.min(axis=0) + (s, d), low.max(axis=0) + (s, d)
+        near, far = np.add(low.min(axis=0), (s, d)), np.add(low.max(axis=0), (s, d))
         taken = self._occupied
         touches = (taken[:, 0] < far[0]) & (taken[:, 2] > near[0])
         touches &= (taken[:, 1] < far[1]) & (taken[:, 3] > near[1])
@@ -254,7 +271,7 @@ class Street:
             house = objects.building(rng, width, depth, height, pitched)
             # Fronts look to -y: to the centre line from the left side.
             self._put(house, middle, sign * front, 0.0 if sign > 0 else np.pi)
-        if side.setback > 2.0 and rng.random() < 0.8:
+        if side.setback > 2.0 and rng.random() < 0.85:
             self._enclose(sign, side)
 
     def _enclose(self, sign: int, side: Side) -> None:
@@ -279,7 +296,7 @@ class Street:
         makers: Sequence[objects.Maker] = (
             objects.car, objects.truck, objects.other_vehicle, objects.motorcycle,
         )  # fmt: skip
-        shares = np.array([0.7, 0.09, 0.11, 0.1])
+        shares = np.array([0.77, 0.06, 0.07, 0.1])
         along = 0.0 if sign < 0 else np.pi
         rate = rng.uniform(0.1, 0.9)
 
@@ -290,11 +307,12 @@ class Street:
 
         if side.parking:
             middle = (side.parking[0] + side.parking[1]) / 2
-            gap = (2.7, 3.3) if side.bay else (5.3, 7.0)
+            gap = (2.7, 3.3) if side.in_bays else (5.3, 7.0)
+            yaw = np.pi / 2 if side.in_bays else along
             for s in self._along(gap, sign, margin=4.0):
                 if rng.random() < rate:
-                    leave(s, middle + rng.normal(0, 0.1), along + (np.pi / 2 if side.bay else 0))
-        elif self._half_road > 4.0 and rng.random() < 0.5:
+                    leave(s, middle + rng.normal(0, 0.1), yaw)
+        elif side.clear < self._half_road:
             for s in self._along((5.5, 9.0), sign, margin=5.0):
                 if rng.random() < rate:
                     leave(s, self._half_road - 0.95 + rng.normal(0, 0.08), along)
@@ -340,7 +358,7 @@ class Street:
             (objects.clutter, (12, 45), 0.4),
             (objects.bicycle, (9, 28), 0.6),
             (objects.motorcycle, (14, 40), 0.5),
-            (objects.person, (7, 22), 0.8),
+            (objects.person, (10, 30), 0.8),
         ]
         for maker, (least, most), spread in scattered:
             for s in self._along((least / self._busy, most / self._busy), sign):
@@ -361,8 +379,8 @@ class Street:
         if side.verge and rng.random() < 0.8:
             middle = (side.verge[0] + side.verge[1]) / 2
             rows.append((objects.tree, (6, 16), lambda: middle))
-            rows.append((objects.bush, (3, 20), lambda: middle + rng.normal(0, 0.3)))
-        elif rng.random() < 0.4:
+            rows.append((objects.bush, (2, 9), lambda: middle + rng.normal(0, 0.3)))
+        elif rng.random() < 0.55:
             inner = side.parking[1] if side.parking else self._half_road
             rows.append((objects.tree, (7, 22), lambda: inner + 0.6))
         if side.setback > 2.0:
@@ -371,9 +389,11 @@ class Street:
             def in_garden() -> float:
                 return float(side.edge + rng.uniform(1.5, depth))
 
-            lush = rng.uniform(1.0, 3.0)
-            rows.append((objects.tree, (6 * lush, 18 * lush), in_garden))
-            rows.append((objects.bush, (2.5 * lush, 7 * lush), in_garden))
+            bare = rng.uniform(0.3, 1.5) * 6 / min(depth, 15.0)
+            rows.append((objects.tree, (4 * bare, 18 * bare), in_garden))
+            rows.append((objects.bush, (1.5 * bare, 5 * bare), in_garden))
+            if rng.random() < 0.65:
+                rows.append((objects.thicket, (2.0, 2.0 + 3.0 * bare), in_garden))
         for maker, gap, place in rows:
             for s in self._along(gap, sign, margin=1.0):
                 self._put(maker(rng), s, sign * place(), rng.uniform(0, 2 * np.pi), sink=0.05)
@@ -383,7 +403,7 @@ class Street:
         rng = self._rng
         for sign, side in self._sides.items():
             start = side.edge + side.setback + 14.0
-            for s in self._along((5, 30), sign, margin=4.0):
+            for s in self._along((3, 12), sign, margin=4.0):
                 d = rng.uniform(min(start, 50), HALF_WIDTH - 5)
                 kind = rng.random()
                 if kind < 0.5:
@@ -391,8 +411,8 @@ class Street:
                 elif kind < 0.7:
                     mesh = objects.bush(rng)
                 else:
-                    size = rng.uniform((8, 8, 4), (16, 12, 12))
-                    mesh = objects.building(rng, *size, pitched=rng.random() < 0.6)
+                    width, depth, height = rng.uniform((8, 8, 4), (16, 12, 12))
+                    mesh = objects.building(rng, width, depth, height, rng.random() < 0.6)
                 self._put(mesh, s, sign * d, 0.0 if sign > 0 else np.pi)
 
     # What moves ------------------------------------------------------------------------------
@@ -400,15 +420,16 @@ class Street:
     def _populate(self) -> tuple[Actor, ...]:
         rng = self._rng
         actors: list[Actor] = []
-        lane, wide = abs(self.lane), self._half_road
         pace = rng.uniform(4.0, 13.0)
         for direction in (1, -1):
+            # Traffic keeps to the right.
+            lane, clear = self._lanes[-direction], self._sides[-direction].clear
             traffic: Sequence[objects.Maker] = (
                 objects.car, objects.truck, objects.other_vehicle, objects.motorcyclist,
             )  # fmt: skip
             s = rng.uniform(0, 25)
             while s < self.length:
-                maker = traffic[rng.choice(4, p=[0.55, 0.1, 0.12, 0.23])]
+                maker = traffic[rng.choice(4, p=[0.6, 0.08, 0.09, 0.23])]
                 mesh = maker(rng).moved(yaw=0.0 if direction > 0 else np.pi)
                 d = -direction * lane + rng.normal(0, 0.15)
                 actors.append(Actor((mesh,), s, d, (direction * pace, 0.0)))
@@ -417,12 +438,12 @@ class Street:
             while s < self.length:
                 maker = objects.bicyclist if rng.random() < 0.75 else objects.motorcyclist
                 mesh = maker(rng).moved(yaw=0.0 if direction > 0 else np.pi)
-                d = -direction * min(lane + 1.6, wide - 0.4) + rng.normal(0, 0.1)
+                d = -direction * min(lane + 1.6, clear - 0.4) + rng.normal(0, 0.1)
                 actors.append(Actor((mesh,), s, d, (direction * rng.uniform(2.5, 7.0), 0.0)))
                 s += rng.uniform(15, 45) / self._busy
         for sign, side in self._sides.items():
-            walk = side.sidewalk or (wide - 0.6, wide + 0.6)
-            for s in np.arange(rng.uniform(0, 12), self.length, rng.uniform(7, 16) / self._busy):
+            walk = side.sidewalk or (side.clear - 0.7, side.clear + 0.4)
+            for s in np.arange(rng.uniform(0, 12), self.length, rng.uniform(10, 24) / self._busy):
                 direction = rng.choice([-1, 1])
                 d = sign * rng.uniform(walk[0] + 0.3, walk[1] - 0.3)
                 if rng.random() < 0.12:
@@ -446,27 +467,21 @@ class Street:
             for stride in (-0.45, 0.0, 0.45, 0.0)
         )
 
-    def moving(self, time: float, keep_clear: npt.NDArray[np.float64] | None = None) -> Mesh:
+    def moving(self, time: float, sensor: npt.NDArray[np.float64]) -> Mesh:
         """All actors where they are at a time, in the frame of the street.
 
         Args:
             time: seconds.
-            keep_clear: [2] s, d of the sensor: who would be within 1.5 m of it steps aside,
-                and vehicles in its lane within 8 m are left out.
+            sensor: [2] s, d of the sensor; who would run into it is left out.
         """
         meshes = []
         for actor in self.actors:
-            # Who leaves the street at one end comes back in at the other.
-            s = (actor.s + actor.speed[0] * time) % self.length
-            reach = self._half_road + 1.0
-            d = actor.d + actor.speed[1] * time
-            if actor.speed[1]:
-                d = float(np.clip(d, -reach, reach))
-            if keep_clear is not None:
-                near_s, near_d = abs(s - keep_clear[0]), abs(d - keep_clear[1])
-                if near_s < (2.5 if len(actor.gait) > 1 else 8.0) and near_d < 1.2:
-                    continue
-            travelled = float(np.hypot(*actor.speed)) * time
-            mesh = actor.gait[int(travelled / actor.step) % len(actor.gait)]
-            meshes.append(mesh.moved(self.ground.position(s, d), float(self.ground.heading(s))))
+            s, d = actor.at(time)
+            # Who leaves at one end of the street comes in at the other.
+            s %= self.length
+            mesh = actor.shape(time)
+            extent = np.add(np.abs(mesh.vertices[:, :2]).max(axis=0), (4.0, 0.5))
+            if (np.abs(sensor - (s, d)) > extent).any():
+                offset = self.ground.position(s, d)
+                meshes.append(mesh.moved(offset, float(self.ground.heading(s))))
         return Mesh.merge(meshes)
