@@ -614,8 +614,10 @@ def test_the_ros_reader_agrees_where_it_is_right(message):
 
 
 def test_messages_of_rclpy_are_read_and_filled(monkeypatch):
-    monkeypatch.setenv("ROS_PYTHON_CHECK_FIELDS", "1")
     sensor_msgs = pytest.importorskip("sensor_msgs.msg", reason="ROS 2's messages are missing")
+    # As ROS_PYTHON_CHECK_FIELDS=1 does, which is read once only, at the first import.
+    for module in (sensor_msgs._point_cloud2, sensor_msgs._point_field):
+        monkeypatch.setattr(module, "ros_python_check_fields", "1", raising=False)
     source = make([*XYZ, Field("label", 12, UINT8)], [(1, 2, 3, 4), (5, 6, 7, 8)], height=2)
     labels, confidence, colours = arrays_of(2)
     cloud = encode_labelled(source, labels, confidence, colours)
