@@ -33,6 +33,8 @@ class Augmentation:
         dropout: largest share of points that are lost.
         beam_dropout: share of frames that lose whole beams (bands of elevation).
         intensity_lost: share of clips without intensity.
+        sector: share of clips that see only a sector, as forward-looking sensors do.
+        sector_width: its least and largest width, degrees.
     """
 
     scale: tuple[float, float] = (0.95, 1.05)
@@ -43,6 +45,8 @@ class Augmentation:
     dropout: float = 0.3
     beam_dropout: float = 0.2
     intensity_lost: float = 0.2
+    sector: float = 0.5
+    sector_width: tuple[float, float] = (70.0, 200.0)
 
     def __call__(self, clip: Sequence[Frame], rng: Rng) -> list[Frame]:
         """Return a varied copy of the frames."""
@@ -52,6 +56,8 @@ class Augmentation:
         gain, gamma = rng.uniform(0.6, 1.4), rng.uniform(0.7, 1.4)
         if rng.random() < self.intensity_lost:
             gain = 0.0
+        width = rng.uniform(*self.sector_width) if rng.random() < self.sector else 360.0
+        heading = rng.uniform(-np.pi, np.pi)
         frames = []
         for frame in clip:
             pose = None if frame.pose is None or forget else _changed(frame.pose, linear, shift)
@@ -63,7 +69,8 @@ class Augmentation:
             varied = replace(
                 frame, points=points.astype(np.float32), intensity=intensity, pose=pose
             )
-            frames.append(varied.subset(self._kept(frame, rng)))
+            kept = self._kept(frame, rng) & _in_sector(frame, heading, np.radians(width))
+            frames.append(varied.subset(kept))
         return frames
 
     def _place(self, rng: Rng) -> npt.NDArray[np.float64]:
@@ -82,6 +89,12 @@ class Augmentation:
             band = np.floor(np.degrees(elevation) / 0.4).astype(int)
             kept &= (band + rng.integers(2)) % 2 == 0
         return np.asarray(kept)
+
+
+def _in_sector(frame: Frame, heading: float, width: float) -> npt.NDArray[np.bool_]:
+    """[N] bool: points whose azimuth is within width / 2 of the heading, radians."""
+    azimuth = np.arctan2(frame.points[:, 1], frame.points[:, 0])
+    return np.asarray(np.abs((azimuth - heading + np.pi) % (2 * np.pi) - np.pi) <= width / 2)
 
 
 def _turn(angle: float, a: int, b: int) -> npt.NDArray[np.float64]:

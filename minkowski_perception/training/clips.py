@@ -81,7 +81,7 @@ class ClipDataset(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         rng = np.random.default_rng((self._seed, index))
         drive = self._drives[int(rng.integers(len(self._drives)))]
-        length = self._window if rng.random() < 0.75 else int(rng.integers(1, self._window + 1))
+        length = self._window if rng.random() < 0.6 else int(rng.integers(1, self._window + 1))
         start = int(rng.integers(len(drive) - length + 1))
         clip = self._augmentation(drive[start : start + length], rng)
         frames = [voxelize(frame, self._spec, frame.intensity) for frame in clip]
