@@ -1,0 +1,278 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Plays the clouds and the motion of any bag to a node, and takes the time of its answers."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import struct
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, TextIO
+
+import rclpy
+from nav_msgs.msg import Odometry
+from rcl_interfaces.msg import ParameterDescriptor
+from rclpy.duration import Duration
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from scipy.spatial.transform import Rotation
+from sensor_msgs.msg import PointCloud2
+
+from minkowski_perception.datasets.bags import BagError, BagReader, Pose
+
+USER_ERROR = 2
+
+_PARAMETERS = {
+    "bag": ("", "ROS 1 or ROS 2 bag to play."),
+    "topic": ("", "Its cloud topic; needed where it has several."),
+    "odometry_topic": ("", "Its odometry topic; needed where it has several."),
+    "rate": (1.0, "Speed, as a multiple of that of the recording."),
+    "loop": (False, "Start again at the end, until stopped."),
+    "listener_timeout": (0.0, "Seconds to wait for a subscriber to the clouds; 0 for ever."),
+    "answer_topic": ("", "Topic on which clouds of the same stamps answer those played."),
+    "wait_for_answer": (False, "Hold each cloud until the one before it is answered."),
+    "answer_timeout": (10.0, "Seconds after which an answer is not waited for any longer."),
+    "log": ("", "CSV file for the times at which clouds were published and answered."),
+}
+_LISTENERS_TOGETHER = 2.0  # seconds within which a node that takes clouds is seen to take odometry
+_POLL = 0.02  # seconds; changes of the graph wake nobody
+
+
+class Cloud(NamedTuple):
+    """A recorded cloud, as it goes over the wire."""
+
+    receive_time: int
+    stamp: int
+    cdr: bytes
+
+
+class StampedPose(NamedTuple):
+    """Where the sensor was in the odometry frame."""
+
+    stamp: int
+    pose: Pose
+
+
+def stamp_of(cdr: bytes) -> int:
+    """Nanoseconds of the header that a serialised message starts with."""
+    order = "<" if cdr[1] & 1 else ">"
+    seconds, nanoseconds = struct.unpack_from(f"{order}iI", cdr, 4)
+    return int(seconds) * 10**9 + int(nanoseconds)
+
+
+def merge(clouds: Iterable[Cloud], poses: Sequence[StampedPose]) -> Iterator[Cloud | StampedPose]:
+    """Put before each cloud the poses up to the first that is not earlier than it.
+
+    Who gets them in this order can interpolate at the stamp of a cloud as soon as it comes.
+    """
+    sent = 0
+    for cloud in clouds:
+        while sent < len(poses) and (sent == 0 or poses[sent - 1].stamp < cloud.stamp):
+            yield poses[sent]
+            sent += 1
+        yield cloud
+
+
+def to_odometry(pose: StampedPose, child_frame: str) -> Odometry:
+    """Message of a pose in the frame "odom"."""
+    message = Odometry()
+    message.header.stamp.sec, message.header.stamp.nanosec = divmod(pose.stamp, 10**9)
+    message.header.frame_id = "odom"
+    message.child_frame_id = child_frame
+    at, turn = message.pose.pose.position, message.pose.pose.orientation
+    at.x, at.y, at.z = pose.pose[:3, 3].tolist()
+    turn.x, turn.y, turn.z, turn.w = Rotation.from_matrix(pose.pose[:3, :3]).as_quat().tolist()
+    return message
+
+
+class AnswerLog:
+    """When each cloud was published and answered, by a monotonic clock, in a CSV file.
+
+    A row is written when the answer comes; clouds without one follow at the end, their last
+    column empty.
+    """
+
+    COLUMNS = ("stamp_ns", "published_ns", "answered_ns")
+
+    def __init__(self, file: TextIO) -> None:
+        self._writer = csv.writer(file)
+        self._writer.writerow(self.COLUMNS)
+        self._published: dict[int, int] = {}
+
+    def published(self, stamp: int) -> None:
+        """Note that a cloud goes out now."""
+        self._close(stamp)
+        self._published[stamp] = time.monotonic_ns()
+
+    def answered(self, stamp: int) -> None:
+        """Note that its answer came now; answers to clouds of others are passed over."""
+        self._close(stamp, time.monotonic_ns())
+
+    def is_open(self, stamp: int) -> bool:
+        """Whether a cloud went out and was not answered yet."""
+        return stamp in self._published
+
+    def close(self) -> None:
+        """Write down the clouds that were never answered."""
+        for stamp in list(self._published):
+            self._close(stamp)
+
+    def _close(self, stamp: int, answered: int | None = None) -> None:
+        published = self._published.pop(stamp, None)
+        if published is not None:
+            self._writer.writerow((stamp, published, answered))
+
+
+class Player(Node):
+    """Publishes a bag's clouds on their recorded topic and its motion on `odometry`.
+
+    Clouds go out as they were recorded, byte for byte, and nothing before somebody listens.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("player")
+        for name, (default, description) in _PARAMETERS.items():
+            self.declare_parameter(name, default, ParameterDescriptor(description=description))
+        self._spinner = SingleThreadedExecutor()
+        self._spinner.add_node(self)
+
+    def play(self) -> int:
+        """Play the bag to its end, or for ever; returns the number of clouds sent.
+
+        Raises:
+            BagError: the bag cannot be played as the parameters ask.
+            TimeoutError: nobody wants it.
+        """
+        if self._value("rate") <= 0.0:
+            raise BagError(f"rate must be more than 0, not {self._value('rate'):g}")
+        with (
+            BagReader(self._value("bag")) as bag,
+            open(self._value("log") or os.devnull, "w", buffering=1) as file,
+        ):
+            topic = bag.choose_cloud_topic(self._value("topic") or None)
+            log = AnswerLog(file)
+            try:
+                return self._play(bag, topic, log)
+            finally:
+                log.close()
+
+    def _play(self, bag: BagReader, topic: str, log: AnswerLog) -> int:
+        _, first = next(bag.clouds(topic), (0, None))
+        if first is None:
+            raise BagError(f"topic '{topic}' of {bag.path} has no clouds")
+        frame_id = first.header.frame_id
+        known = bag.poses(frame_id, topic=self._value("odometry_topic") or None)
+        poses = [StampedPose(*pose) for pose in known]
+
+        clouds = self.create_publisher(PointCloud2, topic, _reliable(depth=20))
+        odometry = self.create_publisher(Odometry, "odometry", _reliable(depth=200))
+        if answer_topic := self._value("answer_topic"):
+            self.create_subscription(
+                PointCloud2,
+                answer_topic,
+                lambda cdr: log.answered(stamp_of(cdr)),
+                _reliable(depth=5),
+                raw=True,
+            )
+        self._wait_for_listeners(clouds, odometry if poses else None, answer_topic)
+        sent = 0
+        while sent == 0 or self._value("loop"):
+            start = time.monotonic()
+            origin = None
+            for item in merge(_recorded(bag, topic), poses):
+                if isinstance(item, StampedPose):
+                    odometry.publish(to_odometry(item, frame_id))
+                    continue
+                origin = item.receive_time if origin is None else origin
+                due = start + (item.receive_time - origin) * 1e-9 / self._value("rate")
+                self._spin_until(lambda: False, due - time.monotonic())
+                log.published(item.stamp)
+                clouds.publish(item.cdr)
+                sent += 1
+                if answer_topic and self._value("wait_for_answer"):
+                    self._wait_for_answer(log, item.stamp)
+        if answer_topic:
+            # Nothing supersedes the last cloud: with its answer all is said.
+            self._wait_for_answer(log, item.stamp)
+        else:
+            clouds.wait_for_all_acked(Duration(seconds=5))
+        return sent
+
+    def _value(self, name: str) -> Any:
+        return self.get_parameter(name).value
+
+    def _wait_for_listeners(
+        self, clouds: Publisher, odometry: Publisher | None, answer_topic: str
+    ) -> None:
+        self.get_logger().info(f"waiting for a subscriber to '{clouds.topic_name}'")
+        timeout = self._value("listener_timeout") or math.inf
+        if not self._spin_until(lambda: clouds.get_subscription_count() > 0, timeout):
+            raise TimeoutError(f"nobody subscribed to '{clouds.topic_name}' in {timeout:g} s")
+        if answer_topic and not self._spin_until(
+            lambda: self.count_publishers(answer_topic) > 0, timeout
+        ):
+            raise TimeoutError(f"nobody publishes '{answer_topic}' after {timeout:g} s")
+        if odometry and not self._spin_until(
+            lambda: odometry.get_subscription_count() > 0, _LISTENERS_TOGETHER
+        ):
+            self.get_logger().warning(f"nobody subscribes to '{odometry.topic_name}'")
+
+    def _wait_for_answer(self, log: AnswerLog, stamp: int) -> None:
+        timeout = self._value("answer_timeout")
+        if not self._spin_until(lambda: not log.is_open(stamp), timeout):
+            self.get_logger().warning(
+                f"no answer to the cloud of stamp {stamp} ns in {timeout:g} s"
+            )
+
+    def _spin_until(self, done: Callable[[], bool], timeout: float) -> bool:
+        """Take what comes in until `done`, and tell whether that was in time."""
+        deadline = time.monotonic() + timeout
+        while not done():
+            left = deadline - time.monotonic()
+            if left <= 0.0:
+                return False
+            self._spinner.spin_once(timeout_sec=min(left, _POLL))
+        return True
+
+
+def _recorded(bag: BagReader, topic: str) -> Iterator[Cloud]:
+    for _, _, receive_time, cdr in bag.raw([topic]):
+        yield Cloud(receive_time, stamp_of(cdr), cdr)
+
+
+def _reliable(depth: int) -> QoSProfile:
+    return QoSProfile(depth=depth, reliability=ReliabilityPolicy.RELIABLE)
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the player; returns the exit status: 2 where the bag cannot be played as asked.
+
+    1 is for a bag that nobody listens to.
+    """
+    rclpy.init(args=args)
+    player = Player()
+    try:
+        sent = player.play()
+        player.get_logger().info(f"sent {sent} clouds")
+        return 0
+    except BagError as error:
+        player.get_logger().fatal(str(error))
+        return USER_ERROR
+    except TimeoutError as error:
+        player.get_logger().fatal(str(error))
+        return 1
+    except (KeyboardInterrupt, ExternalShutdownException):
+        return 0
+    finally:
+        player.destroy_node()
+        rclpy.try_shutdown()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Records topics as they are on the wire into a bag (MCAP), until it is stopped."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from collections import Counter
+from importlib import import_module
+from typing import Any
+
+import rclpy
+from rcl_interfaces.msg import ParameterDescriptor
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from rclpy.signals import SignalHandlerOptions
+
+from minkowski_perception.datasets.bags import BagError, BagWriter
+
+USER_ERROR = 2
+
+_POLL = 0.02  # seconds; changes of the graph wake nobody
+_QUIET = 0.5  # seconds without a message after which nothing is on its way any longer
+
+
+class Recorder(Node):
+    """Writes every message of its topics, with the time of its reception, into a new bag.
+
+    The bag appears when all topics are there and subscribed to; from then on nothing is missed.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("recorder")
+        self.declare_parameter(
+            "bag", "recording", ParameterDescriptor(description="Folder of the new bag.")
+        )
+        self.declare_parameter(
+            "topics",
+            ["/minkowski_perception/labelled", "/diagnostics"],
+            ParameterDescriptor(description="Topics to record."),
+        )
+        self._recorded: Counter[str] = Counter()
+
+    def record(self, stop: threading.Event) -> Counter[str]:
+        """Record until told to stop, and then what is still on its way.
+
+        Returns:
+            Number of messages by topic.
+
+        Raises:
+            BagError: the bag exists, or cannot be written.
+        """
+        topics = [self.resolve_topic_name(t) for t in self.get_parameter("topics").value]
+        while not all(self.get_publishers_info_by_topic(topic) for topic in topics):
+            if stop.wait(_POLL):
+                return self._recorded
+        bag = BagWriter(self.get_parameter("bag").value)
+        for topic in topics:
+            self._subscribe(topic, bag)
+        executor = SingleThreadedExecutor()
+        executor.add_node(self)
+        with bag:
+            while not stop.is_set():
+                executor.spin_once(timeout_sec=_QUIET)
+            before = None
+            while self._recorded != before:
+                before = self._recorded.copy()
+                executor.spin_once(timeout_sec=_QUIET)
+        return self._recorded
+
+    def _subscribe(self, topic: str, bag: BagWriter) -> None:
+        """Subscribe with the type and the guarantees that the publisher offers."""
+        offer = self.get_publishers_info_by_topic(topic)[0]
+
+        def write(cdr: bytes) -> None:
+            bag.write_raw(topic, offer.topic_type, time.time_ns(), cdr)
+            self._recorded[topic] += 1
+
+        qos = QoSProfile(
+            depth=100,
+            reliability=offer.qos_profile.reliability,
+            durability=offer.qos_profile.durability,
+        )
+        self.create_subscription(_message_class(offer.topic_type), topic, write, qos, raw=True)
+
+
+def _message_class(name: str) -> Any:
+    package, _, message = name.split("/")
+    return getattr(import_module(f"{package}.msg"), message)
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the recorder; returns the exit status: 2 where the bag cannot be written."""
+    # With rclpy's own handlers a signal ends all communication, and what is on its way is lost.
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    recorder = Recorder()
+    try:
+        for topic, count in recorder.record(stop).items():
+            recorder.get_logger().info(f"recorded {count} messages of '{topic}'")
+        return 0
+    except BagError as error:
+        recorder.get_logger().fatal(str(error))
+        return USER_ERROR
+    finally:
+        recorder.destroy_node()
+        rclpy.try_shutdown()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
