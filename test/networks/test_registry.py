@@ -1,0 +1,180 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+import torch
+
+from minkowski_perception.networks import build_network, network_names
+from minkowski_perception.networks.minkunet import block_region
+from minkowski_perception.sparse import SparseTensor
+
+# Millions of parameters, of the published networks.
+COUNTS_3D = {
+    "MinkUNet14A": 8.02,
+    "MinkUNet14B": 8.96,
+    "MinkUNet14C": 11.92,
+    "MinkUNet14D": 43.3,
+    "MinkUNet18A": 15.49,
+    "MinkUNet18B": 17.2,
+    "MinkUNet34A": 36.6,
+    "MinkUNet34B": 36.2,
+    "MinkUNet34C": 37.86,
+    "Res16UNet14": 22.1,
+    "Res16UNet18": 41.0,
+    "Res16UNet34": 57.2,
+}
+COUNTS_4D = {
+    ("MinkUNet14A", "hybrid"): 8.54,
+    ("MinkUNet18A", "hybrid"): 16.56,
+    ("MinkUNet34C", "hybrid"): 40.5,
+    ("MinkUNet14A", "cube"): 22.3,
+    ("MinkUNet18A", "cube"): 44.7,
+}
+
+
+def millions(network):
+    return sum(p.numel() for p in network.parameters()) / 1e6
+
+
+def voxels(dims, count=300, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    coordinates = torch.randint(-12, 12, (count, dims), generator=generator)
+    if dims == 4:
+        coordinates[:, 3] %= 3
+    batch = torch.randint(0, 2, (count, 1), generator=generator)
+    return torch.unique(torch.cat([batch, coordinates], dim=1), dim=0)
+
+
+@pytest.mark.parametrize("name", COUNTS_3D)
+def test_parameter_counts_in_3d_are_the_published_ones(name):
+    network = build_network(name, in_channels=3, num_classes=20)
+    assert millions(network) == pytest.approx(COUNTS_3D[name], rel=0.004)
+
+
+@pytest.mark.parametrize(("name", "kernel"), COUNTS_4D)
+def test_parameter_counts_in_4d_are_the_published_ones(name, kernel):
+    network = build_network(
+        name, in_channels=3, num_classes=12, dims=4, kernel=kernel, stem_kernel=3
+    )
+    assert millions(network) == pytest.approx(COUNTS_4D[name, kernel], rel=0.004)
+
+
+@pytest.mark.parametrize("name", network_names())
+def test_every_network_labels_every_voxel_and_learns_in_every_parameter(name):
+    network = build_network(name, in_channels=2, num_classes=5, dims=4, width=0.25)
+    coordinates = voxels(4)
+    tensor = SparseTensor(torch.randn(len(coordinates), 2), coordinates)
+    logits = network(tensor)
+    assert logits.features.shape == (len(tensor), 5)
+    assert logits.map is tensor.map
+    (logits.features**2).mean().backward()
+    without = [key for key, p in network.named_parameters() if p.grad is None]
+    assert not without
+
+
+@pytest.mark.parametrize("kernel", ["cube", "cross", "hybrid"])
+@pytest.mark.parametrize("dims", [3, 4])
+def test_every_kernel_runs_in_3d_and_4d(kernel, dims):
+    network = build_network(
+        "MinkUNet14A", in_channels=1, num_classes=2, dims=dims, kernel=kernel, width=0.25
+    )
+    coordinates = voxels(dims)
+    tensor = SparseTensor(torch.ones(len(coordinates), 1), coordinates)
+    assert torch.isfinite(network(tensor).features).all()
+
+
+def test_layer_names_and_shapes_are_those_of_the_reference():
+    state = build_network("MinkUNet34C", in_channels=4, num_classes=19).state_dict()
+    expected = {
+        "conv0p1s1.kernel": (125, 4, 32),
+        "bn0.bn.running_mean": (32,),
+        "conv1p1s2.kernel": (8, 32, 32),
+        "block1.0.conv1.kernel": (27, 32, 32),
+        "block2.0.downsample.0.kernel": (32, 64),
+        "block2.0.downsample.1.bn.weight": (64,),
+        "block4.5.norm2.bn.bias": (256,),
+        "convtr4p16s2.kernel": (8, 256, 256),
+        "bntr4.bn.weight": (256,),
+        "block5.0.conv1.kernel": (27, 384, 256),
+        "convtr7p2s2.kernel": (8, 96, 96),
+        "block8.0.downsample.0.kernel": (128, 96),
+        "final.kernel": (96, 19),
+        "final.bias": (1, 19),
+    }
+    assert {key: tuple(state[key].shape) for key in expected} == expected
+    assert "block1.0.downsample.0.kernel" not in state
+
+
+def test_in_4d_time_is_mixed_by_the_blocks_alone():
+    network = build_network("MinkUNet14A", in_channels=1, num_classes=2, dims=4)
+    temporal = [
+        name
+        for name, module in network.named_modules()
+        if hasattr(module, "region") and any(o[3] for o in module.region.offsets)
+    ]
+    assert temporal
+    assert all(name.startswith("block") for name in temporal)
+    assert all(getattr(m, "stride", (1,))[-1] == 1 for m in network.modules())
+
+
+def test_a_4d_network_on_one_frame_is_the_3d_network_of_its_spatial_weights():
+    flat = build_network(
+        "MinkUNet14A", in_channels=2, num_classes=3, kernel="hybrid", width=0.25
+    ).eval()
+    deep = build_network("MinkUNet14A", in_channels=2, num_classes=3, dims=4, width=0.25).eval()
+    state = deep.state_dict()
+    for key, value in state.items():
+        if value.ndim == 3 and len(value) == 29:
+            state[key] = value[:27]
+    flat.load_state_dict(state)
+    coordinates = voxels(3)
+    features = torch.randn(len(coordinates), 2)
+    in_time = torch.cat([coordinates, torch.full((len(coordinates), 1), 7)], dim=1)
+    a = flat(SparseTensor(features, coordinates)).features
+    b = deep(SparseTensor(features, in_time)).features
+    torch.testing.assert_close(a, b)
+
+
+def test_shifting_all_voxels_by_the_coarsest_stride_changes_nothing():
+    network = build_network("MinkUNet14A", in_channels=2, num_classes=3, dims=4, width=0.25).eval()
+    coordinates = voxels(4)
+    features = torch.randn(len(coordinates), 2)
+    moved = coordinates + torch.tensor([0, 16, -32, 160, 5])
+    a = network(SparseTensor(features, coordinates)).features
+    b = network(SparseTensor(features, moved)).features
+    torch.testing.assert_close(a, b)
+
+
+def test_batches_do_not_see_each_other():
+    network = build_network("MinkUNet14A", in_channels=2, num_classes=3, width=0.25).eval()
+    coordinates = voxels(3)
+    features = torch.randn(len(coordinates), 2)
+    first = coordinates[:, 0] == 0
+    alone = network(SparseTensor(features[first], coordinates[first])).features
+    together = network(SparseTensor(features, coordinates)).features[: first.sum()]
+    torch.testing.assert_close(alone, together)
+
+
+def test_an_unknown_name_is_refused_with_the_valid_ones():
+    with pytest.raises(ValueError, match=r"unknown network 'MinkUNet99'; .*MinkUNet34C"):
+        build_network("MinkUNet99", in_channels=1, num_classes=2)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"dims": 5}, "dims must be 3 or 4, not 5"),
+        ({"stem_kernel": 4}, "odd and positive, not 4"),
+        ({"in_channels": 0}, "must be positive, not 0 and 2"),
+        ({"width": 0.0}, "above 0 and at most 4"),
+        ({"kernel": "sphere"}, "'cube', 'cross' or 'hybrid', not 'sphere'"),
+    ],
+)
+def test_impossible_arguments_are_refused_by_value(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        build_network("MinkUNet14A", **{"in_channels": 1, "num_classes": 2, **wrong})
+
+
+def test_the_hybrid_region_of_the_blocks_has_29_offsets_in_4d():
+    assert len(block_region(4, "hybrid")) == 29
+    assert len(block_region(4, "cross")) == 9
+    assert len(block_region(4, "cube")) == 81
