@@ -43,7 +43,7 @@ def simulate_drive(
         stamp and pose. Each frame is seen from its pose, as if motion were compensated.
 
     Raises:
-        ValueError: no lidar has that name.
+        ValueError: no lidar has that name (told when the first frame is asked for).
     """
     model = get_lidar(lidar) if isinstance(lidar, str) else lidar
     rng = np.random.default_rng([seed, 1])

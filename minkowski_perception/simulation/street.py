@@ -67,7 +67,7 @@ class Side:
 
     def __init__(self, rng: np.random.Generator, road: float) -> None:
         self.style = str(
-            rng.choice(["dense", "gardens", "open", "yard"], p=[0.3, 0.35, 0.2, 0.15])
+            rng.choice(["dense", "gardens", "open", "yard"], p=[0.37, 0.36, 0.15, 0.12])
         )
         kerb = rng.uniform(0.06, 0.2) if self.style != "open" or rng.random() < 0.5 else 0.02
         self.strips = [Strip("road", road, 0.0)]
@@ -78,12 +78,12 @@ class Side:
         on_road = self.parking is None and road > 4.6 and rng.random() < 0.5
         self.clear = road - 2.0 if on_road else road
         self.verge = self._add("terrain", rng.uniform(0.8, 3.0), kerb, rng.random() < 0.3)
-        self.odd = self._add("other-ground", rng.uniform(0.5, 2.5), kerb, rng.random() < 0.2)
+        self._add("other-ground", rng.uniform(0.5, 2.5), kerb, rng.random() < 0.2)
         has_sidewalk = rng.random() < (0.6 if self.style == "open" else 0.95)
         self.sidewalk = self._add("sidewalk", rng.uniform(1.5, 5.5), kerb, has_sidewalk)
         self.edge = sum(strip.width for strip in self.strips)
         self.kerb = kerb
-        setback = {"dense": (0.0, 2.5), "gardens": (2.5, 9.0), "open": (15, 30), "yard": (8, 20)}
+        setback = {"dense": (0.0, 2.5), "gardens": (2.2, 7.5), "open": (15, 30), "yard": (8, 16)}
         self.setback = rng.uniform(*setback[self.style])
         beyond = "parking" if self.style == "yard" and rng.random() < 0.7 else "terrain"
         if self.style == "dense" or (self.style == "gardens" and rng.random() < 0.15):
@@ -181,38 +181,43 @@ class Street:
             low, high = min(d0, d1), max(d0, d1)
             return Patch(s0, s1, low, high, label, looks[name][0], level, looks[name][1])
 
-        everywhere = (0.0, self.length)
-        patches = [patch("terrain", *everywhere, -HALF_WIDTH, HALF_WIDTH, 0.1)]
+        patches = []
         for sign, side in self._sides.items():
             start = 0.0
             for strip in side.strips:
                 end = start + strip.width
-                patches.append(
-                    patch(strip.name, *everywhere, sign * start, sign * end, strip.level)
-                )
+                across = sign * start, sign * end
+                patches.append(patch(strip.name, 0.0, self.length, *across, strip.level))
                 start = end
-            side_walk = rng.uniform(1.2, 3.0) if side.sidewalk else 0.0
+            patches += [patch(*drive) for drive in self._draw_drives(sign, side)]
+            beside = rng.uniform(1.2, 3.0) if side.sidewalk else 0.0
+            out = sign * HALF_WIDTH
             for s0, s1, where in self._crossings:
                 if where in (0, sign):
-                    out = sign * HALF_WIDTH
-                    beside = sign * (side.sidewalk[0] if side.sidewalk else side.edge)
-                    if side_walk:
-                        patches.append(
-                            patch(
-                                "sidewalk", s0 - side_walk, s1 + side_walk, beside, out, side.kerb
-                            )
-                        )
+                    if side.sidewalk:
+                        walk = s0 - beside, s1 + beside, sign * side.sidewalk[0], out
+                        patches.append(patch("sidewalk", *walk, side.kerb))
                     patches.append(patch("road", s0, s1, sign * self._half_road, out, 0.0))
-            for s in np.arange(rng.uniform(5, 40), self.length, rng.uniform(20, 60)):
-                if side.style in ("gardens", "yard") and not self._in_crossing(s, sign, 6.0):
-                    width, out = rng.uniform(2.5, 4.0), side.edge + max(side.setback, 4.0)
-                    name = str(rng.choice(["parking", "sidewalk", "other-ground"]))
-                    patches.append(patch(name, s, s + width, sign * side.edge, sign * out, 0.05))
-                    if side.verge:
-                        verge = (sign * side.verge[0], sign * side.verge[1])
-                        patches.append(patch("sidewalk", s, s + width, *verge, 0.04))
         patches += [patch("other-ground", s0, s1, -0.7, 0.7, 0.15) for s0, s1 in self._islands]
         return patches
+
+    def _draw_drives(
+        self, sign: int, side: Side
+    ) -> list[tuple[str, float, float, float, float, float]]:
+        """Ways into gardens and yards: class, s0, s1, d0, d1, level."""
+        rng = self._rng
+        drives: list[tuple[str, float, float, float, float, float]] = []
+        if side.style not in ("gardens", "yard"):
+            return drives
+        for s in np.arange(rng.uniform(5, 40), self.length, rng.uniform(20, 60)):
+            if not self._in_crossing(s, sign, 6.0):
+                end, out = s + rng.uniform(2.5, 4.0), side.edge + max(side.setback, 4.0)
+                name = str(rng.choice(["parking", "sidewalk", "other-ground"]))
+                drives.append((name, s, end, sign * side.edge, sign * out, 0.05))
+                if side.verge:
+                    verge = sign * side.verge[0], sign * side.verge[1]
+                    drives.append(("sidewalk", s, end, *verge, 0.04))
+        return drives
 
     def _in_crossing(self, s: float, sign: int, margin: float = 0.0) -> bool:
         return any(
@@ -222,7 +227,7 @@ class Street:
 
     # Placing ---------------------------------------------------------------------------------
 
-    def _put(self, mesh: Mesh, s: float, d: float, yaw: float = 0.0, sink: float = 0.0) -> bool:
+    def _put(self, mesh: Mesh, s: float, d: float, yaw: float = 0.0, sink: float = 0.0) -> None:
         """Stand a mesh in the street, unless what it has below 1.8 m would touch another's."""
         turned = mesh.moved(yaw=yaw)
         low = turned.vertices[turned.vertices[:, 2] < 1.8][:, :2]
@@ -232,11 +237,10 @@ class Street:
         touches &= (taken[:, 1] < far[1]) & (taken[:, 3] > near[1])
         inside = 0.0 < s < self.length and abs(d) < HALF_WIDTH
         if touches.any() or not inside:
-            return False
+            return
         self._occupied = np.vstack([taken, [*near, *far]])
         offset = self.ground.position(s, d) - (0.0, 0.0, sink)
         self._still.append(turned.moved(offset, float(self.ground.heading(s))))
-        return True
 
     def _along(self, gap: tuple[float, float], sign: int, margin: float = 2.0) -> list[float]:
         """Places along the street, `gap` metres apart, outside side streets."""
@@ -279,14 +283,14 @@ class Street:
         rng = self._rng
         length = rng.uniform(4, 9)
         mixed = rng.random() < 0.5
-        kind = rng.choice(["fence", "hedge"])
+        kind = rng.choice(["fence", "hedge"], p=[0.4, 0.6])
         for s in self._along((length + 0.3, length + 4.0), sign, margin=length / 2 + 2.5):
             if mixed and rng.random() < 0.4:
                 kind = rng.choice(["fence", "hedge"])
             if kind == "fence":
                 mesh = objects.fence(rng, length)
             else:
-                height, depth = rng.uniform(0.7, 2.2), rng.uniform(0.5, 1.1)
+                height, depth = rng.uniform(0.8, 2.8), rng.uniform(0.5, 1.1)
                 mesh = objects.hedge(rng, length, height, depth)
             self._put(mesh, s, sign * (side.edge + 0.7))
 
@@ -296,9 +300,9 @@ class Street:
         makers: Sequence[objects.Maker] = (
             objects.car, objects.truck, objects.other_vehicle, objects.motorcycle,
         )  # fmt: skip
-        shares = np.array([0.77, 0.06, 0.07, 0.1])
+        shares = np.array([0.74, 0.08, 0.08, 0.1])
         along = 0.0 if sign < 0 else np.pi
-        rate = rng.uniform(0.1, 0.9)
+        rate = rng.uniform(0.0, 0.8)
 
         def leave(s: float, d: float, yaw: float) -> None:
             maker = makers[rng.choice(len(makers), p=shares)]
@@ -336,7 +340,6 @@ class Street:
         inner = side.parking[1] if side.parking else self._half_road
         # Along the kerb and along the outer edge of the sidewalk: its middle stays free.
         kerbside, inside = inner + 0.35, outer - 0.25
-        to_road = -np.pi / 2 if sign > 0 else np.pi / 2
         facing = np.pi if sign > 0 else 0.0
         poles = objects.utility_pole if rng.random() < 0.2 else objects.lamp_post
         for s in self._along((14, 38), sign):
@@ -347,31 +350,32 @@ class Street:
             sign_place = kerbside + rng.uniform(-0.1, 0.3)
             self._put(objects.traffic_sign(rng), s, sign * sign_place, yaw + rng.normal(0, 0.1))
         if rng.random() < 0.35:
-            spacing, start = rng.uniform(1.2, 3.0), rng.uniform(0, self.length)
-            maker_state = rng.integers(1 << 31)
-            for s in np.arange(start, start + rng.uniform(10, 40), spacing):
-                bollard = objects.post(np.random.default_rng(maker_state))
+            start, looks = rng.uniform(0, self.length), int(rng.integers(1 << 31))
+            for s in np.arange(start, start + rng.uniform(10, 40), rng.uniform(1.2, 3.0)):
                 if not self._in_crossing(s, sign):
+                    bollard = objects.post(np.random.default_rng(looks))
                     self._put(bollard, float(s), sign * (kerbside - 0.1))
-        scattered: list[tuple[objects.Maker, tuple[float, float], float]] = [
-            (objects.post, (15, 50), 0.0),
-            (objects.clutter, (12, 45), 0.4),
-            (objects.bicycle, (9, 28), 0.6),
-            (objects.motorcycle, (14, 40), 0.5),
+        self._scatter(sign, (kerbside + 0.1, inside))
+
+    def _scatter(self, sign: int, rows: tuple[float, float]) -> None:
+        """Small things and people along either of two rows, alone and in groups."""
+        rng = self._rng
+        for maker, (least, most), apart in (
+            (objects.post, (15, 50), 2.0),
+            (objects.clutter, (12, 45), 0.8),
+            (objects.bicycle, (9, 28), 1.6),
+            (objects.motorcycle, (14, 40), 1.8),
             (objects.person, (10, 30), 0.8),
-        ]
-        for maker, (least, most), spread in scattered:
+        ):
+            stands_across = maker in (objects.bicycle, objects.motorcycle)
             for s in self._along((least / self._busy, most / self._busy), sign):
-                group = (
-                    1 if spread == 0.0 else int(rng.choice([1, 2, 3, 5], p=[0.55, 0.2, 0.15, 0.1]))
-                )
-                place = float(rng.choice([kerbside + 0.1, inside]))
-                across = maker in (objects.bicycle, objects.motorcycle) and rng.random() < 0.5
-                yaw = to_road if across else rng.choice([0.0, np.pi])
-                for member in range(group):
+                row = float(rng.choice(rows))
+                across = stands_across and rng.random() < 0.5
+                yaw = (0.5 if across else 0.0) * np.pi + rng.choice([0.0, np.pi])
+                for member in range(rng.choice([1, 2, 3, 5], p=[0.55, 0.2, 0.15, 0.1])):
                     turn = rng.uniform(0, 2 * np.pi) if maker is objects.person else yaw
-                    offset = member * rng.uniform(0.55, 0.9) * (1 if across else 2 * spread)
-                    self._put(maker(rng), s + offset, sign * place, turn + rng.normal(0, 0.1))
+                    place = s + member * rng.uniform(0.8, 1.2) * (0.7 if across else apart)
+                    self._put(maker(rng), place, sign * row, turn + rng.normal(0, 0.1))
 
     def _plant(self, sign: int, side: Side) -> None:
         rng = self._rng
@@ -393,7 +397,7 @@ class Street:
             rows.append((objects.tree, (4 * bare, 18 * bare), in_garden))
             rows.append((objects.bush, (1.5 * bare, 5 * bare), in_garden))
             if rng.random() < 0.65:
-                rows.append((objects.thicket, (2.0, 2.0 + 3.0 * bare), in_garden))
+                rows.append((objects.thicket, (1.5, 1.5 + 2.0 * bare), in_garden))
         for maker, gap, place in rows:
             for s in self._along(gap, sign, margin=1.0):
                 self._put(maker(rng), s, sign * place(), rng.uniform(0, 2 * np.pi), sink=0.05)
@@ -421,43 +425,44 @@ class Street:
         rng = self._rng
         actors: list[Actor] = []
         pace = rng.uniform(4.0, 13.0)
+        traffic = (objects.car, objects.truck, objects.other_vehicle, objects.motorcyclist)
+        riders = (objects.bicyclist, objects.motorcyclist)
         for direction in (1, -1):
-            # Traffic keeps to the right.
+            # Traffic keeps to the right, and riders to the right of it.
             lane, clear = self._lanes[-direction], self._sides[-direction].clear
-            traffic: Sequence[objects.Maker] = (
-                objects.car, objects.truck, objects.other_vehicle, objects.motorcyclist,
-            )  # fmt: skip
-            s = rng.uniform(0, 25)
-            while s < self.length:
+            beside = min(lane + 1.6, clear - 0.4)
+            for s in self._spread((14, 50)):
                 maker = traffic[rng.choice(4, p=[0.6, 0.08, 0.09, 0.23])]
-                mesh = maker(rng).moved(yaw=0.0 if direction > 0 else np.pi)
-                d = -direction * lane + rng.normal(0, 0.15)
-                actors.append(Actor((mesh,), s, d, (direction * pace, 0.0)))
-                s += rng.uniform(14, 50) / self._busy
-            s = rng.uniform(0, 25)
-            while s < self.length:
-                maker = objects.bicyclist if rng.random() < 0.75 else objects.motorcyclist
-                mesh = maker(rng).moved(yaw=0.0 if direction > 0 else np.pi)
-                d = -direction * min(lane + 1.6, clear - 0.4) + rng.normal(0, 0.1)
-                actors.append(Actor((mesh,), s, d, (direction * rng.uniform(2.5, 7.0), 0.0)))
-                s += rng.uniform(15, 45) / self._busy
+                actors.append(self._vehicle(maker, s, -direction * lane, direction * pace))
+            for s in self._spread((15, 45)):
+                maker = riders[rng.choice(2, p=[0.75, 0.25])]
+                speed = direction * rng.uniform(2.5, 7.0)
+                actors.append(self._vehicle(maker, s, -direction * beside, speed))
         for sign, side in self._sides.items():
             walk = side.sidewalk or (side.clear - 0.7, side.clear + 0.4)
-            for s in np.arange(rng.uniform(0, 12), self.length, rng.uniform(10, 24) / self._busy):
-                direction = rng.choice([-1, 1])
+            for s in self._spread((8, 32)):
                 d = sign * rng.uniform(walk[0] + 0.3, walk[1] - 0.3)
-                if rng.random() < 0.12:
-                    rider = objects.bicyclist(rng).moved(yaw=0.0 if direction > 0 else np.pi)
-                    actors.append(Actor((rider,), float(s), d, (direction * 3.0, 0.0)))
-                    continue
-                yaw = 0.0 if direction > 0 else np.pi
-                if rng.random() < 0.12:
-                    speed = (0.0, -sign * rng.uniform(0.8, 1.6))
-                    yaw = -sign * np.pi / 2
+                pace = float(rng.choice([-1, 1])) * rng.uniform(0.7, 1.9)
+                kind = rng.choice(["walks", "crosses", "rides"], p=[0.76, 0.12, 0.12])
+                if kind == "rides":
+                    actors.append(self._vehicle(objects.bicyclist, s, d, 2.0 * pace))
+                elif kind == "crosses":
+                    gait = self._gait(-sign * np.pi / 2)
+                    actors.append(Actor(gait, s, d, (0.0, -sign * abs(pace))))
                 else:
-                    speed = (direction * rng.uniform(0.7, 1.9), 0.0)
-                actors.append(Actor(self._gait(yaw), float(s), d, speed))
+                    gait = self._gait(0.0 if pace > 0 else np.pi)
+                    actors.append(Actor(gait, s, d, (pace, 0.0)))
         return tuple(actors)
+
+    def _spread(self, gap: tuple[float, float]) -> list[float]:
+        """Places along the whole street, the closer the busier it is."""
+        places = np.cumsum(self._rng.uniform(*gap, int(2 * self.length / gap[0])) / self._busy)
+        return [float(s) for s in places if s < self.length]
+
+    def _vehicle(self, maker: objects.Maker, s: float, d: float, speed: float) -> Actor:
+        """Something on wheels that drives along s, or against it."""
+        mesh = maker(self._rng).moved(yaw=0.0 if speed > 0 else np.pi)
+        return Actor((mesh,), s, d + self._rng.normal(0, 0.12), (speed, 0.0))
 
     def _gait(self, yaw: float) -> tuple[Mesh, ...]:
         """One person in four phases of a stride."""
