@@ -4,7 +4,7 @@
 
     ros2 launch minkowski_perception replay.launch.py bag:=PATH
 
-The arguments of perception.launch.py can be given too. The launch ends with the bag.
+Arguments of perception.launch.py can be given too. The launch ends when the bag does.
 """
 
 from launch import LaunchContext, LaunchDescription
@@ -14,7 +14,6 @@ from launch.actions import (
     OpaqueFunction,
     SetLaunchConfiguration,
     Shutdown,
-    TimerAction,
 )
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
@@ -27,21 +26,34 @@ from minkowski_perception.datasets.bags import BagReader
 ARGUMENTS = {
     "bag": (None, "ROS 1 or ROS 2 bag: a file, or a folder that holds one"),
     "topic": ("", "topic of the bag's clouds; empty: the only one there is"),
-    "rate": ("1.0", "speed of playing; 1.0 is the recording's own"),
+    "odometry_topic": ("", "topic of the bag's odometry; empty: the only one, else its TF"),
+    "ego_motion": ("", "none or odometry; empty: odometry where the bag tells of motion"),
+    "rate": ("1.0", "speed of playing; 1.0 is that of the recording"),
     "loop": ("false", "true: play the bag again and again"),
+    "wait_for_answer": (
+        "false",
+        "true: hold each cloud until the one before it is labelled, so that none is dropped "
+        "however slow the machine is",
+    ),
+    "namespace": ("", "namespace of the nodes and their topics"),
     "rviz": ("true", "true: show the labelled clouds in RViz"),
     "fixed_frame": ("", "frame in which RViz shows the clouds; empty: that of the bag's clouds"),
 }
-"""Arguments: default and description."""
+"""Default and description."""
 
-SECONDS_FOR_THE_LAST_CLOUD = 2.0
+PLAYER_PARAMETERS = {
+    "bag": str,
+    "topic": str,
+    "odometry_topic": str,
+    "rate": float,
+    "loop": bool,
+    "wait_for_answer": bool,
+}
+"""Those arguments that the player takes as they are, and their types."""
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Describe the launch: arguments, the node with RViz, and the player."""
-    perception = PathJoinSubstitution(
-        [FindPackageShare("minkowski_perception"), "launch", "perception.launch.py"]
-    )
+    """Describe the launch: arguments, the player, and the node with RViz."""
     return LaunchDescription(
         [
             *(
@@ -49,41 +61,54 @@ def generate_launch_description() -> LaunchDescription:
                 for name, (default, description) in ARGUMENTS.items()
             ),
             OpaqueFunction(function=look_into_the_bag),
-            IncludeLaunchDescription(
-                PythonLaunchDescriptionSource(perception),
-                launch_arguments={
-                    "cloud_topic": LaunchConfiguration("topic"),
-                    "odometry_topic": "/odometry",
-                }.items(),
-            ),
             Node(
                 package="minkowski_perception",
                 executable="player",
+                namespace=LaunchConfiguration("namespace"),
                 parameters=[
                     {
-                        "bag": ParameterValue(LaunchConfiguration("bag"), value_type=str),
-                        "topic": ParameterValue(LaunchConfiguration("topic"), value_type=str),
-                        "rate": ParameterValue(LaunchConfiguration("rate"), value_type=float),
-                        "loop": ParameterValue(LaunchConfiguration("loop"), value_type=bool),
-                    }
+                        name: ParameterValue(LaunchConfiguration(name), value_type=value_type)
+                        for name, value_type in PLAYER_PARAMETERS.items()
+                    },
+                    # The player ends when the last cloud has been labelled, and all ends with it.
+                    {"answer_topic": "minkowski_perception/labelled"},
                 ],
                 output="screen",
-                on_exit=TimerAction(
-                    period=SECONDS_FOR_THE_LAST_CLOUD,
-                    actions=[Shutdown(reason="the bag has ended")],
+                on_exit=Shutdown(reason="the player has ended"),
+            ),
+            IncludeLaunchDescription(
+                PythonLaunchDescriptionSource(
+                    PathJoinSubstitution(
+                        [FindPackageShare("minkowski_perception"), "launch/perception.launch.py"]
+                    )
                 ),
+                launch_arguments={
+                    "cloud_topic": LaunchConfiguration("topic"),
+                    "odometry_topic": "odometry",
+                    "input_reliability": "reliable",
+                }.items(),
             ),
         ]
     )
 
 
 def look_into_the_bag(context: LaunchContext) -> list[SetLaunchConfiguration]:
-    """Name the topic of the clouds and the frame to show them in, where no argument does."""
-    with BagReader(LaunchConfiguration("bag").perform(context)) as bag:
-        topic = bag.choose_cloud_topic(LaunchConfiguration("topic").perform(context) or None)
-        recorded = (cloud.header.frame_id for _, cloud in bag.clouds(topic))
-        frame = LaunchConfiguration("fixed_frame").perform(context) or next(recorded, "odom")
+    """Fill in from the bag what is left empty: topic, ego motion and fixed frame.
+
+    Raises:
+        BagError: there is no such bag, or a choice to make; the choices are listed.
+    """
+    given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
+    with BagReader(given["bag"]) as bag:
+        topic = bag.choose_cloud_topic(given["topic"] or None)
+        _, cloud = next(bag.clouds(topic))
+        frame = cloud.header.frame_id
+        ego_motion = given["ego_motion"]
+        if not ego_motion:
+            poses = bag.poses(frame, topic=given["odometry_topic"] or None)
+            ego_motion = "odometry" if poses else "none"
     return [
         SetLaunchConfiguration("topic", topic),
-        SetLaunchConfiguration("fixed_frame", frame),
+        SetLaunchConfiguration("ego_motion", ego_motion),
+        SetLaunchConfiguration("fixed_frame", given["fixed_frame"] or frame),
     ]
