@@ -20,7 +20,8 @@ help:  ## say what can be made
 env: .venv/ready  ## make .venv (again when what it is made from changes)
 
 demo: env  ## play a drive through the node; BAG=path TOPIC=/points plays yours, OUT=dir
-	@$(BIN)/minkowski-perception demo $(if $(BAG),"$(BAG)") $(if $(TOPIC),--topic "$(TOPIC)") --out "$(OUT)"
+	@$(BIN)/minkowski-perception demo --out "$(OUT)" $(if $(BAG),--bag "$(BAG)") \
+		$(if $(TOPIC),--topic "$(TOPIC)")
 
 # ROS messages check what is assigned to them; nodes meet only those of this machine, in a domain
 # of this run, so that neither a robot nearby nor a second run disturbs.
