@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+# Tests and the processes that they start share few cores: a thread each is faster than all of
+# them waiting for each other at every parallel loop.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:

@@ -96,7 +96,7 @@ def class_weights(labels: np.ndarray, classes: int) -> Tensor:
     The square root lifts rare classes without drowning the common ones.
     """
     counts = np.bincount(labels[labels != UNLABELLED], minlength=classes)[:classes]
-    share = np.maximum(counts, 1) / max(counts.sum(), 1)
+    share = counts / max(counts.sum(), 1)
     weights = 1.0 / np.sqrt(share + 1e-4)
     return torch.tensor(weights / (share * weights).sum(), dtype=torch.float32)
 

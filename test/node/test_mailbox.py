@@ -1,0 +1,60 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+import threading
+import time
+
+import pytest
+
+pytest.importorskip("rclpy", reason="the package minkowski_perception.node needs rclpy")
+
+from minkowski_perception.node.mailbox import Mailbox
+
+
+def test_a_newer_item_displaces_the_older_one():
+    box = Mailbox()
+    assert box.put(1) is None
+    assert box.put(2) == 1
+    assert box.take() == 2
+
+
+def test_take_waits_for_an_item():
+    box = Mailbox()
+    threading.Timer(0.05, box.put, args=["late"]).start()
+    assert box.take() == "late"
+
+
+def test_closing_wakes_who_waits_and_hands_back_what_was_left():
+    box = Mailbox()
+    taken = []
+    waiting = threading.Thread(target=lambda: taken.append(box.take()))
+    waiting.start()
+    time.sleep(0.05)
+    assert box.close() is None
+    waiting.join(5.0)
+    assert taken == [None]
+
+    box = Mailbox()
+    box.put("left")
+    assert box.close() == "left"
+    assert box.take() is None
+    assert box.put("refused") == "refused"
+
+
+def test_every_item_is_either_taken_or_displaced_under_haste():
+    box, taken, displaced = Mailbox(), [], []
+
+    def consume():
+        while (item := box.take()) is not None:
+            taken.append(item)
+
+    consumer = threading.Thread(target=consume)
+    consumer.start()
+    for item in range(1, 5001):
+        old = box.put(item)
+        if old is not None:
+            displaced.append(old)
+    left = box.close()
+    consumer.join(5.0)
+    remaining = [] if left is None else [left]
+    assert sorted(taken + displaced + remaining) == list(range(1, 5001))
+    assert taken == sorted(taken)

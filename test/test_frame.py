@@ -1,0 +1,54 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+import numpy as np
+import pytest
+
+from minkowski_perception.frame import Frame
+
+POINTS = np.array([[1, 2, 3], [np.nan, 0, 0], [0, np.inf, 0], [4, 5, 6]], np.float32)
+
+
+def test_points_without_a_measurement_stay_in_place_and_are_told_apart():
+    frame = Frame(POINTS)
+    assert len(frame) == 4
+    assert frame.valid.tolist() == [True, False, False, True]
+
+
+def test_a_subset_takes_every_column_along():
+    frame = Frame(
+        POINTS,
+        stamp=7,
+        frame_id="lidar",
+        intensity=np.arange(4, dtype=np.float32),
+        colour=np.arange(12, dtype=np.uint8).reshape(4, 3),
+        labels=np.arange(4),
+        pose=np.eye(4),
+    )
+    fewer = frame.subset(frame.valid)
+    assert fewer.points.tolist() == POINTS[[0, 3]].tolist()
+    assert fewer.intensity.tolist() == [0.0, 3.0]
+    assert fewer.colour.tolist() == [[0, 1, 2], [9, 10, 11]]
+    assert fewer.labels.tolist() == [0, 3]
+    assert fewer.time is None
+    assert (fewer.stamp, fewer.frame_id) == (7, "lidar")
+    assert fewer.pose is frame.pose
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (
+            {"points": np.zeros((4, 4), np.float32)},
+            r"points must have shape \[N, 3\], not \[4, 4\]",
+        ),
+        ({"intensity": np.zeros(3, np.float32)}, r"intensity must have shape \[4\] .*not \[3\]"),
+        (
+            {"colour": np.zeros((4, 4), np.uint8)},
+            r"colour must have shape \[4, 3\] .*not \[4, 4\]",
+        ),
+        ({"pose": np.eye(3)}, r"pose must have shape \[4, 4\], not \[3, 3\]"),
+    ],
+)
+def test_columns_that_do_not_fit_are_refused_by_shape(columns, message):
+    with pytest.raises(ValueError, match=message):
+        Frame(**{"points": POINTS, **columns})

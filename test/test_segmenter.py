@@ -1,0 +1,155 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+import numpy as np
+import pytest
+import torch
+
+from minkowski_perception.frame import Frame
+from minkowski_perception.labels import UNLABELLED, LabelSet
+from minkowski_perception.networks import build_network
+from minkowski_perception.networks.model import Model
+from minkowski_perception.segmenter import Segmenter, choose_device
+from minkowski_perception.sparse import SparseTensor
+from minkowski_perception.temporal.poses import pose_matrix
+from minkowski_perception.temporal.window import OutOfOrderError
+from minkowski_perception.voxels import VoxelInput
+
+VOXEL = 0.5
+
+
+def model(dims=4, window=3):
+    torch.manual_seed(0)
+    network = build_network("MinkUNet14A", in_channels=2, num_classes=19, dims=dims, width=0.25)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm1d):
+            module.running_mean.uniform_(-0.1, 0.1)
+    spec = VoxelInput(VOXEL, ("one", "z"), (1.0, 1.0), "mean")
+    labels = LabelSet.load("semantickitti19")
+    return Model("small", network.eval(), labels, spec, window, {})
+
+
+def frames(count, points=400):
+    rng = np.random.default_rng(3)
+    world = rng.uniform((-10, -10, 0), (10, 10, 3), (points, 3))
+    for i in range(count):
+        pose = pose_matrix((0.7 * i, 0.1 * i, 0.0), (0.0, 0.0, np.sin(0.05 * i), np.cos(0.05 * i)))
+        seen = ((world - pose[:3, 3]) @ pose[:3, :3]).astype(np.float32)
+        yield Frame(seen[rng.random(points) < 0.8], stamp=i * 10**8, pose=pose)
+
+
+def by_hand(network, recent):
+    """Labels of the last frame: the 4D tensor put together point by point."""
+    rows = {}
+    for t, frame in enumerate(recent):
+        position = frame.points.astype(np.float64) @ frame.pose[:3, :3].T + frame.pose[:3, 3]
+        cells = np.floor(position / VOXEL).astype(int)
+        for cell, point in zip(map(tuple, cells), frame.points, strict=True):
+            rows.setdefault((0, *cell, t), []).append((1.0, point[2]))
+    coordinates = torch.tensor(list(rows))
+    features = torch.tensor(np.array([np.mean(p, axis=0) for p in rows.values()])).float()
+    with torch.no_grad():
+        logits = network(SparseTensor(features, coordinates))
+    last = torch.tensor([(0, *cell, len(recent) - 1) for cell in cells])
+    probability, labels = logits.at(last).softmax(dim=1).max(dim=1)
+    return labels.numpy(), probability.numpy()
+
+
+def test_labels_are_those_of_the_network_on_the_last_frames_as_one_4d_tensor():
+    small = model()
+    segmenter = Segmenter(small, device="cpu")
+    stream = list(frames(5))
+    for i, frame in enumerate(stream):
+        result = segmenter.segment(frame)
+        recent = stream[max(0, i - 2) : i + 1]
+        labels, probability = by_hand(small.network, recent)
+        assert result.window == len(recent)
+        assert np.mean(result.labels == labels) > 0.995  # ties of float rounding aside
+        np.testing.assert_allclose(result.confidence, probability, atol=1e-4)
+
+
+def test_a_past_frame_matters():
+    stream = list(frames(3))
+    alone = Segmenter(model(), device="cpu", window=1).segment(stream[-1])
+    segmenter = Segmenter(model(), device="cpu")
+    together = [segmenter.segment(frame) for frame in stream][-1]
+    assert alone.window == 1
+    assert not np.array_equal(alone.confidence, together.confidence)
+
+
+def test_points_without_a_measurement_get_no_label_and_disturb_none():
+    frame = next(frames(1))
+    expected = Segmenter(model(), device="cpu").segment(frame)
+    holes = np.zeros(2 * len(frame), bool)
+    holes[::2] = True
+    points = np.full((len(holes), 3), np.nan, np.float32)
+    points[~holes] = frame.points
+    result = Segmenter(model(), device="cpu").segment(Frame(points, pose=frame.pose))
+    assert (result.labels[holes] == UNLABELLED).all()
+    assert (result.confidence[holes] == 0.0).all()
+    assert np.array_equal(result.labels[~holes], expected.labels)
+
+
+@pytest.mark.parametrize("points", [np.empty((0, 3)), np.full((5, 3), np.inf)])
+def test_a_frame_without_any_measurement_is_answered_and_leaves_the_window_alone(points):
+    segmenter = Segmenter(model(), device="cpu")
+    stream = list(frames(2))
+    segmenter.segment(stream[0])
+    result = segmenter.segment(
+        Frame(points.astype(np.float32), stamp=stream[0].stamp + 1, pose=np.eye(4))
+    )
+    assert (result.labels == UNLABELLED).all()
+    assert len(result.labels) == len(points)
+    assert segmenter.segment(stream[1]).window == 2
+
+
+def test_the_order_of_the_points_does_not_change_their_labels():
+    frame = next(frames(1))
+    order = np.random.default_rng(0).permutation(len(frame))
+    a = Segmenter(model(), device="cpu").segment(frame)
+    shuffled = Frame(frame.points[order], pose=frame.pose)
+    b = Segmenter(model(), device="cpu").segment(shuffled)
+    assert np.array_equal(a.labels[order], b.labels)
+
+
+def test_the_same_stream_gives_the_same_bytes():
+    runs = []
+    for _ in range(2):
+        segmenter = Segmenter(model(), device="cpu")
+        results = [segmenter.segment(frame) for frame in frames(4)]
+        runs.append([(r.labels.tobytes(), r.confidence.tobytes()) for r in results])
+    assert runs[0] == runs[1]
+
+
+def test_a_frame_out_of_order_is_refused_and_a_reset_forgets_the_stream():
+    segmenter = Segmenter(model(), device="cpu")
+    stream = list(frames(3))
+    for frame in stream:
+        segmenter.segment(frame)
+    with pytest.raises(OutOfOrderError):
+        segmenter.segment(stream[1])
+    segmenter.reset()
+    assert segmenter.segment(stream[1]).window == 1
+
+
+def test_a_3d_network_takes_one_frame_and_refuses_a_window():
+    frame = next(frames(1))
+    result = Segmenter(model(dims=3, window=1), device="cpu").segment(frame)
+    assert (result.labels < 19).all()
+    with pytest.raises(ValueError, match="'small' is 3D: its window is 1 frame, not 2"):
+        Segmenter(model(dims=3, window=1), device="cpu", window=2)
+
+
+def test_a_device_that_is_not_here_is_refused():
+    with pytest.raises(ValueError, match="PyTorch sees"):
+        choose_device("cuda:99")
+    with pytest.raises(ValueError, match="'auto', 'cpu', 'cuda' or 'cuda:N', not 'tpu'"):
+        choose_device("tpu")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_labels_as_the_cpu_does():
+    stream = list(frames(4))
+    cpu, cuda = (Segmenter(model(), device=device) for device in ("cpu", "cuda"))
+    for frame in stream:
+        a, b = cpu.segment(frame), cuda.segment(frame)
+        assert np.mean(a.labels == b.labels) > 0.995

@@ -1,0 +1,94 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+import numpy as np
+import pytest
+import torch
+
+from minkowski_perception.frame import Frame
+from minkowski_perception.temporal.poses import pose_matrix
+from minkowski_perception.voxels import VoxelFrame, VoxelInput, stack_in_time, voxelize
+
+SPEC = VoxelInput(0.5, ("one", "x", "z", "range", "intensity"), (1.0, 1.0, 2.0, 1.0, 1.0), "first")
+POINTS = np.array(
+    [[0.1, 0.1, 0.1], [0.3, 0.2, 0.4], [-0.1, 0.0, 0.0], [np.nan, 0, 0], [3.0, 4.0, 0.0]],
+    np.float32,
+)
+
+
+def absolute(voxels):
+    return voxels.coordinates + voxels.origin
+
+
+def test_points_fall_into_the_voxel_that_floors_their_position():
+    voxels = voxelize(Frame(POINTS), SPEC)
+    assert voxels.valid.tolist() == [True, True, True, False, True]
+    expected = np.floor(POINTS[voxels.valid] / 0.5)
+    assert absolute(voxels)[voxels.quantization.inverse].tolist() == expected.tolist()
+    assert len(voxels.coordinates) == 3
+
+
+def test_features_are_relative_to_the_sensor_wherever_it_is():
+    intensity = np.linspace(0, 1, 5, dtype=np.float32)
+    pose = pose_matrix((120.0, -7.0, 3.0), (0.0, 0.0, 0.0, 1.0))
+    here = voxelize(Frame(POINTS), SPEC, intensity)
+    there = voxelize(Frame(POINTS, pose=pose), SPEC, intensity)
+    torch.testing.assert_close(here.features, there.features)
+    first = here.features[here.quantization.inverse[0]]
+    expected = [1.0, 0.1, 0.2, np.linalg.norm(POINTS[0]), 0.0]
+    assert first.tolist() == pytest.approx(expected)
+
+
+def test_the_mean_of_a_voxel_s_points_is_taken_where_the_card_says_so():
+    spec = VoxelInput(0.5, ("x",), (1.0,), "mean")
+    voxels = voxelize(Frame(POINTS), spec)
+    row = voxels.quantization.inverse[0]
+    assert voxels.features[row].item() == pytest.approx(0.2)
+
+
+def test_frames_of_a_moving_sensor_meet_in_the_voxels_of_the_odometry_frame():
+    world = np.random.default_rng(0).uniform(-20, 20, (500, 3)) // 0.5 * 0.5 + 0.25
+    frames = []
+    for x in (0.0, 130.0, 400.0):
+        pose = pose_matrix((x, 2.0 * x, 1.0), (0.0, 0.0, np.sin(0.1 * x), np.cos(0.1 * x)))
+        seen = (world - pose[:3, 3]) @ pose[:3, :3]
+        frames.append(voxelize(Frame(seen.astype(np.float32), pose=pose), SPEC))
+    coordinates, features = stack_in_time(frames, batch=4)
+    assert coordinates[:, 0].unique().tolist() == [4]
+    assert len(features) == len(coordinates)
+    by_time = [coordinates[coordinates[:, 4] == t][:, 1:4] for t in range(3)]
+    assert torch.equal(by_time[0], by_time[1])
+    assert torch.equal(by_time[0], by_time[2])
+    voxels = by_time[2] + frames[2].origin
+    expected = np.unique(np.floor(world / 0.5), axis=0)
+    assert voxels.tolist() == expected.tolist()
+
+
+def test_origins_are_multiples_of_the_coarsest_stride():
+    pose = pose_matrix((1234.5, -987.6, 55.0), (0.0, 0.0, 0.0, 1.0))
+    voxels = voxelize(Frame(POINTS, pose=pose), SPEC)
+    assert not (voxels.origin % VoxelFrame.GRID).any()
+    assert voxels.coordinates.abs().max() < 2 * VoxelFrame.GRID
+
+
+def test_kilometres_of_odometry_do_not_leave_the_range_of_a_key():
+    pose = pose_matrix((4e6, -3e6, 100.0), (0.0, 0.0, 0.0, 1.0))
+    voxels = voxelize(Frame(POINTS, pose=pose), SPEC)
+    assert voxels.valid.sum() == 4
+
+
+def test_points_too_far_for_a_key_are_left_out():
+    points = np.array([[1.0, 0, 0], [1e7, 0, 0]], np.float32)
+    assert voxelize(Frame(points), SPEC).valid.tolist() == [True, False]
+
+
+def test_a_colour_that_a_cloud_does_not_have_is_refused():
+    spec = VoxelInput(0.5, ("red",), (1.0,), "first")
+    with pytest.raises(ValueError, match="needs colour, and the cloud has no rgb field"):
+        voxelize(Frame(POINTS), spec)
+    colour = np.full((5, 3), 255, np.uint8)
+    assert (voxelize(Frame(POINTS, colour=colour), spec).features == 1.0).all()
+
+
+def test_a_spec_with_an_unknown_feature_is_refused_with_the_valid_ones():
+    with pytest.raises(ValueError, match=r"\['smell'\] are unknown; choose from \['one', 'x'"):
+        VoxelInput.from_dict({"voxel_size": 0.1, "features": ["smell"]})

@@ -1,0 +1,71 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+pytest.importorskip("open3d", reason="needs open3d to simulate drives")
+
+from minkowski_perception.networks.model import load_model
+from minkowski_perception.simulation.drive import simulate_drive
+from minkowski_perception.training.augment import Augmentation
+from minkowski_perception.training.clips import ClipDataset, collate
+from minkowski_perception.training.loop import class_weights, train
+from minkowski_perception.voxels import VoxelInput
+
+RECIPE = Path(__file__).resolve().parents[2] / "config" / "training" / "outdoor_lidar_first.yaml"
+
+
+@pytest.fixture(scope="module")
+def recipe():
+    return yaml.safe_load(RECIPE.read_text())
+
+
+def small(recipe, **changes):
+    data = {**recipe["data"], "seeds": [0, 2], "held_out_seeds": [9, 10], "frames": 3}
+    return {
+        **recipe,
+        "network": {**recipe["network"], "width": 0.25},
+        "data": {**data, "lidars": {"vlp16": 1}},
+        "optimization": {**recipe["optimization"], "iterations": 3, "clips": 1},
+        **changes,
+    }
+
+
+def test_the_shipped_recipe_trains_from_end_to_end_into_a_model_with_figures(tmp_path, recipe):
+    path = train(small(recipe), tmp_path, "cpu")
+    model = load_model(path.with_suffix(".yaml"))
+    assert model.window == recipe["window"]
+    assert 0.0 <= model.card["figures"]["miou"]["vlp16"] <= 1.0
+    assert model.card["training"] == recipe["card"]["training"]
+
+
+def test_training_twice_gives_the_same_weights(tmp_path, recipe):
+    runs = [train(small(recipe), tmp_path / name, "cpu") for name in ("a", "b")]
+    states = [load_model(run.with_suffix(".yaml")).network.state_dict() for run in runs]
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+
+
+def test_clips_depend_on_seed_and_index_alone_and_their_labels_on_their_voxels(recipe):
+    drives = [list(simulate_drive(1, "vlp16", 3))]
+    spec = VoxelInput.from_dict(recipe["input"])
+    first, second = (ClipDataset(drives, spec, 3, Augmentation(), 5, 10) for _ in range(2))
+    for a, b in zip(first[4], second[4], strict=True):
+        assert torch.equal(a, b)
+    batch = collate([first[0], first[1]])
+    assert batch[0][:, 0].unique().tolist() == [0, 1]
+    assert len(batch[0]) == len(batch[1]) == len(batch[2])
+    known = batch[2][batch[2] != 255]
+    assert known.min() >= 0
+    assert known.max() < 19
+
+
+def test_rare_classes_weigh_more_and_the_mean_weight_of_points_is_one():
+    labels = np.repeat([0, 1, 255], [900, 100, 50])
+    weights = class_weights(labels, 3)
+    assert weights[1] > weights[0]
+    assert (0.9 * weights[0] + 0.1 * weights[1]).item() == pytest.approx(1.0, abs=1e-5)
+    assert torch.isfinite(weights).all()

@@ -1,0 +1,39 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+import torch
+
+from minkowski_perception.training.losses import lovasz_softmax, segmentation_loss
+
+
+def test_the_lovasz_loss_of_hard_predictions_is_one_minus_the_mean_iou():
+    truth = torch.tensor([0, 0, 0, 1, 1, 2])
+    predicted = torch.tensor([0, 0, 1, 1, 2, 2])
+    logits = 100.0 * torch.nn.functional.one_hot(predicted, 3).float()
+    iou = [2 / 3, 1 / 3, 1 / 2]
+    loss = lovasz_softmax(logits, truth)
+    assert loss.item() == pytest.approx(1.0 - sum(iou) / 3, abs=1e-6)
+
+
+def test_ignored_labels_do_not_count():
+    logits = torch.randn(6, 3)
+    truth = torch.tensor([0, 255, 1, 255, 2, 0])
+    counted = truth != 255
+    expected = segmentation_loss(logits[counted], truth[counted])
+    torch.testing.assert_close(segmentation_loss(logits, truth), expected)
+
+
+def test_where_no_label_counts_the_lovasz_loss_is_zero_and_has_a_gradient():
+    logits = torch.randn(4, 3, requires_grad=True)
+    loss = lovasz_softmax(logits, torch.full((4,), 255))
+    loss.backward()
+    assert loss.item() == 0.0
+    assert (logits.grad == 0.0).all()
+
+
+def test_class_weights_lift_a_class():
+    logits = torch.zeros(2, 2)
+    logits[1, 0] = 2.0
+    truth = torch.tensor([0, 1])
+    lifted = segmentation_loss(logits, truth, torch.tensor([1.0, 5.0]))
+    assert lifted > segmentation_loss(logits, truth)
