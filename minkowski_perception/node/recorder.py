@@ -55,6 +55,7 @@ class Recorder(Node):
             BagError: the bag exists, or cannot be written.
         """
         topics = [self.resolve_topic_name(t) for t in self.get_parameter("topics").value]
+        self.get_logger().info(f"waiting for {', '.join(topics)}")
         while not all(self.get_publishers_info_by_topic(topic) for topic in topics):
             if stop.wait(_POLL):
                 return self._recorded

@@ -1,0 +1,279 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""`minkowski-perception demo`: play a recorded drive through the real node over DDS."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import math
+import shutil
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from minkowski_perception.commands.label import (
+    LABELLED_TOPIC,
+    add_run_arguments,
+    load_segmenter,
+    motion_of_bag,
+    truth_field_of,
+)
+from minkowski_perception.commands.processes import (
+    ProcessError,
+    Processes,
+    isolated_environment,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from minkowski_perception.datasets.bags import BagReader
+    from minkowski_perception.frame import Frame
+    from minkowski_perception.labels import LabelSet
+    from minkowski_perception.summary import Summary
+
+DRIVE_SEED = 4016  # training and its figures use others
+DRIVE_LIDAR = "vlp16"
+DRIVE_FRAMES = 60
+
+_DIAGNOSTICS = "/diagnostics"
+_START = 120.0  # seconds, for a slow disk and a busy machine
+_PICTURES = 3
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument(
+        "--bag", type=Path, help="ROS 1 or ROS 2 bag (a simulated drive, made on first use)"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("out/demo"), help="folder for the results (%(default)s)"
+    )
+    parser.add_argument(
+        "--realtime",
+        action="store_true",
+        help="play at the recorded pace whether the node keeps up or not; otherwise a cloud is "
+        "held until the one before it is labelled",
+    )
+    add_run_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Play, record, draw and sum up; 1 if a process fails or a cloud is lost without a reason."""
+    from minkowski_perception.datasets.bags import BagReader
+    from minkowski_perception.labels import LabelSet
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    truth_set = LabelSet.load(args.true_label_set)
+    path = args.bag or _simulated_drive(args.out.parent / "demo_drive")
+    with BagReader(path) as bag:
+        topic = bag.choose_cloud_topic(args.topic)
+        moving = motion_of_bag(bag, topic, args.ego_motion, args.odometry_topic) is not None
+        # A model or device that cannot be is refused here, before anything has started.
+        label_set = load_segmenter(args).label_set
+        _clear(args.out)
+        try:
+            _play(args, bag, topic, moving)
+        except ProcessError as error:
+            print(f"minkowski-perception demo: {error}", file=sys.stderr)
+            return 1
+        summary = _evaluate(args, bag, topic, label_set, truth_set)
+    summary.save(args.out / "summary.json")
+    print(f"{summary.table()}\n\nresults are in {args.out}")
+    if summary.pending:
+        print(f"{summary.pending} clouds were lost; see {args.out}/*.log", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _simulated_drive(path: Path) -> Path:
+    """Bag of a simulated drive with true labels and odometry, made if it is not there."""
+    if path.exists():
+        return path
+    from tqdm import tqdm
+
+    from minkowski_perception.codec import encode_frame
+    from minkowski_perception.datasets.bags import BagWriter
+    from minkowski_perception.simulation.drive import simulate_drive
+
+    print(f"Simulating a drive into {path} ...")
+    unfinished = path.parent / "unfinished" / path.name
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.parent.mkdir(parents=True, exist_ok=True)
+    frames = simulate_drive(DRIVE_SEED, DRIVE_LIDAR, DRIVE_FRAMES)
+    with BagWriter(unfinished) as writer:
+        for frame in tqdm(frames, "simulating", DRIVE_FRAMES, unit=" clouds", disable=None):
+            assert frame.pose is not None
+            writer.write_odometry("/odometry", frame.stamp, frame.pose, "odom", frame.frame_id)
+            cloud = encode_frame(frame, label_field="true_label")
+            writer.write_cloud("/points", cloud, frame.stamp, frame.frame_id)
+    unfinished.rename(path)
+    unfinished.parent.rmdir()
+    return path
+
+
+def _clear(out: Path) -> None:
+    """Remove what an earlier run left; anything else in the folder stays."""
+    out.mkdir(parents=True, exist_ok=True)
+    if (out / "labelled" / "labelled.mcap").exists():
+        shutil.rmtree(out / "labelled")
+    for pattern in ("cloud_*.png", "*.log", "playback.csv", "summary.json"):
+        for file in out.glob(pattern):
+            file.unlink()
+
+
+def _play(args: argparse.Namespace, bag: BagReader, topic: str, moving: bool) -> None:
+    """Play the bag through the node into OUT/labelled and OUT/playback.csv.
+
+    Raises:
+        ProcessError: a process failed.
+    """
+    from tqdm import tqdm
+
+    from minkowski_perception.networks.model import DEFAULT_MODEL
+
+    recording, playback = args.out / "labelled", args.out / "playback.csv"
+    print(f"Playing {bag.path} through the node ...")
+    with Processes(args.out, isolated_environment()) as processes:
+        processes.start(
+            "node",
+            "perception_node",
+            {
+                "model": str(args.model or DEFAULT_MODEL),
+                "device": args.device,
+                "window": args.window or 0,
+                "ego_motion": "odometry" if moving else "none",
+                "input_reliability": "reliable",
+            },
+            {"cloud": topic},
+        )
+        processes.start(
+            "recorder",
+            "recorder",
+            {"bag": str(recording), "topics": [LABELLED_TOPIC, _DIAGNOSTICS]},
+        )
+        processes.wait_until(recording.exists, "a recording", _START)
+        processes.start(
+            "player",
+            "player",
+            {
+                "bag": str(bag.path),
+                "topic": topic,
+                "odometry_topic": args.odometry_topic or "",
+                "answer_topic": LABELLED_TOPIC,
+                "wait_for_answer": not args.realtime,
+                "listener_timeout": _START,
+                "log": str(playback),
+            },
+        )
+        total = bag.cloud_topics()[topic]
+        with tqdm(total=total, desc="labelling", unit=" clouds", disable=None) as bar:
+
+            def ended() -> bool:
+                answered = [c for c in _read_playback(playback) if not math.isnan(c.answered)]
+                bar.update(len(answered) - bar.n)
+                return processes.has_ended("player")
+
+            processes.wait_until(ended, "the end of the bag")
+        for name in ("player", "node", "recorder"):
+            processes.stop(name)
+
+
+class _Played(NamedTuple):
+    """When a cloud went out and when its labels came back: seconds of one clock."""
+
+    published: float
+    answered: float
+
+
+def _read_playback(path: Path) -> list[_Played]:
+    """Read the player's log as far as it is written; what has no answer was answered at NaN."""
+    if not path.exists():
+        return []
+    with open(path, newline="") as file:
+        return [
+            _Played(
+                *(1e-9 * float(row[name] or "nan") for name in ("published_ns", "answered_ns"))
+            )
+            for row in csv.DictReader(file)
+        ]
+
+
+def _evaluate(
+    args: argparse.Namespace, bag: BagReader, topic: str, label_set: LabelSet, truth_set: LabelSet
+) -> Summary:
+    """Sum up what was recorded, and draw some of it."""
+    from tqdm import tqdm
+
+    from minkowski_perception.accounting import Counts, DropReason
+    from minkowski_perception.datasets.bags import BagReader
+    from minkowski_perception.pictures import save_comparison
+    from minkowski_perception.summary import LabelStatistics, Summary
+
+    statistics = LabelStatistics(label_set, truth_set)
+    with BagReader(args.out / "labelled") as recording:
+        report = _node_report(recording)
+        labelled = recording.cloud_topics().get(LABELLED_TOPIC, 0)
+        pictured = {labelled * (2 * i + 1) // (2 * _PICTURES) for i in range(_PICTURES)}
+        pairs = _labelled_frames(bag, topic, recording, args.true_label_field) if labelled else ()
+        progress = tqdm(pairs, "evaluating", labelled, unit=" clouds", disable=None)
+        for index, (frame, labels) in enumerate(progress):
+            statistics.add(labels, frame.labels)
+            if index in pictured:
+                title = f"{bag.path.name}, cloud {index + 1} of {labelled}: {len(frame):,} points"
+                picture = args.out / f"cloud_{index + 1:04}.png"
+                save_comparison(picture, frame, labels, label_set, title)
+
+    played = _read_playback(args.out / "playback.csv")
+    answered = [cloud for cloud in played if not math.isnan(cloud.answered)]
+    end = max((cloud.answered for cloud in answered), default=math.nan)
+    dropped = {reason: int(report[f"dropped_{reason.value}"]) for reason in DropReason}
+    return Summary.of(
+        bag=str(bag.path),
+        topic=topic,
+        model=report["model"],
+        device=report["device"],
+        # What went out and what came back: a cloud that vanished on the way stays pending.
+        counts=Counts(len(played), labelled, {r: count for r, count in dropped.items() if count}),
+        seconds=end - answered[0].published if answered else 0.0,
+        latencies=[cloud.answered - cloud.published for cloud in answered],
+        statistics=statistics,
+    )
+
+
+def _node_report(recording: BagReader) -> dict[str, str]:
+    """Last value of each key in the node's diagnostics."""
+    from rosbags.typesys import Stores, get_typestore
+
+    store = get_typestore(Stores.LATEST)
+    values: dict[str, str] = {}
+    for _, message_type, _, cdr in recording.raw([_DIAGNOSTICS]):
+        message: Any = store.deserialize_cdr(cdr, message_type)
+        values.update((pair.key, pair.value) for pair in message.status[0].values)
+    return values
+
+
+def _labelled_frames(
+    bag: BagReader, topic: str, recording: BagReader, truth_field: str
+) -> Iterator[tuple[Frame, npt.NDArray[np.uint8]]]:
+    """Frames of the bag, with true labels where they carry any, and the labels they were given."""
+    import numpy as np
+
+    from minkowski_perception.codec import decode
+
+    played = (cloud for _, cloud in bag.clouds(topic))
+    for _, labelled in recording.clouds(LABELLED_TOPIC):
+        # Both are in the order of time, and what was dropped is missing from one of them.
+        original = next(cloud for cloud in played if _stamp(cloud) == _stamp(labelled))
+        frame = decode(original, label_field=truth_field_of(original, truth_field))
+        labels = decode(labelled, label_field="label").labels
+        assert labels is not None
+        yield frame, labels.astype(np.uint8)
+
+
+def _stamp(message: Any) -> tuple[int, int]:
+    return message.header.stamp.sec, message.header.stamp.nanosec

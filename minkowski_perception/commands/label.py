@@ -1,0 +1,267 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""`minkowski-perception label`: label the clouds of a bag without a ROS graph."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from minkowski_perception.commands import CommandError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from minkowski_perception.accounting import DropReason
+    from minkowski_perception.codec import CloudData
+    from minkowski_perception.datasets.bags import BagReader, BagWriter
+    from minkowski_perception.frame import Frame
+    from minkowski_perception.labels import LabelSet
+    from minkowski_perception.segmenter import Segmenter
+    from minkowski_perception.summary import Summary
+    from minkowski_perception.temporal.poses import PoseBuffer
+
+LABELLED_TOPIC = "/minkowski_perception/labelled"
+"""Where the labelled clouds are, the same as the node publishes them on."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("bag", type=Path, help="ROS 1 or ROS 2 bag (sqlite3 or MCAP)")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder for the bag 'labelled' and summary.json"
+    )
+    add_run_arguments(parser)
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what every run over a bag can be told."""
+    parser.add_argument("--topic", help="cloud topic; needed where the bag has several")
+    parser.add_argument(
+        "--model", help="name of a model, or path of its card (that of the package)"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (%(default)s)")
+    parser.add_argument(
+        "--window", type=int, help="frames seen together (as many as the model was trained on)"
+    )
+    parser.add_argument(
+        "--ego-motion",
+        choices=("auto", "bag", "none"),
+        default="auto",
+        help="bag: by its odometry or transforms; none: as if the sensor stood still; "
+        "auto: bag where it tells of motion (%(default)s)",
+    )
+    parser.add_argument("--odometry-topic", help="where the bag has several")
+    parser.add_argument(
+        "--true-label-field",
+        default="true_label",
+        metavar="FIELD",
+        help="field of the clouds with true labels; they are scored where it is there "
+        "(%(default)s)",
+    )
+    parser.add_argument(
+        "--true-label-set",
+        default="semantickitti19",
+        metavar="SET",
+        help="label set of that field (%(default)s)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Label the bag; 1 where not a single cloud could be labelled."""
+    from minkowski_perception.datasets.bags import BagReader, BagWriter
+    from minkowski_perception.labels import LabelSet
+
+    truth_set = LabelSet.load(args.true_label_set)
+    with BagReader(args.bag) as bag:
+        topic = bag.choose_cloud_topic(args.topic)
+        poses = motion_of_bag(bag, topic, args.ego_motion, args.odometry_topic)
+        segmenter = load_segmenter(args)
+        with BagWriter(args.out / "labelled") as writer:
+            summary = label_bag(
+                bag, topic, poses, segmenter, writer, args.true_label_field, truth_set
+            )
+    summary.save(args.out / "summary.json")
+    print(f"{summary.table()}\n\n{args.out / 'labelled'}\n{args.out / 'summary.json'}")
+    return 0 if summary.labelled else 1
+
+
+def load_segmenter(args: argparse.Namespace) -> Segmenter:
+    """Load the model that the arguments name.
+
+    Raises:
+        CommandError: it cannot be loaded, or not run like this.
+    """
+    # Read when PyTorch loads. Threads that spin while they wait for each other stall a machine
+    # that has other work, up to a hundredfold; to sleep costs little.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+    from minkowski_perception.networks.model import DEFAULT_MODEL
+    from minkowski_perception.segmenter import Segmenter
+
+    try:
+        return Segmenter.load(args.model or DEFAULT_MODEL, device=args.device, window=args.window)
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+
+
+def motion_of_bag(
+    bag: BagReader, topic: str, ego_motion: str, odometry_topic: str | None
+) -> PoseBuffer | None:
+    """Poses of the sensor of a cloud topic; None where clouds are taken as if it stood still.
+
+    Args:
+        bag: where they are.
+        topic: its cloud topic.
+        ego_motion: "bag", "none", or "auto" for what the bag has.
+        odometry_topic: where the bag has several.
+
+    Raises:
+        CommandError: the topic has no clouds, or the bag no motion where it is asked for.
+        BagError: it is not clear which motion is meant, or the bag is corrupt.
+    """
+    from scipy.spatial.transform import Rotation
+
+    from minkowski_perception.temporal.poses import PoseBuffer, pose_matrix
+
+    _, first = next(bag.clouds(topic), (0, None))
+    if first is None:
+        raise CommandError(f"topic '{topic}' of {bag.path} has no clouds")
+    frame_id = first.header.frame_id
+    known = [] if ego_motion == "none" else bag.poses(frame_id, topic=odometry_topic)
+    if not known:
+        if ego_motion == "bag":
+            raise CommandError(f"{bag.path} tells of no motion of frame '{frame_id}'")
+        return None
+    poses = PoseBuffer(capacity=len(known))
+    for stamp, pose in known:
+        # By way of the quaternion of an odometry message: bit for bit what the node gets.
+        poses.add(stamp, pose_matrix(pose[:3, 3], Rotation.from_matrix(pose[:3, :3]).as_quat()))
+    return poses
+
+
+def label_bag(
+    bag: BagReader,
+    topic: str,
+    poses: PoseBuffer | None,
+    segmenter: Segmenter,
+    writer: BagWriter,
+    truth_field: str,
+    truth_set: LabelSet,
+) -> Summary:
+    """Label the clouds of a topic as the node would if it lost none.
+
+    Clouds that cannot be labelled are counted by reason, and the first of each reason is told on
+    standard error.
+
+    Args:
+        bag: where the clouds are.
+        topic: which of them.
+        poses: of the sensor; None as if it stood still.
+        segmenter: at the start of a stream.
+        writer: takes the labelled clouds, on `LABELLED_TOPIC`.
+        truth_field: field with true labels; clouds without it are not scored.
+        truth_set: their label set.
+
+    Raises:
+        LabelSetError: the model's labels cannot be told in `truth_set`.
+        BagError: the bag is corrupt.
+    """
+    from tqdm import tqdm
+
+    from minkowski_perception.accounting import Accounting
+    from minkowski_perception.summary import LabelStatistics, Summary
+
+    accounting = Accounting()
+    statistics = LabelStatistics(segmenter.label_set, truth_set)
+    latencies: list[float] = []
+    started = time.perf_counter()
+    total = bag.cloud_topics()[topic]
+    for receive_time, message in tqdm(
+        bag.clouds(topic), "labelling", total, unit=" clouds", disable=None
+    ):
+        accounting.received()
+        arrived = time.perf_counter()
+        try:
+            frame, cloud, labels = _label_cloud(
+                message, receive_time, poses, segmenter, truth_field
+            )
+        except _DroppedError as drop:
+            if drop.reason not in accounting.snapshot().dropped:
+                tqdm.write(f"first cloud dropped as {drop.reason.value}: {drop}", sys.stderr)
+            accounting.dropped(drop.reason)
+            continue
+        latencies.append(time.perf_counter() - arrived)
+        accounting.labelled()
+        writer.write_cloud(LABELLED_TOPIC, cloud, frame.stamp, frame.frame_id)
+        statistics.add(labels, frame.labels)
+    return Summary.of(
+        bag=str(bag.path),
+        topic=topic,
+        model=segmenter.model.name,
+        device=str(segmenter.device),
+        counts=accounting.snapshot(),
+        seconds=time.perf_counter() - started,
+        latencies=latencies,
+        statistics=statistics,
+    )
+
+
+def truth_field_of(message: Any, name: str) -> str | None:
+    """Return the name if the cloud has a field of it, else None."""
+    return name if any(field.name == name for field in message.fields) else None
+
+
+class _DroppedError(Exception):
+    """A cloud gets no labels, for a reason."""
+
+    def __init__(self, reason: DropReason, message: object) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+def _label_cloud(
+    message: Any,
+    receive_time: int,
+    poses: PoseBuffer | None,
+    segmenter: Segmenter,
+    truth_field: str,
+) -> tuple[Frame, CloudData, npt.NDArray[np.uint8]]:
+    """Frame of a message, its labelled cloud, and the labels [N] uint8.
+
+    Raises:
+        _DroppedError: there are no labels for it.
+    """
+    from minkowski_perception.accounting import DropReason
+    from minkowski_perception.codec import CloudError, decode, encode_labelled
+    from minkowski_perception.temporal.window import OutOfOrderError
+
+    try:
+        frame = decode(message, label_field=truth_field_of(message, truth_field))
+    except CloudError as error:
+        raise _DroppedError(DropReason.MALFORMED, error) from error
+    frame.stamp = frame.stamp or receive_time  # where the driver gave none
+    if poses is not None:
+        frame.pose = poses.at(frame.stamp)
+        if frame.pose is None:
+            raise _DroppedError(
+                DropReason.NO_POSE, f"the bag has no pose on both sides of stamp {frame.stamp} ns"
+            )
+    try:
+        result = segmenter.segment(frame)
+    except OutOfOrderError as error:
+        raise _DroppedError(DropReason.OUT_OF_ORDER, error) from error
+    except Exception as error:
+        # One cloud that the engine fails on must not end a run over thousands, nor the node.
+        raise _DroppedError(DropReason.INFERENCE_FAILED, repr(error)) from error
+    colours = segmenter.label_set.palette[result.labels]
+    return (
+        frame,
+        encode_labelled(message, result.labels, result.confidence, colours),
+        result.labels,
+    )

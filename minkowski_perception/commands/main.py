@@ -1,0 +1,54 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""`minkowski-perception`: the table of commands, and how their errors are told."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import minkowski_perception
+
+COMMANDS = ("demo", "label", "train")
+"""Modules of this folder, each the command of its name."""
+
+USER_ERROR = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command that the arguments name; returns the exit status.
+
+    An error that this package defines is a refusal written for the user: one line, exit status 2.
+    Any other is a fault of ours and keeps its traceback.
+    """
+    args = _parser().parse_args(arguments)
+    try:
+        return int(args.run(args))
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        if not type(error).__module__.startswith(f"{minkowski_perception.__name__}."):
+            raise
+        print(f"minkowski-perception {args.command}: {error}", file=sys.stderr)
+        return USER_ERROR
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="minkowski-perception", description=minkowski_perception.__doc__
+    )
+    parser.add_argument("--version", action="version", version=minkowski_perception.__version__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name in COMMANDS:
+        module = import_module(f"{__package__}.{name}")
+        _, _, purpose = (module.__doc__ or "").partition("\n")[0].partition(": ")
+        command = commands.add_parser(name, help=purpose.rstrip("."), description=purpose)
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

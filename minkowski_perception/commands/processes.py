@@ -1,0 +1,167 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""ROS nodes as processes beside this one, which none of them outlives."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+
+_POLL = 0.05  # seconds
+_STOP = 30.0  # seconds to end in order before a process is killed
+_TAIL = 15  # lines of a log
+
+DISCOVERY_PORT, PORTS_OF_DOMAIN = 7400, 250
+"""Where participants of a ROS domain meet: port 7400 + 250 * domain (DDSI-RTPS 9.6.1)."""
+
+
+class ProcessError(Exception):
+    """A process failed; the message says which and shows the end of its log."""
+
+
+def isolated_environment() -> dict[str, str]:
+    """Environment for nodes that meet only each other, and hand over large clouds fast."""
+    return {
+        "FASTDDS_BUILTIN_TRANSPORTS": "LARGE_DATA",
+        **os.environ,
+        "ROS_DOMAIN_ID": str(_unused_domain()),
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+    }
+
+
+def _unused_domain() -> int:
+    """Draw one of the ROS domains whose port nobody on this machine listens on."""
+    domains = random.sample(range(1, 101), 100)
+    for domain in domains:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind(("", DISCOVERY_PORT + PORTS_OF_DOMAIN * domain))
+            except OSError:
+                continue
+            return domain
+    return domains[0]
+
+
+class Processes:
+    """Nodes started by name, each with its log; the end of the `with` statement ends them all.
+
+    They do not get the terminal's Ctrl-C, so that they can be stopped in order.
+
+    Args:
+        logs: folder for NAME.log.
+        environment: of all of them.
+    """
+
+    def __init__(self, logs: Path, environment: Mapping[str, str]) -> None:
+        self._logs = logs
+        self._environment = environment
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> Processes:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for process in self._running.values():
+            process.kill()
+        for process in self._running.values():
+            process.wait()
+
+    def start(
+        self,
+        name: str,
+        module: str,
+        parameters: Mapping[str, object],
+        remappings: Mapping[str, str] | None = None,
+    ) -> None:
+        """Start a module of ours as a node.
+
+        Args:
+            name: of its log, and in messages.
+            module: in `minkowski_perception.node`.
+            parameters: of the node.
+            remappings: of its topics.
+        """
+        command = [sys.executable, "-m", f"minkowski_perception.node.{module}", "--ros-args"]
+        for parameter, value in parameters.items():
+            command += ["-p", f"{parameter}:={json.dumps(value)}"]  # JSON is YAML
+        for topic, other in (remappings or {}).items():
+            command += ["-r", f"{topic}:={other}"]
+        with open(self._log(name), "wb") as log:
+            self._running[name] = subprocess.Popen(
+                command,
+                env=dict(self._environment),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def has_ended(self, name: str) -> bool:
+        """Whether a process ended by itself."""
+        return self._running[name].poll() is not None
+
+    def wait_until(
+        self, done: Callable[[], bool], what: str, timeout: float = float("inf")
+    ) -> None:
+        """Wait for something that the processes do.
+
+        Args:
+            done: whether it happened.
+            what: it is, for the message.
+            timeout: seconds.
+
+        Raises:
+            ProcessError: a process ended instead, or the time is over.
+        """
+        deadline = time.monotonic() + timeout
+        while not done():
+            ended = [name for name in self._running if self.has_ended(name)]
+            if ended and not done():
+                raise self._error(ended[0], f"ended with status {self._status(ended[0])}")
+            if time.monotonic() > deadline:
+                name = next(reversed(self._running))
+                raise self._error(name, f"is not ready: {what} did not happen in {timeout:g} s")
+            time.sleep(_POLL)
+
+    def stop(self, name: str) -> None:
+        """Interrupt a process, unless it ended by itself, and wait for its end.
+
+        Raises:
+            ProcessError: it does not end, or not well.
+        """
+        if not self.has_ended(name):
+            self._running[name].send_signal(signal.SIGINT)
+        try:
+            self._running[name].wait(_STOP)
+        except subprocess.TimeoutExpired:
+            raise self._error(name, f"did not stop within {_STOP:g} s") from None
+        if self._status(name) != 0:
+            raise self._error(name, f"ended with status {self._status(name)}")
+        del self._running[name]
+
+    def _status(self, name: str) -> int | None:
+        return self._running[name].returncode
+
+    def _log(self, name: str) -> Path:
+        return self._logs / f"{name}.log"
+
+    def _error(self, name: str, what: str) -> ProcessError:
+        lines = [f"the {name} {what}"]
+        for log in dict.fromkeys([self._log(name), *map(self._log, self._running)]):
+            tail = log.read_text(errors="replace").splitlines()[-_TAIL:]
+            lines += [f"--- the end of {log}:", *tail]
+        return ProcessError("\n".join(lines))

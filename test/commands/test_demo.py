@@ -1,0 +1,146 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minkowski_perception.codec import decode
+from minkowski_perception.commands import demo
+from minkowski_perception.datasets.bags import BagReader, BagWriter
+
+pytestmark = pytest.mark.system
+TOPIC = "/minkowski_perception/labelled"
+
+
+def test_the_demo_leaves_labelled_clouds_pictures_and_numbers(demo_run):
+    summary = json.loads((demo_run.out / "summary.json").read_text())
+
+    assert (summary["received"], summary["labelled"], summary["pending"]) == (6, 6, 0)
+    assert summary["dropped"] == {}
+    assert summary["device"] in ("cpu", "cuda")
+    assert 0.0 < summary["latency_ms"]["median"] <= summary["latency_ms"]["p99"]
+    assert sum(summary["label_shares"].values()) == pytest.approx(1.0)
+    assert len(list(demo_run.out.glob("cloud_*.png"))) == 3
+    with BagReader(demo_run.out / "labelled") as bag:
+        assert bag.cloud_topics() == {TOPIC: 6}
+
+
+def test_the_numbers_are_those_of_the_labels_in_the_bag(demo_run):
+    summary = json.loads((demo_run.out / "summary.json").read_text())
+    with BagReader(demo_run.out / "labelled") as bag:
+        clouds = [message for _, message in bag.clouds(TOPIC)]
+    truth = np.concatenate([decode(m, label_field="true_label").labels for m in clouds])
+    labels = np.concatenate([decode(m, label_field="label").labels for m in clouds])
+
+    scored = truth < 19
+    assert summary["accuracy"] == pytest.approx((labels == truth)[scored].mean())
+    car = labels == 0
+    assert summary["label_shares"].get("car", 0.0) == pytest.approx(car.mean())
+    if (truth == 0).any():
+        union = (car & scored) | (truth == 0)
+        assert summary["iou"]["car"] == pytest.approx((car & (truth == 0)).sum() / union.sum())
+
+
+def test_the_table_is_shown(demo_run):
+    for line in ("received    6 clouds", "labelled    6", "dropped     0", "mIoU"):
+        assert line in demo_run.said
+
+
+def test_a_second_run_takes_the_place_of_the_first_and_of_nothing_else(drive, command, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "notes.txt").write_text("mine")
+    for _ in range(2):
+        done = command("demo", "--bag", drive, "--out", out, "--realtime")
+        summary = json.loads((out / "summary.json").read_text())
+        answered = summary["labelled"] + sum(summary["dropped"].values())
+        assert done.returncode == (0 if answered == 6 else 1), done.stderr
+        assert summary["labelled"] >= 1
+    assert (out / "notes.txt").read_text() == "mine"
+
+
+def test_a_recorded_drive_is_labelled_without_loss(shared_data, command, tmp_path):
+    bag = shared_data / "ika_bag_mcap"
+    truth = ("--true-label-field", "label", "--true-label-set", "urban10")
+    done = command("demo", "--bag", bag, "--out", tmp_path, *truth)
+
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert (summary["received"], summary["labelled"]) == (32, 32)
+    assert set(summary["iou"]) <= {
+        "road",
+        "sidewalk-terrain",
+        "building",
+        "pole-barrier-cone",
+        "vegetation",
+        "person",
+        "two-wheeler",
+        "car",
+        "truck",
+        "bus",
+    }
+    assert summary["miou"] is not None
+
+
+def test_several_cloud_topics_are_listed(command, drive, tmp_path):
+    with BagReader(drive) as reader, BagWriter(tmp_path / "two") as writer:
+        for _, message_type, when, cdr in reader.raw(["/points"]):
+            for topic in ("/front", "/rear"):
+                writer.write_raw(topic, message_type, when, cdr)
+
+    done = command("demo", "--bag", tmp_path / "two", "--out", tmp_path / "out")
+
+    assert done.returncode == 2
+    assert "/front (6 messages), /rear (6 messages)" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_node_that_dies_is_named_with_the_end_of_its_log(drive, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("rclpy", reason="needs rclpy: a ROS 2 installation or its wheels")
+    monkeypatch.setenv("RMW_IMPLEMENTATION", "rmw_of_nobody")
+    from minkowski_perception.commands.main import main
+
+    assert main(["demo", "--bag", str(drive), "--out", str(tmp_path)]) == 1
+    said = capsys.readouterr().err
+    assert "ended with status 1" in said
+    assert "rmw_of_nobody" in said
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_nothing_outlives_an_interrupted_demo(drive, tmp_path, number):
+    pytest.importorskip("rclpy", reason="needs rclpy: a ROS 2 installation or its wheels")
+    command = [sys.executable, "-m", "minkowski_perception.commands.main", "demo"]
+    running = subprocess.Popen([*command, "--bag", drive, "--out", tmp_path])
+    children = Path(f"/proc/{running.pid}/task/{running.pid}/children")
+    deadline = time.monotonic() + 60
+    while len(children.read_text().split()) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    started = [int(pid) for pid in children.read_text().split()]
+    running.send_signal(number)
+
+    assert running.wait(30) == 128 + number
+    assert not [pid for pid in started if os.path.exists(f"/proc/{pid}")]
+
+
+def test_the_drive_is_simulated_once(tmp_path, monkeypatch):
+    pytest.importorskip("open3d", reason="needs open3d to simulate clouds")
+    monkeypatch.setattr(demo, "DRIVE_FRAMES", 2)
+    path = demo._simulated_drive(tmp_path / "drive")
+    before = [(file.name, file.stat().st_mtime_ns) for file in path.iterdir()]
+
+    assert demo._simulated_drive(path) == path
+    assert [(file.name, file.stat().st_mtime_ns) for file in path.iterdir()] == before
+    assert [file.name for file in tmp_path.iterdir()] == ["drive"]
+    with BagReader(path) as bag:
+        assert bag.cloud_topics() == {"/points": 2}
+        frames = [decode(m, label_field="true_label") for _, m in bag.clouds("/points")]
+        assert [stamp for stamp, _ in bag.poses("lidar")] == [frame.stamp for frame in frames]
+    assert all((frame.labels < 19).mean() > 0.9 for frame in frames)

@@ -1,0 +1,223 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from minkowski_perception.codec import decode, encode_frame
+from minkowski_perception.commands import CommandError
+from minkowski_perception.commands.label import LABELLED_TOPIC, label_bag, motion_of_bag
+from minkowski_perception.datasets.bags import BagReader, BagWriter
+from minkowski_perception.frame import Frame
+from minkowski_perception.labels import LabelSet
+from minkowski_perception.summary import Summary
+from minkowski_perception.temporal.poses import pose_matrix
+from minkowski_perception.temporal.window import OutOfOrderError
+
+KITTI = LabelSet.load("semantickitti19")
+CAR, ROAD = KITTI.names.index("car"), KITTI.names.index("road")
+START = 1_700_000_000_000_000_000
+STEP = 100_000_000  # ns
+
+
+class HeightSegmenter:
+    """Stands in for a model: what is above the sensor is a car, what is below it is road."""
+
+    label_set = KITTI
+    model = SimpleNamespace(name="height")
+    device = "cpu"
+
+    def __init__(self) -> None:
+        self.seen: list[Frame] = []
+
+    def segment(self, frame: Frame) -> SimpleNamespace:
+        if self.seen and frame.stamp <= self.seen[-1].stamp:
+            raise OutOfOrderError("not later")
+        if not len(frame):
+            raise RuntimeError("nothing to see")
+        self.seen.append(frame)
+        labels = np.where(frame.points[:, 2] > 0, CAR, ROAD).astype(np.uint8)
+        return SimpleNamespace(labels=labels, confidence=np.ones(len(frame), dtype=np.float32))
+
+
+def frame_at(number: float, points: int = 50) -> Frame:
+    draw = np.random.default_rng(int(number * 10))
+    frame = Frame(draw.normal(size=(points, 3)).astype(np.float32), START + int(number * STEP))
+    return replace(frame, labels=np.where(frame.points[:, 0] > 0, CAR, ROAD).astype(np.uint8))
+
+
+@pytest.fixture
+def make_bag(tmp_path) -> Callable[..., Path]:
+    def make(frames, poses=(), label_field="true_label", spoil=()) -> Path:
+        path = tmp_path / "bag"
+        with BagWriter(path) as writer:
+            for number in poses:
+                pose = pose_matrix((number, 0, 0), (0, 0, np.sin(0.1 * number), 1))
+                stamp = START + int(number * STEP)
+                writer.write_odometry("/odometry", stamp, pose, "odom", "lidar")
+            for i, frame in enumerate(frames):
+                cloud = encode_frame(frame, label_field)
+                if i in spoil:
+                    cloud = replace(cloud, row_step=1)
+                writer.write_cloud("/points", cloud, frame.stamp, "lidar")
+        return path
+
+    return make
+
+
+def label(bag: Path, out: Path, segmenter=None, ego_motion="auto") -> Summary:
+    with BagReader(bag) as reader, BagWriter(out) as writer:
+        poses = motion_of_bag(reader, "/points", ego_motion, None)
+        segmenter = segmenter or HeightSegmenter()
+        return label_bag(reader, "/points", poses, segmenter, writer, "true_label", KITTI)
+
+
+def test_every_point_comes_out_in_its_place_with_its_label(make_bag, tmp_path):
+    frames = [frame_at(i) for i in range(3)]
+    summary = label(make_bag(frames), tmp_path / "out")
+
+    assert (summary.received, summary.labelled, summary.pending) == (3, 3, 0)
+    with BagReader(tmp_path / "out") as bag:
+        messages = [message for _, message in bag.clouds(LABELLED_TOPIC)]
+    for frame, message in zip(frames, messages, strict=True):
+        assert message.header.frame_id == "lidar"
+        labelled = decode(message, label_field="label")
+        assert labelled.stamp == frame.stamp
+        np.testing.assert_array_equal(labelled.points, frame.points)
+        expected = np.where(frame.points[:, 2] > 0, CAR, ROAD)
+        np.testing.assert_array_equal(labelled.labels, expected)
+        np.testing.assert_array_equal(labelled.colour, np.array(KITTI.colours)[expected])
+        np.testing.assert_array_equal(
+            decode(message, label_field="true_label").labels, frame.labels
+        )
+
+
+def test_labels_are_scored_where_the_clouds_carry_true_ones(make_bag, tmp_path):
+    frames = [frame_at(i) for i in range(3)]
+    summary = label(make_bag(frames), tmp_path / "out")
+
+    points = np.concatenate([frame.points for frame in frames])
+    right = (points[:, 2] > 0) == (points[:, 0] > 0)
+    assert summary.accuracy == pytest.approx(right.mean())
+    assert set(summary.iou) == {"car", "road"}
+
+
+def test_clouds_without_true_labels_are_not_scored(make_bag, tmp_path):
+    summary = label(make_bag([frame_at(0)], label_field=None), tmp_path / "out")
+
+    assert summary.labelled == 1
+    assert summary.miou is None
+
+
+def test_clouds_that_cannot_be_labelled_are_counted_by_reason(make_bag, tmp_path, capsys):
+    frames = [frame_at(0), frame_at(1), frame_at(2), frame_at(2), frame_at(3, 0), frame_at(9)]
+    summary = label(make_bag(frames, poses=(-1, 5), spoil={1}), tmp_path / "out")
+
+    assert (summary.received, summary.labelled) == (6, 2)
+    assert summary.dropped == {
+        "malformed": 1,
+        "out_of_order": 1,
+        "inference_failed": 1,
+        "no_pose": 1,
+    }
+    assert summary.pending == 0
+    said = capsys.readouterr().err
+    assert len(said.splitlines()) == 4
+    assert "malformed: row_step 1 is less than" in said
+    assert "inference_failed: RuntimeError('nothing to see')" in said
+
+
+def test_frames_come_with_the_pose_at_their_stamp(make_bag, tmp_path):
+    segmenter = HeightSegmenter()
+    label(make_bag([frame_at(1), frame_at(2.5)], poses=range(5)), tmp_path / "out", segmenter)
+
+    at = [frame.pose[0, 3] for frame in segmenter.seen]
+    assert at == pytest.approx([1.0, 2.5])
+
+
+@pytest.mark.parametrize(("ego_motion", "poses"), [("none", (0, 9)), ("auto", ())])
+def test_without_motion_frames_have_no_pose(make_bag, tmp_path, ego_motion, poses):
+    segmenter = HeightSegmenter()
+    label(make_bag([frame_at(1)], poses), tmp_path / "out", segmenter, ego_motion)
+
+    assert segmenter.seen[0].pose is None
+
+
+def test_motion_that_is_asked_for_must_be_there(make_bag, tmp_path):
+    bag = make_bag([frame_at(1)])
+
+    with pytest.raises(CommandError, match="tells of no motion of frame 'lidar'"):
+        label(bag, tmp_path / "out", ego_motion="bag")
+
+
+def test_a_cloud_without_a_stamp_has_that_of_its_reception(make_bag, tmp_path):
+    segmenter = HeightSegmenter()
+    bag = tmp_path / "bag"
+    with BagWriter(bag) as writer:
+        cloud = encode_frame(frame_at(0))
+        writer.write_cloud("/unstamped", cloud, 0, "lidar")
+    with BagReader(bag) as reader, BagWriter(tmp_path / "restamped") as writer:
+        [(_, message_type, _, cdr)] = reader.raw(["/unstamped"])
+        writer.write_raw("/points", message_type, START, cdr)
+
+    label(tmp_path / "restamped", tmp_path / "out", segmenter)
+
+    assert segmenter.seen[0].stamp == START
+
+
+@pytest.mark.system
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["/no/such/bag"], "no bag at /no/such/bag"),
+        (["BAG", "--topic", "/front"], "choose one of /points (1 messages)"),
+        (["BAG", "--model", "gpt"], "unknown model 'gpt'; choose one of outdoor_lidar_first"),
+        (
+            ["BAG", "--device", "tpu"],
+            "device must be 'auto', 'cpu', 'cuda' or 'cuda:N', not 'tpu'",
+        ),
+        (["BAG", "--window", "0"], "the window must be 1 frame or more, not 0"),
+        (["BAG", "--true-label-set", "x"], "unknown label set 'x'; choose one of"),
+        (["BAG", "--ego-motion", "bag"], "tells of no motion of frame 'lidar'"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_in_one_line(
+    make_bag, command, tmp_path, arguments, message
+):
+    bag = make_bag([frame_at(0)])
+    arguments = [str(bag) if a == "BAG" else a for a in arguments]
+    done = command("label", *arguments, "--out", tmp_path / "out")
+
+    assert done.returncode == 2
+    [line] = done.stderr.splitlines()
+    assert line.startswith("minkowski-perception label: ")
+    assert message in line
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.system
+def test_a_recorded_drive_is_scored_in_its_own_label_set(shared_data, command, tmp_path):
+    truth = ("--true-label-field", "label", "--true-label-set", "urban10")
+    done = command("label", shared_data / "ika_bag_mcap", "--out", tmp_path, *truth)
+
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert (summary["received"], summary["labelled"], summary["dropped"]) == (32, 32, {})
+    assert {"frames_per_second", "latency_ms", "label_shares", "miou"} <= set(summary)
+    assert "road" in summary["iou"]
+    with BagReader(tmp_path / "labelled") as bag:
+        assert bag.cloud_topics() == {LABELLED_TOPIC: 32}
+
+
+@pytest.mark.system
+def test_a_bag_of_ros_1_is_labelled_too(shared_data, command, tmp_path):
+    done = command("label", shared_data / "moveit_depthcam_bag", "--out", tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert (summary["received"], summary["labelled"]) == (1, 1)

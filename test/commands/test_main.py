@@ -1,0 +1,60 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+import subprocess
+import sys
+
+import pytest
+
+import minkowski_perception
+from minkowski_perception.commands import CommandError, label, main
+
+
+def test_every_command_has_a_line_of_help(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main.main(["--help"])
+
+    assert ended.value.code == 0
+    shown = capsys.readouterr().out
+    for name in main.COMMANDS:
+        [line] = [line.split() for line in shown.splitlines() if line.split()[:1] == [name]]
+        assert len(line) > 3
+
+
+def test_help_does_not_load_what_is_heavy():
+    code = (
+        "import sys; from minkowski_perception.commands.main import main\n"
+        "try: main(['label', '--help'])\n"
+        "except SystemExit: print([m for m in ('torch', 'rosbags', 'matplotlib', 'scipy') "
+        "if m in sys.modules])"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert said.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    with pytest.raises(SystemExit):
+        main.main(["--version"])
+
+    assert capsys.readouterr().out.strip() == minkowski_perception.__version__
+
+
+def test_a_refusal_is_one_line_and_status_2(capsys, monkeypatch):
+    def refuse(args):
+        raise CommandError("no such thing; choose one of these")
+
+    monkeypatch.setattr(label, "run", refuse)
+
+    assert main.main(["label", "bag", "--out", "out"]) == 2
+    said = capsys.readouterr().err
+    assert said == "minkowski-perception label: no such thing; choose one of these\n"
+
+
+def test_a_fault_of_ours_keeps_its_traceback(monkeypatch):
+    def fail(args):
+        return {}["missing"]
+
+    monkeypatch.setattr(label, "run", fail)
+
+    with pytest.raises(KeyError):
+        main.main(["label", "bag", "--out", "out"])
