@@ -39,10 +39,11 @@ lint: env  ## check style and types
 # looks for under share/ is copied beside it, so .venv is an ament prefix too, and a changed launch
 # file or configuration installs again.
 .venv/ready: setup.py constraints.txt package.xml $(wildcard config/* launch/*)
+	@command -v $(PYTHON) >/dev/null || { echo "No $(PYTHON): sudo apt-get install python3-venv"; exit 1; }
 	@$(PYTHON) tools/check_machine.py
 	@echo "Installing PyTorch, ROS 2 messages and the tools into .venv (2 GB, a few minutes) ..."
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt \
 		--editable ".[bags,pictures,simulation,ros,test,dev]"
 	@$(BIN)/python -W ignore setup.py --quiet install_data --install-dir .venv
 	@touch $@

@@ -8,6 +8,7 @@ Run without arguments it says what is missing and which command installs it, and
 
 import ctypes
 import importlib.util
+import platform
 import sys
 
 OLDEST, NEWEST = (3, 10), (3, 13)
@@ -43,6 +44,11 @@ def main() -> None:
     if "--packages" in sys.argv:
         print(packages)
         return
+    if (sys.platform, platform.machine()) != ("linux", "x86_64"):
+        sys.exit(
+            f"This is {sys.platform} on {platform.machine()}, but ROS 2 wheels exist for Linux on "
+            "x86_64. With a ROS installation, use colcon build instead."
+        )
     if not OLDEST <= sys.version_info[:2] <= NEWEST:
         sys.exit(
             f"{sys.executable} is Python {sys.version_info.major}.{sys.version_info.minor}, but "
