@@ -21,6 +21,7 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
+from minkowski_perception.commands.label import motion_of_bag
 from minkowski_perception.datasets.bags import BagReader
 
 ARGUMENTS = {
@@ -96,19 +97,17 @@ def look_into_the_bag(context: LaunchContext) -> list[SetLaunchConfiguration]:
     """Fill in from the bag what is left empty: topic, ego motion and fixed frame.
 
     Raises:
-        BagError: there is no such bag, or a choice to make; the choices are listed.
+        BagError, CommandError: there is no such bag, nothing in it, or a choice to make; the
+            choices are listed.
     """
     given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
     with BagReader(given["bag"]) as bag:
         topic = bag.choose_cloud_topic(given["topic"] or None)
+        poses = motion_of_bag(bag, topic, "auto", given["odometry_topic"] or None)
         _, cloud = next(bag.clouds(topic))
-        frame = cloud.header.frame_id
-        ego_motion = given["ego_motion"]
-        if not ego_motion:
-            poses = bag.poses(frame, topic=given["odometry_topic"] or None)
-            ego_motion = "odometry" if poses else "none"
-    return [
-        SetLaunchConfiguration("topic", topic),
-        SetLaunchConfiguration("ego_motion", ego_motion),
-        SetLaunchConfiguration("fixed_frame", given["fixed_frame"] or frame),
-    ]
+    found = {
+        "topic": topic,
+        "ego_motion": "none" if poses is None else "odometry",
+        "fixed_frame": cloud.header.frame_id,
+    }
+    return [SetLaunchConfiguration(name, given[name] or value) for name, value in found.items()]

@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("launch_pytest", reason="needs launch_pytest, part of ROS 2")
 
 import launch_pytest
+from geometry_msgs.msg import TransformStamped
 from launch import LaunchContext, LaunchDescription
 from scene import installed_launch_file, street, wait_for
 from sensor_msgs.msg import PointCloud2, PointField
@@ -38,23 +39,54 @@ def live(tmp_path):
     )
 
 
-@pytest.mark.launch(fixture=live)
-def test_a_published_cloud_comes_back_with_a_label_for_each_point(peer, labelled):
-    sent = fill_message(PointCloud2(), encode_frame(street()), PointField)
-    sent.header.frame_id = "lidar"
+@launch_pytest.fixture
+def live_with_tf():
+    """The node on a topic, with motion from TF."""
+    return LaunchDescription(
+        [installed_launch_file("perception.launch.py", cloud_topic="/points", ego_motion="tf")]
+    )
+
+
+def publish_until_labelled(peer, labelled, before_each=lambda: None):
+    """Publish one cloud again and again, as best effort may lose the first ones."""
+    cloud = fill_message(PointCloud2(), encode_frame(street()), PointField)
+    cloud.header.frame_id = "lidar"
+    cloud.header.stamp.sec = 10**9
     publisher = peer.create_publisher(PointCloud2, "/points", 5)
     wait_for(lambda: publisher.get_subscription_count() > 0)
 
     def answered():
-        publisher.publish(sent)
+        before_each()
+        publisher.publish(cloud)
         return labelled
 
     wait_for(answered)
+
+
+@pytest.mark.launch(fixture=live)
+def test_a_published_cloud_comes_back_with_a_label_for_each_point(peer, labelled):
+    publish_until_labelled(peer, labelled)
     frame = decode(labelled[0], label_field="label")
     assert labelled[0].header.frame_id == "lidar"
     assert (frame.points == street().points).all()
     assert len(frame.labels) == len(street())
     assert os.environ["FASTDDS_BUILTIN_TRANSPORTS"] == "LARGE_DATA"
+
+
+@pytest.mark.launch(fixture=live_with_tf)
+def test_motion_can_come_from_tf(peer, labelled):
+    tf2_ros = pytest.importorskip("tf2_ros", reason="needs tf2_ros, part of ROS 2")
+    broadcaster = tf2_ros.TransformBroadcaster(peer)
+    transform = TransformStamped()
+    transform.header.frame_id, transform.child_frame_id = "odom", "lidar"
+    transform.header.stamp.sec = 10**9
+    transform.transform.rotation.w = 1.0
+
+    publish_until_labelled(
+        peer, labelled, before_each=lambda: broadcaster.sendTransform(transform)
+    )
+    names = peer.get_node_names()
+    assert len(names) == len(set(names))
 
 
 @pytest.mark.parametrize(
