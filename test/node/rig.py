@@ -10,6 +10,8 @@ import time
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from nav_msgs.msg import Odometry
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile
@@ -21,6 +23,7 @@ from minkowski_perception.codec import encode_frame, fill_message
 
 START = 60.0  # seconds, on a busy machine
 ANSWER = 30.0
+NAME = "/minkowski_perception"
 RELIABLE = QoSProfile(depth=50)
 
 
@@ -77,9 +80,8 @@ class Rig:
         self.reports = 0
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         subscribe = self.node.create_subscription
-        name = "/minkowski_perception"
-        subscribe(PointCloud2, f"{name}/labelled", self.labelled.append, RELIABLE)
-        subscribe(MarkerArray, f"{name}/legend", self.legends.append, latched)
+        subscribe(PointCloud2, f"{NAME}/labelled", self.labelled.append, RELIABLE)
+        subscribe(MarkerArray, f"{NAME}/legend", self.legends.append, latched)
         subscribe(DiagnosticArray, "/diagnostics", self._on_diagnostics, RELIABLE)
         self.clouds = self.node.create_publisher(PointCloud2, "cloud", RELIABLE)
         self.odometry = self.node.create_publisher(Odometry, "odometry", RELIABLE)
@@ -105,6 +107,16 @@ class Rig:
         if state == "active":
             self.wait_for(lambda: self.clouds.get_subscription_count() > 0)
         return self
+
+    def change_state(self, transition):
+        """Ask for a lifecycle transition, as `ros2 lifecycle set` does; return its success."""
+        service = f"{NAME}/change_state"
+        client = self.node.create_client(ChangeState, service)
+        self.wait_for(client.service_is_ready)
+        future = client.call_async(ChangeState.Request(transition=Transition(id=transition)))
+        self.wait_for(future.done)
+        self.node.destroy_client(client)
+        return future.result().success
 
     def publish(self, message):
         """Publish a cloud and wait until the node has counted an answer to it."""

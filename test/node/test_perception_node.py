@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("rclpy", reason="needs rclpy: a ROS 2 installation or its wheels")
 pytest.importorskip("open3d", reason="needs open3d to simulate clouds")
 
+from lifecycle_msgs.msg import Transition
 from rig import Rig, assert_balanced, cloud_message, odometry_message, stamped
 from sensor_msgs.msg import PointCloud2
 
@@ -174,6 +175,26 @@ def test_a_shutdown_in_mid_frame_ends_in_order_with_the_accounts_balanced(rig, d
     assert running.values["state"] == "finalized"
     assert running.values["pending"] == "0"
     assert_balanced(running.values)
+
+
+def test_the_lifecycle_can_be_gone_through_by_a_manager_again_and_again(rig, drive):
+    running = rig(autostart=False).ready("unconfigured")
+    for i, frame in enumerate(drive[:2]):
+        assert running.change_state(Transition.TRANSITION_CONFIGURE)
+        running.ready("inactive")
+        running.wait_for(lambda: running.clouds.get_subscription_count() > 0)
+        running.publish(cloud_message(frame))
+        assert running.values["dropped_inactive"] == str(i + 1)
+        assert running.change_state(Transition.TRANSITION_ACTIVATE)
+        running.publish(cloud_message(frame))
+        assert running.values["labelled"] == str(i + 1)
+        assert running.change_state(Transition.TRANSITION_DEACTIVATE)
+        assert running.change_state(Transition.TRANSITION_CLEANUP)
+        running.ready("unconfigured")
+        running.wait_for(lambda: running.clouds.get_subscription_count() == 0)
+    values = running.fresh_values()
+    assert (values["received"], values["labelled"], values["dropped"]) == ("4", "2", "2")
+    assert running.stop() == 0
 
 
 def test_wrong_parameters_are_refused_at_configure_with_the_valid_choices(rig):

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 rclpy = pytest.importorskip("rclpy", reason="rclpy is not installed")
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue  # noqa: E402
 from nav_msgs.msg import Odometry  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.qos import QoSProfile  # noqa: E402
@@ -39,6 +40,7 @@ from minkowski_perception.temporal.poses import PoseBuffer, pose_matrix  # noqa:
 START = 1_700_000_000_000_000_000
 STEP = 20_000_000  # ns
 FRAMES = 6
+PENDING = KeyValue(key="pending", value="0")
 
 
 @pytest.fixture(scope="module")
@@ -60,12 +62,18 @@ def bag(tmp_path_factory) -> Path:
 class Answerer:
     """A node that takes clouds and odometry and sends each cloud back, but for some."""
 
-    def __init__(self, silent_about: tuple[int, ...] = ()) -> None:
+    def __init__(self, silent_about: tuple[int, ...] = (), reports: bool = False) -> None:
         self.heard: list[tuple[str, int, bytes]] = []
         self.context = rclpy.Context()
         rclpy.init(context=self.context)
         node = rclpy.create_node("answerer", context=self.context)
         answers = node.create_publisher(PointCloud2, "/answers", QoSProfile(depth=10))
+        diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", QoSProfile(depth=10))
+
+        def report() -> None:
+            dropped = len([s for s in self.stamps("cloud") if s in silent_about])
+            values = [KeyValue(key="dropped", value=str(dropped)), PENDING]
+            diagnostics.publish(DiagnosticArray(status=[DiagnosticStatus(values=values)]))
 
         def on_cloud(cdr: bytes) -> None:
             self.heard.append(("cloud", stamp_of(cdr), cdr))
@@ -78,6 +86,8 @@ class Answerer:
 
         qos = QoSProfile(depth=100)
         node.create_subscription(PointCloud2, "/points", on_cloud, qos, raw=True)
+        if reports:
+            node.create_timer(0.5, report)
         node.create_subscription(Odometry, "/odometry", on_odometry, qos, raw=True)
         self._executor = SingleThreadedExecutor(context=self.context)
         self._executor.add_node(node)
@@ -221,6 +231,18 @@ def test_a_cloud_without_an_answer_holds_up_the_rest_only_so_long(bag, tmp_path)
     assert len(silent.stamps("cloud")) == FRAMES
     unanswered = [int(row["stamp_ns"]) for row in read_log(log) if not row["answered_ns"]]
     assert unanswered == [START + STEP, START + (FRAMES - 1) * STEP]
+
+
+@pytest.mark.system
+def test_a_cloud_that_is_told_as_dropped_holds_up_nothing(bag):
+    silent = Answerer(silent_about=(START + STEP,), reports=True)
+    begun = time.monotonic()
+    played = play(bag=bag, answer_topic="/answers", wait_for_answer=True, answer_timeout=25.0)
+    silent.close()
+
+    assert played.returncode == 0, played.stderr
+    assert len(silent.stamps("cloud")) == FRAMES
+    assert time.monotonic() - begun < 20
 
 
 @pytest.mark.parametrize(
