@@ -42,6 +42,7 @@ DRIVE_FRAMES = 60
 
 _DIAGNOSTICS = "/diagnostics"
 _START = 120.0  # seconds, for a slow disk and a busy machine
+_ANSWER = 60.0
 _PICTURES = 3
 
 
@@ -121,9 +122,9 @@ def _clear(out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     if (out / "labelled" / "labelled.mcap").exists():
         shutil.rmtree(out / "labelled")
-    for pattern in ("cloud_*.png", "*.log", "playback.csv", "summary.json"):
-        for file in out.glob(pattern):
-            file.unlink()
+    names = ("node.log", "recorder.log", "player.log", "playback.csv", "summary.json")
+    for file in [*(out / name for name in names), *out.glob("cloud_????.png")]:
+        file.unlink(missing_ok=True)
 
 
 def _play(args: argparse.Namespace, bag: BagReader, topic: str, moving: bool) -> None:
@@ -166,6 +167,7 @@ def _play(args: argparse.Namespace, bag: BagReader, topic: str, moving: bool) ->
                 "odometry_topic": args.odometry_topic or "",
                 "answer_topic": LABELLED_TOPIC,
                 "wait_for_answer": not args.realtime,
+                "answer_timeout": _ANSWER,
                 "listener_timeout": _START,
                 "log": str(playback),
             },
@@ -196,11 +198,13 @@ def _read_playback(path: Path) -> list[_Played]:
         return []
     with open(path, newline="") as file:
         return [
-            _Played(
-                *(1e-9 * float(row[name] or "nan") for name in ("published_ns", "answered_ns"))
-            )
+            _Played(_seconds(row["published_ns"]), _seconds(row["answered_ns"]))
             for row in csv.DictReader(file)
         ]
+
+
+def _seconds(nanoseconds: str) -> float:
+    return 1e-9 * float(nanoseconds or "nan")
 
 
 def _evaluate(

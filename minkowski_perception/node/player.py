@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TextIO
 
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Odometry
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.duration import Duration
@@ -36,7 +37,10 @@ _PARAMETERS = {
     "loop": (False, "Start again at the end, until stopped."),
     "listener_timeout": (0.0, "Seconds to wait for a subscriber to the clouds; 0 for ever."),
     "answer_topic": ("", "Topic on which clouds of the same stamps answer those played."),
-    "wait_for_answer": (False, "Hold each cloud until the one before it is answered."),
+    "wait_for_answer": (
+        False,
+        "Hold each cloud until the one before it is answered, or told on /diagnostics as dropped.",
+    ),
     "answer_timeout": (10.0, "Seconds after which an answer is not waited for any longer."),
     "log": ("", "CSV file for the times at which clouds were published and answered."),
 }
@@ -141,6 +145,7 @@ class Player(Node):
             self.declare_parameter(name, default, ParameterDescriptor(description=description))
         self._spinner = SingleThreadedExecutor()
         self._spinner.add_node(self)
+        self._told_dropped = 0
 
     def play(self) -> int:
         """Play the bag to its end, or for ever; returns the number of clouds sent.
@@ -180,29 +185,38 @@ class Player(Node):
                 _reliable(depth=5),
                 raw=True,
             )
+            self.create_subscription(
+                DiagnosticArray, "/diagnostics", self._on_diagnostics, _reliable(depth=10)
+            )
         self._wait_for_listeners(clouds, odometry if poses else None, answer_topic)
+        lossless = answer_topic and self._value("wait_for_answer")
         sent = 0
         while sent == 0 or self._value("loop"):
-            start = time.monotonic()
-            origin = None
-            for item in merge(_recorded(bag, topic), poses):
+            for item in self._paced(merge(_recorded(bag, topic), poses)):
                 if isinstance(item, StampedPose):
                     odometry.publish(to_odometry(item, frame_id))
                     continue
-                origin = item.receive_time if origin is None else origin
-                due = start + (item.receive_time - origin) * 1e-9 / self._value("rate")
-                self._spin_until(lambda: False, due - time.monotonic())
                 log.published(item.stamp)
                 clouds.publish(item.cdr)
                 sent += 1
-                if answer_topic and self._value("wait_for_answer"):
+                if lossless:
                     self._wait_for_answer(log, item.stamp)
-        if answer_topic:
+        if answer_topic and not lossless:
             # Nothing supersedes the last cloud: with its answer all is said.
             self._wait_for_answer(log, item.stamp)
-        else:
+        elif not answer_topic:
             clouds.wait_for_all_acked(Duration(seconds=5))
         return sent
+
+    def _paced(self, items: Iterable[Cloud | StampedPose]) -> Iterator[Cloud | StampedPose]:
+        """Hand on poses at once, and clouds at the pace at which they were received."""
+        start, origin = time.monotonic(), None
+        for item in items:
+            if isinstance(item, Cloud):
+                origin = item.receive_time if origin is None else origin
+                due = start + (item.receive_time - origin) * 1e-9 / self._value("rate")
+                self._spin_until(lambda: False, due - time.monotonic())
+            yield item
 
     def _value(self, name: str) -> Any:
         return self.get_parameter(name).value
@@ -223,9 +237,17 @@ class Player(Node):
         ):
             self.get_logger().warning(f"nobody subscribes to '{odometry.topic_name}'")
 
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            values = {pair.key: pair.value for pair in status.values}
+            if values.get("pending") == "0":
+                self._told_dropped = int(values["dropped"])
+
     def _wait_for_answer(self, log: AnswerLog, stamp: int) -> None:
-        timeout = self._value("answer_timeout")
-        if not self._spin_until(lambda: not log.is_open(stamp), timeout):
+        timeout, before = self._value("answer_timeout"), self._told_dropped
+        if not self._spin_until(
+            lambda: not log.is_open(stamp) or self._told_dropped > before, timeout
+        ):
             self.get_logger().warning(
                 f"no answer to the cloud of stamp {stamp} ns in {timeout:g} s"
             )

@@ -2,16 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from minkowski_perception.codec import decode
+from minkowski_perception.codec import decode, encode_frame
 from minkowski_perception.commands import demo
 from minkowski_perception.datasets.bags import BagReader, BagWriter
 
@@ -53,17 +55,48 @@ def test_the_table_is_shown(demo_run):
         assert line in demo_run.said
 
 
-def test_a_second_run_takes_the_place_of_the_first_and_of_nothing_else(drive, command, tmp_path):
+def test_a_second_run_takes_the_place_of_the_first_and_of_nothing_else(
+    demo_run, drive, command, tmp_path
+):
     out = tmp_path / "out"
-    out.mkdir()
-    (out / "notes.txt").write_text("mine")
-    for _ in range(2):
-        done = command("demo", "--bag", drive, "--out", out, "--realtime")
-        summary = json.loads((out / "summary.json").read_text())
-        answered = summary["labelled"] + sum(summary["dropped"].values())
-        assert done.returncode == (0 if answered == 6 else 1), done.stderr
-        assert summary["labelled"] >= 1
-    assert (out / "notes.txt").read_text() == "mine"
+    shutil.copytree(demo_run.out, out)
+    (out / "notes.log").write_text("mine")
+    before = (out / "labelled" / "labelled.mcap").read_bytes()
+
+    done = command("demo", "--bag", drive, "--out", out, "--realtime")
+
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["labelled"] >= 1
+    assert summary["labelled"] + sum(summary["dropped"].values()) == 6
+    assert set(summary["dropped"]) <= {"superseded", "no_pose"}
+    assert (out / "notes.log").read_text() == "mine"
+    assert (out / "labelled" / "labelled.mcap").read_bytes() != before
+
+
+def test_clouds_that_cannot_be_labelled_are_counted_as_the_labeller_counts_them(
+    drive, command, tmp_path
+):
+    pytest.importorskip("rclpy", reason="needs rclpy: a ROS 2 installation or its wheels")
+    with BagReader(drive) as bag, BagWriter(tmp_path / "bag") as writer:
+        poses = bag.poses("lidar")
+        for stamp, pose in poses[:-1]:  # no motion around the last one
+            writer.write_odometry("/odometry", stamp, pose, "odom", "lidar")
+        for i, (_, message) in enumerate(bag.clouds("/points")):
+            frame = decode(message)
+            cloud = encode_frame(frame)
+            if i == 2:
+                cloud = replace(cloud, row_step=1)
+            writer.write_cloud("/points", cloud, frame.stamp, frame.frame_id)
+
+    played = command("demo", "--bag", tmp_path / "bag", "--out", tmp_path / "demo")
+    labelled = command("label", tmp_path / "bag", "--out", tmp_path / "label")
+
+    assert played.returncode == labelled.returncode == 0, played.stderr + labelled.stderr
+    for out in ("demo", "label"):
+        summary = json.loads((tmp_path / out / "summary.json").read_text())
+        assert (summary["received"], summary["labelled"]) == (6, 4), out
+        assert summary["dropped"] == {"malformed": 1, "no_pose": 1}, out
 
 
 def test_a_recorded_drive_is_labelled_without_loss(shared_data, command, tmp_path):
