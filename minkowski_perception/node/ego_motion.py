@@ -158,7 +158,10 @@ class TfMotion:
                     ) from error
             time.sleep(_TF_POLL)
         at, turn = found.transform.translation, found.transform.rotation
-        return pose_matrix((at.x, at.y, at.z), (turn.x, turn.y, turn.z, turn.w))
+        try:
+            return pose_matrix((at.x, at.y, at.z), (turn.x, turn.y, turn.z, turn.w))
+        except ValueError as error:
+            raise NoPoseError(f"transform from '{frame_id}': {error}") from error
 
     def close(self) -> None:
         """Stop listening."""

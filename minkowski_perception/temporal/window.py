@@ -6,10 +6,15 @@ from __future__ import annotations
 
 from collections import Counter, deque
 
+import numpy as np
+import numpy.typing as npt
+
 from minkowski_perception.frame import Frame
 from minkowski_perception.voxels import VoxelFrame
 
 NANOSECONDS = 1_000_000_000
+MAX_STEP = 100.0
+"""Metres: no robot moves so far between two frames; its odometry was set anew."""
 
 
 class OutOfOrderError(ValueError):
@@ -20,8 +25,9 @@ class SlidingWindow:
     """The voxels of the last frames of one stream, oldest first.
 
     It starts anew, and counts why in `resets`, when time jumps back (a bag that loops, a clock
-    that is set), when the stream pauses, when the sensor's frame changes, and when motion becomes
-    known or unknown: frames on either side of such an event do not belong together.
+    that is set), when the stream pauses, when the sensor's frame changes, when motion becomes
+    known or unknown, and when a pose jumps: frames on either side of such an event do not belong
+    together.
 
     Args:
         length: frames to keep, at least 1.
@@ -37,7 +43,7 @@ class SlidingWindow:
         self._frames: deque[VoxelFrame] = deque(maxlen=length)
         self._max_gap = max_gap
         self._max_step_back = max_step_back
-        self._last: tuple[int, str, bool] | None = None
+        self._last: tuple[int, str, npt.NDArray[np.float64] | None] | None = None
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -64,8 +70,9 @@ class SlidingWindow:
         Raises:
             OutOfOrderError: its stamp is not later than the last one, by a small step.
         """
+        position = None if frame.pose is None else frame.pose[:3, 3]
         if self._last is not None:
-            stamp, frame_id, with_pose = self._last
+            stamp, frame_id, before = self._last
             step = (frame.stamp - stamp) / NANOSECONDS
             if frame.frame_id != frame_id:
                 self._reset("frame_changed")
@@ -77,9 +84,12 @@ class SlidingWindow:
                 )
             elif step > self._max_gap:
                 self._reset("gap")
-            elif (frame.pose is not None) != with_pose:
-                self._reset("motion_changed")
-        self._last = (frame.stamp, frame.frame_id, frame.pose is not None)
+            elif position is None or before is None:
+                if position is not before:
+                    self._reset("motion_changed")
+            elif np.linalg.norm(position - before) > MAX_STEP:
+                self._reset("pose_jump")
+        self._last = (frame.stamp, frame.frame_id, position)
 
     def push(self, voxels: VoxelFrame) -> None:
         """Append a frame; the oldest one leaves when the window is full."""

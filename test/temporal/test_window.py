@@ -53,6 +53,16 @@ def test_what_starts_something_new_empties_the_window_and_is_counted(next_frame,
     assert window.resets == {reason: 1}
 
 
+def test_a_pose_that_jumps_starts_the_window_anew_and_motion_does_not():
+    window = SlidingWindow(3)
+    for i, x in enumerate((0.0, 30.0, 60.0, 5000.0)):
+        pose = np.eye(4)
+        pose[0, 3] = x
+        feed(window, frame(0.1 * i, pose=pose))
+    assert len(window) == 1
+    assert window.resets == {"pose_jump": 1}
+
+
 def test_after_a_loop_the_stream_goes_on_from_its_new_time():
     window = SlidingWindow(2)
     feed(window, *(frame(t) for t in (10.0, 10.1, 3.0, 3.1, 3.2)))
