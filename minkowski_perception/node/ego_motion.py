@@ -83,7 +83,9 @@ class OdometryMotion:
             Odometry,
             "odometry",
             self._on_odometry,
-            QoSProfile(depth=200, reliability=ReliabilityPolicy.BEST_EFFORT),
+            QoSProfile(
+                depth=200, reliability=ReliabilityPolicy[settings.input_reliability.upper()]
+            ),
         )
 
     def _on_odometry(self, message: Odometry) -> None:
@@ -138,7 +140,10 @@ class TfMotion:
         self._errors: Any = tf2_ros.TransformException
         self._buffer = tf2_ros.Buffer()
         # On its own node the listener does not compete with the clouds for an executor.
-        self._node = rclpy.create_node(f"{node.get_name()}_tf_listener", context=node.context)
+        name = f"{node.get_name()}_tf_listener"
+        # A launch renames all nodes of the process; an argument of the node's own goes before.
+        rename = ["--ros-args", "-r", f"__node:={name}"]
+        self._node = rclpy.create_node(name, context=node.context, cli_args=rename)
         self._listener = tf2_ros.TransformListener(self._buffer, self._node, spin_thread=True)
 
     def pose(self, frame_id: str, stamp: int) -> Pose:

@@ -95,7 +95,8 @@ PARAMETERS = {
     ),
     "input_reliability": Parameter(
         "best_effort",
-        "Reliability of the subscription to clouds; best_effort also hears reliable publishers.",
+        "Reliability of the subscriptions to clouds and odometry; best_effort also hears "
+        "reliable publishers.",
         choices=("best_effort", "reliable"),
     ),
     "autostart": Parameter(True, "Configure and activate at start, without a lifecycle manager."),
