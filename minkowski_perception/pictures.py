@@ -156,7 +156,7 @@ def _view_from_above(points: npt.NDArray[np.float64]) -> _View:
 
 def _point_size(count: int) -> float:
     """Area in square points that lets a cloud of so many points cover its surfaces."""
-    return float(np.clip(6e4 / max(count, 1), 0.7, 6.0))
+    return float(np.clip(9e4 / max(count, 1), 0.9, 6.0))
 
 
 def _on_panel(
