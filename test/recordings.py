@@ -1,0 +1,191 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Readers of the recordings that the tests share: a few frames of each, as they lie on disk."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minkowski_perception.codec import encode_frame
+from minkowski_perception.datasets.bags import BagWriter
+from minkowski_perception.frame import Frame
+from minkowski_perception.labels import UNLABELLED, LabelSet
+
+SECOND = 10**9
+FRAMES = 3
+ROWS = 480  # of organised clouds, 640 points each
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Frames, the rows of their clouds, and the label set of their labels where we have it."""
+
+    frames: list[Frame]
+    rows: int = 1
+    truth: str | None = None
+
+
+def write_bag(path: Path, recording: Recording) -> Path:
+    """Lay a recording out as a bag: clouds with the field `label`, and odometry."""
+    with BagWriter(path) as bag:
+        for frame in recording.frames:
+            cloud = encode_frame(frame, None if frame.labels is None else "label")
+            width = cloud.width // recording.rows
+            cloud = replace(
+                cloud, height=recording.rows, width=width, row_step=width * cloud.point_step
+            )
+            bag.write_cloud("/points", cloud, frame.stamp, frame.frame_id)
+            if frame.pose is not None:
+                bag.write_odometry("/odometry", frame.stamp, frame.pose, "odom", frame.frame_id)
+    return path
+
+
+def semantickitti_00(folder: Path) -> Recording:
+    """HDL-64E; true labels only where `exact_mask` (uint8) says that they are not filled in."""
+    sequence = folder / "sequences" / "00"
+    frames = _sequence(sequence, "poses_lidar_gicp.txt", _every(0.1))
+    known = LabelSet.load("semantickitti19").mapping_from("semantickitti_raw")
+    for i, frame in enumerate(frames):
+        exact = np.fromfile(sequence / "exact_mask" / f"{i:06d}.u8", np.uint8)
+        frame.labels = np.where(exact == 1, known[frame.labels], UNLABELLED).astype(np.uint8)
+    return Recording(frames, truth="semantickitti19")
+
+
+def nuscenes_scene_a(folder: Path) -> Recording:
+    """HDL-32E key frames at 2 Hz, intensity 0 to 255; labels as in urban10, and 10 for none."""
+    frames = _sequence(folder / "sequences" / "a", "poses_lidar_gicp.txt", _every(0.5))
+    return Recording(frames, truth="urban10")
+
+
+def ika_vlp32(folder: Path) -> Recording:
+    """VLP-32, forward, intensity 0 to 255, times in ns; labels as in urban10, and 10 for none."""
+    sequence = folder / "sequences" / "00"
+    stamps = np.loadtxt(sequence / "times.txt", dtype=np.int64)
+    return Recording(_sequence(sequence, "poses_lidar_gicp.txt", stamps), truth="urban10")
+
+
+def pandaset(folder: Path) -> Recording:
+    """Pandar64 and PandarGT as one cloud, intensity 0 to 1, times as rows of frame, seconds."""
+    sequence = folder / "sequences" / "002"
+    seconds = np.loadtxt(sequence / "times.txt")[:, 1]
+    stamps = (seconds * SECOND).astype(np.int64)
+    return Recording(_sequence(sequence, "poses_lidar.txt", stamps))
+
+
+def ouster_os1_128(folder: Path) -> Recording:
+    """OS1-128, beam after beam, intensity 1 to 255; no motion."""
+    files = sorted(folder.glob("*.bin"))[:FRAMES]
+    return Recording([_scan(f, stamp) for f, stamp in zip(files, _every(0.1), strict=True)])
+
+
+def rellis3d(folder: Path) -> Recording:
+    """OS1-64 (0, 0, 0 where nothing came back, intensity / 65535), and the Velodyne beside it."""
+    first, second, _ = _every(0.1)
+    ouster = _scan(folder / "000104.bin", first, "ouster")
+    ouster.labels = np.fromfile(folder / "000104.label", "<u4").astype(np.uint16)
+    return Recording([ouster, _scan(folder / "vel000104.bin", second, "velodyne")])
+
+
+def nebula_multi_sensor_pcd(folder: Path) -> Recording:
+    """One cloud each of four LiDARs; sensor and nanoseconds are in the file's name."""
+    frames = []
+    for file in folder.glob("*.pcd"):
+        sensor, stamp = file.stem.split("_")
+        frames.append(_pcd(file, int(stamp), sensor))
+    return Recording(sorted(frames, key=lambda frame: frame.stamp))
+
+
+def mosd_organised_rgbd(folder: Path) -> Recording:
+    """Kinect, 640 x 480 row by row, x to the right, z ahead, NaN holes, label 0 in them."""
+    files = sorted(folder.glob("*.pcd"))[:FRAMES]
+    frames = [_pcd(f, stamp, "camera") for f, stamp in zip(files, _every(0.1), strict=True)]
+    return Recording(frames, rows=ROWS)
+
+
+def rgbd_7scenes(folder: Path) -> Recording:
+    """Depth as uint16 millimetres along z, 0 for a hole; intrinsics 3 x 3; pose camera to world.
+
+    The colour image is laid over the depth image as it is, without the shift of its lens.
+    """
+    intrinsics = np.loadtxt(folder / "camera-intrinsics.txt")
+    columns, rows = np.meshgrid(np.arange(640), np.arange(ROWS))
+    rays = np.stack([columns, rows, np.ones_like(rows)], axis=-1) @ np.linalg.inv(intrinsics).T
+    frames = []
+    for i, stamp in enumerate(_every(1 / 30)):
+        depth = _image(folder / f"frame-{i:06d}.depth.png")[..., 0].astype(np.float64)
+        depth[depth == 0] = np.nan
+        points = (rays * (depth * 1e-3)[..., None]).reshape(-1, 3).astype(np.float32)
+        colour = _image(folder / f"frame-{i:06d}.color.jpg").reshape(-1, 3)
+        pose = np.loadtxt(folder / f"frame-{i:06d}.pose.txt")
+        frames.append(Frame(points, stamp, "camera", colour=colour, pose=pose))
+    return Recording(frames, rows=ROWS)
+
+
+READERS = {
+    reader.__name__: reader
+    for reader in (
+        semantickitti_00,
+        nuscenes_scene_a,
+        ika_vlp32,
+        pandaset,
+        ouster_os1_128,
+        rellis3d,
+        nebula_multi_sensor_pcd,
+        mosd_organised_rgbd,
+        rgbd_7scenes,
+    )
+}
+"""By the name of the folder."""
+
+
+def _every(period: float) -> list[int]:
+    """Stamps of frames whose own times are not known."""
+    return [round((1 + i * period) * SECOND) for i in range(FRAMES)]
+
+
+def _scan(file: Path, stamp: int, frame_id: str = "lidar") -> Frame:
+    """16 bytes a point: x, y, z in metres and intensity, float32."""
+    rows = np.fromfile(file, "<f4").reshape(-1, 4)
+    return Frame(rows[:, :3], int(stamp), frame_id, intensity=rows[:, 3])
+
+
+def _sequence(folder: Path, poses: str, stamps: Sequence[int]) -> list[Frame]:
+    """Layout of SemanticKITTI: scans, labels in uint32, and a pose of 3 x 4 in each line.
+
+    Where a line has a 13th number, it is the frame's, before the pose.
+    """
+    matrices = np.tile(np.eye(4), (FRAMES, 1, 1))
+    matrices[:, :3] = np.loadtxt(folder / poses)[:FRAMES, -12:].reshape(-1, 3, 4)
+    frames = []
+    for i, pose in enumerate(matrices):
+        frame = _scan(folder / "velodyne" / f"{i:06d}.bin", stamps[i])
+        labels = np.fromfile(folder / "labels" / f"{i:06d}.label", "<u4").astype(np.uint16)
+        frames.append(replace(frame, labels=labels, pose=pose))
+    return frames
+
+
+def _pcd(file: Path, stamp: int, frame_id: str) -> Frame:
+    """Fields by their names in the file; all points, holes too, in their order."""
+    open3d = pytest.importorskip("open3d", reason="needs open3d to read PCD files")
+    cloud = open3d.t.io.read_point_cloud(str(file)).point
+    columns = {"intensity": np.float32, "label": np.uint16}
+    intensity, labels = (
+        cloud[name].numpy().astype(dtype)[:, 0] if name in cloud else None
+        for name, dtype in columns.items()
+    )
+    return Frame(
+        cloud["positions"].numpy(),
+        stamp,
+        frame_id,
+        intensity=intensity,
+        colour=cloud["colors"].numpy() if "colors" in cloud else None,
+        labels=labels,
+    )
+
+
+def _image(file: Path) -> np.ndarray:
+    open3d = pytest.importorskip("open3d", reason="needs open3d to read images")
+    return open3d.t.io.read_image(str(file)).as_tensor().numpy()

@@ -1,0 +1,170 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Clouds of real sensors, each through the command `label`."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rosbags", reason="bags need the rosbags package")
+
+from recordings import READERS, ROWS, Recording, write_bag
+
+from minkowski_perception.codec import decode
+from minkowski_perception.commands.main import main
+from minkowski_perception.datasets.bags import BagReader
+from minkowski_perception.labels import UNLABELLED, LabelSet
+
+# What the model that comes with the package, trained on simulated streets alone, must reach on a
+# real street: intersection over union of these groups of classes.
+ROAD = ("road", "parking")
+ROAD_IOU = 0.3
+VEHICLES = ("car", "truck", "other-vehicle")
+VEHICLES_IOU = 0.3
+
+KITTI = LabelSet.load("semantickitti19")
+BAGS = {
+    "ika_bag_mcap": Recording([], truth="urban10"),
+    "moveit_depthcam_bag": Recording([], rows=ROWS),
+}
+"""Recordings that are bags already, and what is known of them."""
+
+ORGANISED = ("mosd_organised_rgbd", "rgbd_7scenes", "moveit_depthcam_bag")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A recording, its clouds before and after `label`, and the summary."""
+
+    recording: Recording
+    sent: list[Any]
+    received: list[Any]
+    summary: dict[str, Any]
+
+
+@pytest.fixture(scope="module", params=[*READERS, *BAGS])
+def run(request, shared_data, tmp_path_factory) -> Run:
+    folder = shared_data / request.param
+    if not folder.is_dir():
+        pytest.skip(f"no recording at {folder}")
+    work = tmp_path_factory.mktemp(request.param)
+    if request.param in BAGS:
+        recording, bag = BAGS[request.param], folder
+    else:
+        recording = READERS[request.param](folder)
+        bag = write_bag(work / "bag", recording)
+    options = ["--out", str(work), "--device", "cpu"]
+    if recording.truth is not None:
+        options += ["--true-label-field", "label", "--true-label-set", recording.truth]
+    assert main(["label", str(bag), *options]) == 0
+    summary = json.loads((work / "summary.json").read_text())
+    return Run(recording, clouds_of(bag), clouds_of(work / "labelled"), summary)
+
+
+def clouds_of(path):
+    with BagReader(path) as bag:
+        return [message for _, message in bag.clouds(bag.choose_cloud_topic())]
+
+
+def points_of(message):
+    """[N] structured array of a cloud's fields, by the message's own description alone."""
+    types = {2: "u1", 4: "<u2", 6: "<u4", 7: "<f4"}
+    dtype = np.dtype(
+        {
+            "names": [field.name for field in message.fields],
+            "formats": [types[field.datatype] for field in message.fields],
+            "offsets": [field.offset for field in message.fields],
+            "itemsize": message.point_step,
+        }
+    )
+    return np.frombuffer(message.data, dtype)
+
+
+def finite(message):
+    points = points_of(message)
+    return np.isfinite(points["x"]) & np.isfinite(points["y"]) & np.isfinite(points["z"])
+
+
+def labels_of(run):
+    return np.concatenate([points_of(message)["label"] for message in run.received])
+
+
+def truth_of(run):
+    return np.concatenate([points_of(message)["label"] for message in run.sent])
+
+
+@pytest.mark.parametrize("run", READERS, indirect=True)
+def test_clouds_are_decoded_to_what_the_files_hold(run):
+    for message, frame in zip(run.sent, run.recording.frames, strict=True):
+        again = decode(message, label_field=None if frame.labels is None else "label")
+        assert (again.stamp, again.frame_id) == (frame.stamp, frame.frame_id)
+        for name in ("points", "intensity", "colour", "labels"):
+            np.testing.assert_array_equal(getattr(again, name), getattr(frame, name), name)
+
+
+def test_every_cloud_comes_out_whole_and_in_order(run):
+    for sent, received in zip(run.sent, run.received, strict=True):
+        assert vars(received.header.stamp) == vars(sent.header.stamp)
+        assert received.header.frame_id == sent.header.frame_id
+        assert (received.height, received.width) == (sent.height, sent.width)
+        kept = [f"input_{f.name}" if f.name in ("label", "rgb") else f.name for f in sent.fields]
+        names = [f.name for f in received.fields]
+        assert names == [*kept, "label", "confidence", "rgb"]
+        before = np.frombuffer(sent.data, np.uint8).reshape(-1, sent.point_step)
+        after = np.frombuffer(received.data, np.uint8).reshape(-1, received.point_step)
+        np.testing.assert_array_equal(after[:, : sent.point_step], before)
+
+
+def test_every_finite_point_gets_a_class_and_no_other_point_does(run):
+    labels = labels_of(run)
+    measured = np.concatenate([finite(message) for message in run.sent])
+    assert measured.any()
+    assert (labels[measured] < len(KITTI)).all()
+    assert (labels[~measured] == UNLABELLED).all()
+
+
+@pytest.mark.parametrize("run", ORGANISED, indirect=True)
+def test_organised_clouds_keep_their_rows_and_holes(run):
+    for message in run.received:
+        assert (message.height, message.width) == (ROWS, 640)
+        assert not message.is_dense
+        holes = points_of(message)["label"] == UNLABELLED
+        np.testing.assert_array_equal(holes, ~finite(message))
+        assert 0.0 < holes.mean() < 0.5
+
+
+def test_the_summary_says_what_came_out(run):
+    summary, labels = run.summary, labels_of(run)
+    assert summary["received"] == summary["labelled"] == len(run.sent) > 0
+    assert (summary["dropped"], summary["pending"]) == ({}, 0)
+    names = {**dict(enumerate(KITTI.names)), UNLABELLED: "unlabelled"}
+    ids, counts = np.unique(labels, return_counts=True)
+    shares = {names[i]: count / len(labels) for i, count in zip(ids, counts, strict=True)}
+    assert summary["label_shares"] == pytest.approx(shares)
+    assert sum(summary["label_shares"].values()) == pytest.approx(1.0)
+
+
+def test_labels_are_scored_where_the_truth_is_known(run):
+    if run.recording.truth is None:
+        assert run.summary["miou"] is None
+        return
+    classes = LabelSet.load(run.recording.truth).names
+    present = {classes[i] for i in np.unique(truth_of(run)) if i < len(classes)}
+    assert set(run.summary["iou"]) == present
+    assert run.summary["miou"] == pytest.approx(np.mean(list(run.summary["iou"].values())))
+
+
+@pytest.mark.parametrize("run", ["semantickitti_00"], indirect=True)
+@pytest.mark.parametrize(
+    ("group", "least"), [(ROAD, ROAD_IOU), (VEHICLES, VEHICLES_IOU)], ids=["road", "vehicles"]
+)
+def test_the_model_we_ship_recognises_road_and_vehicles_of_a_real_street(run, group, least):
+    labels, truth = labels_of(run), truth_of(run)
+    ids = [KITTI.names.index(name) for name in group]
+    scored = truth != UNLABELLED
+    found, there = np.isin(labels[scored], ids), np.isin(truth[scored], ids)
+    iou = (found & there).sum() / (found | there).sum()
+    assert iou >= least
