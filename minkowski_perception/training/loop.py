@@ -30,11 +30,12 @@ CHECKPOINT_EVERY = 200
 
 
 def train(recipe: Mapping[str, Any], out: Path, device: str = "auto") -> Path:
-    """Train a network from scratch and save it as a model.
+    """Train a network and save it as a model.
 
     Args:
         recipe: as in config/training/*.yaml: `name`, `network`, `labels`, `input`, `window`,
-            `seed`, `data`, `optimization` and `card`.
+            `seed`, `data`, `optimization` and `card`; with `start`, from the weights of that
+            model (a name or path) instead of from scratch.
         out: folder for the model's card and weights; they are written along the way too.
         device: see `choose_device`.
 
@@ -43,6 +44,7 @@ def train(recipe: Mapping[str, Any], out: Path, device: str = "auto") -> Path:
 
     Raises:
         KeyError, TypeError, ValueError: the recipe lacks something or asks for the impossible.
+        ModelError: the model to start from cannot be loaded.
     """
     path = out / recipe["name"]
     seed, data, settings = recipe["seed"], recipe["data"], recipe["optimization"]
@@ -50,7 +52,10 @@ def train(recipe: Mapping[str, Any], out: Path, device: str = "auto") -> Path:
     card |= recipe["card"]
     torch.manual_seed(seed)
     target = choose_device(device)
-    network = build_network(**recipe["network"]).to(target)
+    network = build_network(**recipe["network"])
+    if "start" in recipe:
+        network.load_state_dict(load_model(recipe["start"]).network.state_dict())
+    network = network.to(target)
     drives = simulate_drives(range(*data["seeds"]), data["lidars"], data["frames"])
     clips = ClipDataset(
         drives,

@@ -69,3 +69,13 @@ def test_rare_classes_weigh_more_and_the_mean_weight_of_points_is_one():
     assert weights[1] > weights[0]
     assert (0.9 * weights[0] + 0.1 * weights[1]).item() == pytest.approx(1.0, abs=1e-5)
     assert torch.isfinite(weights).all()
+
+
+def test_training_can_start_from_a_model(tmp_path, recipe):
+    start = train(small(recipe, name="start"), tmp_path, "cpu").with_suffix(".yaml")
+    settings = {**small(recipe)["optimization"], "learning_rate": 1e-9, "weight_decay": 0.0}
+    changes = {"start": str(start), "optimization": settings}
+    tuned = train(small(recipe, name="tuned", **changes), tmp_path, "cpu").with_suffix(".yaml")
+    before, after = (dict(load_model(p).network.named_parameters()) for p in (start, tuned))
+    for key, value in before.items():
+        torch.testing.assert_close(after[key], value, atol=1e-3, rtol=1e-3)
