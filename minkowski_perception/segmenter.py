@@ -32,7 +32,7 @@ class Segmentation:
 
     Attributes:
         labels: [N] uint8, ids of the model's label set; 255 for points that have no place in a
-            voxel (not finite, or kilometres away).
+            voxel (not finite, exactly at the sensor, or kilometres away).
         confidence: [N] float32, probability of the label, 0 where there is none.
         timings: seconds by stage: "voxelize", "network", "slice".
         window: frames that the network saw together.

@@ -111,7 +111,8 @@ def voxelize(
     """Put a frame's points into voxels of the odometry frame.
 
     Voxels are floor(position / voxel size), position being pose times point, or the point where
-    the frame has no pose. Points that are not finite, or too far away for a key, are left out.
+    the frame has no pose. Left out are points that are not finite, that lie exactly at the sensor
+    (no return), or too far away for a key.
 
     Args:
         frame: N points.
@@ -127,7 +128,9 @@ def voxelize(
     # Half of the range of a key is for the frame, half for the way between frames of a window.
     reach = KeyLayout.for_dimension(dims).limits[1][1] // 2 * spec.voxel_size
     with np.errstate(invalid="ignore"):
-        valid = np.asarray((np.abs(frame.points) < reach).all(axis=1))
+        within = (np.abs(frame.points) < reach).all(axis=1)
+    # Many drivers put a ray without a return at the sensor's own place.
+    valid = np.asarray(within & frame.points.any(axis=1))
     pose = np.eye(4) if frame.pose is None else frame.pose
     grid = VoxelFrame.GRID
     origin = np.floor(pose[:3, 3] / spec.voxel_size / grid).astype(np.int64) * grid

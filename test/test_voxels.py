@@ -81,6 +81,11 @@ def test_points_too_far_for_a_key_are_left_out():
     assert voxelize(Frame(points), SPEC).valid.tolist() == [True, False]
 
 
+def test_points_at_the_sensor_itself_are_rays_without_a_return():
+    points = np.array([[0, 0, 0], [0, 0, 1e-3], [1, 2, 0]], np.float32)
+    assert voxelize(Frame(points), SPEC).valid.tolist() == [False, True, True]
+
+
 def test_a_colour_that_a_cloud_does_not_have_is_refused():
     spec = VoxelInput(0.5, ("red",), (1.0,), "first")
     with pytest.raises(ValueError, match="needs colour, and the cloud has no rgb field"):
