@@ -5,10 +5,14 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
+from typing import Any
 
 import yaml
+
+from minkowski_perception.commands import CommandError
+
+_KEYS = ("name", "network", "labels", "input", "window", "seed", "data", "optimization", "card")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,15 +30,22 @@ def run(args: argparse.Namespace) -> int:
     from minkowski_perception.networks.model import load_model
     from minkowski_perception.training.loop import train
 
-    try:
-        recipe = yaml.safe_load(args.recipe.read_text())
-        if args.iterations is not None:
-            recipe["optimization"]["iterations"] = args.iterations
-        path = train(recipe, args.out, args.device)
-    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        print(f"recipe {args.recipe}: {error!r}", file=sys.stderr)
-        return 2
+    recipe = _read_recipe(args.recipe)
+    if args.iterations is not None:
+        recipe["optimization"]["iterations"] = args.iterations
+    path = train(recipe, args.out, args.device)
     figures = load_model(path.with_suffix(".yaml")).card["figures"]
     print(f"{path}.safetensors, {path}.yaml")
     print(yaml.safe_dump(figures, sort_keys=False), end="")
     return 0
+
+
+def _read_recipe(path: Path) -> dict[str, Any]:
+    try:
+        recipe = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise CommandError(f"cannot read recipe {path}: {error}") from error
+    missing = [key for key in _KEYS if not isinstance(recipe, dict) or key not in recipe]
+    if missing:
+        raise CommandError(f"recipe {path} lacks {', '.join(missing)}")
+    return dict(recipe)
