@@ -16,7 +16,7 @@ from minkowski_perception.training.clips import ClipDataset, collate
 from minkowski_perception.training.loop import class_weights, train
 from minkowski_perception.voxels import VoxelInput
 
-RECIPE = Path(__file__).resolve().parents[2] / "config" / "training" / "outdoor_lidar_first.yaml"
+RECIPE = Path(__file__).resolve().parents[2] / "config" / "training" / "outdoor_lidar_base.yaml"
 
 
 @pytest.fixture(scope="module")
