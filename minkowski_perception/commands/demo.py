@@ -69,6 +69,8 @@ def run(args: argparse.Namespace) -> int:
     from minkowski_perception.labels import LabelSet
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    # A shell that starts us in the background has SIGINT ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     truth_set = LabelSet.load(args.true_label_set)
     path = args.bag or _simulated_drive(args.out.parent / "demo_drive")
     with BagReader(path) as bag:
