@@ -14,7 +14,8 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
+from typing import Any
 
 _POLL = 0.05  # seconds
 _STOP = 30.0  # seconds to end in order before a process is killed
@@ -54,7 +55,9 @@ def _unused_domain() -> int:
 class Processes:
     """Nodes started by name, each with its log; the end of the `with` statement ends them all.
 
-    They do not get the terminal's Ctrl-C, so that they can be stopped in order.
+    They do not get the terminal's Ctrl-C, so that they can be stopped in order. Within the `with`
+    statement SIGINT and SIGTERM take effect where this one waits, not where a process has just
+    been started and is not known yet.
 
     Args:
         logs: folder for NAME.log.
@@ -65,8 +68,15 @@ class Processes:
         self._logs = logs
         self._environment = environment
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._handlers: dict[int, Any] = {}
+        self._signal: int | None = None
 
     def __enter__(self) -> Processes:
+        def note(number: int, frame: FrameType | None) -> None:
+            self._signal = number
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._handlers[number] = signal.signal(number, note)
         return self
 
     def __exit__(
@@ -79,6 +89,10 @@ class Processes:
             process.kill()
         for process in self._running.values():
             process.wait()
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        if self._signal is not None:
+            signal.raise_signal(self._signal)
 
     def start(
         self,
@@ -129,6 +143,8 @@ class Processes:
         """
         deadline = time.monotonic() + timeout
         while not done():
+            if self._signal is not None:
+                raise ProcessError(f"interrupted before {what}")
             ended = [name for name in self._running if self.has_ended(name)]
             if ended and not done():
                 raise self._error(ended[0], f"ended with status {self._status(ended[0])}")
