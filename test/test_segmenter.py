@@ -8,7 +8,7 @@ from minkowski_perception.frame import Frame
 from minkowski_perception.labels import UNLABELLED, LabelSet
 from minkowski_perception.networks import build_network
 from minkowski_perception.networks.model import Model
-from minkowski_perception.segmenter import Segmenter, choose_device
+from minkowski_perception.segmenter import Segmenter, choose_device, use_threads
 from minkowski_perception.sparse import SparseTensor
 from minkowski_perception.temporal.poses import pose_matrix
 from minkowski_perception.temporal.window import OutOfOrderError
@@ -153,3 +153,16 @@ def test_cuda_labels_as_the_cpu_does():
     for frame in stream:
         a, b = cpu.segment(frame), cuda.segment(frame)
         assert np.mean(a.labels == b.labels) > 0.995
+
+
+def test_all_cores_but_one_are_used_unless_told_otherwise(monkeypatch):
+    before = torch.get_num_threads()
+    try:
+        for cores, expected in (({0, 1, 2, 3}, 3), ({0}, 1)):
+            monkeypatch.setattr("os.sched_getaffinity", lambda _, cores=cores: cores)
+            use_threads()
+            assert torch.get_num_threads() == expected
+        use_threads(2)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

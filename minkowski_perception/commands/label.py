@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from pathlib import Path
@@ -97,13 +96,10 @@ def load_segmenter(args: argparse.Namespace) -> Segmenter:
     Raises:
         CommandError: it cannot be loaded, or not run like this.
     """
-    # Read when PyTorch loads. Threads that spin while they wait for each other stall a machine
-    # that has other work, up to a hundredfold; to sleep costs little.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
     from minkowski_perception.networks.model import DEFAULT_MODEL
-    from minkowski_perception.segmenter import Segmenter
+    from minkowski_perception.segmenter import Segmenter, use_threads
 
+    use_threads()
     try:
         return Segmenter.load(args.model or DEFAULT_MODEL, device=args.device, window=args.window)
     except ValueError as error:

@@ -62,7 +62,9 @@ PARAMETERS = {
         "Model that labels: a name, or the path of a card (.yaml) beside its weights.",
     ),
     "device": Parameter("auto", "Where the network runs: auto, cpu, cuda or cuda:N."),
-    "threads": Parameter(0, "CPU threads of the network; 0 leaves it to PyTorch.", range=(0, 256)),
+    "threads": Parameter(
+        0, "CPU threads of the network; 0 for all cores but one.", range=(0, 256)
+    ),
     "window": Parameter(
         0,
         "Frames that the network sees together; 0 for what the model was trained on.",

@@ -44,7 +44,7 @@ from minkowski_perception.node.parameters import (
     declare,
     read,
 )
-from minkowski_perception.segmenter import Segmenter
+from minkowski_perception.segmenter import Segmenter, use_threads
 from minkowski_perception.temporal.window import OutOfOrderError
 
 _REPORT_PERIOD = 1.0  # seconds, as diagnostic aggregators expect
@@ -125,8 +125,7 @@ class PerceptionNode(LifecycleNode):
             )
         except ValueError as error:
             raise ConfigurationError(str(error)) from error
-        if settings.threads:
-            torch.set_num_threads(settings.threads)
+        use_threads(settings.threads)
         self._ego_motion = create_ego_motion(self, settings)
         self._segmenter, self._settings = segmenter, settings
         self._publish_label_info(segmenter)

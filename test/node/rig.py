@@ -55,7 +55,7 @@ class Rig:
     """Starts the node, waits until it is connected, and stops it at the end."""
 
     def __init__(self, log, **parameters):
-        parameters = {"input_reliability": "reliable", **parameters}
+        parameters = {"input_reliability": "reliable", "threads": 1, **parameters}
         arguments = [a for name, value in parameters.items() for a in ("-p", f"{name}:={value}")]
         self.log = log
         with log.open("wb") as file:
