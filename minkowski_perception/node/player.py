@@ -71,13 +71,14 @@ def stamp_of(cdr: bytes) -> int:
 
 
 def merge(clouds: Iterable[Cloud], poses: Sequence[StampedPose]) -> Iterator[Cloud | StampedPose]:
-    """Put before each cloud the poses up to the first that is not earlier than it.
+    """Put before each cloud the poses up to the first that is not earlier than it, and one more.
 
-    Who gets them in this order can interpolate at the stamp of a cloud as soon as it comes.
+    Who gets them in this order can interpolate at the stamp of a cloud as soon as it comes, and
+    a message that is lost on the way and sent again has the time of a cloud to arrive.
     """
     sent = 0
     for cloud in clouds:
-        while sent < len(poses) and (sent == 0 or poses[sent - 1].stamp < cloud.stamp):
+        while sent < len(poses) and (sent < 2 or poses[sent - 2].stamp < cloud.stamp):
             yield poses[sent]
             sent += 1
         yield cloud
