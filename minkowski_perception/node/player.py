@@ -45,6 +45,9 @@ _PARAMETERS = {
     "log": ("", "CSV file for the times at which clouds were published and answered."),
 }
 _LISTENERS_TOGETHER = 2.0  # seconds within which a node that takes clouds is seen to take odometry
+# Seconds for a small message to be taken. Without them a large cloud that follows at once can cost
+# it its place in Fast DDS's buffers, and it is sent again only 3 s later.
+_TAKEN = 0.02
 _POLL = 0.02  # seconds; changes of the graph wake nobody
 
 
@@ -191,12 +194,14 @@ class Player(Node):
             )
         self._wait_for_listeners(clouds, odometry if poses else None, answer_topic)
         lossless = answer_topic and self._value("wait_for_answer")
-        sent = 0
+        sent, told = 0, -math.inf
         while sent == 0 or self._value("loop"):
             for item in self._paced(merge(_recorded(bag, topic), poses)):
                 if isinstance(item, StampedPose):
                     odometry.publish(to_odometry(item, frame_id))
+                    told = time.monotonic()
                     continue
+                self._spin_until(lambda: False, told + _TAKEN - time.monotonic())
                 log.published(item.stamp)
                 clouds.publish(item.cdr)
                 sent += 1
