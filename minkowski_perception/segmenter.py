@@ -177,12 +177,12 @@ class Segmenter:
         voxelized = time.perf_counter()
 
         # Frames are stacked by time, so the last rows are the voxels of this frame.
-        probability, best = self._classify(coordinates[:, : dims + 1], features)
-        current = slice(len(coordinates) - len(voxels.coordinates), None)
+        newest = len(voxels.coordinates)
+        probability, best = self._classify(coordinates[:, : dims + 1], features, newest)
         classified = time.perf_counter()
 
-        labels[voxels.valid] = voxels.quantization.slice(best[current]).numpy()
-        confidence[voxels.valid] = voxels.quantization.slice(probability[current]).numpy()
+        labels[voxels.valid] = voxels.quantization.slice(best).numpy()
+        confidence[voxels.valid] = voxels.quantization.slice(probability).numpy()
         timings = {
             "voxelize": voxelized - started,
             "network": classified - voxelized,
@@ -192,11 +192,11 @@ class Segmenter:
 
     @torch.inference_mode()
     def _classify(
-        self, coordinates: torch.Tensor, features: torch.Tensor
+        self, coordinates: torch.Tensor, features: torch.Tensor, newest: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Probability [M] float32 and class [M] uint8 of voxels [M, 1 + D], in their order."""
+        """Probability float32 and class uint8, [newest] each, of the last of voxels [M, 1 + D]."""
         coordinates = coordinates.to(self.device)
         tensor = SparseTensor(features.to(self.device), coordinates)
-        logits = self._network(tensor).at(coordinates)
+        logits = self._network(tensor).at(coordinates[-newest:])
         probability, best = torch.softmax(logits, dim=1).max(dim=1)
         return probability.cpu(), best.to(torch.uint8).cpu()

@@ -30,7 +30,6 @@ from minkowski_perception.sparse import (
 
 Kernel = Literal["cube", "cross", "hybrid"]
 SPATIAL_DIMS = 3
-_POINT = 1
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ def _spatial(dims: int, value: int) -> tuple[int, ...]:
 
 
 def _pointwise(in_channels: int, out_channels: int, dims: int, bias: bool = False) -> Convolution:
-    return Convolution(in_channels, out_channels, cube((_POINT,) * dims), bias=bias)
+    return Convolution(in_channels, out_channels, cube((1,) * dims), bias=bias)
 
 
 class BasicBlock(nn.Module):
@@ -161,7 +160,6 @@ class MinkUNet(nn.Module):
         stem_kernel: int,
     ) -> None:
         super().__init__()
-        self.architecture = architecture
         self.in_channels = in_channels
         self.num_classes = num_classes
         self.dims = dims

@@ -9,7 +9,6 @@ slot to the inference thread, which waits for its pose, labels it and publishes 
 from __future__ import annotations
 
 import functools
-import signal
 import threading
 import time
 from collections import deque
@@ -21,8 +20,7 @@ import torch
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.signals import SignalHandlerOptions
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import PointCloud2, PointField
 from visualization_msgs.msg import MarkerArray
 
@@ -44,6 +42,7 @@ from minkowski_perception.node.parameters import (
     declare,
     read,
 )
+from minkowski_perception.node.stopping import init_until_signalled
 from minkowski_perception.segmenter import Segmenter, use_threads
 from minkowski_perception.temporal.window import OutOfOrderError
 
@@ -130,9 +129,8 @@ class PerceptionNode(LifecycleNode):
         self._segmenter, self._settings = segmenter, settings
         self._publish_label_info(segmenter)
         reliability = ReliabilityPolicy[settings.input_reliability.upper()]
-        profile = QoSProfile(depth=1, history=HistoryPolicy.KEEP_LAST, reliability=reliability)
-        if reliability == ReliabilityPolicy.RELIABLE:
-            profile.depth = 10
+        depth = 10 if reliability == ReliabilityPolicy.RELIABLE else 1
+        profile = QoSProfile(depth=depth, reliability=reliability)
         self._subscription = self.create_subscription(
             PointCloud2, "cloud", self._on_cloud, profile
         )
@@ -314,11 +312,7 @@ class PerceptionNode(LifecycleNode):
 
 def main(args: list[str] | None = None) -> None:
     """Run the node until SIGINT or SIGTERM, then stop in order."""
-    # rclpy's own handlers would tear the context down under a cloud that is being labelled.
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    stop = init_until_signalled(args)
     node = PerceptionNode()
     executor = SingleThreadedExecutor()
     executor.add_node(node)

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
 import time
@@ -17,9 +16,9 @@ from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
-from rclpy.signals import SignalHandlerOptions
 
 from minkowski_perception.datasets.bags import BagError, BagWriter
+from minkowski_perception.node.stopping import init_until_signalled
 
 USER_ERROR = 2
 
@@ -96,11 +95,7 @@ def _message_class(name: str) -> Any:
 
 def main(args: list[str] | None = None) -> int:
     """Run the recorder; returns the exit status: 2 where the bag cannot be written."""
-    # With rclpy's own handlers a signal ends all communication, and what is on its way is lost.
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    stop = init_until_signalled(args)
     recorder = Recorder()
     try:
         for topic, count in recorder.record(stop).items():

@@ -78,8 +78,8 @@ def train(recipe: Mapping[str, Any], out: Path, device: str = "auto") -> Path:
     smooth = 0.0
     progress = tqdm(loader, total=settings["iterations"], desc="training", unit="step")
     for step, (coordinates, features, truth) in enumerate(progress, start=1):
-        tensor = SparseTensor(features.to(target), coordinates.to(target))
-        logits = network(tensor).at(coordinates.to(target))
+        places = coordinates.to(target)
+        logits = network(SparseTensor(features.to(target), places)).at(places)
         loss = segmentation_loss(logits, truth.to(target), weights)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
