@@ -19,7 +19,6 @@ from minkowski_perception.sparse import (
     BatchNorm,
     Convolution,
     KernelRegion,
-    ReLU,
     SparseTensor,
     TransposedConvolution,
     cat,
@@ -93,14 +92,12 @@ class BasicBlock(nn.Module):
         self.norm1 = BatchNorm(planes)
         self.conv2 = Convolution(planes, planes, region)
         self.norm2 = BatchNorm(planes)
-        self.relu = ReLU()
         self.downsample = _shortcut(in_channels, planes, region.dimension)
 
     def forward(self, tensor: SparseTensor) -> SparseTensor:
         """Map [N, in_channels] to [N, planes] features on the same voxels."""
-        out = self.relu(self.norm1(self.conv1(tensor)))
-        out = self.norm2(self.conv2(out))
-        return self.relu(out + (self.downsample(tensor) if self.downsample else tensor))
+        out = self.conv1(tensor, self.norm1, relu=True)
+        return self.conv2(out, self.norm2, _residual(self.downsample, tensor), relu=True)
 
 
 class Bottleneck(nn.Module):
@@ -117,15 +114,18 @@ class Bottleneck(nn.Module):
         self.norm2 = BatchNorm(planes)
         self.conv3 = _pointwise(planes, out_channels, region.dimension)
         self.norm3 = BatchNorm(out_channels)
-        self.relu = ReLU()
         self.downsample = _shortcut(in_channels, out_channels, region.dimension)
 
     def forward(self, tensor: SparseTensor) -> SparseTensor:
         """Map [N, in_channels] to [N, 4 * planes] features on the same voxels."""
-        out = self.relu(self.norm1(self.conv1(tensor)))
-        out = self.relu(self.norm2(self.conv2(out)))
-        out = self.norm3(self.conv3(out))
-        return self.relu(out + (self.downsample(tensor) if self.downsample else tensor))
+        out = self.conv1(tensor, self.norm1, relu=True)
+        out = self.conv2(out, self.norm2, relu=True)
+        return self.conv3(out, self.norm3, _residual(self.downsample, tensor), relu=True)
+
+
+def _residual(downsample: nn.Sequential | None, tensor: SparseTensor) -> SparseTensor:
+    """Return what a block adds to its convolutions' outcome."""
+    return tensor if downsample is None else downsample[0](tensor, downsample[1])
 
 
 def _shortcut(in_channels: int, out_channels: int, dims: int) -> nn.Sequential | None:
@@ -200,22 +200,21 @@ class MinkUNet(nn.Module):
         self.convtr7p2s2, self.bntr7 = up(planes[6] * e, planes[7]), BatchNorm(planes[7])
         self.block8 = stage(7, planes[7] + stem)
         self.final = _pointwise(planes[7] * e, num_classes, dims, bias=True)
-        self.relu = ReLU()
 
     def forward(self, tensor: SparseTensor) -> SparseTensor:
         """Logits of the voxels; see the class for shapes."""
-        skip1 = self.relu(self.bn0(self.conv0p1s1(tensor)))
-        skip2 = self.block1(self.relu(self.bn1(self.conv1p1s2(skip1))))
-        skip4 = self.block2(self.relu(self.bn2(self.conv2p2s2(skip2))))
-        skip8 = self.block3(self.relu(self.bn3(self.conv3p4s2(skip4))))
-        out = self.block4(self.relu(self.bn4(self.conv4p8s2(skip8))))
+        skip1 = self.conv0p1s1(tensor, self.bn0, relu=True)
+        skip2 = self.block1(self.conv1p1s2(skip1, self.bn1, relu=True))
+        skip4 = self.block2(self.conv2p2s2(skip2, self.bn2, relu=True))
+        skip8 = self.block3(self.conv3p4s2(skip4, self.bn3, relu=True))
+        out = self.block4(self.conv4p8s2(skip8, self.bn4, relu=True))
 
-        out = self.relu(self.bntr4(self.convtr4p16s2(out)))
+        out = self.convtr4p16s2(out, self.bntr4, relu=True)
         out = self.block5(cat([out, skip8]))
-        out = self.relu(self.bntr5(self.convtr5p8s2(out)))
+        out = self.convtr5p8s2(out, self.bntr5, relu=True)
         out = self.block6(cat([out, skip4]))
-        out = self.relu(self.bntr6(self.convtr6p4s2(out)))
+        out = self.convtr6p4s2(out, self.bntr6, relu=True)
         out = self.block7(cat([out, skip2]))
-        out = self.relu(self.bntr7(self.convtr7p2s2(out)))
+        out = self.convtr7p2s2(out, self.bntr7, relu=True)
         out = self.block8(cat([out, skip1]))
         return self.final(out)

@@ -2,21 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """4D sparse tensors and their convolutions, in plain PyTorch."""
 
-from minkowski_perception.sparse.coordinates import (
-    CoordinateManager,
-    CoordinateMap,
-    KernelMap,
-    build_kernel_map,
-)
+from minkowski_perception.sparse.coordinates import CoordinateMap
+from minkowski_perception.sparse.engines.base import Engine
 from minkowski_perception.sparse.functional import convolve, pool
+from minkowski_perception.sparse.kernel_maps import KernelMap
 from minkowski_perception.sparse.keys import CoordinateRangeError, KeyLayout
 from minkowski_perception.sparse.layers import (
     BatchNorm,
     Convolution,
     Pooling,
-    ReLU,
     TransposedConvolution,
 )
+from minkowski_perception.sparse.manager import CoordinateManager
 from minkowski_perception.sparse.quantize import Quantization, quantize
 from minkowski_perception.sparse.regions import KernelRegion, cross, cube, hybrid
 from minkowski_perception.sparse.tensor import SparseTensor, cat
@@ -27,15 +24,14 @@ __all__ = [
     "CoordinateManager",
     "CoordinateMap",
     "CoordinateRangeError",
+    "Engine",
     "KernelMap",
     "KernelRegion",
     "KeyLayout",
     "Pooling",
     "Quantization",
-    "ReLU",
     "SparseTensor",
     "TransposedConvolution",
-    "build_kernel_map",
     "cat",
     "convolve",
     "cross",

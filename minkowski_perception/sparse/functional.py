@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from minkowski_perception.sparse.coordinates import KernelMap
+from minkowski_perception.sparse.kernel_maps import KernelMap
 
 
 class _Convolution(torch.autograd.Function):
@@ -23,9 +23,14 @@ class _Convolution(torch.autograd.Function):
     def forward(ctx: Any, features: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
         ctx.save_for_backward(features, weight)
         ctx.kernel_map = kernel_map
-        output = features.new_zeros(kernel_map.outputs, weight.shape[2])
+        centre = kernel_map.centre
+        if centre is None:
+            output = features.new_zeros(len(kernel_map.target), weight.shape[2])
+        else:
+            output = features @ weight[centre]
         for k, inputs, outputs in kernel_map:
-            output.index_add_(0, outputs, features.index_select(0, inputs) @ weight[k])
+            if k != centre:
+                output.index_add_(0, outputs, features.index_select(0, inputs) @ weight[k])
         return output
 
     @staticmethod
@@ -51,7 +56,7 @@ def convolve(features: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
     Args:
         features: [inputs, C_in] floats.
         weight: [K, C_in, C_out], in the order of the kernel region's offsets.
-        kernel_map: from `build_kernel_map`.
+        kernel_map: between the rows of the inputs and the outputs.
 
     Returns:
         [outputs, C_out]; zeros where no input is near.
@@ -80,7 +85,7 @@ def pool(features: Tensor, kernel_map: KernelMap, how: Literal["sum", "mean", "m
         raise ValueError(f"how must be 'sum', 'mean' or 'max', not {how!r}")
     outputs = torch.cat([rows for _, _, rows in kernel_map])
     values = torch.cat([features[rows] for _, rows, _ in kernel_map])
-    pooled = features.new_zeros(kernel_map.outputs, features.shape[1])
+    pooled = features.new_zeros(len(kernel_map.target), features.shape[1])
     reduction = {"sum": "sum", "mean": "mean", "max": "amax"}[how]
     index = outputs[:, None].expand_as(values)
     return pooled.scatter_reduce(0, index, values, reduction, include_self=False)

@@ -11,8 +11,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from minkowski_perception.sparse.coordinates import CoordinateMap, KernelMap
+from minkowski_perception.sparse.coordinates import CoordinateMap
 from minkowski_perception.sparse.functional import convolve, pool
+from minkowski_perception.sparse.kernel_maps import KernelMap
 from minkowski_perception.sparse.regions import KernelRegion
 from minkowski_perception.sparse.tensor import SparseTensor, per_axis
 
@@ -44,6 +45,7 @@ class Convolution(nn.Module):
         bias: bool = False,
     ) -> None:
         super().__init__()
+        self.in_channels = in_channels
         self.region = region
         self.stride = per_axis(stride, region.dimension)
         self.dilation = dilation
@@ -63,17 +65,57 @@ class Convolution(nn.Module):
         if self.bias is not None:
             nn.init.uniform_(self.bias, -bound, bound)
 
-    def forward(self, tensor: SparseTensor) -> SparseTensor:
-        """Convolve; [N, C_in] to [M, C_out] features."""
-        if self.pointwise:
-            output = tensor.replace(tensor.features @ self.kernel)
+    def forward(
+        self,
+        tensor: SparseTensor,
+        norm: BatchNorm | None = None,
+        residual: SparseTensor | None = None,
+        relu: bool = False,
+    ) -> SparseTensor:
+        """Convolve; then normalise, add and rectify where asked for.
+
+        In inference (evaluation mode, no gradients) the tensor's engine does all at once.
+
+        Args:
+            tensor: [N, C_in] features.
+            norm: batch norm of the C_out outputs.
+            residual: [M, C_out] features on the output's voxels, added after the norm.
+            relu: whether to rectify at last.
+
+        Returns:
+            [M, C_out] features.
+
+        Raises:
+            ValueError: the features or the residual do not fit.
+        """
+        if tensor.features.shape[1] != self.in_channels:
+            raise ValueError(
+                f"{tensor} has {tensor.features.shape[1]} channels, not {self.in_channels}"
+            )
+        target, kernel_map = self._maps(tensor)
+        if residual is not None:
+            residual.require_voxels(target)
+        if self.training or torch.is_grad_enabled():
+            features = convolve(tensor.features, self._kernel, kernel_map)
+            if self.bias is not None:
+                features = features + self.bias
+            if norm is not None:
+                features = norm.bn(features)
+            if residual is not None:
+                features = features + residual.features
+            if relu:
+                features = torch.relu(features)
         else:
-            target, kernel_map = self._maps(tensor)
-            features = convolve(tensor.features, self.kernel, kernel_map)
-            output = SparseTensor.on_map(features, target, tensor.manager)
-        if self.bias is not None:
-            output = output.replace(output.features + self.bias)
-        return output
+            engine = tensor.manager.engine
+            bias = None if self.bias is None else self.bias[0]
+            weights = engine.weights(self, self._kernel, bias, None if norm is None else norm.bn)
+            added = None if residual is None else residual.features
+            features = engine.convolve(tensor.features, weights, kernel_map, added, relu)
+        return SparseTensor.on_map(features, target, tensor.manager)
+
+    @property
+    def _kernel(self) -> Tensor:
+        return self.kernel[None] if self.pointwise else self.kernel
 
     def _maps(self, tensor: SparseTensor) -> tuple[CoordinateMap, KernelMap]:
         manager = tensor.manager
@@ -134,12 +176,3 @@ class BatchNorm(nn.Module):
     def forward(self, tensor: SparseTensor) -> SparseTensor:
         """Normalise each channel; shapes stay."""
         return tensor.replace(self.bn(tensor.features))
-
-
-class ReLU(nn.Module):
-    """Rectify the features."""
-
-    def forward(self, tensor: SparseTensor) -> SparseTensor:
-        """Set negative features to zero; shapes stay."""
-        features: Tensor = torch.relu(tensor.features)
-        return tensor.replace(features)

@@ -9,8 +9,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from minkowski_perception.sparse.coordinates import CoordinateManager, CoordinateMap, Stride
+from minkowski_perception.sparse.coordinates import CoordinateMap, Stride
+from minkowski_perception.sparse.engines.base import Engine
 from minkowski_perception.sparse.keys import KeyLayout
+from minkowski_perception.sparse.manager import CoordinateManager
 
 
 class SparseTensor:
@@ -21,6 +23,8 @@ class SparseTensor:
         coordinates: [N, 1 + D] integers, [batch, x, y, z] in 3D, [batch, x, y, z, t] in 4D;
             each at most once. Rows are brought into canonical order.
         stride: distance of neighbouring voxels along each axis, in units of the finest voxels.
+        engine: runs the convolutions on this tensor and all that grows from it; None for plain
+            PyTorch.
 
     Raises:
         ValueError: shapes do not fit, a voxel stands twice, or a coordinate is no multiple of
@@ -29,7 +33,11 @@ class SparseTensor:
     """
 
     def __init__(
-        self, features: Tensor, coordinates: Tensor, stride: int | Sequence[int] = 1
+        self,
+        features: Tensor,
+        coordinates: Tensor,
+        stride: int | Sequence[int] = 1,
+        engine: Engine | None = None,
     ) -> None:
         if features.ndim != 2 or coordinates.ndim != 2 or len(features) != len(coordinates):
             raise ValueError(
@@ -46,7 +54,7 @@ class SparseTensor:
         if (keys[1:] == keys[:-1]).any():
             raise ValueError("a voxel stands twice in the coordinates; unite them by quantize()")
         self.features = features[order]
-        self.manager = CoordinateManager()
+        self.manager = CoordinateManager(engine)
         self.map = self.manager.register(CoordinateMap(keys, layout, strides))
 
     @classmethod
@@ -88,7 +96,7 @@ class SparseTensor:
 
     def __add__(self, other: SparseTensor) -> SparseTensor:
         """Sum of two tensors on the same voxels."""
-        self._require_same_voxels(other)
+        other.require_voxels(self.map)
         return self.replace(self.features + other.features)
 
     def at(self, coordinates: Tensor) -> Tensor:
@@ -96,9 +104,16 @@ class SparseTensor:
         rows = self.map.rows(self.map.layout.pack(coordinates))
         return torch.where(rows[:, None] >= 0, self.features[rows], 0)
 
-    def _require_same_voxels(self, other: SparseTensor) -> None:
-        if other.map is not self.map and not torch.equal(other.map.keys, self.map.keys):
-            raise ValueError(f"{self} and {other} are not on the same voxels")
+    def require_voxels(self, coordinate_map: CoordinateMap) -> None:
+        """Check that the features lie on these voxels.
+
+        Raises:
+            ValueError: they lie on others.
+        """
+        if coordinate_map is not self.map and not torch.equal(coordinate_map.keys, self.map.keys):
+            raise ValueError(
+                f"{self} is not on the same voxels as the other, of {len(coordinate_map)}"
+            )
 
 
 def cat(tensors: Sequence[SparseTensor]) -> SparseTensor:
@@ -109,7 +124,7 @@ def cat(tensors: Sequence[SparseTensor]) -> SparseTensor:
     """
     first = tensors[0]
     for other in tensors[1:]:
-        first._require_same_voxels(other)
+        other.require_voxels(first.map)
     return first.replace(torch.cat([t.features for t in tensors], dim=1))
 
 

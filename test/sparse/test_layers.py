@@ -14,7 +14,6 @@ from minkowski_perception.sparse import (
     Convolution,
     KernelRegion,
     Pooling,
-    ReLU,
     SparseTensor,
     TransposedConvolution,
     cross,
@@ -229,12 +228,11 @@ def test_gradients_of_features_and_kernels_are_right(name, transposed):
     assert torch.autograd.gradcheck(run, (features, kernel))
 
 
-def test_batch_norm_and_relu_act_on_features_alone():
+def test_batch_norm_acts_on_features_alone():
     tensor = random_tensor(4, dtype=torch.float32)
     layer = BatchNorm(3).train()
     expected = F.batch_norm(tensor.features, None, None, training=True)
     torch.testing.assert_close(layer(tensor).features, expected)
-    torch.testing.assert_close(ReLU()(tensor).features, tensor.features.clamp(min=0))
 
 
 def test_convolution_in_a_wrong_dimension_is_refused():
@@ -243,7 +241,7 @@ def test_convolution_in_a_wrong_dimension_is_refused():
 
 
 def test_convolution_of_a_wrong_number_of_channels_is_refused():
-    with pytest.raises(ValueError, match=r"\[27, 3, C_out\], not \[27, 2, 4\]"):
+    with pytest.raises(ValueError, match="has 3 channels, not 2"):
         Convolution(2, 4, cube((3, 3, 3)))(random_tensor(3, dtype=torch.float32))
 
 

@@ -1,0 +1,41 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The reference engine: plain PyTorch, on the CPU and on CUDA, without a compiler."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from minkowski_perception.sparse.engines.base import Engine
+from minkowski_perception.sparse.functional import convolve
+from minkowski_perception.sparse.kernel_maps import KernelMap
+
+Weights = tuple[Tensor, Tensor | None]
+
+
+class TorchEngine(Engine):
+    """Gather, product, scatter, offset by offset."""
+
+    name = "torch"
+
+    def prepare(self, kernel: Tensor, bias: Tensor | None, last: bool) -> Weights:
+        """Leave the weights as they are."""
+        return kernel, bias
+
+    def convolve(
+        self,
+        features: Tensor,
+        weights: Weights,
+        kernel_map: KernelMap,
+        residual: Tensor | None = None,
+        relu: bool = False,
+    ) -> Tensor:
+        """See `Engine.convolve`."""
+        kernel, bias = weights
+        output = convolve(features, kernel, kernel_map)
+        if bias is not None:
+            output += bias
+        if residual is not None:
+            output += residual
+        return torch.relu_(output) if relu else output

@@ -1,0 +1,134 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Kernel maps: which input voxel meets which output voxel, for each offset of a kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from minkowski_perception.sparse.coordinates import CoordinateMap, scaled
+from minkowski_perception.sparse.regions import KernelRegion
+
+_CHUNK = 2**24
+"""Neighbours sought at once: bounds the memory of the search."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Rows that meet, offset after offset.
+
+    Attributes:
+        inputs: [P] int32, input rows; ascending within an offset.
+        outputs: [P] int32, output rows; ascending within an offset.
+        starts: K + 1 positions; the pairs of offset k are those from starts[k] to starts[k + 1].
+    """
+
+    inputs: Tensor
+    outputs: Tensor
+    starts: tuple[int, ...]
+
+
+class KernelMap:
+    """The neighbours in `source` of each voxel of `target`; sought when first asked for.
+
+    Offset k joins target voxel u to source voxel u + offset_k * dilation * source.stride.
+
+    Args:
+        source: input voxels.
+        target: output voxels.
+        region: the kernel's offsets.
+        dilation: factor on the offsets.
+        forward: the map that this one is the transposed of.
+    """
+
+    def __init__(
+        self,
+        source: CoordinateMap,
+        target: CoordinateMap,
+        region: KernelRegion,
+        dilation: int = 1,
+        forward: KernelMap | None = None,
+    ) -> None:
+        self.source = source
+        self.target = target
+        self.region = region
+        self.dilation = dilation
+        self.forward = forward
+
+    def __len__(self) -> int:
+        return len(self.region)
+
+    def __iter__(self) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """Yield (offset's index, input rows, output rows), offsets that meet nothing left out."""
+        inputs, outputs = self.pairs.inputs, self.pairs.outputs
+        for k, (start, end) in enumerate(pairwise(self.pairs.starts)):
+            if end > start:
+                yield k, inputs[start:end], outputs[start:end]
+
+    def transposed(self) -> KernelMap:
+        """Map of the transposed convolution: the same offsets, inputs and outputs swapped."""
+        return KernelMap(self.target, self.source, self.region, self.dilation, forward=self)
+
+    @cached_property
+    def centre(self) -> int | None:
+        """Index of the offset at which every row meets itself, if there is one."""
+        if self.source is not self.target or self.forward is not None:
+            return None
+        return next((k for k, o in enumerate(self.region.offsets) if not any(o)), None)
+
+    @cached_property
+    def pairs(self) -> Pairs:
+        """All pairs of rows that meet.
+
+        Raises:
+            CoordinateRangeError: an offset is larger than the key layout allows.
+        """
+        if self.forward is not None:
+            pairs = self.forward.pairs
+            return Pairs(pairs.outputs, pairs.inputs, pairs.starts)
+        if self.centre is not None and len(self) == 1:
+            rows = torch.arange(
+                len(self.source), dtype=torch.int32, device=self.source.keys.device
+            )
+            return Pairs(rows, rows, (0, len(rows)))
+        # Where source and target are one, the opposite offset joins the same pairs.
+        mirrored = self._mirrored() if self.source is self.target else {}
+        sought = [k for k in range(len(self)) if k not in mirrored]
+        found = dict(zip(sought, self._search(sought), strict=True))
+        for k, twin in mirrored.items():
+            found[k] = found[twin][::-1]
+        inputs, outputs = zip(*(found[k] for k in range(len(self))), strict=True)
+        starts = [0]
+        for rows in inputs:
+            starts.append(starts[-1] + len(rows))
+        return Pairs(torch.cat(inputs), torch.cat(outputs), tuple(starts))
+
+    def _mirrored(self) -> dict[int, int]:
+        position = {offset: k for k, offset in enumerate(self.region.offsets)}
+        twins = {
+            k: position.get(tuple(-step for step in offset), k) for offset, k in position.items()
+        }
+        return {k: twin for k, twin in twins.items() if twin < k}
+
+    def _search(self, offsets: Sequence[int]) -> list[tuple[Tensor, ...]]:
+        """Input rows and output rows of each of these offsets, without a wait for each."""
+        step = tuple(s * self.dilation for s in self.source.stride)
+        layout = self.source.layout
+        deltas = torch.tensor(
+            [layout.delta(scaled(self.region.offsets[k], step)) for k in offsets],
+            device=self.target.keys.device,
+        )
+        found: list[tuple[Tensor, ...]] = []
+        for chunk in deltas.split(max(1, _CHUNK // max(1, len(self.target)))):
+            rows = self.source.rows(self.target.keys + chunk[:, None])
+            offset, outputs = torch.nonzero(rows >= 0, as_tuple=True)
+            counts = torch.bincount(offset, minlength=len(chunk)).tolist()
+            inputs = rows[offset, outputs].int()
+            found += zip(inputs.split(counts), outputs.int().split(counts), strict=True)
+        return found

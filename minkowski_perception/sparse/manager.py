@@ -1,0 +1,63 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""What grows from one sparse tensor: coarser voxels, and the kernel maps between them."""
+
+from __future__ import annotations
+
+from minkowski_perception.sparse.coordinates import CoordinateMap, Stride, scaled
+from minkowski_perception.sparse.engines.base import Engine
+from minkowski_perception.sparse.engines.torch_engine import TorchEngine
+from minkowski_perception.sparse.kernel_maps import KernelMap
+from minkowski_perception.sparse.regions import KernelRegion
+
+DEFAULT_ENGINE = TorchEngine()
+
+
+class CoordinateManager:
+    """All coordinate maps and kernel maps that grow from one sparse tensor.
+
+    It lives as long as a tensor refers to it: there is no global cache to fill memory.
+
+    Args:
+        engine: runs the convolutions of inference; None for plain PyTorch.
+    """
+
+    def __init__(self, engine: Engine | None = None) -> None:
+        self.engine = engine or DEFAULT_ENGINE
+        self._maps: dict[Stride, CoordinateMap] = {}
+        self._kernel_maps: dict[tuple[Stride, Stride, KernelRegion, int], KernelMap] = {}
+
+    def register(self, coordinate_map: CoordinateMap) -> CoordinateMap:
+        """Take in the map of a stride, or return the one that is known already."""
+        return self._maps.setdefault(coordinate_map.stride, coordinate_map)
+
+    def coarser(self, source: CoordinateMap, step: Stride) -> CoordinateMap:
+        """Map of stride source.stride * step.
+
+        Raises:
+            ValueError: the step is not of the dimension of the coordinates.
+        """
+        stride = scaled(source.stride, step)
+        known = self._maps.get(stride)
+        return self.register(source.coarsened(stride)) if known is None else known
+
+    def finer(self, source: CoordinateMap, step: Stride, region: KernelRegion) -> CoordinateMap:
+        """Map of stride source.stride / step: the known one, else all that the kernel reaches.
+
+        Raises:
+            ValueError: the stride cannot be divided by the step.
+        """
+        stride = tuple(s // r for s, r in zip(source.stride, step, strict=False))
+        if scaled(stride, step) != source.stride:
+            raise ValueError(f"stride {source.stride} cannot be divided by {step}")
+        known = self._maps.get(stride)
+        return self.register(source.expanded(stride, region)) if known is None else known
+
+    def kernel_map(
+        self, source: CoordinateMap, target: CoordinateMap, region: KernelRegion, dilation: int = 1
+    ) -> KernelMap:
+        """Kernel map between two maps of this manager, built once."""
+        key = (source.stride, target.stride, region, dilation)
+        if key not in self._kernel_maps:
+            self._kernel_maps[key] = KernelMap(source, target, region, dilation)
+        return self._kernel_maps[key]
