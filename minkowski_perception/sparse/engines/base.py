@@ -60,7 +60,7 @@ class Engine(ABC):
     def weights(
         self, layer: nn.Module, kernel: Tensor, bias: Tensor | None, norm: nn.BatchNorm1d | None
     ) -> Any:
-        """Return a layer's prepared weights, norm folded in; made anew when a parameter changes."""
+        """Return a layer's prepared weights; they are made anew when a parameter changes."""
         tensors = [kernel, bias]
         if norm is not None:
             tensors += [norm.weight, norm.bias, norm.running_mean, norm.running_var]
