@@ -14,6 +14,10 @@ from torch import Tensor, nn
 from minkowski_perception.sparse.kernel_maps import KernelMap
 
 
+class EngineError(ValueError):
+    """An engine cannot run here: something is not installed, or the device is not one of its."""
+
+
 class Engine(ABC):
     """Runs the convolutions of inference, batch norms folded into their weights.
 
@@ -24,6 +28,14 @@ class Engine(ABC):
 
     def __init__(self) -> None:
         self._prepared: WeakKeyDictionary[nn.Module, tuple[Any, Any]] = WeakKeyDictionary()
+
+    @classmethod
+    def check(cls, device: torch.device) -> None:  # noqa: B027
+        """Refuse where the engine cannot run; one that runs everywhere has nothing to refuse.
+
+        Raises:
+            EngineError: what is missing and how to install it, or the device that is needed.
+        """
 
     @abstractmethod
     def prepare(self, kernel: Tensor, bias: Tensor | None, last: bool) -> Any:
