@@ -29,8 +29,8 @@ class Engine(ABC):
     def __init__(self) -> None:
         self._prepared: WeakKeyDictionary[nn.Module, tuple[Any, Any]] = WeakKeyDictionary()
 
-    @classmethod
-    def check(cls, device: torch.device) -> None:  # noqa: B027
+    @classmethod  # noqa: B027
+    def check(cls, device: torch.device) -> None:
         """Refuse where the engine cannot run; one that runs everywhere has nothing to refuse.
 
         Raises:
