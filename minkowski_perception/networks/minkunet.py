@@ -15,6 +15,7 @@ from typing import Literal
 
 from torch import nn
 
+from minkowski_perception.networks.network import Network
 from minkowski_perception.sparse import (
     BatchNorm,
     Convolution,
@@ -72,12 +73,13 @@ def block_region(dims: int, kernel: Kernel, size: int = 3) -> KernelRegion:
     raise ValueError(f"kernel must be 'cube', 'cross' or 'hybrid', not {kernel!r}")
 
 
-def _spatial(dims: int, value: int) -> tuple[int, ...]:
+def spatial(dims: int, value: int) -> tuple[int, ...]:
     """Return `value` along the spatial axes, 1 along time."""
     return (value,) * SPATIAL_DIMS + (1,) * (dims - SPATIAL_DIMS)
 
 
-def _pointwise(in_channels: int, out_channels: int, dims: int, bias: bool = False) -> Convolution:
+def pointwise(in_channels: int, out_channels: int, dims: int, bias: bool = False) -> Convolution:
+    """Return a convolution that looks at no neighbours."""
     return Convolution(in_channels, out_channels, cube((1,) * dims), bias=bias)
 
 
@@ -108,11 +110,11 @@ class Bottleneck(nn.Module):
     def __init__(self, in_channels: int, planes: int, region: KernelRegion) -> None:
         super().__init__()
         out_channels = planes * self.expansion
-        self.conv1 = _pointwise(in_channels, planes, region.dimension)
+        self.conv1 = pointwise(in_channels, planes, region.dimension)
         self.norm1 = BatchNorm(planes)
         self.conv2 = Convolution(planes, planes, region)
         self.norm2 = BatchNorm(planes)
-        self.conv3 = _pointwise(planes, out_channels, region.dimension)
+        self.conv3 = pointwise(planes, out_channels, region.dimension)
         self.norm3 = BatchNorm(out_channels)
         self.downsample = _shortcut(in_channels, out_channels, region.dimension)
 
@@ -131,10 +133,10 @@ def _residual(downsample: nn.Sequential | None, tensor: SparseTensor) -> SparseT
 def _shortcut(in_channels: int, out_channels: int, dims: int) -> nn.Sequential | None:
     if in_channels == out_channels:
         return None
-    return nn.Sequential(_pointwise(in_channels, out_channels, dims), BatchNorm(out_channels))
+    return nn.Sequential(pointwise(in_channels, out_channels, dims), BatchNorm(out_channels))
 
 
-class MinkUNet(nn.Module):
+class MinkUNet(Network):
     """Residual U-Net with four down- and four upsamplings.
 
     Args:
@@ -144,10 +146,6 @@ class MinkUNet(nn.Module):
         dims: 3 for space, 4 for space and time.
         kernel: region of the blocks' kernels.
         stem_kernel: size of the first, spatial kernel.
-
-    Shapes:
-        input: SparseTensor with features [N, in_channels] on [batch, x, y, z(, t)] of stride 1.
-        output: SparseTensor with logits [N, num_classes] on the same voxels.
     """
 
     def __init__(
@@ -159,14 +157,11 @@ class MinkUNet(nn.Module):
         kernel: Kernel,
         stem_kernel: int,
     ) -> None:
-        super().__init__()
-        self.in_channels = in_channels
-        self.num_classes = num_classes
-        self.dims = dims
+        super().__init__(in_channels, num_classes, dims)
         block = Bottleneck if architecture.bottleneck else BasicBlock
         region = block_region(dims, kernel)
-        down_up = cube(_spatial(dims, 2))
-        step = _spatial(dims, 2)
+        down_up = cube(spatial(dims, 2))
+        step = spatial(dims, 2)
         planes, e = architecture.planes, block.expansion
 
         def stage(index: int, channels: int) -> nn.Sequential:
@@ -180,7 +175,7 @@ class MinkUNet(nn.Module):
             return TransposedConvolution(channels, out_channels, down_up, step)
 
         stem = architecture.stem
-        self.conv0p1s1 = Convolution(in_channels, stem, cube(_spatial(dims, stem_kernel)))
+        self.conv0p1s1 = Convolution(in_channels, stem, cube(spatial(dims, stem_kernel)))
         self.bn0 = BatchNorm(stem)
         self.conv1p1s2, self.bn1 = down(stem), BatchNorm(stem)
         self.block1 = stage(0, stem)
@@ -199,10 +194,10 @@ class MinkUNet(nn.Module):
         self.block7 = stage(6, planes[6] + planes[0] * e)
         self.convtr7p2s2, self.bntr7 = up(planes[6] * e, planes[7]), BatchNorm(planes[7])
         self.block8 = stage(7, planes[7] + stem)
-        self.final = _pointwise(planes[7] * e, num_classes, dims, bias=True)
+        self.final = pointwise(planes[7] * e, num_classes, dims, bias=True)
 
     def forward(self, tensor: SparseTensor) -> SparseTensor:
-        """Logits of the voxels; see the class for shapes."""
+        """Logits of the voxels; see `Network` for shapes."""
         skip1 = self.conv0p1s1(tensor, self.bn0, relu=True)
         skip2 = self.block1(self.conv1p1s2(skip1, self.bn1, relu=True))
         skip4 = self.block2(self.conv2p2s2(skip2, self.bn2, relu=True))

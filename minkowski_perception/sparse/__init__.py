@@ -14,6 +14,7 @@ from minkowski_perception.sparse.layers import (
     TransposedConvolution,
 )
 from minkowski_perception.sparse.manager import CoordinateManager
+from minkowski_perception.sparse.point_voxel import point_to_voxel, voxel_to_point
 from minkowski_perception.sparse.quantize import Quantization, quantize
 from minkowski_perception.sparse.regions import KernelRegion, cross, cube, hybrid
 from minkowski_perception.sparse.tensor import SparseTensor, cat
@@ -37,6 +38,8 @@ __all__ = [
     "cross",
     "cube",
     "hybrid",
+    "point_to_voxel",
     "pool",
     "quantize",
+    "voxel_to_point",
 ]

@@ -1,0 +1,289 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The networks of SPVNAS and mmdetection3d for LiDAR: U-Nets with two convolutions in their stem.
+
+LidarUNet is their MinkUNet18 and 34, MultiLevelUNet mmdetection3d's MinkUNet34v2, SPVCNN the
+point-voxel network (Tang et al. 2020); sub-networks that SPVNAS found are SPVCNNs too. In 4D time
+is never strided, and only the blocks reach into neighbouring instants, as in MinkUNet.
+
+Parameters are named as in SPVNAS's MinkUNet and SPVCNN (rectifiers count, so numbers are missing),
+kernels and norms as in our other networks:
+
+    stem.{0,3}.kernel, stem.{1,4}.bn.*                   two convolutions of 3 voxels
+    stage{1-4}.0.net.0.kernel, .net.1.bn.*               downsampling
+    stage{1-4}.{1,2,..}.net.{0,3}.kernel, .net.{1,4}.bn.*            residual blocks
+    stage{1-4}.{1,2,..}.downsample.0.kernel, .downsample.1.bn.*      where the shortcut has weights
+    up{1-4}.0.net.0.kernel, .net.1.bn.*                  upsampling
+    up{1-4}.1.{0,1,..}.net.*, .downsample.*              residual blocks
+    point_transforms.{0,1,2}.0.{kernel,bias}, .1.bn.*    SPVCNN's point branch
+    classifier.0.{kernel,bias}
+
+`kernel` is [K, C_in, C_out] in the order of the region (first axis fastest), [C_in, C_out] without
+neighbours: point_transforms and classifier are such, where SPVNAS has linear layers (`weight`
+[C_out, C_in]). `bias` is [1, C_out].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from torch import nn
+
+from minkowski_perception.networks.minkunet import Kernel, block_region, pointwise, spatial
+from minkowski_perception.networks.network import Network
+from minkowski_perception.sparse import (
+    BatchNorm,
+    Convolution,
+    KernelRegion,
+    SparseTensor,
+    TransposedConvolution,
+    cat,
+    cube,
+    point_to_voxel,
+    voxel_to_point,
+)
+
+WIDTHS = (32, 32, 64, 128, 256, 256, 128, 96, 96)
+"""Stem, encoder and decoder stages at full width."""
+
+_DROPOUT = 0.3
+
+
+def scaled_widths(factor: float) -> tuple[int, ...]:
+    """Full widths times a factor, cut off to integers (81, 163, 61) as SPVNAS's `cr` does."""
+    return tuple(max(1, int(factor * width)) for width in WIDTHS)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A down- or upsampling and the residual blocks after it.
+
+    Attributes:
+        transition: width after the down- or upsampling.
+        middles: width between the two convolutions of each block.
+        width: of the blocks' outputs.
+        shortcut: whether the first block's shortcut has weights, which it needs if widths differ.
+    """
+
+    transition: int
+    middles: tuple[int, ...]
+    width: int
+    shortcut: bool = True
+
+
+@dataclass(frozen=True)
+class LidarArchitecture:
+    """Widths and depths: stem, four encoder stages, four decoder stages."""
+
+    stem: int
+    encoder: tuple[Stage, ...]
+    decoder: tuple[Stage, ...]
+
+    @classmethod
+    def from_widths(
+        cls, widths: Sequence[int], encoder_blocks: Sequence[int] = (2, 2, 2, 2)
+    ) -> LidarArchitecture:
+        """Return the architecture of nine widths; decoder stages have two blocks each."""
+        encoder = tuple(
+            Stage(narrow, (wide,) * blocks, wide, narrow != wide)
+            for narrow, wide, blocks in zip(widths[:4], widths[1:5], encoder_blocks, strict=True)
+        )
+        decoder = tuple(Stage(width, (width, width), width) for width in widths[5:])
+        return cls(widths[0], encoder, decoder)
+
+
+class ConvolutionBlock(nn.Module):
+    """Convolution, batch norm, rectifier."""
+
+    def __init__(self, convolution: Convolution, out_channels: int) -> None:
+        super().__init__()
+        self.net = nn.Sequential(convolution, BatchNorm(out_channels))
+
+    def forward(self, tensor: SparseTensor) -> SparseTensor:
+        """Map [N, C_in] to [M, C_out] features."""
+        return self.net[0](tensor, self.net[1], relu=True)
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions and a residual connection."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        middle: int,
+        out_channels: int,
+        region: KernelRegion,
+        shortcut: bool,
+    ) -> None:
+        super().__init__()
+        self.net = _two_convolutions(in_channels, middle, out_channels, region)
+        self.downsample = (
+            nn.Sequential(
+                pointwise(in_channels, out_channels, region.dimension), BatchNorm(out_channels)
+            )
+            if shortcut
+            else None
+        )
+
+    def forward(self, tensor: SparseTensor) -> SparseTensor:
+        """Map [N, in_channels] to [N, out_channels] features on the same voxels."""
+        net, down = self.net, self.downsample
+        residual = tensor if down is None else down[0](tensor, down[1])
+        out = net["0"](tensor, net["1"], relu=True)
+        return net["3"](out, net["4"], residual, relu=True)
+
+
+class LidarUNet(Network):
+    """Residual U-Net with two convolutions in the stem and two blocks in each decoder stage.
+
+    Args:
+        architecture: widths and depths.
+        in_channels: features a voxel.
+        num_classes: logits a voxel.
+        dims: 3 for space, 4 for space and time.
+        kernel: region of the blocks' kernels.
+    """
+
+    def __init__(
+        self,
+        architecture: LidarArchitecture,
+        in_channels: int,
+        num_classes: int,
+        dims: int,
+        kernel: Kernel,
+    ) -> None:
+        super().__init__(in_channels, num_classes, dims)
+        region = block_region(dims, kernel)
+        down_up, step = cube(spatial(dims, 2)), spatial(dims, 2)
+        encoder, decoder, stem = architecture.encoder, architecture.decoder, architecture.stem
+
+        def blocks(stage: Stage, channels: int) -> list[ResidualBlock]:
+            first, *others = stage.middles
+            width = stage.width
+            return [
+                ResidualBlock(channels, first, width, region, stage.shortcut),
+                *(ResidualBlock(width, middle, width, region, False) for middle in others),
+            ]
+
+        def down(stage: Stage, channels: int) -> nn.Sequential:
+            convolution = Convolution(channels, stage.transition, down_up, step)
+            block = ConvolutionBlock(convolution, stage.transition)
+            return nn.Sequential(block, *blocks(stage, stage.transition))
+
+        def up(stage: Stage, channels: int, skip: int) -> nn.ModuleList:
+            convolution = TransposedConvolution(channels, stage.transition, down_up, step)
+            block = ConvolutionBlock(convolution, stage.transition)
+            return nn.ModuleList([block, nn.Sequential(*blocks(stage, stage.transition + skip))])
+
+        self.stem = _two_convolutions(in_channels, stem, stem, cube(spatial(dims, 3)))
+        self.stage1 = down(encoder[0], stem)
+        self.stage2 = down(encoder[1], encoder[0].width)
+        self.stage3 = down(encoder[2], encoder[1].width)
+        self.stage4 = down(encoder[3], encoder[2].width)
+        self.up1 = up(decoder[0], encoder[3].width, encoder[2].width)
+        self.up2 = up(decoder[1], decoder[0].width, encoder[1].width)
+        self.up3 = up(decoder[2], decoder[1].width, encoder[0].width)
+        self.up4 = up(decoder[3], decoder[2].width, stem)
+        classifier = pointwise(self._head_width(architecture), num_classes, dims, bias=True)
+        self.classifier = nn.Sequential(classifier)
+
+    @staticmethod
+    def _head_width(architecture: LidarArchitecture) -> int:
+        return architecture.decoder[3].width
+
+    def encode(self, tensor: SparseTensor) -> list[SparseTensor]:
+        """Features at strides 1, 2, 4, 8 and 16."""
+        stem = self.stem
+        levels = [stem["3"](stem["0"](tensor, stem["1"], relu=True), stem["4"], relu=True)]
+        for stage in (self.stage1, self.stage2, self.stage3, self.stage4):
+            levels.append(stage(levels[-1]))
+        return levels
+
+    def forward(self, tensor: SparseTensor) -> SparseTensor:
+        """Logits of the voxels; see `Network` for shapes."""
+        x1, x2, x4, x8, x16 = self.encode(tensor)
+        y4 = _upsampled(self.up2, _upsampled(self.up1, x16, x8), x4)
+        y1 = _upsampled(self.up4, _upsampled(self.up3, y4, x2), x1)
+        return self.classifier[0](y1)
+
+
+class MultiLevelUNet(LidarUNet):
+    """LidarUNet that classifies features of strides 16, 4 and 1, interpolated and joined."""
+
+    @staticmethod
+    def _head_width(architecture: LidarArchitecture) -> int:
+        encoder, decoder = architecture.encoder, architecture.decoder
+        return encoder[3].width + decoder[1].width + decoder[3].width
+
+    def forward(self, tensor: SparseTensor) -> SparseTensor:
+        """Logits of the voxels; see `Network` for shapes."""
+        x1, x2, x4, x8, x16 = self.encode(tensor)
+        y4 = _upsampled(self.up2, _upsampled(self.up1, x16, x8), x4)
+        y1 = _upsampled(self.up4, _upsampled(self.up3, y4, x2), x1)
+        levels = [voxel_to_point(x16, x1.map), voxel_to_point(y4, x1.map), y1]
+        return self.classifier[0](cat(levels))
+
+
+class SPVCNN(LidarUNet):
+    """LidarUNet beside which a branch of points keeps what coarse voxels blur.
+
+    The points are the voxels of stride 1. Between them and those voxels features pass as they
+    are, so there is no difference between SPVNAS's skip (the stem's output) and mmdetection3d's
+    (the same from points back in voxels).
+    """
+
+    def __init__(
+        self,
+        architecture: LidarArchitecture,
+        in_channels: int,
+        num_classes: int,
+        dims: int,
+        kernel: Kernel,
+    ) -> None:
+        super().__init__(architecture, in_channels, num_classes, dims, kernel)
+        encoder, decoder = architecture.encoder, architecture.decoder
+        widths = (architecture.stem, encoder[3].width, decoder[1].width, decoder[3].width)
+        self.point_transforms = nn.ModuleList(
+            nn.Sequential(pointwise(narrow, wide, dims, bias=True), BatchNorm(wide))
+            for narrow, wide in pairwise(widths)
+        )
+        self.dropout = nn.Dropout(_DROPOUT)
+
+    def forward(self, tensor: SparseTensor) -> SparseTensor:
+        """Logits of the voxels; see `Network` for shapes."""
+        x1, x2, x4, x8, x16 = self.encode(tensor)
+        points = voxel_to_point(x16, x1.map) + self._transformed(0, x1)
+        y16 = self._voxels(points, x16)
+        y4 = _upsampled(self.up2, _upsampled(self.up1, y16, x8), x4)
+        points = voxel_to_point(y4, x1.map) + self._transformed(1, points)
+        y4 = self._voxels(points, y4)
+        y1 = _upsampled(self.up4, _upsampled(self.up3, y4, x2), x1)
+        return self.classifier[0](y1 + self._transformed(2, points))
+
+    def _transformed(self, index: int, points: SparseTensor) -> SparseTensor:
+        transform = self.point_transforms[index]
+        return transform[0](points, transform[1], relu=True)
+
+    def _voxels(self, points: SparseTensor, like: SparseTensor) -> SparseTensor:
+        voxels = point_to_voxel(points, like.map)
+        return voxels.replace(self.dropout(voxels.features))
+
+
+def _two_convolutions(
+    in_channels: int, middle: int, out_channels: int, region: KernelRegion
+) -> nn.ModuleDict:
+    """Return convolutions and norms; rectifiers, which are fused, would be numbers 2 and 5."""
+    return nn.ModuleDict(
+        {
+            "0": Convolution(in_channels, middle, region),
+            "1": BatchNorm(middle),
+            "3": Convolution(middle, out_channels, region),
+            "4": BatchNorm(out_channels),
+        }
+    )
+
+
+def _upsampled(stage: nn.ModuleList, tensor: SparseTensor, skip: SparseTensor) -> SparseTensor:
+    return stage[1](cat([stage[0](tensor), skip]))

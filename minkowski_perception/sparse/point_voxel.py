@@ -1,0 +1,90 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Between fine voxels and coarse ones, as point-voxel networks go (Tang et al. 2020).
+
+Their "points" are voxels of a finer stride here: the finest, as a rule. Differentiable, on the CPU
+and on CUDA, in any dimension; an axis along which the strides are equal (time) is left alone.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from minkowski_perception.sparse.coordinates import CoordinateMap
+from minkowski_perception.sparse.tensor import SparseTensor
+
+_EPSILON = 1e-8
+"""What SPVNAS adds to the sum of the weights before it divides by it."""
+
+
+def voxel_to_point(tensor: SparseTensor, points: CoordinateMap) -> SparseTensor:
+    """Interpolate features at the origins of finer voxels (trilinear devoxelisation).
+
+    The corners of the coarse voxel that holds a point are weighted linearly by their nearness;
+    those that are not occupied count as zero, and the weights of the others are scaled to sum
+    to 1. (Both SPVNAS and TorchSparse do so; MinkowskiEngine does not scale.)
+
+    Args:
+        tensor: [M, C] features on coarse voxels.
+        points: N voxels of a finer stride.
+
+    Returns:
+        [N, C] features on the points.
+    """
+    rows, weights = _corners(tensor.map, points)
+    # A weighted sum of rows, without [N, corners, C] in memory.
+    features = F.embedding_bag(
+        rows.clamp(min=0),
+        tensor.features,
+        mode="sum",
+        per_sample_weights=weights.to(tensor.features.dtype),
+    )
+    return SparseTensor.on_map(features, points, tensor.manager)
+
+
+def point_to_voxel(points: SparseTensor, voxels: CoordinateMap) -> SparseTensor:
+    """Average the features of the points in each coarse voxel; zeros where there are none.
+
+    Args:
+        points: [N, C] features on voxels of a finer stride.
+        voxels: M coarse voxels; points outside of all of them are left out.
+
+    Returns:
+        [M, C] features on the coarse voxels.
+    """
+    rows = voxels.rows(_parents(points.map, voxels))
+    inside = torch.nonzero(rows >= 0)[:, 0]
+    rows = rows[inside]
+    total = points.features.new_zeros(len(voxels), points.features.shape[1])
+    total = total.index_add(0, rows, points.features[inside])
+    counts = torch.bincount(rows, minlength=len(voxels)).clamp(min=1)
+    features = total / counts[:, None].to(total.dtype)
+    return SparseTensor.on_map(features, voxels, points.manager)
+
+
+def _corners(voxels: CoordinateMap, points: CoordinateMap) -> tuple[Tensor, Tensor]:
+    """Rows [N, corners] of the voxels around each point (-1: not occupied), and their weights."""
+    parents = _parents(points, voxels)
+    steps = torch.tensor(voxels.stride, device=parents.device)
+    within = (points.coordinates[:, 1:] % steps).float() / steps
+    rows, weights = [], []
+    between = [fine < coarse for fine, coarse in zip(points.stride, voxels.stride, strict=True)]
+    for corner in itertools.product(*((0, 1) if axis else (0,) for axis in between)):
+        offset = tuple(c * s for c, s in zip(corner, voxels.stride, strict=True))
+        rows.append(voxels.rows(parents + voxels.layout.delta(offset)))
+        shares = [within[:, i] if c else 1.0 - within[:, i] for i, c in enumerate(corner)]
+        weights.append(math.prod(shares[1:], start=shares[0]))
+    stacked = torch.stack(rows, dim=1)
+    weight = torch.where(stacked >= 0, torch.stack(weights, dim=1), 0.0)
+    return stacked, weight / (weight.sum(dim=1, keepdim=True) + _EPSILON)
+
+
+def _parents(points: CoordinateMap, voxels: CoordinateMap) -> Tensor:
+    """Key of the coarse voxel that holds each point."""
+    steps = torch.tensor((1, *voxels.stride), device=points.keys.device)
+    return voxels.layout.pack(torch.div(points.coordinates, steps, rounding_mode="floor") * steps)
