@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from minkowski_perception.labels import LabelSet
-from minkowski_perception.networks.minkunet import MinkUNet
+from minkowski_perception.networks.network import Network
 from minkowski_perception.networks.registry import build_network
 from minkowski_perception.voxels import VoxelInput
 
@@ -46,7 +46,7 @@ class Model:
     """
 
     name: str
-    network: MinkUNet
+    network: Network
     label_set: LabelSet
     input: VoxelInput
     window: int
@@ -91,7 +91,7 @@ def load_model(name: str | Path = DEFAULT_MODEL) -> Model:
     return Model(card_path.stem, network.eval(), label_set, spec, window, card)
 
 
-def save_model(path: Path, network: MinkUNet, card: Mapping[str, Any]) -> None:
+def save_model(path: Path, network: Network, card: Mapping[str, Any]) -> None:
     """Write `path`.safetensors (float16, half the size at no measured loss) and `path`.yaml."""
     path.parent.mkdir(parents=True, exist_ok=True)
     state = {
@@ -121,7 +121,7 @@ def _read_card(path: Path) -> Mapping[str, Any]:
     return card
 
 
-def _load_weights(network: MinkUNet, path: Path, sha256: str | None) -> None:
+def _load_weights(network: Network, path: Path, sha256: str | None) -> None:
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         state = load_file(path)

@@ -4,7 +4,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from minkowski_perception.networks.minkunet import SPATIAL_DIMS, Architecture, Kernel, MinkUNet
+from minkowski_perception.networks.network import Network
+from minkowski_perception.networks.spvcnn import (
+    SPVCNN,
+    LidarArchitecture,
+    LidarUNet,
+    MultiLevelUNet,
+    scaled_widths,
+)
+from minkowski_perception.networks.spvnas import architecture_of
 
 _LAYERS = {
     "14": (1,) * 8,
@@ -36,6 +48,18 @@ _DECODERS = {
 _PLAIN_DECODERS = {"MinkUNet": (256, 128, 96, 96), "Res16UNet": (256, 256, 256, 256)}
 
 
+# Names end in the width of the stem; W20 is SPVNAS's 64 %.
+_FACTORS = {"W16": 0.5, "W20": 0.64, "W32": 1.0}
+_LIDAR: dict[str, tuple[type[LidarUNet], float, tuple[int, ...]]] = {
+    **{f"MinkUNet18-{w}": (LidarUNet, f, (2, 2, 2, 2)) for w, f in _FACTORS.items()},
+    "MinkUNet34-W32": (LidarUNet, 1.0, (2, 3, 4, 6)),
+    "MinkUNet34v2-W32": (MultiLevelUNet, 1.0, (2, 3, 4, 6)),
+    **{f"SPVCNN-{w}": (SPVCNN, f, (2, 2, 2, 2)) for w, f in _FACTORS.items()},
+}
+SPVNAS = "SPVNAS"
+_STEM_KERNEL = 5
+
+
 def _architectures() -> dict[str, Architecture]:
     table = {}
     for family, plain in _PLAIN_DECODERS.items():
@@ -53,9 +77,10 @@ def network_names() -> list[str]:
     """Names that `build_network` takes.
 
     MinkUNet* are those of MinkowskiEngine's examples, Res16UNet* those of
-    SpatioTemporalSegmentation; they differ in the variants without a letter only.
+    SpatioTemporalSegmentation; they differ in the variants without a letter only. Those that end
+    in a width, and SPVNAS, are the networks of SPVNAS and mmdetection3d.
     """
-    return list(_ARCHITECTURES)
+    return [*_ARCHITECTURES, *_LIDAR, SPVNAS]
 
 
 def build_network(
@@ -65,9 +90,10 @@ def build_network(
     num_classes: int,
     dims: int = 3,
     kernel: Kernel | None = None,
-    stem_kernel: int = 5,
+    stem_kernel: int | None = None,
     width: float = 1.0,
-) -> MinkUNet:
+    config: Mapping[str, Any] | None = None,
+) -> Network:
     """Build a network with fresh weights.
 
     Args:
@@ -77,26 +103,49 @@ def build_network(
         dims: 3 for space, 4 for space and time.
         kernel: region of the blocks' kernels: "hybrid", "cross" or "cube"; by default "cube" in
             3D and "hybrid" in 4D. (In 3D these two are the same neighbours in another order.)
-        stem_kernel: size of the first kernel, odd.
-        width: factor on all widths.
+        stem_kernel: size of the first kernel, odd; 5 by default. Not for the networks of SPVNAS
+            and mmdetection3d: their stem is two kernels of 3.
+        width: factor on all widths: rounded down to multiples of 8 for MinkUNet* and Res16UNet*,
+            to integers for those with a width in their name; not for SPVNAS.
+        config: for SPVNAS alone: what its net.config holds.
 
     Raises:
-        ValueError: an unknown name, dimension, kernel or size; the valid ones are listed.
+        ValueError: an unknown name, dimension, kernel or size, or an argument that the network
+            does not take; the valid ones are listed.
     """
-    if name not in _ARCHITECTURES:
+    if name not in network_names():
         raise ValueError(f"unknown network {name!r}; choose one of {', '.join(network_names())}")
     if dims not in (SPATIAL_DIMS, SPATIAL_DIMS + 1):
         raise ValueError(f"dims must be 3 or 4, not {dims}")
-    if stem_kernel < 1 or stem_kernel % 2 == 0:
-        raise ValueError(f"stem_kernel must be odd and positive, not {stem_kernel}")
     if in_channels < 1 or num_classes < 1:
         raise ValueError(
             f"in_channels and num_classes must be positive, not {in_channels} and {num_classes}"
         )
     if not 0.0 < width <= 4.0:
         raise ValueError(f"width must be above 0 and at most 4, not {width}")
-    architecture = _ARCHITECTURES[name]
-    if width != 1.0:
-        architecture = architecture.scaled(width)
+    if (config is not None) != (name == SPVNAS):
+        raise ValueError(
+            f"{SPVNAS} needs a config: what its net.config holds"
+            if name == SPVNAS
+            else f"{name} takes no config: only {SPVNAS} does"
+        )
     kernel = kernel or ("cube" if dims == SPATIAL_DIMS else "hybrid")
-    return MinkUNet(architecture, in_channels, num_classes, dims, kernel, stem_kernel)
+
+    if name in _ARCHITECTURES:
+        stem_kernel = _STEM_KERNEL if stem_kernel is None else stem_kernel
+        if stem_kernel < 1 or stem_kernel % 2 == 0:
+            raise ValueError(f"stem_kernel must be odd and positive, not {stem_kernel}")
+        architecture = _ARCHITECTURES[name]
+        if width != 1.0:
+            architecture = architecture.scaled(width)
+        return MinkUNet(architecture, in_channels, num_classes, dims, kernel, stem_kernel)
+
+    if stem_kernel is not None:
+        raise ValueError(f"{name} takes no stem_kernel: its stem is two kernels of 3")
+    if config is not None:
+        if width != 1.0:
+            raise ValueError(f"{name} takes no width: its config says all widths")
+        return SPVCNN(architecture_of(config), in_channels, num_classes, dims, kernel)
+    family, factor, blocks = _LIDAR[name]
+    widths = LidarArchitecture.from_widths(scaled_widths(factor * width), blocks)
+    return family(widths, in_channels, num_classes, dims, kernel)

@@ -135,6 +135,18 @@ class ResidualBlock(nn.Module):
         return net["3"](out, net["4"], residual, relu=True)
 
 
+class PointTransform(nn.Sequential):
+    """What becomes of each point by itself: linear layer, batch norm, rectifier."""
+
+    def __init__(self, in_channels: int, out_channels: int, dims: int) -> None:
+        linear = pointwise(in_channels, out_channels, dims, bias=True)
+        super().__init__(linear, BatchNorm(out_channels))
+
+    def forward(self, points: SparseTensor) -> SparseTensor:
+        """Map [N, in_channels] to [N, out_channels] features on the same points."""
+        return self[0](points, self[1], relu=True)
+
+
 class LidarUNet(Network):
     """Residual U-Net with two convolutions in the stem and two blocks in each decoder stage.
 
@@ -246,25 +258,20 @@ class SPVCNN(LidarUNet):
         encoder, decoder = architecture.encoder, architecture.decoder
         widths = (architecture.stem, encoder[3].width, decoder[1].width, decoder[3].width)
         self.point_transforms = nn.ModuleList(
-            nn.Sequential(pointwise(narrow, wide, dims, bias=True), BatchNorm(wide))
-            for narrow, wide in pairwise(widths)
+            PointTransform(narrow, wide, dims) for narrow, wide in pairwise(widths)
         )
         self.dropout = nn.Dropout(_DROPOUT)
 
     def forward(self, tensor: SparseTensor) -> SparseTensor:
         """Logits of the voxels; see `Network` for shapes."""
         x1, x2, x4, x8, x16 = self.encode(tensor)
-        points = voxel_to_point(x16, x1.map) + self._transformed(0, x1)
+        points = voxel_to_point(x16, x1.map) + self.point_transforms[0](x1)
         y16 = self._voxels(points, x16)
         y4 = _upsampled(self.up2, _upsampled(self.up1, y16, x8), x4)
-        points = voxel_to_point(y4, x1.map) + self._transformed(1, points)
+        points = voxel_to_point(y4, x1.map) + self.point_transforms[1](points)
         y4 = self._voxels(points, y4)
         y1 = _upsampled(self.up4, _upsampled(self.up3, y4, x2), x1)
-        return self.classifier[0](y1 + self._transformed(2, points))
-
-    def _transformed(self, index: int, points: SparseTensor) -> SparseTensor:
-        transform = self.point_transforms[index]
-        return transform[0](points, transform[1], relu=True)
+        return self.classifier[0](y1 + self.point_transforms[2](points))
 
     def _voxels(self, points: SparseTensor, like: SparseTensor) -> SparseTensor:
         voxels = point_to_voxel(points, like.map)

@@ -16,8 +16,7 @@ from tqdm import tqdm
 
 from minkowski_perception.labels import UNLABELLED, LabelSet
 from minkowski_perception.metrics import ConfusionMatrix
-from minkowski_perception.networks import build_network
-from minkowski_perception.networks.minkunet import MinkUNet
+from minkowski_perception.networks import Network, build_network
 from minkowski_perception.networks.model import load_model, save_model
 from minkowski_perception.segmenter import Segmenter, choose_device
 from minkowski_perception.sparse import SparseTensor
@@ -107,7 +106,7 @@ def class_weights(labels: np.ndarray, classes: int) -> Tensor:
 
 
 def evaluate(
-    network: MinkUNet, card: Mapping[str, Any], path: Path, data: Mapping[str, Any]
+    network: Network, card: Mapping[str, Any], path: Path, data: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Score the model, as it is shipped, on held-out drives of each LiDAR.
 

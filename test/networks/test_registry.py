@@ -58,7 +58,7 @@ def test_parameter_counts_in_4d_are_the_published_ones(name, kernel):
     assert millions(network) == pytest.approx(COUNTS_4D[name, kernel], rel=0.004)
 
 
-@pytest.mark.parametrize("name", network_names())
+@pytest.mark.parametrize("name", sorted(set(network_names()) - {"SPVNAS"}))
 def test_every_network_labels_every_voxel_and_learns_in_every_parameter(name):
     network = build_network(name, in_channels=2, num_classes=5, dims=4, width=0.25)
     coordinates = voxels(4)
@@ -167,11 +167,18 @@ def test_an_unknown_name_is_refused_with_the_valid_ones():
         ({"in_channels": 0}, "must be positive, not 0 and 2"),
         ({"width": 0.0}, "above 0 and at most 4"),
         ({"kernel": "sphere"}, "'cube', 'cross' or 'hybrid', not 'sphere'"),
+        ({"config": {}}, "MinkUNet14A takes no config: only SPVNAS does"),
+        ({"name": "SPVCNN-W16", "stem_kernel": 3}, "SPVCNN-W16 takes no stem_kernel"),
+        ({"name": "SPVCNN-W16", "config": {}}, "SPVCNN-W16 takes no config"),
+        ({"name": "SPVNAS"}, "SPVNAS needs a config: what its net.config holds"),
+        ({"name": "SPVNAS", "config": {}, "width": 0.5}, "SPVNAS takes no width"),
+        ({"name": "SPVNAS", "config": []}, r"a mapping, not \[\]"),
+        ({"name": "SPVNAS", "config": {}}, "9 widths as 'output_channels', not None"),
     ],
 )
 def test_impossible_arguments_are_refused_by_value(wrong, message):
     with pytest.raises(ValueError, match=message):
-        build_network("MinkUNet14A", **{"in_channels": 1, "num_classes": 2, **wrong})
+        build_network(**{"name": "MinkUNet14A", "in_channels": 1, "num_classes": 2, **wrong})
 
 
 def test_the_hybrid_region_of_the_blocks_has_29_offsets_in_4d():

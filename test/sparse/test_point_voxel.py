@@ -1,0 +1,122 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+import itertools
+import math
+
+import pytest
+import torch
+
+from minkowski_perception.sparse import SparseTensor, point_to_voxel, voxel_to_point
+
+
+def scene(dims, strides, count=200, seed=0):
+    """Fine voxels, negative ones too, and the coarse ones of `strides` that hold them."""
+    generator = torch.Generator().manual_seed(seed)
+    coordinates = torch.randint(-9, 9, (count, 1 + dims), generator=generator)
+    coordinates[:, 0] %= 2
+    coordinates = torch.unique(coordinates, dim=0)
+    fine = SparseTensor(
+        torch.randn(len(coordinates), 3, dtype=torch.float64, generator=generator), coordinates
+    )
+    coarse_map = fine.manager.coarser(fine.map, strides)
+    features = torch.randn(len(coarse_map), 5, dtype=torch.float64, generator=generator)
+    return fine, SparseTensor.on_map(features, coarse_map, fine.manager)
+
+
+def interpolated(coarse, strides, point):
+    """Features at a point, by the definition, from a dictionary of voxels."""
+    known = {
+        tuple(c): f for c, f in zip(coarse.coordinates.tolist(), coarse.features, strict=True)
+    }
+    batch, *position = point
+    total, weights = torch.zeros(coarse.features.shape[1], dtype=torch.float64), 0.0
+    for corner in itertools.product((0, 1), repeat=len(strides)):
+        axes = list(zip(position, strides, corner, strict=True))
+        place = [(p // s + c) * s for p, s, c in axes]
+        weight = math.prod(1 - abs(p - (p // s + c) * s) / s for p, s, c in axes)
+        if (batch, *place) in known:
+            total += weight * known[(batch, *place)]
+            weights += weight
+    return total / (weights + 1e-8)
+
+
+CASES = [(1, (4,)), (3, (2, 2, 2)), (3, (8, 8, 8)), (3, (2, 4, 1)), (4, (4, 4, 4, 1))]
+
+
+@pytest.mark.parametrize(("dims", "strides"), CASES)
+def test_interpolation_is_that_of_the_definition(dims, strides):
+    fine, coarse = scene(dims, strides)
+    points = voxel_to_point(coarse, fine.map)
+    assert points.map is fine.map
+    expected = [interpolated(coarse, strides, point) for point in fine.coordinates.tolist()]
+    torch.testing.assert_close(points.features, torch.stack(expected), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("dims", "strides"), CASES)
+def test_a_coarse_voxel_averages_its_points(dims, strides):
+    fine, coarse = scene(dims, strides)
+    voxels = point_to_voxel(fine, coarse.map)
+    steps = torch.tensor((1, *strides))
+    for place, feature in zip(voxels.coordinates, voxels.features, strict=True):
+        inside = ((fine.coordinates >= place) & (fine.coordinates < place + steps)).all(dim=1)
+        torch.testing.assert_close(feature, fine.features[inside].mean(dim=0))
+
+
+def test_points_outside_are_left_out_and_voxels_without_points_are_zero():
+    coarse = SparseTensor(torch.ones(2, 1), torch.tensor([[0, 0], [0, 8]]), stride=4)
+    fine = SparseTensor(
+        torch.tensor([[2.0], [4.0], [9.0]]), torch.tensor([[0, 1], [0, 3], [0, 4]])
+    )
+    assert point_to_voxel(fine, coarse.map).features.tolist() == [[3.0], [0.0]]
+    assert voxel_to_point(coarse, fine.map).features[:2].tolist() == [[1.0], [1.0]]
+
+
+def test_between_voxels_of_one_stride_nothing_changes():
+    fine, _ = scene(3, (2, 2, 2))
+    assert torch.equal(voxel_to_point(fine, fine.map).features, fine.features)
+    assert torch.equal(point_to_voxel(fine, fine.map).features, fine.features)
+
+
+def test_without_voxels_there_is_nothing():
+    empty = SparseTensor(torch.zeros(0, 3), torch.zeros(0, 4, dtype=torch.long))
+    coarse = empty.manager.coarser(empty.map, (2, 2, 2))
+    voxels = point_to_voxel(empty, coarse)
+    assert voxels.features.shape == (0, 3)
+    assert voxel_to_point(voxels, empty.map).features.shape == (0, 3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_the_precision_of_the_features_stays(dtype):
+    fine, coarse = scene(3, (4, 4, 4))
+    low = voxel_to_point(coarse.replace(coarse.features.to(dtype)), fine.map).features
+    assert low.dtype == dtype
+    exact = voxel_to_point(coarse, fine.map).features
+    torch.testing.assert_close(low.double(), exact, rtol=0.0, atol=0.05)
+    assert (
+        point_to_voxel(fine.replace(fine.features.to(dtype)), coarse.map).features.dtype == dtype
+    )
+
+
+def test_gradients_are_those_of_finite_differences():
+    fine, coarse = scene(3, (2, 2, 2), count=12)
+
+    def there(features):
+        return voxel_to_point(coarse.replace(features), fine.map).features
+
+    def back(features):
+        return point_to_voxel(fine.replace(features), coarse.map).features
+
+    for function, tensor in ((there, coarse), (back, fine)):
+        assert torch.autograd.gradcheck(function, tensor.features.clone().requires_grad_())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_gives_what_the_cpu_gives():
+    fine, coarse = scene(3, (4, 4, 4))
+    there = SparseTensor(fine.features.cuda(), fine.coordinates.cuda())
+    coarse_map = there.manager.coarser(there.map, (4, 4, 4))
+    voxels = point_to_voxel(there, coarse_map)
+    torch.testing.assert_close(voxels.features.cpu(), point_to_voxel(fine, coarse.map).features)
+    points = voxel_to_point(voxels, there.map).features.cpu()
+    expected = voxel_to_point(point_to_voxel(fine, coarse.map), fine.map).features
+    torch.testing.assert_close(points, expected)
