@@ -11,8 +11,10 @@ centre first, then grows axis by axis (offset lists of MinkowskiEngine 0.4).
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,16 @@ def hybrid(sizes: Sequence[int], cross_axes: Sequence[int] = ()) -> KernelRegion
     for axis in cross_axes:
         offsets += [_along(axis, step, len(sizes)) for step in _reach(sizes[axis]) if step != 0]
     return KernelRegion(tuple(offsets))
+
+
+@cache
+def inscribed_box(region: KernelRegion) -> tuple[int, ...] | None:
+    """Sizes of the largest box, as `cube` makes it, that a region holds; None without a centre."""
+    offsets = set(region.offsets)
+    extents = (len(set(steps)) for steps in zip(*region.offsets, strict=True))
+    sizes = itertools.product(*(range(1, extent + 1) for extent in extents))
+    boxes = (box for box in sizes if offsets.issuperset(cube(box).offsets))
+    return max(boxes, key=math.prod, default=None)
 
 
 def _along(axis: int, step: int, dimension: int) -> tuple[int, ...]:

@@ -1,0 +1,114 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""spconv 2 as an engine: its gather, product, scatter over our kernel maps."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from minkowski_perception.sparse.engines.base import Engine, EngineError
+from minkowski_perception.sparse.kernel_maps import KernelMap
+
+
+@cache
+def _import_spconv() -> Any:
+    """Import spconv's operations.
+
+    Raises:
+        EngineError: it is not installed, or does not load.
+    """
+    try:
+        from spconv import cppconstants
+        from spconv.pytorch import ops
+    except ImportError as error:
+        raise EngineError(f"spconv does not load ({error}): pip install spconv") from error
+    return ops, cppconstants.CPU_ONLY_BUILD
+
+
+class SpconvEngine(Engine):
+    """spconv's native algorithm, which takes kernel maps of any region and dimension."""
+
+    name = "spconv"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pairs: WeakKeyDictionary[KernelMap, tuple[Tensor, Tensor]] = WeakKeyDictionary()
+
+    @classmethod
+    def check(cls, device: torch.device) -> None:
+        """See `Engine.check`."""
+        _, cpu_only = _import_spconv()
+        if device.type not in ("cpu", "cuda") or (device.type == "cuda" and cpu_only):
+            raise EngineError(
+                f"engine 'spconv' cannot run on {device}: this spconv was built for the CPU; "
+                "for CUDA install the wheel of your version, spconv-cu120 for example"
+            )
+
+    def prepare(
+        self, kernel: Tensor, bias: Tensor | None, last: bool
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return the kernel as given, in spconv's layout [C_out, K, C_in], and the bias."""
+        return kernel, kernel.permute(2, 0, 1).contiguous(), bias
+
+    def convolve(
+        self,
+        features: Tensor,
+        weights: tuple[Tensor, Tensor, Tensor | None],
+        kernel_map: KernelMap,
+        residual: Tensor | None = None,
+        relu: bool = False,
+    ) -> Tensor:
+        """See `Engine.convolve`."""
+        kernel, filters, bias = weights
+        centre = kernel_map.centre
+        if centre is not None and len(kernel) == 1:
+            output = features @ kernel[0]
+        else:
+            output = self._convolve(features, filters, kernel_map)
+            if centre is not None:
+                output.addmm_(features, kernel[centre])
+        if bias is not None:
+            output += bias
+        if residual is not None:
+            output += residual
+        return torch.relu_(output) if relu else output
+
+    def _convolve(self, features: Tensor, filters: Tensor, kernel_map: KernelMap) -> Tensor:
+        """Sum over all offsets but that at which every row meets itself."""
+        forward = kernel_map.forward or kernel_map
+        if forward not in self._pairs:
+            self._pairs[forward] = native_pairs(forward)
+        pairs, counts = self._pairs[forward]
+        outputs = len(kernel_map.target)
+        if pairs.shape[2] == 0:
+            return features.new_zeros(outputs, len(filters))
+        ops, _ = _import_spconv()
+        inverse = kernel_map.forward is not None
+        return ops.indice_conv(features, filters, pairs, counts, outputs, inverse=inverse)
+
+
+def native_pairs(kernel_map: KernelMap) -> tuple[Tensor, Tensor]:
+    """Kernel map as spconv's native algorithm has it, without the centre.
+
+    Returns:
+        [2, K, P] int32, input and output rows of each offset, padded with -1; [K] int32, their
+        numbers. P is the largest of these.
+    """
+    starts = torch.tensor(kernel_map.pairs.starts, dtype=torch.int32)
+    counts = starts.diff()
+    if kernel_map.centre is not None:
+        counts[kernel_map.centre] = 0
+    device = kernel_map.source.keys.device
+    pairs = torch.full(
+        (2, len(kernel_map), int(counts.max())), -1, dtype=torch.int32, device=device
+    )
+    for k, inputs, outputs in kernel_map:
+        if k != kernel_map.centre:
+            pairs[0, k, : len(inputs)] = inputs
+            pairs[1, k, : len(outputs)] = outputs
+    return pairs, counts.to(device)

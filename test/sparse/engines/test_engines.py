@@ -1,0 +1,165 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Every engine gives what plain PyTorch gives, in every kind of convolution."""
+
+import gc
+
+import pytest
+import torch
+
+from minkowski_perception.networks import build_network
+from minkowski_perception.sparse import (
+    BatchNorm,
+    Convolution,
+    KernelRegion,
+    SparseTensor,
+    TransposedConvolution,
+    cross,
+    cube,
+    hybrid,
+)
+from minkowski_perception.sparse.engines.base import EngineError
+from minkowski_perception.sparse.engines.minkowski_engine import MinkowskiEngine
+from minkowski_perception.sparse.engines.spconv_engine import SpconvEngine
+
+ENGINES = {engine.name: engine for engine in (MinkowskiEngine, SpconvEngine)}
+
+REGIONS = {
+    "cube 3D": cube((3, 3, 3)),
+    "stem": cube((5, 5, 5)),
+    "tesseract": cube((3, 3, 3, 3)),
+    "hybrid 3D": hybrid((3, 3, 3)),
+    "hybrid 4D": hybrid((3, 3, 3, 3), cross_axes=(3,)),
+    "cross 4D": cross((3, 3, 3, 3)),
+    "odd and even": cube((3, 2, 1, 4)),
+    "spatial": cube((2, 2, 2, 1)),
+    "one-sided": KernelRegion(((0, 0, 0, -1), (0, 0, 0, 0), (1, -2, 0, -1))),
+    "without a centre": KernelRegion(((0, 0, 1), (2, 0, 0))),
+    "pointwise": cube((1, 1, 1)),
+}
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request):
+    kind = ENGINES[request.param]
+    try:
+        kind.check(torch.device("cpu"))
+    except EngineError as error:
+        pytest.skip(str(error))
+    return kind()
+
+
+def random_tensor(dimension, channels, count=400, span=4, seed=0):
+    """Voxels of two batches around the origin, in any order."""
+    generator = torch.Generator().manual_seed(seed)
+    space = torch.randint(-span, span + 1, (count, dimension), generator=generator)
+    batch = torch.randint(0, 2, (count, 1), generator=generator)
+    coordinates = torch.unique(torch.cat([batch, space], dim=1), dim=0)
+    features = torch.randn(len(coordinates), channels, generator=generator)
+    return SparseTensor(features, coordinates)
+
+
+def with_statistics(norm):
+    """Batch norm as if trained."""
+    for parameter in norm.parameters():
+        torch.nn.init.uniform_(parameter, 0.5, 1.5)
+    norm.bn.running_mean.uniform_(-1, 1)
+    norm.bn.running_var.uniform_(0.5, 1.5)
+    return norm.eval()
+
+
+def run(engine, tensor, function):
+    """Apply a function to a tensor, by an engine or by plain PyTorch."""
+    with torch.inference_mode():
+        result = function(SparseTensor(tensor.features, tensor.coordinates, engine=engine))
+    return result.features
+
+
+@pytest.mark.parametrize("name", REGIONS)
+@pytest.mark.parametrize("stride", [1, 2])
+def test_an_engine_convolves_as_plain_pytorch_does(engine, name, stride):
+    region = REGIONS[name]
+    tensor = random_tensor(region.dimension, 5)
+    first = Convolution(5, 8, region, stride=stride, bias=True).eval()
+    second = Convolution(8, 3, region, dilation=2).eval()
+
+    def twice(source):
+        return second(first(source))
+
+    torch.testing.assert_close(
+        run(engine, tensor, twice), run(None, tensor, twice), rtol=1e-4, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("name", ["cube 3D", "hybrid 4D", "odd and even", "spatial", "one-sided"])
+def test_an_engine_undoes_a_stride_as_plain_pytorch_does(engine, name):
+    region = REGIONS[name]
+    step = (2, 2, 2, 1)[: region.dimension]
+    tensor = random_tensor(region.dimension, 5)
+    down = Convolution(5, 8, region, stride=step).eval()
+    up = TransposedConvolution(8, 3, region, stride=step).eval()
+
+    def there_and_back(source):
+        return up(down(source))
+
+    torch.testing.assert_close(
+        run(engine, tensor, there_and_back),
+        run(None, tensor, there_and_back),
+        rtol=1e-4,
+        atol=1e-4,
+    )
+
+
+@pytest.mark.parametrize("name", ["hybrid 4D", "pointwise"])
+def test_an_engine_normalises_adds_and_rectifies(engine, name):
+    region = REGIONS[name]
+    tensor = random_tensor(region.dimension, 6)
+    layer = Convolution(6, 6, region, bias=True).eval()
+    norm = with_statistics(BatchNorm(6))
+
+    def block(source):
+        return layer(source, norm, residual=source, relu=True)
+
+    result = run(engine, tensor, block)
+    assert (result == 0).any()
+    torch.testing.assert_close(result, run(None, tensor, block), rtol=1e-4, atol=1e-4)
+    assert torch.equal(result, run(engine, tensor, block)), "not the same bits twice"
+
+
+@pytest.mark.parametrize("dims", [3, 4])
+def test_an_engine_runs_a_whole_network(engine, dims):
+    network = build_network("MinkUNet14A", in_channels=2, num_classes=5, dims=dims, width=0.25)
+    tensor = random_tensor(dims, 2, count=1000, span=12)
+    network.eval()
+    expected = run(None, tensor, network)
+    result = run(engine, tensor, network)
+    spread = float(expected.max() - expected.min())
+    torch.testing.assert_close(result, expected, rtol=0, atol=1e-4 * spread)
+
+
+def test_an_engine_takes_an_empty_tensor(engine):
+    empty = SparseTensor(torch.empty(0, 3), torch.empty(0, 4, dtype=torch.long))
+    down = Convolution(3, 4, cube((2, 2, 2)), stride=2, bias=True).eval()
+    up = TransposedConvolution(4, 2, cube((2, 2, 2)), stride=2).eval()
+    assert run(engine, empty, lambda source: up(down(source))).shape == (0, 2)
+
+
+def test_an_engine_takes_voxels_without_neighbours(engine):
+    alone = SparseTensor(torch.randn(2, 3), torch.tensor([[0, 0, 0, 0], [0, 40, 0, 0]]))
+    layer = Convolution(3, 4, cube((3, 3, 3))).eval()
+    torch.testing.assert_close(run(engine, alone, layer), alone.features @ layer.kernel[13])
+
+
+def test_an_engine_keeps_nothing_of_a_tensor_that_is_gone(engine):
+    layer = Convolution(3, 4, REGIONS["hybrid 4D"]).eval()
+    for seed in range(3):
+        run(engine, random_tensor(4, 3, seed=seed), layer)
+    gc.collect()
+    caches = [value for key, value in vars(engine).items() if key != "_prepared"]
+    assert all(len(cache) == 0 for cache in caches)
+
+
+@pytest.mark.parametrize("kind", ENGINES.values(), ids=ENGINES)
+def test_an_engine_refuses_a_device_that_it_cannot_run_on(kind):
+    with pytest.raises(EngineError, match=r"cannot run on meta|CPU only, not on meta|not load"):
+        kind.check(torch.device("meta"))
