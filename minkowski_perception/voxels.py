@@ -29,7 +29,7 @@ def _colour(channel: int) -> Callable[[Frame, Array], Array]:
 
 
 # Positions are relative to the sensor, so that a network sees the same wherever the robot is.
-_FEATURES: Mapping[str, Callable[[Frame, Array], Array]] = {
+_POINT_FEATURES: Mapping[str, Callable[[Frame, Array], Array]] = {
     "one": lambda frame, _: np.ones(len(frame), dtype=np.float32),
     "x": lambda frame, _: frame.points[:, 0],
     "y": lambda frame, _: frame.points[:, 1],
@@ -41,6 +41,19 @@ _FEATURES: Mapping[str, Callable[[Frame, Array], Array]] = {
     "blue": _colour(2),
 }
 
+# Of the voxels themselves, in voxels: how SpatioTemporalSegmentation tells places in a room.
+_VOXEL_FEATURES: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "voxel_x": lambda voxels: voxels[:, 0] - voxels[:, 0].double().mean(),
+    "voxel_y": lambda voxels: voxels[:, 1] - voxels[:, 1].double().mean(),
+    "voxel_z": lambda voxels: voxels[:, 2] - voxels[:, 2].min(),
+}
+FEATURES = (*_POINT_FEATURES, *_VOXEL_FEATURES)
+
+_ROUNDINGS: Mapping[str, Callable[..., npt.NDArray[np.floating]]] = {
+    "floor": np.floor,
+    "round": np.round,
+}
+
 
 @dataclass(frozen=True)
 class VoxelInput:
@@ -49,15 +62,29 @@ class VoxelInput:
     Attributes:
         voxel_size: edge of a voxel, metres.
         features: names out of "one", "x", "y", "z", "range" (metres, in the sensor's frame),
-            "intensity" (0 to 1), "red", "green", "blue" (0 to 1).
+            "intensity" (0 to 1), "red", "green", "blue" (0 to 1), "voxel_x", "voxel_y" (voxels
+            from the mean of the frame's voxels), "voxel_z" (voxels above the lowest).
         scale: factor on each feature.
         reduce: a voxel's features are those of its "first" point, or the "mean" of its points.
+        offset: what is added to each feature after the factor; nothing where empty.
+        rounding: from position / voxel size to a voxel: "floor", or "round", half to even.
+        shift: "none" leaves voxels in the odometry frame; "minimum" takes those of the sensor's
+            frame, whatever the pose, less their minimum on each axis. For networks that were
+            trained so: their strides start at each frame's own corner, so frames cannot be joined.
     """
 
     voxel_size: float
     features: tuple[str, ...]
     scale: tuple[float, ...]
     reduce: Literal["first", "mean"]
+    offset: tuple[float, ...] = ()
+    rounding: Literal["floor", "round"] = "floor"
+    shift: Literal["none", "minimum"] = "none"
+
+    @property
+    def offsets(self) -> tuple[float, ...]:
+        """`offset` of each feature."""
+        return self.offset or (0.0,) * len(self.features)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> VoxelInput:
@@ -69,18 +96,28 @@ class VoxelInput:
         """
         features = tuple(data["features"])
         scale = tuple(float(s) for s in data.get("scale", [1.0] * len(features)))
-        unknown = [name for name in features if name not in _FEATURES]
+        offset = tuple(float(s) for s in data.get("offset", []))
+        unknown = [name for name in features if name not in FEATURES]
         if unknown or not features:
-            raise ValueError(f"features {unknown} are unknown; choose from {list(_FEATURES)}")
-        if len(scale) != len(features):
-            raise ValueError(f"{len(scale)} scales do not fit {len(features)} features")
+            raise ValueError(f"features {unknown} are unknown; choose from {list(FEATURES)}")
+        for name, values in (("scales", scale), ("offsets", offset or scale)):
+            if len(values) != len(features):
+                raise ValueError(f"{len(values)} {name} do not fit {len(features)} features")
         voxel_size = float(data["voxel_size"])
         if not 0.005 <= voxel_size <= 5.0:
             raise ValueError(f"voxel_size must be 0.005 to 5 m, not {voxel_size}")
-        reduce = data.get("reduce", "first")
-        if reduce not in ("first", "mean"):
-            raise ValueError(f"reduce must be 'first' or 'mean', not {reduce!r}")
-        return cls(voxel_size, features, scale, reduce)
+        reduce = _choice(data, "reduce", ("first", "mean"))
+        rounding = _choice(data, "rounding", tuple(_ROUNDINGS))
+        shift = _choice(data, "shift", ("none", "minimum"))
+        return cls(voxel_size, features, scale, reduce, offset, rounding, shift)
+
+
+def _choice(data: Mapping[str, Any], key: str, choices: tuple[str, ...]) -> Any:
+    """Value of a key, the first choice where there is none."""
+    value = data.get(key, choices[0])
+    if value not in choices:
+        raise ValueError(f"{key} must be '{choices[0]}' or '{choices[1]}', not {value!r}")
+    return value
 
 
 @dataclass(frozen=True)
@@ -111,8 +148,8 @@ def voxelize(
     """Put a frame's points into voxels of the odometry frame.
 
     Voxels are floor(position / voxel size), position being pose times point, or the point where
-    the frame has no pose. Left out are points that are not finite, that lie exactly at the sensor
-    (no return), or too far away for a key.
+    the frame has no pose; `VoxelInput` says what else they can be. Left out are points that are
+    not finite, that lie exactly at the sensor (no return), or too far away for a key.
 
     Args:
         frame: N points.
@@ -131,25 +168,30 @@ def voxelize(
         within = (np.abs(frame.points) < reach).all(axis=1)
     # Many drivers put a ray without a return at the sensor's own place.
     valid = np.asarray(within & frame.points.any(axis=1))
-    pose = np.eye(4) if frame.pose is None else frame.pose
-    grid = VoxelFrame.GRID
-    origin = np.floor(pose[:3, 3] / spec.voxel_size / grid).astype(np.int64) * grid
-    points = frame.points[valid].astype(np.float64) @ pose[:3, :3].T + pose[:3, 3]
-    coordinates = np.floor(points / spec.voxel_size).astype(np.int64) - origin
+    rounded = _ROUNDINGS[spec.rounding]
+    if spec.shift == "minimum":
+        # In float32, as where such networks come from: else points would change their voxels.
+        cells = rounded(frame.points[valid] / np.float32(spec.voxel_size)).astype(np.int64)
+        coordinates = cells - cells.min(axis=0, initial=np.iinfo(np.int64).max)
+        origin = np.zeros(3, dtype=np.int64)
+    else:
+        pose = np.eye(4) if frame.pose is None else frame.pose
+        grid = VoxelFrame.GRID
+        origin = np.floor(pose[:3, 3] / spec.voxel_size / grid).astype(np.int64) * grid
+        points = frame.points[valid].astype(np.float64) @ pose[:3, :3].T + pose[:3, 3]
+        coordinates = rounded(points / spec.voxel_size).astype(np.int64) - origin
 
     quantization = quantize(torch.from_numpy(np.insert(coordinates, 0, 0, axis=1)))
-    columns = [
-        _FEATURES[name](frame, intensity)[valid] * np.float32(scale)
-        for name, scale in zip(spec.features, spec.scale, strict=True)
-    ]
-    features = torch.from_numpy(np.stack(columns, axis=1))
-    return VoxelFrame(
-        quantization.coordinates[:, 1:],
-        torch.from_numpy(origin),
-        quantization.reduce(features, spec.reduce),
-        quantization,
-        valid,
-    )
+    voxels = quantization.coordinates[:, 1:]
+    columns = []
+    for name, scale, offset in zip(spec.features, spec.scale, spec.offsets, strict=True):
+        if name in _VOXEL_FEATURES:
+            values = quantization.slice(_VOXEL_FEATURES[name](voxels).float()).numpy()
+        else:
+            values = _POINT_FEATURES[name](frame, intensity)[valid]
+        columns.append(values * np.float32(scale) + np.float32(offset))
+    features = quantization.reduce(torch.from_numpy(np.stack(columns, axis=1)), spec.reduce)
+    return VoxelFrame(voxels, torch.from_numpy(origin), features, quantization, valid)
 
 
 def stack_in_time(frames: Sequence[VoxelFrame], batch: int = 0) -> tuple[Tensor, Tensor]:

@@ -97,3 +97,60 @@ def test_a_colour_that_a_cloud_does_not_have_is_refused():
 def test_a_spec_with_an_unknown_feature_is_refused_with_the_valid_ones():
     with pytest.raises(ValueError, match=r"\['smell'\] are unknown; choose from \['one', 'x'"):
         VoxelInput.from_dict({"voxel_size": 0.1, "features": ["smell"]})
+
+
+def test_a_feature_is_scaled_and_offset_as_the_card_says():
+    spec = VoxelInput.from_dict(
+        {"voxel_size": 0.5, "features": ["red", "x"], "scale": [1, 2], "offset": [-0.5, 3]}
+    )
+    colour = np.full((5, 3), 255, np.uint8)
+    voxels = voxelize(Frame(POINTS, colour=colour), spec)
+    first = voxels.features[voxels.quantization.inverse[0]]
+    assert first.tolist() == pytest.approx([0.5, 3.2])
+
+
+def test_half_a_voxel_rounds_to_even_where_the_card_says_round():
+    points = np.array([[0.25, 0.75, -0.25], [0.3, 0.7, -0.3]], np.float32)
+    spec = VoxelInput.from_dict({"voxel_size": 0.5, "features": ["one"], "rounding": "round"})
+    voxels = voxelize(Frame(points), spec)
+    assert absolute(voxels)[voxels.quantization.inverse].tolist() == [[0, 2, 0], [1, 1, -1]]
+
+
+def test_voxels_shifted_by_their_minimum_are_those_of_the_sensor_wherever_it_is():
+    points = np.random.default_rng(1).uniform(-30, 30, (4000, 3)).astype(np.float32)
+    pose = pose_matrix((120.3, -7.1, 3.0), (0.0, 0.0, 0.6, 0.8))
+    spec = VoxelInput.from_dict(
+        {"voxel_size": 0.05, "features": ["x"], "rounding": "round", "shift": "minimum"}
+    )
+    voxels = voxelize(Frame(points, pose=pose), spec)
+    # As mmdetection3d and SPVNAS say it, in their float32.
+    home = np.round(points / 0.05).astype(np.int32)
+    home -= home.min(0)
+    assert absolute(voxels)[voxels.quantization.inverse].tolist() == home.tolist()
+
+
+def test_features_of_voxels_are_told_from_their_mean_and_their_lowest():
+    points = np.array([[0.1, 0.1, 2.1], [0.2, 0.1, 2.1], [1.1, 3.1, 0.2]], np.float32)
+    spec = VoxelInput.from_dict({"voxel_size": 0.5, "features": ["voxel_x", "voxel_y", "voxel_z"]})
+    voxels = voxelize(Frame(points), spec)
+    told = voxels.features[voxels.quantization.inverse]
+    assert told.tolist() == [[-1.0, -3.0, 4.0], [-1.0, -3.0, 4.0], [1.0, 3.0, 0.0]]
+
+
+def test_an_empty_frame_has_no_voxels_whatever_the_shift():
+    spec = VoxelInput.from_dict({"voxel_size": 0.5, "features": ["one"], "shift": "minimum"})
+    voxels = voxelize(Frame(np.full((3, 3), np.nan, np.float32)), spec)
+    assert len(voxels.coordinates) == 0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"rounding": "up"}, "rounding must be 'floor' or 'round', not 'up'"),
+        ({"shift": "mean"}, "shift must be 'none' or 'minimum', not 'mean'"),
+        ({"offset": [1, 2]}, "2 offsets do not fit 1 features"),
+    ],
+)
+def test_a_spec_with_an_impossible_value_is_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        VoxelInput.from_dict({"voxel_size": 0.5, "features": ["one"], **wrong})
