@@ -15,6 +15,11 @@ from torch import Tensor
 from minkowski_perception.sparse.coordinates import CoordinateMap, scaled
 from minkowski_perception.sparse.regions import KernelRegion
 
+try:
+    from minkowski_perception.sparse.matching import match
+except ImportError:  # Without Numba the search is PyTorch's.
+    match = None  # type: ignore[assignment]
+
 _CHUNK = 2**24
 """Neighbours sought at once: bounds the memory of the search."""
 
@@ -116,15 +121,16 @@ class KernelMap:
         }
         return {k: twin for k, twin in twins.items() if twin < k}
 
-    def _search(self, offsets: Sequence[int]) -> list[tuple[Tensor, ...]]:
+    def _search(self, offsets: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
         """Input rows and output rows of each of these offsets, without a wait for each."""
         step = tuple(s * self.dilation for s in self.source.stride)
         layout = self.source.layout
-        deltas = torch.tensor(
-            [layout.delta(scaled(self.region.offsets[k], step)) for k in offsets],
-            device=self.target.keys.device,
-        )
-        found: list[tuple[Tensor, ...]] = []
+        steps = [layout.delta(scaled(self.region.offsets[k], step)) for k in offsets]
+        device = self.target.keys.device
+        if match is not None and device.type == "cpu":
+            return match(self.source.keys, self.target.keys, steps)
+        found: list[tuple[Tensor, Tensor]] = []
+        deltas = torch.tensor(steps, device=device)
         for chunk in deltas.split(max(1, _CHUNK // max(1, len(self.target)))):
             rows = self.source.rows(self.target.keys + chunk[:, None])
             offset, outputs = torch.nonzero(rows >= 0, as_tuple=True)

@@ -76,7 +76,11 @@ class Engine(ABC):
         tensors = [kernel, bias]
         if norm is not None:
             tensors += [norm.weight, norm.bias, norm.running_mean, norm.running_var]
-        state = [(t.data_ptr(), t._version) for t in tensors if t is not None]
+        state = [
+            (t.data_ptr(), None if t.is_inference() else t._version)
+            for t in tensors
+            if t is not None
+        ]
         known_state, prepared = self._prepared.get(layer, (None, None))
         if known_state != state:
             prepared = self.prepare(*fold(kernel, bias, norm), last=norm is None)

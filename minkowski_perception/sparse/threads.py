@@ -1,0 +1,26 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Threads for compiled loops that let go of the interpreter's lock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+
+
+def run_on_threads(function: Callable[[], None], count: int) -> None:
+    """Run a function on so many threads at once, this one among them, until all have returned.
+
+    They wait without spinning, so that other work on the machine delays them no more than its
+    share: unlike the threads of an OpenMP loop.
+    """
+    others = [_pool(count - 1).submit(function) for _ in range(count - 1)]
+    function()
+    for other in others:
+        other.result()
+
+
+@cache
+def _pool(workers: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(workers, thread_name_prefix="sparse")
