@@ -1,0 +1,144 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""spconv-triton as an engine: its implicit GEMM on CUDA, over our kernel maps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from minkowski_perception.sparse.coordinates import scaled
+from minkowski_perception.sparse.engines.base import Engine, EngineError
+from minkowski_perception.sparse.kernel_maps import KernelMap
+
+PRECISIONS = (torch.float16, torch.bfloat16, torch.float32)
+
+_MASK_BITS = 32
+"""Most offsets for which spconv-triton skips those that a tile of outputs has no input at."""
+
+_CHUNK = 2**24
+"""Neighbours sought at once: bounds the memory of the search."""
+
+
+@cache
+def _import_ops() -> Any:
+    """Import spconv-triton's operations.
+
+    Raises:
+        EngineError: it is not installed, or does not load.
+    """
+    try:
+        from spconv_triton.pytorch import ops
+    except ImportError as error:
+        raise EngineError(
+            f"spconv-triton does not load ({error}): pip install spconv-triton"
+        ) from error
+    return ops
+
+
+@dataclass(frozen=True)
+class GatherTable:
+    """A kernel map by outputs, as an implicit GEMM reads it.
+
+    Attributes:
+        rows: [K, outputs] int32, the input row at each offset, -1 for none.
+        masks: [outputs] int32, the bits of the offsets with an input, sorted; none above 32.
+        order: [outputs] int32, the output that each of the sorted masks belongs to.
+    """
+
+    rows: Tensor
+    masks: list[Tensor]
+    order: list[Tensor]
+
+
+class SpconvTritonEngine(Engine):
+    """Every output row sums its own inputs: no atomics, so results repeat to the bit.
+
+    Args:
+        precision: of features and weights, one of `PRECISIONS`; sums are float32, and so is the
+            layer that gives the logits.
+
+    Raises:
+        EngineError: another precision.
+    """
+
+    name = "spconv_triton"
+
+    def __init__(self, precision: torch.dtype = torch.float16) -> None:
+        super().__init__()
+        if precision not in PRECISIONS:
+            raise EngineError(f"precision must be one of {PRECISIONS}, not {precision}")
+        self._precision = precision
+        self._tables: WeakKeyDictionary[KernelMap, GatherTable] = WeakKeyDictionary()
+
+    @classmethod
+    def check(cls, device: torch.device) -> None:
+        """See `Engine.check`."""
+        if device.type != "cuda":
+            raise EngineError(f"engine 'spconv_triton' runs on CUDA only, not on {device}")
+        _import_ops()
+
+    def prepare(
+        self, kernel: Tensor, bias: Tensor | None, last: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the kernel as [C_out, K, C_in], and the bias."""
+        precision = torch.float32 if last else self._precision
+        filters = kernel.permute(2, 0, 1).to(precision).contiguous()
+        return filters, None if bias is None else bias.to(precision)
+
+    def convolve(
+        self,
+        features: Tensor,
+        weights: tuple[Tensor, Tensor | None],
+        kernel_map: KernelMap,
+        residual: Tensor | None = None,
+        relu: bool = False,
+    ) -> Tensor:
+        """See `Engine.convolve`."""
+        filters, bias = weights
+        features = features.to(filters.dtype)
+        if len(kernel_map) == 1 and kernel_map.centre is not None:
+            output = torch.nn.functional.linear(features, filters[:, 0], bias)
+        else:
+            table = self._tables.get(kernel_map)
+            if table is None:
+                table = self._tables[kernel_map] = gather_table(kernel_map)
+            output, _, _ = _import_ops().implicit_gemm(
+                features,
+                filters,
+                table.rows,
+                table.masks,
+                table.order,
+                num_activate_out=len(kernel_map.target),
+                masks=[np.array([0xFFFFFFFF], dtype=np.uint32)],
+                is_train=False,
+                is_subm=kernel_map.source is kernel_map.target,
+                bias=bias,
+            )
+        if residual is not None:
+            output += residual
+        return torch.relu_(output) if relu else output
+
+
+def gather_table(kernel_map: KernelMap) -> GatherTable:
+    """Look up the input of each output at each offset; the host does not wait for the device."""
+    forward = kernel_map.forward or kernel_map
+    step = scaled(forward.source.stride, (forward.dilation,) * forward.region.dimension)
+    layout = forward.source.layout
+    sign = 1 if kernel_map.forward is None else -1
+    deltas = [sign * layout.delta(scaled(offset, step)) for offset in forward.region.offsets]
+    keys = kernel_map.target.keys
+    chunks = torch.tensor(deltas, device=keys.device).split(max(1, _CHUNK // max(1, len(keys))))
+    rows = torch.cat([kernel_map.source.rows(keys + c[:, None]).int() for c in chunks])
+    if len(rows) > _MASK_BITS:
+        return GatherTable(rows, [], [])
+    bits = torch.arange(len(rows), dtype=torch.int32, device=rows.device)
+    masks = ((rows >= 0).int() << bits[:, None]).sum(dim=0, dtype=torch.int32)
+    masks, order = torch.sort(masks)
+    return GatherTable(rows, [masks], [order.int()])
