@@ -43,9 +43,9 @@ class CoordinateMap:
 
     def coarsened(self, stride: Stride) -> CoordinateMap:
         """Voxels of a coarser stride that hold the voxels of this one (floor to multiples)."""
-        steps = torch.tensor((1, *stride), device=self.keys.device)
-        coarse = torch.div(self.coordinates, steps, rounding_mode="floor") * steps
-        return CoordinateMap(torch.unique(self.layout.pack(coarse)), self.layout, stride)
+        return CoordinateMap(
+            torch.unique(self.layout.floor(self.keys, stride)), self.layout, stride
+        )
 
     def expanded(self, stride: Stride, region: KernelRegion) -> CoordinateMap:
         """Voxels of a finer stride that a transposed kernel reaches from these."""

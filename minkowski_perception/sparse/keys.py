@@ -101,6 +101,15 @@ class KeyLayout:
             columns.append(field - self._origin(axis))
         return torch.stack(columns, dim=1)
 
+    def floor(self, keys: Tensor, stride: tuple[int, ...]) -> Tensor:
+        """Keys of the coordinates rounded down to multiples of a stride along each axis."""
+        if all(step & (step - 1) == 0 for step in stride):
+            # Origins are powers of two, so rounding down clears the lowest bits of each field.
+            fields = zip(stride, self._shifts[1:], strict=True)
+            return keys & ~sum((step - 1) << shift for step, shift in fields)
+        steps = torch.tensor((1, *stride), device=keys.device)
+        return self.pack(torch.div(self.unpack(keys), steps, rounding_mode="floor") * steps)
+
     def delta(self, offset: tuple[int, ...]) -> int:
         """Return what to add to a key so that its coordinate moves by `offset` (D integers).
 

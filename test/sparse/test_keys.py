@@ -58,3 +58,13 @@ def test_an_offset_beyond_the_margin_is_refused():
 def test_an_unknown_dimension_is_refused_with_the_valid_ones():
     with pytest.raises(ValueError, match=r"\[1, 2, 3, 4, 5, 6, 7\], not 8"):
         KeyLayout.for_dimension(8)
+
+
+@pytest.mark.parametrize("stride", [(2, 2, 2, 1), (16, 8, 4, 2), (3, 1, 2, 5)], ids=str)
+def test_rounding_keys_down_is_rounding_their_coordinates_down(stride):
+    layout = KeyLayout.for_dimension(4)
+    coordinates = torch.randint(-80, 80, (500, 5))
+    coordinates[:, 0].abs_()
+    steps = torch.tensor((1, *stride))
+    want = torch.div(coordinates, steps, rounding_mode="floor") * steps
+    assert torch.equal(layout.unpack(layout.floor(layout.pack(coordinates), stride)), want)
