@@ -17,7 +17,7 @@ LAYERS = [
     {"voxels", "pictures", "summary"},
     {"networks", "temporal"},
     {"segmenter", "simulation", "datasets"},
-    {"training", "node"},
+    {"benchmarks", "training", "node"},
     {"commands"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}

@@ -7,11 +7,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 
 import minkowski_perception
+from minkowski_perception.commands import add_commands
 
-COMMANDS = ("demo", "label", "train")
+COMMANDS = ("benchmark", "demo", "label", "train")
 """Modules of this folder, each the command of its name."""
 
 USER_ERROR = 2
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     args = _parser().parse_args(arguments)
     try:
-        return int(args.run(args))
+        return int(args.run_command(args))
     except KeyboardInterrupt:
         return 130
     except Exception as error:
@@ -40,13 +40,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="minkowski-perception", description=minkowski_perception.__doc__
     )
     parser.add_argument("--version", action="version", version=minkowski_perception.__version__)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name in COMMANDS:
-        module = import_module(f"{__package__}.{name}")
-        _, _, purpose = (module.__doc__ or "").partition("\n")[0].partition(": ")
-        command = commands.add_parser(name, help=purpose.rstrip("."), description=purpose)
-        module.add_arguments(command)
-        command.set_defaults(run=module.run)
+    add_commands(parser, "command", {name: name for name in COMMANDS})
     return parser
 
 

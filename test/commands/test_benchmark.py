@@ -1,0 +1,84 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+import json
+import re
+
+import numpy as np
+import pytest
+
+from minkowski_perception.commands import benchmark, main
+
+
+@pytest.fixture
+def scan(tmp_path):
+    """A scan of 200 points, as KITTI's files are."""
+    points = np.random.default_rng(0).uniform(-1, 1, (200, 4)).astype("<f4")
+    path = tmp_path / "scan.bin"
+    path.write_bytes(points.tobytes())
+    return path
+
+
+def run(*arguments):
+    return main.main(["benchmark", *map(str, arguments)])
+
+
+def test_every_subject_has_a_line_of_help(capsys):
+    with pytest.raises(SystemExit):
+        run("--help")
+    shown = capsys.readouterr().out
+    for subject in benchmark.SUBJECTS:
+        assert re.search(rf"^ +{subject}\s+\w+,? \w+", shown, re.MULTILINE), subject
+
+
+def test_networks_are_listed_with_size_multiply_adds_and_time(scan, tmp_path, capsys):
+    report = tmp_path / "out" / "networks.json"
+    names = ["MinkUNet18-W16", "SPVCNN-W16"]
+    options = ["--networks", *names, "--scan", scan, "--voxel-size", 0.2, "--repeats", 1]
+    assert run("networks", *options, "--device", "cpu", "--json", report) == 0
+
+    shown = capsys.readouterr().out
+    assert "200 points in" in shown
+    said = json.loads(report.read_text())
+    assert (said["scan"]["points"], said["device"]) == (200, "cpu")
+    assert list(said["networks"]) == names
+    figures = said["networks"]["SPVCNN-W16"]
+    assert figures["parameters"] == 5_449_267
+    assert figures["published"] == {"parameters": 5.5, "macs": 30.0}
+    assert figures["macs"] > said["networks"]["MinkUNet18-W16"]["macs"] > 0
+    assert f"{figures['parameters']:,}" in shown
+
+
+def test_a_network_of_spvnas_is_measured_by_its_config(scan, tmp_path, capsys):
+    config = {"output_channels": [32] + [16] * 8}
+    for part in ("downsample", "upsample"):
+        for i in range(4):
+            prefix = f"{part}.{i}"
+            config |= {f"{prefix}.transition": 16, f"{prefix}.feature": 1}
+            config[f"{prefix}.feature.layers.0.net.layers.0"] = 16
+    path = tmp_path / "net.config"
+    path.write_text(json.dumps(config))
+    assert run("networks", "--networks", "SPVNAS", "--config", path, "--scan", scan) == 0
+    assert capsys.readouterr().out.count("SPVNAS ") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--networks", "Net"], "unknown network 'Net'"),
+        (["--networks", "SPVNAS"], "SPVNAS needs a config"),
+        (["--device", "abacus"], "not 'abacus'"),
+        (["--voxel-size", "0"], "0.005 to 5 m, not 0.0"),
+        (["--config", "absent"], "cannot read net.config absent"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(scan, options, message, capsys):
+    assert run("networks", "--scan", scan, *options) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+
+
+def test_no_repeats_are_refused(scan, capsys):
+    with pytest.raises(SystemExit):
+        run("networks", "--scan", scan, "--repeats", 0)
+    assert "must be 1 or more, not 0" in capsys.readouterr().err
