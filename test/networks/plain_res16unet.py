@@ -22,6 +22,9 @@ LAYERS = {
     "34": (2, 3, 4, 6, 2, 2, 2, 2),
     "50": (2, 3, 4, 6, 2, 2, 2, 2),
     "101": (2, 3, 4, 23, 2, 2, 2, 2),
+    "14A2": (1, 1, 1, 1, 2, 2, 2, 2),
+    "14B2": (1, 1, 1, 1, 2, 2, 2, 2),
+    "14B3": (2, 2, 2, 2, 1, 1, 1, 1),
 }
 DECODER_PLANES = {
     "14A": (128, 128, 96, 96),
@@ -52,10 +55,10 @@ def checkpoint(variant, *, stem_kernel=3, classes=20, in_channels=3, width=1.0, 
     prefix = next(p for p in PREFIXES if variant.startswith(p))
     name = variant.removeprefix(prefix)
     base = (256, 128, 96, 96) if prefix == "MinkUNet" else (256,) * 4
-    planes = (32, 64, 128, 256, *DECODER_PLANES.get(name, base))
+    planes = (32, 64, 128, 256, *DECODER_PLANES.get(name[:3], base))
     planes = [int(p * width) for p in planes]
-    depth = name.rstrip("ABCD")
-    widen = 4 if depth in ("50", "101") else 1
+    layers = LAYERS.get(name) or LAYERS[name[:2]]
+    widen = 4 if name in ("50", "101") else 1
     volume = {"STRes16UNet": 29, "STResTesseract16UNet": 81}.get(prefix, 27)
     random = torch.Generator().manual_seed(seed)
     state = {}
@@ -83,13 +86,13 @@ def checkpoint(variant, *, stem_kernel=3, classes=20, in_channels=3, width=1.0, 
         skips.append(channels)
         state.update(random_kernel(key, 8, channels, channels, random))
         state.update(random_norm(f"bn{i + 1}.bn", channels, random))
-        for j in range(LAYERS[depth][i]):
+        for j in range(layers[i]):
             block(f"block{i + 1}.{j}", planes[i] * widen)
     for i, key in enumerate(UP, 4):
         state.update(random_kernel(key, 8, channels, planes[i], random))
         state.update(random_norm(f"bntr{i}.bn", planes[i], random))
         channels = planes[i] + skips.pop()
-        for j in range(LAYERS[depth][i]):
+        for j in range(layers[i]):
             block(f"block{i + 1}.{j}", planes[i] * widen)
     if head:
         state.update(random_kernel("final", 1, channels, classes, random))
