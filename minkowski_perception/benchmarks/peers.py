@@ -1,0 +1,276 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Our networks as users of other libraries would write them, to be measured against.
+
+A peer makes the same forward pass with the same weights, but every tensor and convolution in it is
+the other library's: its coordinates, its kernel maps, its products. Both are built at each call.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from minkowski_perception.sparse import BatchNorm, Convolution, cube
+from minkowski_perception.sparse.engines.base import EngineError
+from minkowski_perception.sparse.engines.minkowski_engine import import_minkowski_engine
+from minkowski_perception.sparse.regions import inscribed_box
+
+_COARSEST = (16, 16, 16, 1)
+"""Stride of a MinkUNet's coarsest voxels."""
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    """Another library's sparse tensor, with what our forward passes ask of one.
+
+    Attributes:
+        features: [N, C].
+        map: what identifies the voxels.
+        native: tensor of the library on these voxels, with whatever features.
+    """
+
+    features: Tensor
+    map: Any
+    native: Any
+
+    def replace(self, features: Tensor) -> _Tensor:
+        """Return other features on the same voxels."""
+        return replace(self, features=features)
+
+    def require_voxels(self, map_: Any) -> None:
+        """Check that the features lie on these voxels."""
+        assert self.map == map_
+
+
+class _Layer(nn.Module, ABC):
+    """One of our convolutions, done by another library and called as ours is.
+
+    Neither library has other kernels than boxes: any other region is a sum of them.
+    """
+
+    def __init__(self, layer: Convolution) -> None:
+        super().__init__()
+        self.bias = layer.bias
+        self.boxes: Any = nn.ModuleList(self.box(layer, *box) for box in _boxes(layer))
+
+    @abstractmethod
+    def box(self, layer: Convolution, sizes: tuple[int, ...], kernel: Tensor) -> Any:
+        """Return the library's convolution with a box of offsets, [K, C_in, C_out]."""
+
+    @abstractmethod
+    def convolve(self, tensor: _Tensor) -> _Tensor:
+        """Sum the convolutions with all boxes."""
+
+    def forward(
+        self,
+        tensor: _Tensor,
+        norm: BatchNorm | None = None,
+        residual: _Tensor | None = None,
+        relu: bool = False,
+    ) -> _Tensor:
+        """Convolve; then normalise, add and rectify where asked for."""
+        output = self.convolve(tensor)
+        features = output.features
+        if self.bias is not None:
+            features += self.bias
+        if norm is not None:
+            features = norm.bn(features)
+        if residual is not None:
+            features += residual.features
+        return output.replace(torch.relu_(features) if relu else features)
+
+
+def _boxes(layer: Convolution) -> list[tuple[tuple[int, ...], Tensor]]:
+    """Divide a kernel into the largest box in its region and lines, zero where they overlap.
+
+    Raises:
+        ValueError: the region is not such a sum.
+    """
+    region = layer.region
+    weight = layer.kernel.detach().reshape(len(region), *layer.kernel.shape[-2:])
+    left = {offset: k for k, offset in enumerate(region.offsets)}
+
+    def take(sizes: tuple[int, ...]) -> tuple[tuple[int, ...], Tensor]:
+        slots = [left.pop(offset, None) for offset in cube(sizes).offsets]
+        if slots == list(range(len(region))):
+            return sizes, weight
+        kernel = weight.new_zeros(len(slots), *weight.shape[1:])
+        for position, k in enumerate(slots):
+            if k is not None:
+                kernel[position] = weight[k]
+        return sizes, kernel
+
+    box = inscribed_box(region)
+    boxes = [] if box is None else [take(box)]
+    for axis, steps in enumerate(zip(*region.offsets, strict=True)):
+        line = tuple(len(set(steps)) if a == axis else 1 for a in range(region.dimension))
+        if not left.keys().isdisjoint(cube(line).offsets):
+            boxes.append(take(line))
+    if left:
+        raise ValueError(f"these offsets lie in no box and on no axis: {list(left)}")
+    return boxes
+
+
+class Peer(ABC):
+    """A network of ours, run by another library.
+
+    Args:
+        network: one whose forward pass is made of convolutions, batch norms and `cat`; it stays
+            as it is.
+
+    Raises:
+        EngineError: the library is not installed.
+        ValueError: the library cannot do one of the kernels.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, network: nn.Module) -> None:
+        weights = {id(parameter): parameter for parameter in network.parameters()}
+        self._network = copy.deepcopy(network, weights).eval()
+        for module in list(self._network.modules()):
+            for name, child in module.named_children():
+                if isinstance(child, Convolution):
+                    setattr(module, name, self._layer(child))
+
+    @abstractmethod
+    def _layer(self, layer: Convolution) -> _Layer: ...
+
+    @abstractmethod
+    def _tensor(self, coordinates: Tensor, features: Tensor) -> _Tensor: ...
+
+    @torch.no_grad()
+    def __call__(self, coordinates: Tensor, features: Tensor) -> Tensor:
+        """Logits [N, classes] of distinct voxels [N, 1 + D] with features [N, C], row by row."""
+        return self._network(self._tensor(coordinates, features)).features
+
+
+class _MinkowskiLayer(_Layer):
+    def box(self, layer: Convolution, sizes: tuple[int, ...], kernel: Tensor) -> Any:
+        engine = import_minkowski_engine()
+        kind = (
+            engine.MinkowskiConvolutionTranspose
+            if layer.transposed
+            else engine.MinkowskiConvolution
+        )
+        box = kind(
+            *kernel.shape[1:],
+            kernel_size=sizes,
+            stride=layer.stride,
+            dilation=layer.dilation,
+            dimension=layer.region.dimension,
+        )
+        box.kernel = nn.Parameter(kernel[0] if box.use_mm else kernel)
+        return box
+
+    def convolve(self, tensor: _Tensor) -> _Tensor:
+        source = import_minkowski_engine().SparseTensor(
+            tensor.features,
+            coordinate_map_key=tensor.map,
+            coordinate_manager=tensor.native.coordinate_manager,
+        )
+        first, *others = (box(source) for box in self.boxes)
+        output = sum(others, first)
+        return _Tensor(output.F, output.coordinate_map_key, output)
+
+
+class MinkowskiPeer(Peer):
+    """Our network in MinkowskiEngine 0.5.4; cubes as they are, hybrids as cube and line."""
+
+    name = "minkowski"
+
+    def _layer(self, layer: Convolution) -> _Layer:
+        return _MinkowskiLayer(layer)
+
+    def _tensor(self, coordinates: Tensor, features: Tensor) -> _Tensor:
+        # Distinct coordinates keep their rows on the CPU.
+        native = import_minkowski_engine().SparseTensor(features, coordinates.int())
+        return _Tensor(native.F, native.coordinate_map_key, native)
+
+
+class _SpconvLayer(_Layer):
+    def __init__(self, layer: Convolution, library: Any) -> None:
+        self.library = library
+        super().__init__(layer)
+        self.step = layer.stride
+        self.transposed = layer.transposed
+
+    def box(self, layer: Convolution, sizes: tuple[int, ...], kernel: Tensor) -> Any:
+        dimension = layer.region.dimension
+        options: dict[str, Any] = {"kernel_size": sizes, "bias": False, "indice_key": str(sizes)}
+        if layer.transposed:
+            kind = f"SparseInverseConv{dimension}d"
+        elif set(layer.stride) != {1}:
+            kind = f"SparseConv{dimension}d"
+            options |= {"stride": layer.stride}
+        else:
+            kind = f"SubMConv{dimension}d"
+            options |= {"dilation": layer.dilation}
+        box = getattr(self.library, kind)(*kernel.shape[1:], **options)
+        if box.conv1x1:  # whose weight is read as [C_in, C_out], whatever its shape
+            weight = kernel.reshape(box.weight.shape)
+        else:  # [C_out, x, y, z(, t), C_in], the last axis fastest
+            axes = kernel.unflatten(0, tuple(reversed(sizes)))
+            weight = axes.permute(-1, *reversed(range(dimension)), -2).contiguous()
+        box.weight = nn.Parameter(weight)
+        return box
+
+    def convolve(self, tensor: _Tensor) -> _Tensor:
+        stride = tensor.map
+        if self.transposed:
+            output_stride = tuple(s // r for s, r in zip(stride, self.step, strict=True))
+        else:
+            output_stride = tuple(s * r for s, r in zip(stride, self.step, strict=True))
+        native, parts = tensor.native, []
+        for box in self.boxes:
+            # Kernel maps travel in the tensors; a layer of the same key takes the same one.
+            box.indice_key = f"{box.kernel_size} on {min(stride, output_stride)}"
+            native = box(native.replace_feature(tensor.features))
+            parts.append(native.features)
+        return _Tensor(sum(parts[1:], parts[0]), output_stride, native)
+
+
+class SpconvPeer(Peer):
+    """Our network in spconv, or in spconv-triton, which has the same interface.
+
+    Args:
+        network: see `Peer`.
+        library: "spconv" or "spconv_triton".
+    """
+
+    name = "spconv"
+
+    def __init__(self, network: nn.Module, library: str = "spconv") -> None:
+        try:
+            self._library = importlib.import_module(f"{library}.pytorch")
+        except ImportError as error:
+            raise EngineError(f"{library} does not load: {error}") from error
+        super().__init__(network)
+
+    def _layer(self, layer: Convolution) -> _Layer:
+        return _SpconvLayer(layer, self._library)
+
+    def _tensor(self, coordinates: Tensor, features: Tensor) -> _Tensor:
+        """Move the voxels to where spconv wants them: above 0, in whole coarsest voxels.
+
+        It drops voxels whose parent would lie beyond the extent.
+        """
+        dimension = coordinates.shape[1] - 1
+        whole = torch.tensor(_COARSEST[:dimension], device=coordinates.device)
+        batch, places = coordinates[:, :1], coordinates[:, 1:]
+        low = places.amin(dim=0).div(whole, rounding_mode="floor") * whole
+        extents = (places.amax(dim=0) - low).div(whole, rounding_mode="floor") * whole + whole
+        native = self._library.SparseConvTensor(
+            features,
+            torch.cat([batch, places - low], dim=1).int(),
+            extents.tolist(),
+            batch_size=int(batch.max()) + 1,
+        )
+        return _Tensor(features, (1,) * dimension, native)
