@@ -11,11 +11,10 @@ never strided: the stem, the down- and the upsampling layers are spatial, and on
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from torch import nn
 
-from minkowski_perception.networks.network import Network
+from minkowski_perception.networks.network import Kernel, Network
 from minkowski_perception.sparse import (
     BatchNorm,
     Convolution,
@@ -28,7 +27,6 @@ from minkowski_perception.sparse import (
     hybrid,
 )
 
-Kernel = Literal["cube", "cross", "hybrid"]
 SPATIAL_DIMS = 3
 
 
@@ -158,6 +156,8 @@ class MinkUNet(Network):
         stem_kernel: int,
     ) -> None:
         super().__init__(in_channels, num_classes, dims)
+        self.architecture = architecture
+        self.stem_kernel = stem_kernel
         block = Bottleneck if architecture.bottleneck else BasicBlock
         region = block_region(dims, kernel)
         down_up = cube(spatial(dims, 2))
@@ -213,3 +213,8 @@ class MinkUNet(Network):
         out = self.convtr7p2s2(out, self.bntr7, relu=True)
         out = self.block8(cat([out, skip1]))
         return self.final(out)
+
+    def twin(self, dims: int, kernel: Kernel) -> MinkUNet:
+        """Return a network of the same architecture in other dimensions, with fresh weights."""
+        channels = self.in_channels, self.num_classes
+        return MinkUNet(self.architecture, *channels, dims, kernel, self.stem_kernel)

@@ -5,10 +5,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Literal
 
 from torch import nn
 
 from minkowski_perception.sparse import SparseTensor
+
+Kernel = Literal["cube", "cross", "hybrid"]
 
 
 class Network(nn.Module, ABC):
@@ -33,3 +36,7 @@ class Network(nn.Module, ABC):
     @abstractmethod
     def forward(self, tensor: SparseTensor) -> SparseTensor:
         """Logits of the voxels; see the class for shapes."""
+
+    @abstractmethod
+    def twin(self, dims: int, kernel: Kernel) -> Network:
+        """Return a network of the same architecture in other dimensions, with fresh weights."""

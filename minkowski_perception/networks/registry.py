@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from minkowski_perception.networks.minkunet import SPATIAL_DIMS, Architecture, Kernel, MinkUNet
-from minkowski_perception.networks.network import Network
+from minkowski_perception.networks.minkunet import SPATIAL_DIMS, Architecture, MinkUNet
+from minkowski_perception.networks.network import Kernel, Network
 from minkowski_perception.networks.spvcnn import (
     SPVCNN,
     LidarArchitecture,

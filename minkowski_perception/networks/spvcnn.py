@@ -31,8 +31,8 @@ from itertools import pairwise
 
 from torch import nn
 
-from minkowski_perception.networks.minkunet import Kernel, block_region, pointwise, spatial
-from minkowski_perception.networks.network import Network
+from minkowski_perception.networks.minkunet import block_region, pointwise, spatial
+from minkowski_perception.networks.network import Kernel, Network
 from minkowski_perception.sparse import (
     BatchNorm,
     Convolution,
@@ -167,6 +167,7 @@ class LidarUNet(Network):
         kernel: Kernel,
     ) -> None:
         super().__init__(in_channels, num_classes, dims)
+        self.architecture = architecture
         region = block_region(dims, kernel)
         down_up, step = cube(spatial(dims, 2)), spatial(dims, 2)
         encoder, decoder, stem = architecture.encoder, architecture.decoder, architecture.stem
@@ -219,6 +220,10 @@ class LidarUNet(Network):
         y4 = _upsampled(self.up2, _upsampled(self.up1, x16, x8), x4)
         y1 = _upsampled(self.up4, _upsampled(self.up3, y4, x2), x1)
         return self.classifier[0](y1)
+
+    def twin(self, dims: int, kernel: Kernel) -> LidarUNet:
+        """Return a network of the same architecture in other dimensions, with fresh weights."""
+        return type(self)(self.architecture, self.in_channels, self.num_classes, dims, kernel)
 
 
 class MultiLevelUNet(LidarUNet):

@@ -60,10 +60,12 @@ def point_to_voxel(points: SparseTensor, voxels: CoordinateMap) -> SparseTensor:
     rows = voxels.rows(_parents(points.map, voxels))
     inside = torch.nonzero(rows >= 0)[:, 0]
     rows = rows[inside]
-    total = points.features.new_zeros(len(voxels), points.features.shape[1])
-    total = total.index_add(0, rows, points.features[inside])
+    dtype = points.features.dtype
+    # A sum in half precision would stop growing after a few hundred points.
+    summands = points.features[inside].to(torch.promote_types(dtype, torch.float32))
+    total = summands.new_zeros(len(voxels), summands.shape[1]).index_add(0, rows, summands)
     counts = torch.bincount(rows, minlength=len(voxels)).clamp(min=1)
-    features = total / counts[:, None].to(total.dtype)
+    features = (total / counts[:, None]).to(dtype)
     return SparseTensor.on_map(features, voxels, points.manager)
 
 

@@ -97,6 +97,13 @@ def test_the_precision_of_the_features_stays(dtype):
     )
 
 
+def test_many_points_in_half_precision_average_to_what_they_are():
+    coordinates = torch.cartesian_prod(torch.tensor([0]), *[torch.arange(10)] * 3)
+    points = SparseTensor(torch.ones(1000, 1, dtype=torch.bfloat16), coordinates)
+    coarse = points.manager.coarser(points.map, (16, 16, 16))
+    assert point_to_voxel(points, coarse).features.tolist() == [[1.0]]
+
+
 def test_gradients_are_those_of_finite_differences():
     fine, coarse = scene(3, (2, 2, 2), count=12)
 

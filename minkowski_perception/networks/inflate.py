@@ -1,0 +1,76 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Inflation: a network of space becomes one of space and time that gives, at first, the same.
+
+Each kernel of the 3D network becomes the present of the 4D one; what looks into the past and the
+future begins at zero and is for training to find. (Carreira and Zisserman 2017 spread the weights
+over time instead, which a frame without neighbours in time would weaken.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from minkowski_perception.networks.minkunet import SPATIAL_DIMS
+from minkowski_perception.networks.network import Kernel, Network
+from minkowski_perception.sparse import Convolution, KernelRegion
+
+
+def inflate(network: Network, kernel: Kernel = "hybrid") -> Network:
+    """Return the 4D network whose logits are, on each frame, those of a 3D network.
+
+    Args:
+        network: in 3D; it stays as it is.
+        kernel: region of the 4D network's blocks: "hybrid" or "cube"; "cross" for a network whose
+            blocks have a cross in 3D.
+
+    Raises:
+        ValueError: the network is not in 3D, or the kernel has no place for its weights.
+    """
+    if network.dims != SPATIAL_DIMS:
+        raise ValueError(f"a network in {network.dims}D cannot be inflated, only one in 3D")
+    inflated = network.twin(SPATIAL_DIMS + 1, kernel)
+    inflated.load_state_dict(inflate_state(network.state_dict(), network, inflated))
+    return inflated.to(next(network.parameters()).device).train(network.training)
+
+
+def inflate_state(
+    state: Mapping[str, Tensor], network: Network, inflated: Network
+) -> dict[str, Tensor]:
+    """Return a 3D network's state dictionary as one for its twin in 4D.
+
+    Args:
+        state: of a network like `network`.
+        network: in 3D.
+        inflated: its twin in 4D; its weights play no part.
+
+    Raises:
+        ValueError: a kernel of the 4D network has no place for the weights of the 3D one.
+    """
+    result = dict(state)
+    flat, deep = dict(network.named_modules()), dict(inflated.named_modules())
+    for name, layer in deep.items():
+        flat_layer = flat[name]
+        if isinstance(layer, Convolution) and isinstance(flat_layer, Convolution):
+            key = f"{name}.kernel"
+            if not layer.pointwise:
+                result[key] = _inflated(state[key], flat_layer.region, layer.region)
+    return result
+
+
+def _inflated(kernel: Tensor, flat: KernelRegion, deep: KernelRegion) -> Tensor:
+    """Kernel [K4, C_in, C_out] with the slices of [K3, C_in, C_out] at the present."""
+    place = {offset: k for k, offset in enumerate(deep.offsets)}
+    present = [place.get((*offset, 0)) for offset in flat.offsets]
+    if None in present:
+        missing = flat.offsets[present.index(None)]
+        raise ValueError(
+            f"a kernel of {len(deep)} offsets in 4D has no place for the weights at {missing} "
+            f"of one of {len(flat)} in 3D; choose kernel 'hybrid' or 'cube'"
+        )
+    inflated = kernel.new_zeros(len(deep), *kernel.shape[1:])
+    inflated[torch.tensor(present, device=kernel.device)] = kernel
+    return inflated

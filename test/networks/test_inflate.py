@@ -1,0 +1,103 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+import torch
+
+from minkowski_perception.networks import build_network
+from minkowski_perception.networks.inflate import inflate, inflate_state
+from minkowski_perception.sparse import SparseTensor
+
+FRAMES = 3
+
+
+def build(name, kernel="cube", dims=3, **options):
+    return build_network(
+        name, in_channels=2, num_classes=5, dims=dims, kernel=kernel, width=0.25, **options
+    )
+
+
+def trained(network, seed=0):
+    """The network with norms that do something, as after training."""
+    torch.manual_seed(seed)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm1d):
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+            torch.nn.init.normal_(module.bias)
+            torch.nn.init.normal_(module.running_mean)
+            torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
+    return network.eval()
+
+
+def clip():
+    """Voxels [N, 5] of three frames that overlap in space, and their features."""
+    coordinates = torch.randint(-9, 9, (400, 5), generator=torch.manual_seed(1))
+    coordinates[:, 0] = 0
+    coordinates[:, 4] %= FRAMES
+    coordinates = torch.unique(coordinates, dim=0)
+    return coordinates, torch.randn(len(coordinates), 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "flat", "deep"),
+    [
+        ("MinkUNet14A", "cube", "hybrid"),
+        ("MinkUNet14A", "cube", "cube"),
+        ("Res16UNet18", "hybrid", "hybrid"),
+        ("Res16UNet18", "hybrid", "cube"),
+        ("MinkUNet14A", "cross", "cross"),
+        ("MinkUNet50", "cross", "hybrid"),
+        ("MinkUNet18-W16", "cube", "hybrid"),
+        ("MinkUNet34v2-W32", "cube", "hybrid"),
+        ("SPVCNN-W16", "cube", "cube"),
+    ],
+)
+def test_each_frame_of_the_4d_network_gets_what_the_3d_network_gives(name, flat, deep):
+    network = trained(build(name, flat))
+    inflated = inflate(network, deep)
+    coordinates, features = clip()
+    together = inflated(SparseTensor(features, coordinates)).at(coordinates)
+    assert together.std() > 0.01
+    for time in range(FRAMES):
+        now = coordinates[:, 4] == time
+        frame = SparseTensor(features[now], coordinates[now, :4])
+        alone = network(frame).at(coordinates[now, :4])
+        torch.testing.assert_close(together[now], alone, rtol=0.0, atol=1e-5)
+
+
+def test_time_is_there_to_be_learned():
+    inflated = inflate(trained(build("MinkUNet14A"))).train()
+    coordinates, features = clip()
+    inflated(SparseTensor(features, coordinates)).features.square().mean().backward()
+    convolution = inflated.block1[0].conv1
+    past_and_future = [k for k, offset in enumerate(convolution.region.offsets) if offset[3]]
+    assert len(past_and_future) == 2
+    assert (convolution.kernel[past_and_future] == 0).all()
+    assert (convolution.kernel.grad[past_and_future] != 0).any()
+
+
+def test_a_3d_checkpoint_fits_a_4d_network_of_the_registry():
+    flat, deep = build("SPVCNN-W16"), build("SPVCNN-W16", "hybrid", dims=4)
+    before = {key: value.clone() for key, value in flat.state_dict().items()}
+    state = inflate_state(flat.state_dict(), flat, deep)
+    assert {key: value.shape for key, value in state.items()} == {
+        key: value.shape for key, value in deep.state_dict().items()
+    }
+    assert all(torch.equal(value, flat.state_dict()[key]) for key, value in before.items())
+
+
+def test_the_stem_and_the_mode_stay():
+    network = build("Res16UNet14", stem_kernel=3).eval()
+    inflated = inflate(network)
+    assert torch.equal(inflated.conv0p1s1.kernel, network.conv0p1s1.kernel)
+    assert not inflated.training
+    assert inflate(network.train()).training
+
+
+def test_a_cube_has_no_place_in_a_cross():
+    with pytest.raises(ValueError, match=r"9 offsets in 4D has no place for the weights at \(-1"):
+        inflate(build("MinkUNet14A", "cube"), "cross")
+
+
+def test_a_4d_network_is_not_inflated_again():
+    with pytest.raises(ValueError, match="in 4D cannot be inflated"):
+        inflate(build("MinkUNet14A", "hybrid", dims=4))
