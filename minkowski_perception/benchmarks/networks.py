@@ -4,8 +4,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from minkowski_perception.benchmarks.scans import Scan
+from minkowski_perception.benchmarks.timing import seconds as seconds_of
 from minkowski_perception.networks import Network, build_network
 from minkowski_perception.sparse import Engine, KernelMap, SparseTensor
 
@@ -114,7 +114,7 @@ def measure(
         with torch.no_grad():
             network(SparseTensor(features, coordinates))
 
-    seconds = median(_seconds(infer, device) for _ in range(repeats))
+    seconds = median(seconds_of(infer, device) for _ in range(repeats))
     return NetworkFigures(name, parameters, macs, seconds, PUBLISHED.get(name))
 
 
@@ -152,17 +152,6 @@ class _MacCounter(Engine):
         channels_in, channels_out = weights
         self.macs += len(kernel_map.pairs.inputs) * channels_in * channels_out
         return features.new_zeros(len(kernel_map.target), channels_out)
-
-
-def _seconds(function: Callable[[], None], device: torch.device) -> float:
-    def now() -> float:
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        return time.perf_counter()
-
-    start = now()
-    function()
-    return now() - start
 
 
 def table(scan: Scan, figures: Sequence[NetworkFigures]) -> str:

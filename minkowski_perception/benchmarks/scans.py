@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from minkowski_perception.benchmarks import BenchmarkError
@@ -50,13 +51,16 @@ class Scan:
     features: Tensor
 
 
-def simulated_scan(beams: int, frames: int = 1, voxel_size: float = VOXEL_SIZE) -> Scan:
+def simulated_scan(
+    beams: int, frames: int = 1, voxel_size: float = VOXEL_SIZE, dims: int | None = None
+) -> Scan:
     """Return a scan of a street, or several from a car at 8 m/s in the odometry frame.
 
     Args:
         beams: of the LiDAR: 16 (VLP-16), 64 (HDL-64E) or 128 (OS1-128).
         frames: how many, at 10 Hz.
         voxel_size: metres.
+        dims: 3 or 4; by default 4 for several frames.
 
     Raises:
         BenchmarkError: no LiDAR has so many beams.
@@ -66,7 +70,22 @@ def simulated_scan(beams: int, frames: int = 1, voxel_size: float = VOXEL_SIZE) 
     if beams not in _LIDARS:
         raise BenchmarkError(f"beams must be one of {', '.join(map(str, BEAMS))}, not {beams}")
     drive = simulate_drive(_SEED, _LIDARS[beams], frames, mount_height=_MOUNT_HEIGHT, speed=_SPEED)
-    return _scan(f"simulated {beams} beams", list(drive), voxel_size)
+    return _scan(f"simulated {beams} beams", list(drive), voxel_size, dims)
+
+
+def simulated_points(count: int, voxel_size: float = VOXEL_SIZE) -> Tensor:
+    """Return the first points that a LiDAR of 128 beams sees on a drive, as voxels of each.
+
+    Returns:
+        [count, 4] int64 [batch, x, y, z], the batch being 0; many points share a voxel.
+    """
+    frames = simulate_drive(_SEED, _LIDARS[128], 10, mount_height=_MOUNT_HEIGHT, speed=_SPEED)
+    points, seen = [], 0
+    while seen < count:
+        points.append(next(frames).points)
+        seen += len(points[-1])
+    places = np.floor(np.concatenate(points)[:count] / voxel_size).astype(np.int64)
+    return torch.from_numpy(np.insert(places, 0, 0, axis=1))
 
 
 def recorded_scan(path: Path, voxel_size: float = VOXEL_SIZE) -> Scan:
@@ -89,9 +108,9 @@ def recorded_scan(path: Path, voxel_size: float = VOXEL_SIZE) -> Scan:
     return _scan(str(path), [frame], voxel_size)
 
 
-def _scan(name: str, frames: Sequence[Frame], voxel_size: float) -> Scan:
+def _scan(name: str, frames: Sequence[Frame], voxel_size: float, dims: int | None = None) -> Scan:
     spec = VoxelInput.from_dict({"voxel_size": voxel_size, "features": FEATURES})
-    dims = 3 if len(frames) == 1 else 4
+    dims = dims or (3 if len(frames) == 1 else 4)
     in_voxels = [voxelize(frame, spec, frame.intensity, dims) for frame in frames]
     coordinates, features = stack_in_time(in_voxels)
     return Scan(name, sum(map(len, frames)), coordinates[:, : 1 + dims], features)

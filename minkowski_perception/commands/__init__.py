@@ -34,3 +34,15 @@ def add_commands(parser: argparse.ArgumentParser, what: str, modules: Mapping[st
         command = commands.add_parser(name, help=purpose.rstrip("."), description=purpose)
         module.add_arguments(command)
         command.set_defaults(**{f"run_{what}": module.run})
+
+
+def positive(text: str) -> int:
+    """Read an argument that counts something.
+
+    Raises:
+        ArgumentTypeError: it is below 1.
+    """
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, not {number}")
+    return number

@@ -8,7 +8,7 @@ import argparse
 
 from minkowski_perception.commands import add_commands
 
-SUBJECTS = ("networks",)
+SUBJECTS = ("engines", "networks")
 """What can be measured; each is the module benchmark_{subject} of this folder."""
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minkowski_perception.commands import CommandError
+from minkowski_perception.commands import CommandError, positive
 
 if TYPE_CHECKING:
     from minkowski_perception.benchmarks.scans import Scan
@@ -29,14 +29,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--beams", type=int, default=64, help="else, of the simulated LiDAR (%(default)s)"
     )
     parser.add_argument(
-        "--frames", type=_positive, default=1, help="simulated scans; 4D if several (%(default)s)"
+        "--frames", type=positive, default=1, help="simulated scans; 4D if several (%(default)s)"
     )
     parser.add_argument(
         "--voxel-size", type=float, default=0.05, help="metres (%(default)s)", metavar="SIZE"
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (%(default)s)")
     parser.add_argument(
-        "--repeats", type=_positive, default=3, help="to take the median time of (%(default)s)"
+        "--repeats", type=positive, default=3, help="to take the median time of (%(default)s)"
     )
     parser.add_argument("--json", type=Path, help="file for the figures")
 
@@ -91,10 +91,3 @@ def _scan(args: argparse.Namespace) -> Scan:
     if args.scan is not None:
         return recorded_scan(args.scan, args.voxel_size)
     return simulated_scan(args.beams, args.frames, args.voxel_size)
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be 1 or more, not {number}")
-    return number

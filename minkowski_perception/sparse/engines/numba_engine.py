@@ -24,7 +24,7 @@ from minkowski_perception.sparse.compiled import (
     pointer,
     take_next,
 )
-from minkowski_perception.sparse.engines.base import Engine
+from minkowski_perception.sparse.engines.base import Engine, EngineError
 from minkowski_perception.sparse.engines.microkernel import (
     LANES,
     VECTOR_BYTES,
@@ -104,6 +104,17 @@ class NumbaEngine(Engine):
     def __init__(self, precision: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.precision = precision
+
+    @classmethod
+    def check(cls, device: torch.device) -> None:
+        """See `Engine.check`."""
+        if device.type != "cpu":
+            raise EngineError(f"engine 'numba' runs on the CPU only, not on {device}")
+
+    @classmethod
+    def precisions(cls, device: torch.device) -> tuple[torch.dtype, ...]:
+        """See `Engine.precisions`: bfloat16 where the CPU multiplies it faster than float32."""
+        return (torch.float32, torch.bfloat16) if cpu_has("avx512bf16") else (torch.float32,)
 
     def prepare(self, kernel: Tensor, bias: Tensor | None, last: bool) -> PackedWeights:
         """See `Engine.prepare`."""

@@ -1,0 +1,401 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Our engines beside other libraries: the same networks, weights and voxels, in turns."""
+
+from __future__ import annotations
+
+import copy
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from minkowski_perception.benchmarks import BenchmarkError
+from minkowski_perception.benchmarks.networks import NUM_CLASSES, count_macs
+from minkowski_perception.benchmarks.peers import MinkowskiPeer, SpconvPeer
+from minkowski_perception.benchmarks.scans import (
+    FEATURES,
+    Scan,
+    simulated_points,
+    simulated_scan,
+)
+from minkowski_perception.benchmarks.timing import peak_memory, seconds
+from minkowski_perception.networks import Network, build_network
+from minkowski_perception.sparse import Engine, SparseTensor, quantize
+from minkowski_perception.sparse.engines.base import EngineError
+from minkowski_perception.sparse.engines.torch_engine import TorchEngine
+
+_NETWORKS: Mapping[str, Mapping[str, Any]] = {
+    "MinkUNet14A": {"name": "MinkUNet14A"},
+    "MinkUNet34C": {"name": "MinkUNet34C"},
+    "MinkUNet34-W32": {"name": "MinkUNet34-W32"},
+    "MinkUNet14A-4D-hybrid": {"name": "MinkUNet14A", "dims": 4, "kernel": "hybrid"},
+    "MinkUNet14A-4D-cube": {"name": "MinkUNet14A", "dims": 4, "kernel": "cube"},
+}
+DEFAULT_NETWORKS = {
+    "cpu": ("MinkUNet34C", "MinkUNet14A", "MinkUNet14A-4D-hybrid", "MinkUNet14A-4D-cube"),
+    "cuda": tuple(_NETWORKS),
+}
+
+_POINTS = 131_072
+"""Of the cloud whose quantization is timed."""
+
+_FRAMES = (1, 2, 3, 5, 8)
+"""Seen together by the 4D network, to see how time grows with them."""
+
+Forward = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Contender:
+    """Someone who runs a network.
+
+    Attributes:
+        name: an engine of ours or a library, with the precision unless it is float32.
+        ours: whether it is an engine of this package.
+        precision: what it multiplies.
+        forward: voxels [N, 1 + D] in canonical order and features [N, C] to logits [N, classes].
+    """
+
+    name: str
+    ours: bool
+    precision: torch.dtype
+    forward: Forward
+
+
+@dataclass
+class Timing:
+    """How a contender did.
+
+    Attributes:
+        contender: who.
+        seconds: of each forward pass, kernel maps included.
+        peak: most memory that a pass added, bytes; None where the system does not tell.
+        labels_equal: share of voxels with the label that plain PyTorch gives in float32.
+    """
+
+    contender: Contender
+    seconds: list[float] = field(default_factory=list)
+    peak: int | None = None
+    labels_equal: float = 1.0
+
+    @property
+    def median(self) -> float:
+        """Seconds of a forward pass."""
+        return median(self.seconds)
+
+
+@dataclass(frozen=True)
+class Race:
+    """All contenders on one network and one scan.
+
+    Attributes:
+        network: name of the network.
+        scan: what it ran on.
+        macs: multiply-adds of a pass.
+        timings: of each contender, plain PyTorch first.
+        absent: why the others did not run, by name.
+    """
+
+    network: str
+    scan: Scan
+    macs: int
+    timings: list[Timing]
+    absent: dict[str, str]
+
+    def ours(self, low: bool = False) -> Timing | None:
+        """Return our fastest in float32, or in less."""
+        candidates = [
+            t
+            for t in self.timings
+            if t.contender.ours and (t.contender.precision != torch.float32) == low
+        ]
+        return min(candidates, key=lambda t: t.median, default=None)
+
+    def ratios(self, low: bool = False) -> dict[str, float]:
+        """Time of the other libraries over that of our fastest in float32, or in less."""
+        ours = self.ours(low)
+        return {
+            t.contender.name: t.median / ours.median
+            for t in self.timings
+            if ours is not None and not t.contender.ours
+        }
+
+
+def build(name: str) -> Network:
+    """Build a network with random weights, the same each time.
+
+    Raises:
+        BenchmarkError: it is none of those that are measured.
+    """
+    if name not in _NETWORKS:
+        raise BenchmarkError(f"unknown network {name!r}; choose from {', '.join(_NETWORKS)}")
+    torch.manual_seed(0)
+    return build_network(
+        in_channels=len(FEATURES), num_classes=NUM_CLASSES, **_NETWORKS[name]
+    ).eval()
+
+
+def find_contenders(
+    network: Network, device: torch.device
+) -> tuple[list[Contender], dict[str, str]]:
+    """Everyone who can run a network on a device, plain PyTorch first.
+
+    Returns:
+        those who can; why the others cannot, by name.
+    """
+    present: list[Contender] = []
+    absent: dict[str, str] = {}
+    for ours, table in ((True, _OURS), (False, _PEERS)):
+        for (name, precision), make in table[device.type].items():
+            label = name if precision == torch.float32 else f"{name} {_short(precision)}"
+            try:
+                present.append(Contender(label, ours, precision, make(network, precision)))
+            except (ImportError, EngineError) as error:
+                absent[label] = str(error)
+    return present, absent
+
+
+def _torch(network: Network, _: torch.dtype) -> Forward:
+    return _by(TorchEngine(), network)
+
+
+def _numba(network: Network, precision: torch.dtype) -> Forward:
+    from minkowski_perception.sparse.engines.numba_engine import NumbaEngine
+
+    if precision not in NumbaEngine.precisions(torch.device("cpu")):
+        raise EngineError(f"this CPU has no instructions for products of {_short(precision)}")
+    return _by(NumbaEngine(precision), network)
+
+
+def _spconv_triton(network: Network, precision: torch.dtype) -> Forward:
+    from minkowski_perception.sparse.engines.spconv_triton_engine import SpconvTritonEngine
+
+    SpconvTritonEngine.check(torch.device("cuda"))
+    return _by(SpconvTritonEngine(precision), network)
+
+
+def _by(engine: Engine, network: Network) -> Forward:
+    @torch.inference_mode()
+    def forward(coordinates: Tensor, features: Tensor) -> Tensor:
+        tensor: SparseTensor = network(SparseTensor(features, coordinates, engine=engine))
+        return tensor.features
+
+    return forward
+
+
+def _spconv_triton_peer(network: Network, precision: torch.dtype) -> Forward:
+    peer = SpconvPeer(copy.deepcopy(network).to(precision), "spconv_triton")
+    return lambda coordinates, features: peer(coordinates, features.to(precision)).float()
+
+
+_FLOAT, _HALF, _BRAIN = torch.float32, torch.float16, torch.bfloat16
+_Makers = Mapping[str, Mapping[tuple[str, torch.dtype], Callable[[Network, torch.dtype], Forward]]]
+_OURS: _Makers = {
+    "cpu": {("torch", _FLOAT): _torch, ("numba", _FLOAT): _numba, ("numba", _BRAIN): _numba},
+    "cuda": {
+        ("torch", _FLOAT): _torch,
+        ("spconv_triton", _FLOAT): _spconv_triton,
+        ("spconv_triton", _HALF): _spconv_triton,
+        ("spconv_triton", _BRAIN): _spconv_triton,
+    },
+}
+_PEERS: _Makers = {
+    "cpu": {
+        ("minkowski", _FLOAT): lambda network, _: MinkowskiPeer(network),
+        ("spconv", _FLOAT): lambda network, _: SpconvPeer(network),
+    },
+    "cuda": {
+        ("spconv-triton's own", _FLOAT): _spconv_triton_peer,
+        ("spconv-triton's own", _HALF): _spconv_triton_peer,
+    },
+}
+
+
+def _short(precision: torch.dtype) -> str:
+    return str(precision).removeprefix("torch.")
+
+
+def race(
+    name: str,
+    scan: Scan,
+    device: torch.device,
+    repeats: int,
+    tick: Callable[[], object] = lambda: None,
+    ours_alone: bool = False,
+) -> Race:
+    """Let everyone run a network on a scan in turns, each time another one first.
+
+    Args:
+        name: of the network.
+        scan: what to run on, of the network's dimension.
+        device: where.
+        repeats: timed passes of each, after two that are not timed.
+        tick: called after every pass.
+        ours_alone: leave other libraries out.
+
+    Raises:
+        BenchmarkError: there is no such network.
+    """
+    network = build(name)
+    macs = count_macs(network, scan)
+    present, absent = find_contenders(network.to(device), device)
+    if ours_alone:
+        present = [contender for contender in present if contender.ours]
+    tensor = SparseTensor(scan.features.to(device), scan.coordinates.to(device))
+    voxels = tensor.coordinates, tensor.features
+    timings = [Timing(contender) for contender in present]
+    labels = timings[0].contender.forward(*voxels).argmax(dim=1)
+    for timing in timings:
+        best = timing.contender.forward(*voxels).argmax(dim=1)
+        timing.labels_equal = float((best == labels).float().mean())
+        timing.peak = peak_memory(partial(timing.contender.forward, *voxels), device)
+        tick()
+    for turn in range(repeats):
+        first = turn % len(timings)
+        for timing in timings[first:] + timings[:first]:
+            timing.seconds.append(seconds(partial(timing.contender.forward, *voxels), device))
+            tick()
+    return Race(name, scan, macs, timings, absent)
+
+
+def growth_with_frames(beams: int, device: torch.device, repeats: int) -> list[Race]:
+    """Let our engines run the hybrid 4D network on ever more frames of a simulated LiDAR."""
+    scans = [simulated_scan(beams, frames, dims=4) for frames in _FRAMES]
+    name = "MinkUNet14A-4D-hybrid"
+    return [race(name, scan, device, repeats, ours_alone=True) for scan in scans]
+
+
+def quantization(device: torch.device, repeats: int) -> tuple[float, Race]:
+    """Time `quantize` on a cloud of 131,072 points, and the smallest network on its voxels.
+
+    Returns:
+        seconds from the points' coordinates to voxels and inverse map; the network's race.
+    """
+    coordinates = simulated_points(_POINTS).to(device)
+    voxels = quantize(coordinates).coordinates
+    scan = Scan("cloud", _POINTS, voxels, torch.ones(len(voxels), len(FEATURES)))
+    times = [seconds(partial(quantize, coordinates), device) for _ in range(max(5, repeats))]
+    return median(times), race("MinkUNet14A", scan, device, repeats, ours_alone=True)
+
+
+def describe(device: torch.device) -> str:
+    """Return what a device is called, and PyTorch's version."""
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+    else:
+        cpuinfo = Path("/proc/cpuinfo")
+        lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+        names = (line.partition(": ")[2] for line in lines if line.startswith("model name"))
+        name = next(names, platform.processor() or platform.machine())
+    return f"{name}, PyTorch {torch.__version__}"
+
+
+def matrix_rates(device: torch.device) -> dict[str, float]:
+    """Multiply-adds a second of PyTorch's own products of large matrices, by precision."""
+    size = 2048
+    rates = {}
+    for precision in (torch.float32, torch.bfloat16):
+        left, right = (torch.randn(size, size, device=device).to(precision) for _ in range(2))
+        best = min(seconds(partial(torch.mm, left, right), device) for _ in range(7))
+        rates[_short(precision)] = size**3 / best
+    return rates
+
+
+def table(race: Race) -> str:
+    """Return how all did as lines of text, below 100 columns wide."""
+    voxels = len(race.scan.coordinates)
+    ours = race.ours()
+    lines = [
+        "",
+        f"{race.network} on {race.scan.name}: {race.scan.points:,} points in {voxels:,} voxels, "
+        f"{race.macs / 1e9:.1f} GMAC",
+        f"{'':<26}{'ms':>9}{'over ours':>11}{'GMAC/s':>9}{'us/voxel':>10}{'peak MB':>9}"
+        f"{'B/voxel':>9}{'labels':>9}",
+    ]
+    for t in sorted(race.timings, key=lambda t: t.median):
+        name = f"{t.contender.name} (ours)" if t.contender.ours else t.contender.name
+        over = "" if ours is None else f"{t.median / ours.median:.2f}"
+        peak = ("-", "-") if t.peak is None else (f"{t.peak / 1e6:.0f}", f"{t.peak / voxels:.0f}")
+        lines.append(
+            f"{name:<26}{1e3 * t.median:>9.1f}{over:>11}{race.macs / t.median / 1e9:>9.1f}"
+            f"{1e6 * t.median / voxels:>10.2f}{peak[0]:>9}{peak[1]:>9}{t.labels_equal:>9.2%}"
+        )
+    lines += [f"without {name}: {reason}" for name, reason in race.absent.items()]
+    return "\n".join(lines)
+
+
+def summary(growth: list[Race], quantized: tuple[float, Race], rates: Mapping[str, float]) -> str:
+    """Return growth with the frames, quantization and the matrix rate as lines of text."""
+    lines = ["", f"{growth[0].network} on {growth[0].scan.name}, T frames together (ours)"]
+    lines.append(f"{'T':>3}{'voxels':>10}{'ms':>9}{'us/voxel':>10}")
+    for race in growth:
+        ours, voxels = race.ours(), len(race.scan.coordinates)
+        assert ours is not None
+        frames = int(race.scan.coordinates[:, -1].max()) + 1
+        lines.append(
+            f"{frames:>3}{voxels:>10,}{1e3 * ours.median:>9.1f}{1e6 * ours.median / voxels:>10.2f}"
+        )
+    time, network = quantized
+    share = time / min(t.median for t in network.timings)
+    voxels = len(network.scan.coordinates)
+    lines += [
+        "",
+        f"quantization and inverse map of {_POINTS:,} points: {1e3 * time:.1f} ms, "
+        f"{share:.1%} of {network.network} on their {voxels:,} voxels",
+        "products of large matrices in PyTorch: "
+        + ", ".join(f"{name} {rate / 1e9:.0f} GMAC/s" for name, rate in rates.items()),
+    ]
+    return "\n".join(lines)
+
+
+def report(
+    machine: str,
+    races: list[Race],
+    growth: list[Race],
+    quantized: tuple[float, Race],
+    rates: Mapping[str, float],
+) -> dict[str, Any]:
+    """All figures, for machines to read.
+
+    "ratios" holds, of the first scan that each network ran on, the time of each other library
+    over that of our fastest engine in float32; "ratios_low" over our fastest in less.
+    """
+    first = {race.network: race for race in reversed(races)}
+    time, network = quantized
+    return {
+        "machine": machine,
+        "matrix_rates": dict(rates),
+        "ratios": {name: race.ratios() for name, race in first.items()},
+        "ratios_low": {name: race.ratios(low=True) for name, race in first.items()},
+        "races": [_as_json(race) for race in races],
+        "growth_with_frames": [_as_json(race) for race in growth],
+        "quantization": {"points": _POINTS, "seconds": time, "network": _as_json(network)},
+    }
+
+
+def _as_json(race: Race) -> dict[str, Any]:
+    return {
+        "network": race.network,
+        "scan": race.scan.name,
+        "points": race.scan.points,
+        "voxels": len(race.scan.coordinates),
+        "macs": race.macs,
+        "contenders": {
+            t.contender.name: {
+                "ours": t.contender.ours,
+                "seconds": t.seconds,
+                "median": t.median,
+                "peak_bytes": t.peak,
+                "labels_equal": t.labels_equal,
+            }
+            for t in race.timings
+        },
+        "absent": race.absent,
+    }

@@ -1,0 +1,93 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""`minkowski-perception benchmark engines`: our engines beside MinkowskiEngine and spconv."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from minkowski_perception.commands import CommandError, positive
+
+if TYPE_CHECKING:
+    from minkowski_perception.benchmarks.scans import Scan
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the subject's arguments."""
+    parser.add_argument("--networks", nargs="+", metavar="NAME", help="instead of all")
+    parser.add_argument(
+        "--scan", type=Path, help="a recorded one, float32 x, y, z, intensity, as KITTI's .bin"
+    )
+    parser.add_argument(
+        "--beams",
+        type=int,
+        nargs="+",
+        default=[64, 128, 16],
+        help="of the simulated LiDARs (64 128 16)",
+    )
+    parser.add_argument(
+        "--frames", type=positive, default=3, help="of the 4D networks (%(default)s)"
+    )
+    parser.add_argument(
+        "--voxel-size", type=float, default=0.05, help="metres (%(default)s)", metavar="SIZE"
+    )
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (%(default)s)")
+    parser.add_argument("--threads", type=positive, help="of the CPU (all)")
+    parser.add_argument(
+        "--repeats", type=positive, default=3, help="to take the median of (%(default)s)"
+    )
+    parser.add_argument("--json", type=Path, help="file for the figures")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Race on every scan, print a table of each, and what they come to."""
+    import os
+
+    import torch
+    from tqdm import tqdm
+
+    from minkowski_perception.benchmarks import engines
+    from minkowski_perception.segmenter import choose_device
+
+    threads = args.threads or len(os.sched_getaffinity(0))
+    torch.set_num_threads(threads)
+    try:
+        device = choose_device(args.device)
+        names = args.networks or engines.DEFAULT_NETWORKS[device.type]
+        dims = {name: engines.build(name).dims for name in names}
+        machine = f"{engines.describe(device)}, {threads} threads"
+        print(f"{machine}; voxels of {args.voxel_size} m, medians of {args.repeats} passes")
+        races = []
+        for scans in _scans(args, set(dims.values())):
+            for name in names:
+                if dims[name] in scans:
+                    with tqdm(desc=name, unit=" passes", leave=False, disable=None) as bar:
+                        scan = scans[dims[name]]
+                        races.append(engines.race(name, scan, device, args.repeats, bar.update))
+                    print(engines.table(races[-1]), flush=True)
+        growth = engines.growth_with_frames(args.beams[-1], device, args.repeats)
+        quantized = engines.quantization(device, args.repeats)
+    except (ImportError, ValueError) as error:
+        raise CommandError(str(error)) from error
+    rates = engines.matrix_rates(device)
+    print(engines.summary(growth, quantized, rates))
+    if args.json is not None:
+        report = engines.report(machine, races, growth, quantized, rates)
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        args.json.write_text(json.dumps(report, indent=2) + "\n")
+    return 0
+
+
+def _scans(args: argparse.Namespace, dims: set[int]) -> Iterator[dict[int, Scan]]:
+    """Each scan in 3D, and where it can be had as several frames, in 4D."""
+    from minkowski_perception.benchmarks.scans import recorded_scan, simulated_scan
+
+    if args.scan is not None:
+        yield {3: recorded_scan(args.scan, args.voxel_size)}
+    for beams in args.beams:
+        frames = {3: 1, 4: args.frames}
+        yield {d: simulated_scan(beams, frames[d], args.voxel_size) for d in sorted(dims)}
