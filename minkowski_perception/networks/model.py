@@ -87,15 +87,29 @@ def load_model(name: str | Path = DEFAULT_MODEL) -> Model:
             f"card {card_path}: {len(label_set)} labels and {len(spec.features)} features do not "
             f"fit a network of {network.num_classes} classes and {network.in_channels} channels"
         )
+    if spec.shift == "minimum" and window > 1:
+        raise ModelError(
+            f"card {card_path}: frames whose voxels are shifted by their minimum cannot be joined "
+            f"in a window of {window}"
+        )
     _load_weights(network, card_path.with_suffix(".safetensors"), card.get("sha256"))
     return Model(card_path.stem, network.eval(), label_set, spec, window, card)
 
 
-def save_model(path: Path, network: Network, card: Mapping[str, Any]) -> None:
-    """Write `path`.safetensors (float16, half the size at no measured loss) and `path`.yaml."""
+def save_model(
+    path: Path, network: Network, card: Mapping[str, Any], *, half: bool = True
+) -> None:
+    """Write `path`.safetensors and `path`.yaml.
+
+    Args:
+        path: of both, without a suffix.
+        network: whose weights are written.
+        card: what the card says, but for the digest of the weights.
+        half: whether weights are written in float16: half the size at no measured loss.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     state = {
-        key: value.half() if value.is_floating_point() else value
+        key: value.half() if half and value.is_floating_point() else value.contiguous()
         for key, value in network.state_dict().items()
         if not key.endswith("num_batches_tracked")
     }

@@ -1,0 +1,76 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""`minkowski-perception convert`: make a model of another code base's checkpoint."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from minkowski_perception.commands import CommandError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    from minkowski_perception.networks.importers import BLOCK_ORDERS, EVEN_ORDERS
+
+    parser.add_argument(
+        "file",
+        type=Path,
+        help="a checkpoint, or a folder of SPVNAS's model zoo (net.config, init)",
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, help="NAME.safetensors; its card will be NAME.yaml"
+    )
+    parser.add_argument("--name", help="of the model in its card (that of --out)")
+    parser.add_argument(
+        "--label-set", help="name or .yaml file of its classes (from their number)"
+    )
+    parser.add_argument("--voxel-size", type=float, help="metres (those of its training)")
+    parser.add_argument(
+        "--block-order",
+        choices=BLOCK_ORDERS,
+        default="auto",
+        help="of the slices of Res16UNet's blocks in 3D (%(default)s: what the weights tell)",
+    )
+    parser.add_argument(
+        "--even-order",
+        choices=EVEN_ORDERS,
+        default="auto",
+        help="of the slices of Res16UNet's kernels of 2 voxels (%(default)s: what they tell)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Convert, print what was recognised and decided, and where the model is."""
+    from minkowski_perception.networks.importers import Orders, convert, read_checkpoint
+    from minkowski_perception.networks.model import load_model, save_model
+
+    if args.out.suffix != ".safetensors":
+        raise CommandError(f"--out must end in .safetensors, not '{args.out}'")
+    name = args.name or args.out.stem
+    conversion = convert(
+        read_checkpoint(args.file),
+        name,
+        label_set=args.label_set,
+        voxel_size=args.voxel_size,
+        orders=Orders(args.block_order, args.even_order),
+    )
+    save_model(args.out.with_suffix(""), conversion.network, conversion.card, half=False)
+    model = load_model(args.out)
+    source = model.card["source"]
+    parameters = sum(p.numel() for p in model.network.parameters())
+    rows = {
+        "recognised": source["family"],
+        "network": f"{model.card['network']['name']}, {model.network.dims}D, "
+        f"{parameters / 1e6:.2f} M parameters",
+        "trained": model.card["training"],
+        "labels": f"{model.label_set.name}, {len(model.label_set)} classes",
+        "input": f"voxels of {model.input.voxel_size:g} m, {', '.join(model.input.features)}",
+        **{key: text for key, text in source.items() if key not in ("family", "file", "sha256")},
+        "model": f"{args.out}, {args.out.with_suffix('.yaml')}",
+    }
+    width = max(map(len, rows))
+    for key, text in rows.items():
+        print(f"{key:{width}}  {text}")
+    return 0

@@ -1,0 +1,17 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Checkpoints of other code bases as models of ours."""
+
+from minkowski_perception.networks.importers.checkpoint import CheckpointError, read_checkpoint
+from minkowski_perception.networks.importers.conversion import Conversion, convert
+from minkowski_perception.networks.importers.reading import BLOCK_ORDERS, EVEN_ORDERS, Orders
+
+__all__ = [
+    "BLOCK_ORDERS",
+    "EVEN_ORDERS",
+    "CheckpointError",
+    "Conversion",
+    "Orders",
+    "convert",
+    "read_checkpoint",
+]
