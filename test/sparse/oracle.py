@@ -24,6 +24,17 @@ def coarse(coordinate, stride):
     return (coordinate[0], *(c // s * s for c, s in zip(coordinate[1:], stride, strict=True)))
 
 
+def kernel_map(source, target, offsets, step):
+    """Pairs (input voxel, output voxel) for each offset: input = output + offset * step."""
+    voxels = set(source)
+    found = []
+    for offset in offsets:
+        moves = (0, *(o * s for o, s in zip(offset, step, strict=True)))
+        near = [(tuple(a + b for a, b in zip(c, moves, strict=True)), c) for c in target]
+        found.append([(i, o) for i, o in near if i in voxels])
+    return found
+
+
 def convolve(features, coordinates, weight, offsets, stride, in_stride, dilation=1):
     """Map {coordinate: features}: out[u] = sum over k of in[u + offset_k] @ weight[k]."""
     source = {tuple(c): f for c, f in zip(coordinates.tolist(), features, strict=True)}
