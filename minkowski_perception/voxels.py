@@ -65,7 +65,9 @@ class VoxelInput:
             "intensity" (0 to 1), "red", "green", "blue" (0 to 1), "voxel_x", "voxel_y" (voxels
             from the mean of the frame's voxels), "voxel_z" (voxels above the lowest).
         scale: factor on each feature.
-        reduce: a voxel's features are those of its "first" point, or the "mean" of its points.
+        reduce: a voxel's features are those of its "first" point (of lowest index: networks of
+            other code bases were trained so, and another order of points may change labels), or
+            the "mean" of its points, whatever their order.
         offset: what is added to each feature after the factor; nothing where empty.
         rounding: from position / voxel size to a voxel: "floor", or "round", half to even.
         shift: "none" leaves voxels in the odometry frame; "minimum" takes those of the sensor's
@@ -178,7 +180,9 @@ def voxelize(
         pose = np.eye(4) if frame.pose is None else frame.pose
         grid = VoxelFrame.GRID
         origin = np.floor(pose[:3, 3] / spec.voxel_size / grid).astype(np.int64) * grid
-        points = frame.points[valid].astype(np.float64) @ pose[:3, :3].T + pose[:3, 3]
+        # Not a matrix product: BLAS may round a row by its place among the others.
+        x, y, z = frame.points[valid].astype(np.float64).T[:, :, None]
+        points = x * pose[:3, 0] + y * pose[:3, 1] + z * pose[:3, 2] + pose[:3, 3]
         coordinates = rounded(points / spec.voxel_size).astype(np.int64) - origin
 
     quantization = quantize(torch.from_numpy(np.insert(coordinates, 0, 0, axis=1)))

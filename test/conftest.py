@@ -6,10 +6,15 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # Tests and the processes that they start share few cores: a thread each is faster than all of
 # them waiting for each other at every parallel loop.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# And on a busy machine the time of an example says nothing.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="session")

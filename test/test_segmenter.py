@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from minkowski_perception.frame import Frame
 from minkowski_perception.labels import UNLABELLED, LabelSet
 from minkowski_perception.networks import build_network
-from minkowski_perception.networks.model import Model
+from minkowski_perception.networks.model import DEFAULT_MODEL, Model, load_model
 from minkowski_perception.segmenter import Segmenter, choose_device, use_threads
 from minkowski_perception.sparse import SparseTensor
 from minkowski_perception.temporal.poses import pose_matrix
@@ -102,13 +104,27 @@ def test_a_frame_without_any_measurement_is_answered_and_leaves_the_window_alone
     assert segmenter.segment(stream[1]).window == 2
 
 
-def test_the_order_of_the_points_does_not_change_their_labels():
-    frame = next(frames(1))
-    order = np.random.default_rng(0).permutation(len(frame))
-    a = Segmenter(model(), device="cpu").segment(frame)
-    shuffled = Frame(frame.points[order], pose=frame.pose)
-    b = Segmenter(model(), device="cpu").segment(shuffled)
+@pytest.fixture(scope="module", params=["small", DEFAULT_MODEL])
+def any_model(request):
+    return model() if request.param == "small" else load_model(request.param)
+
+
+@settings(max_examples=10)
+@given(seed=st.integers(0, 2**32), points=st.integers(1, 500), spread=st.floats(0.01, 30.0))
+def test_the_order_of_the_points_changes_nothing(any_model, seed, points, spread):
+    rng = np.random.default_rng(seed)
+    cloud = rng.normal(0.0, spread, (points, 3)).astype(np.float32)
+    intensity = rng.random(points, dtype=np.float32)
+    order = rng.permutation(points)
+    pose = pose_matrix(rng.normal(0.0, 50.0, 3), rng.normal(size=4))
+    frame = Frame(cloud, intensity=intensity, pose=pose)
+    shuffled = Frame(cloud[order], intensity=intensity[order], pose=pose)
+    segmenter = Segmenter(any_model, device="cpu")
+    a = segmenter.segment(frame)
+    segmenter.reset()
+    b = segmenter.segment(shuffled)
     assert np.array_equal(a.labels[order], b.labels)
+    assert np.array_equal(a.confidence[order], b.confidence)
 
 
 def test_the_same_stream_gives_the_same_bytes():

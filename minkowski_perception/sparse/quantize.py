@@ -32,7 +32,10 @@ class Quantization:
 
         Args:
             values: [N, ...], one row a point.
-            how: "first" takes the point of lowest index, "mean" averages ([N, C] floats).
+            how: "first" takes the point of lowest index, so it depends on the order of the points,
+                as in the code bases whose networks were trained so. "mean" averages ([N, C]
+                floats); it is summed in float64, which is exact for float32 values of like
+                magnitude, so the order does not show.
 
         Returns:
             [M, ...].
@@ -43,10 +46,10 @@ class Quantization:
         if how == "first":
             return values[self.first]
         if how == "mean":
-            total = values.new_zeros(len(self.first), values.shape[1])
-            total.index_add_(0, self.inverse, values)
+            total = values.new_zeros(len(self.first), values.shape[1], dtype=torch.float64)
+            total.index_add_(0, self.inverse, values.double())
             counts = torch.bincount(self.inverse, minlength=len(self.first))
-            return total / counts[:, None]
+            return (total / counts[:, None]).to(values.dtype)
         raise ValueError(f"how must be 'first' or 'mean', not {how!r}")
 
     def slice(self, values: Tensor) -> Tensor:

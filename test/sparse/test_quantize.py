@@ -28,6 +28,18 @@ def test_the_mean_is_that_of_the_voxel_s_points(rows):
         torch.testing.assert_close(mean, torch.stack(members).mean(dim=0))
 
 
+@given(
+    values=st.lists(st.floats(0.125, 128.0, width=32), min_size=2, max_size=200),
+    random=st.randoms(use_true_random=False),
+)
+def test_the_mean_of_float32_does_not_depend_on_the_order_of_the_points(values, random):
+    shuffled = random.sample(values, len(values))
+    one_voxel = quantize(torch.zeros(len(values), 4, dtype=torch.long))
+    a, b = (one_voxel.reduce(torch.tensor(v)[:, None], "mean") for v in (values, shuffled))
+    assert a.dtype == torch.float32
+    assert torch.equal(a, b)
+
+
 def test_an_unknown_reduction_is_refused():
     with pytest.raises(ValueError, match="'first' or 'mean', not 'last'"):
         quantize(torch.zeros(1, 4, dtype=torch.long)).reduce(torch.ones(1, 1), "last")
