@@ -22,11 +22,21 @@ class Engine(ABC):
     """Runs the convolutions of inference, batch norms folded into their weights.
 
     Training goes through `functional.convolve`, whatever the engine.
+
+    Args:
+        precision: of the features between layers and of the products; one of `precisions`.
+
+    Attributes:
+        name: what it is called in parameters.
+        deterministic: whether it gives the same bits in every run, on CUDA too if PyTorch's
+            deterministic algorithms are used.
     """
 
     name: ClassVar[str]
+    deterministic: ClassVar[bool] = False
 
-    def __init__(self) -> None:
+    def __init__(self, precision: torch.dtype = torch.float32) -> None:
+        self.precision = precision
         self._prepared: WeakKeyDictionary[nn.Module, tuple[Any, Any]] = WeakKeyDictionary()
 
     @classmethod  # noqa: B027
@@ -36,6 +46,11 @@ class Engine(ABC):
         Raises:
             EngineError: what is missing and how to install it, or the device that is needed.
         """
+
+    @classmethod
+    def precisions(cls, device: torch.device) -> tuple[torch.dtype, ...]:
+        """Return what the engine can be made with on a device where it runs; float32 first."""
+        return (torch.float32,)
 
     @abstractmethod
     def prepare(self, kernel: Tensor, bias: Tensor | None, last: bool) -> Any:

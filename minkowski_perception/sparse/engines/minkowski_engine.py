@@ -73,8 +73,8 @@ class MinkowskiEngine(Engine):
 
     name = "minkowski"
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, precision: torch.dtype = torch.float32) -> None:
+        super().__init__(precision)
         self._plans: WeakKeyDictionary[KernelMap, _Plan] = WeakKeyDictionary()
 
     @classmethod

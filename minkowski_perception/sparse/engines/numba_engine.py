@@ -100,10 +100,7 @@ class NumbaEngine(Engine):
     """
 
     name = "numba"
-
-    def __init__(self, precision: torch.dtype = torch.float32) -> None:
-        super().__init__()
-        self.precision = precision
+    deterministic = True
 
     @classmethod
     def check(cls, device: torch.device) -> None:

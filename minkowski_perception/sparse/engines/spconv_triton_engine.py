@@ -17,7 +17,7 @@ from minkowski_perception.sparse.coordinates import scaled
 from minkowski_perception.sparse.engines.base import Engine, EngineError
 from minkowski_perception.sparse.kernel_maps import KernelMap
 
-PRECISIONS = (torch.float16, torch.bfloat16, torch.float32)
+PRECISIONS = (torch.float32, torch.float16, torch.bfloat16)
 
 _MASK_BITS = 32
 """Most offsets for which spconv-triton skips those that a tile of outputs has no input at."""
@@ -71,10 +71,9 @@ class SpconvTritonEngine(Engine):
     name = "spconv_triton"
 
     def __init__(self, precision: torch.dtype = torch.float16) -> None:
-        super().__init__()
+        super().__init__(precision)
         if precision not in PRECISIONS:
             raise EngineError(f"precision must be one of {PRECISIONS}, not {precision}")
-        self._precision = precision
         self._tables: WeakKeyDictionary[KernelMap, GatherTable] = WeakKeyDictionary()
 
     @classmethod
@@ -84,11 +83,16 @@ class SpconvTritonEngine(Engine):
             raise EngineError(f"engine 'spconv_triton' runs on CUDA only, not on {device}")
         _import_ops()
 
+    @classmethod
+    def precisions(cls, device: torch.device) -> tuple[torch.dtype, ...]:
+        """See `Engine.precisions`."""
+        return PRECISIONS
+
     def prepare(
         self, kernel: Tensor, bias: Tensor | None, last: bool
     ) -> tuple[Tensor, Tensor | None]:
         """Return the kernel as [C_out, K, C_in], and the bias."""
-        precision = torch.float32 if last else self._precision
+        precision = torch.float32 if last else self.precision
         filters = kernel.permute(2, 0, 1).to(precision).contiguous()
         return filters, None if bias is None else bias.to(precision)
 

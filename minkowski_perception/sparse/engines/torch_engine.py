@@ -18,6 +18,7 @@ class TorchEngine(Engine):
     """Gather, product, scatter, offset by offset."""
 
     name = "torch"
+    deterministic = True
 
     def prepare(self, kernel: Tensor, bias: Tensor | None, last: bool) -> Weights:
         """Leave the weights as they are."""
