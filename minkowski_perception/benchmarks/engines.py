@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import copy
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -109,23 +109,27 @@ class Race:
     timings: list[Timing]
     absent: dict[str, str]
 
-    def ours(self, low: bool = False) -> Timing | None:
-        """Return our fastest in float32, or in less."""
-        candidates = [
+    def ours_in(self, low: bool = False) -> Timing:
+        """Return our fastest in float32, or in less.
+
+        Raises:
+            ValueError: there is none in less.
+        """
+        ours = [
             t
             for t in self.timings
             if t.contender.ours and (t.contender.precision != torch.float32) == low
         ]
-        return min(candidates, key=lambda t: t.median, default=None)
+        return min(ours, key=lambda t: t.median)
 
     def ratios(self, low: bool = False) -> dict[str, float]:
         """Time of the other libraries over that of our fastest in float32, or in less."""
-        ours = self.ours(low)
-        return {
-            t.contender.name: t.median / ours.median
-            for t in self.timings
-            if ours is not None and not t.contender.ours
-        }
+        try:
+            ours = self.ours_in(low).median
+        except ValueError:
+            return {}
+        others = [t for t in self.timings if not t.contender.ours]
+        return {t.contender.name: t.median / ours for t in others}
 
 
 def build(name: str) -> Network:
@@ -265,24 +269,38 @@ def race(
     return Race(name, scan, macs, timings, absent)
 
 
-def growth_with_frames(beams: int, device: torch.device, repeats: int) -> list[Race]:
-    """Let our engines run the hybrid 4D network on ever more frames of a simulated LiDAR."""
-    scans = [simulated_scan(beams, frames, dims=4) for frames in _FRAMES]
-    name = "MinkUNet14A-4D-hybrid"
-    return [race(name, scan, device, repeats, ours_alone=True) for scan in scans]
+@dataclass(frozen=True)
+class MoreFigures:
+    """What surrounds the races.
 
-
-def quantization(device: torch.device, repeats: int) -> tuple[float, Race]:
-    """Time `quantize` on a cloud of 131,072 points, and the smallest network on its voxels.
-
-    Returns:
-        seconds from the points' coordinates to voxels and inverse map; the network's race.
+    Attributes:
+        growth: our engines on the hybrid 4D network with ever more frames of 16 beams.
+        quantization: seconds from 131,072 coordinates to voxels and inverse map.
+        quantized: our engines on the smallest network and those voxels.
+        matrix_rates: multiply-adds a second of PyTorch's products of large matrices.
     """
+
+    growth: list[Race]
+    quantization: float
+    quantized: Race
+    matrix_rates: dict[str, float]
+
+
+def more_figures(device: torch.device, repeats: int) -> MoreFigures:
+    """Measure what does not need the other libraries."""
+    growth = []
+    for frames in _FRAMES:
+        scan = simulated_scan(16, frames, dims=4)
+        growth.append(race("MinkUNet14A-4D-hybrid", scan, device, repeats, ours_alone=True))
     coordinates = simulated_points(_POINTS).to(device)
     voxels = quantize(coordinates).coordinates
-    scan = Scan("cloud", _POINTS, voxels, torch.ones(len(voxels), len(FEATURES)))
-    times = [seconds(partial(quantize, coordinates), device) for _ in range(max(5, repeats))]
-    return median(times), race("MinkUNet14A", scan, device, repeats, ours_alone=True)
+    cloud = Scan("cloud", _POINTS, voxels, torch.ones(len(voxels), len(FEATURES)))
+    return MoreFigures(
+        growth,
+        median(seconds(partial(quantize, coordinates), device) for _ in range(max(5, repeats))),
+        race("MinkUNet14A", cloud, device, repeats, ours_alone=True),
+        matrix_rates(device),
+    )
 
 
 def describe(device: torch.device) -> str:
@@ -311,7 +329,7 @@ def matrix_rates(device: torch.device) -> dict[str, float]:
 def table(race: Race) -> str:
     """Return how all did as lines of text, below 100 columns wide."""
     voxels = len(race.scan.coordinates)
-    ours = race.ours()
+    ours = race.ours_in().median
     lines = [
         "",
         f"{race.network} on {race.scan.name}: {race.scan.points:,} points in {voxels:,} voxels, "
@@ -321,63 +339,55 @@ def table(race: Race) -> str:
     ]
     for t in sorted(race.timings, key=lambda t: t.median):
         name = f"{t.contender.name} (ours)" if t.contender.ours else t.contender.name
-        over = "" if ours is None else f"{t.median / ours.median:.2f}"
         peak = ("-", "-") if t.peak is None else (f"{t.peak / 1e6:.0f}", f"{t.peak / voxels:.0f}")
         lines.append(
-            f"{name:<26}{1e3 * t.median:>9.1f}{over:>11}{race.macs / t.median / 1e9:>9.1f}"
-            f"{1e6 * t.median / voxels:>10.2f}{peak[0]:>9}{peak[1]:>9}{t.labels_equal:>9.2%}"
+            f"{name:<26}{1e3 * t.median:>9.1f}{t.median / ours:>11.2f}"
+            f"{race.macs / t.median / 1e9:>9.1f}{1e6 * t.median / voxels:>10.2f}{peak[0]:>9}{peak[1]:>9}{t.labels_equal:>9.2%}"
         )
     lines += [f"without {name}: {reason}" for name, reason in race.absent.items()]
     return "\n".join(lines)
 
 
-def summary(growth: list[Race], quantized: tuple[float, Race], rates: Mapping[str, float]) -> str:
-    """Return growth with the frames, quantization and the matrix rate as lines of text."""
-    lines = ["", f"{growth[0].network} on {growth[0].scan.name}, T frames together (ours)"]
+def summary(more: MoreFigures) -> str:
+    """Return what surrounds the races as lines of text."""
+    first = more.growth[0]
+    lines = ["", f"{first.network} on {first.scan.name}, T frames together (ours)"]
     lines.append(f"{'T':>3}{'voxels':>10}{'ms':>9}{'us/voxel':>10}")
-    for race in growth:
-        ours, voxels = race.ours(), len(race.scan.coordinates)
-        assert ours is not None
-        frames = int(race.scan.coordinates[:, -1].max()) + 1
-        lines.append(
-            f"{frames:>3}{voxels:>10,}{1e3 * ours.median:>9.1f}{1e6 * ours.median / voxels:>10.2f}"
-        )
-    time, network = quantized
-    share = time / min(t.median for t in network.timings)
-    voxels = len(network.scan.coordinates)
+    for frames, race in zip(_FRAMES, more.growth, strict=True):
+        time, voxels = race.ours_in().median, len(race.scan.coordinates)
+        lines.append(f"{frames:>3}{voxels:>10,}{1e3 * time:>9.1f}{1e6 * time / voxels:>10.2f}")
+    share = more.quantization / more.quantized.ours_in().median
+    rates = more.matrix_rates.items()
     lines += [
         "",
-        f"quantization and inverse map of {_POINTS:,} points: {1e3 * time:.1f} ms, "
-        f"{share:.1%} of {network.network} on their {voxels:,} voxels",
+        f"quantization and inverse map of {_POINTS:,} points: {1e3 * more.quantization:.1f} ms, "
+        f"{share:.1%} of {more.quantized.network} on their voxels",
         "products of large matrices in PyTorch: "
-        + ", ".join(f"{name} {rate / 1e9:.0f} GMAC/s" for name, rate in rates.items()),
+        + ", ".join(f"{name} {rate / 1e9:.0f} GMAC/s" for name, rate in rates),
     ]
     return "\n".join(lines)
 
 
-def report(
-    machine: str,
-    races: list[Race],
-    growth: list[Race],
-    quantized: tuple[float, Race],
-    rates: Mapping[str, float],
-) -> dict[str, Any]:
+def report(machine: str, races: Sequence[Race], more: MoreFigures | None) -> dict[str, Any]:
     """All figures, for machines to read.
 
     "ratios" holds, of the first scan that each network ran on, the time of each other library
     over that of our fastest engine in float32; "ratios_low" over our fastest in less.
     """
     first = {race.network: race for race in reversed(races)}
-    time, network = quantized
-    return {
+    figures: dict[str, Any] = {
         "machine": machine,
-        "matrix_rates": dict(rates),
         "ratios": {name: race.ratios() for name, race in first.items()},
         "ratios_low": {name: race.ratios(low=True) for name, race in first.items()},
         "races": [_as_json(race) for race in races],
-        "growth_with_frames": [_as_json(race) for race in growth],
-        "quantization": {"points": _POINTS, "seconds": time, "network": _as_json(network)},
     }
+    if more is not None:
+        figures |= {
+            "growth_with_frames": [_as_json(race) for race in more.growth],
+            "quantization": {"seconds": more.quantization, "network": _as_json(more.quantized)},
+            "matrix_rates": more.matrix_rates,
+        }
+    return figures
 
 
 def _as_json(race: Race) -> dict[str, Any]:

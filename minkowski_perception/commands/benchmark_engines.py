@@ -40,6 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--repeats", type=positive, default=3, help="to take the median of (%(default)s)"
     )
+    parser.add_argument(
+        "--races-only", action="store_true", help="no growth with frames, no quantization"
+    )
     parser.add_argument("--json", type=Path, help="file for the figures")
 
 
@@ -69,14 +72,13 @@ def run(args: argparse.Namespace) -> int:
                         scan = scans[dims[name]]
                         races.append(engines.race(name, scan, device, args.repeats, bar.update))
                     print(engines.table(races[-1]), flush=True)
-        growth = engines.growth_with_frames(args.beams[-1], device, args.repeats)
-        quantized = engines.quantization(device, args.repeats)
+        more = None if args.races_only else engines.more_figures(device, args.repeats)
     except (ImportError, ValueError) as error:
         raise CommandError(str(error)) from error
-    rates = engines.matrix_rates(device)
-    print(engines.summary(growth, quantized, rates))
+    if more is not None:
+        print(engines.summary(more))
     if args.json is not None:
-        report = engines.report(machine, races, growth, quantized, rates)
+        report = engines.report(machine, races, more) | {"threads": threads}
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps(report, indent=2) + "\n")
     return 0

@@ -82,3 +82,28 @@ def test_no_repeats_are_refused(scan, capsys):
     with pytest.raises(SystemExit):
         run("networks", "--scan", scan, "--repeats", 0)
     assert "must be 1 or more, not 0" in capsys.readouterr().err
+
+
+def test_engines_race_on_a_scan(scan, tmp_path, capsys):
+    report = tmp_path / "engines.json"
+    options = ["--networks", "MinkUNet14A", "--scan", scan, "--beams", 16, "--repeats", 1]
+    options += ["--voxel-size", 0.5, "--races-only", "--threads", 1]
+    assert run("engines", *options, "--json", report) == 0
+    shown = capsys.readouterr().out
+    assert f"MinkUNet14A on {scan}: 200 points" in shown
+    assert "MinkUNet14A on simulated 16 beams" in shown
+    said = json.loads(report.read_text())
+    assert said["threads"] == 1
+    assert list(said["ratios"]) == ["MinkUNet14A"]
+
+
+def test_an_unknown_network_among_the_engines_is_refused(capsys):
+    assert run("engines", "--networks", "Net", "--races-only") == 2
+    assert "unknown network 'Net'; choose from MinkUNet14A" in capsys.readouterr().err
+
+
+def test_memory_of_a_stream_is_printed_with_its_rise(tmp_path, capsys):
+    report = tmp_path / "memory.json"
+    assert run("memory", "--frames", 20, "--points", 300, "--json", report) == 0
+    assert re.search(r"from frame 2 to 20: [+-]\d+\.\d MB", capsys.readouterr().out)
+    assert len(json.loads(report.read_text())["bytes"]) == 20
