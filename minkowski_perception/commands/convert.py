@@ -12,8 +12,6 @@ from minkowski_perception.commands import CommandError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    from minkowski_perception.networks.importers import BLOCK_ORDERS, EVEN_ORDERS
-
     parser.add_argument(
         "file",
         type=Path,
@@ -29,15 +27,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--voxel-size", type=float, help="metres (those of its training)")
     parser.add_argument(
         "--block-order",
-        choices=BLOCK_ORDERS,
+        choices=("auto", "hybrid", "cube"),
         default="auto",
         help="of the slices of Res16UNet's blocks in 3D (%(default)s: what the weights tell)",
     )
     parser.add_argument(
         "--even-order",
-        choices=EVEN_ORDERS,
+        choices=("auto", "first-axis", "last-axis"),
         default="auto",
-        help="of the slices of Res16UNet's kernels of 2 voxels (%(default)s: what they tell)",
+        help="of the slices of Res16UNet's kernels of 2 voxels (%(default)s: the same)",
     )
 
 

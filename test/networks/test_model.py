@@ -126,3 +126,18 @@ def test_a_card_that_is_no_mapping_is_refused(saved):
     saved[0].write_text("a: [")
     with pytest.raises(ModelError, match="is not YAML"):
         load_model(saved[0])
+
+
+def test_a_model_can_be_saved_in_full_precision(tmp_path):
+    network = build_network(**NETWORK)
+    save_model(tmp_path / "full", network, CARD, half=False)
+    loaded = load_model(tmp_path / "full.yaml").network.state_dict()
+    for key, value in network.state_dict().items():
+        assert torch.equal(loaded[key], value), key
+
+
+def test_voxels_of_each_frame_s_own_corner_cannot_be_joined_in_a_window(saved):
+    path, _ = saved
+    change_card(path, input={"voxel_size": 0.3, "features": ["one", "z"], "shift": "minimum"})
+    with pytest.raises(ModelError, match="cannot be joined in a window of 2"):
+        load_model(path)

@@ -4,11 +4,9 @@
 
 from minkowski_perception.networks.importers.checkpoint import CheckpointError, read_checkpoint
 from minkowski_perception.networks.importers.conversion import Conversion, convert
-from minkowski_perception.networks.importers.reading import BLOCK_ORDERS, EVEN_ORDERS, Orders
+from minkowski_perception.networks.importers.reading import Orders
 
 __all__ = [
-    "BLOCK_ORDERS",
-    "EVEN_ORDERS",
     "CheckpointError",
     "Conversion",
     "Orders",

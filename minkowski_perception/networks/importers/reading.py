@@ -6,13 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from minkowski_perception.networks.importers.fitting import Arguments
 from minkowski_perception.networks.importers.homes import Home
 from minkowski_perception.networks.network import Network
-
-BLOCK_ORDERS = ("auto", "hybrid", "cube")
-EVEN_ORDERS = ("auto", "first-axis", "last-axis")
 
 
 @dataclass(frozen=True)
@@ -20,12 +18,12 @@ class Orders:
     """Orders of slices where a checkpoint's shapes leave them open.
 
     Attributes:
-        block: one of BLOCK_ORDERS, of kernels of 3 voxels in the blocks of a 3D network.
-        even: one of EVEN_ORDERS, of kernels of 2 voxels.
+        block: of kernels of 3 voxels in the blocks of a 3D network.
+        even: of kernels of 2 voxels.
     """
 
-    block: str = "auto"
-    even: str = "auto"
+    block: Literal["auto", "hybrid", "cube"] = "auto"
+    even: Literal["auto", "first-axis", "last-axis"] = "auto"
 
 
 @dataclass(frozen=True)

@@ -65,9 +65,6 @@ def read(checkpoint: Checkpoint, orders: Orders) -> Reading | None:
         )
     example = not checkpoint.around
     arguments = _arguments(checkpoint, prefix)
-    kernels = [
-        value for key, value in state.items() if key.startswith(prefix) and value.dim() == 3
-    ]
     decisions = {}
     block_order = "cube"
     if arguments["dims"] == 3:
