@@ -342,7 +342,8 @@ def table(race: Race) -> str:
         peak = ("-", "-") if t.peak is None else (f"{t.peak / 1e6:.0f}", f"{t.peak / voxels:.0f}")
         lines.append(
             f"{name:<26}{1e3 * t.median:>9.1f}{t.median / ours:>11.2f}"
-            f"{race.macs / t.median / 1e9:>9.1f}{1e6 * t.median / voxels:>10.2f}{peak[0]:>9}{peak[1]:>9}{t.labels_equal:>9.2%}"
+            f"{race.macs / t.median / 1e9:>9.1f}{1e6 * t.median / voxels:>10.2f}"
+            f"{peak[0]:>9}{peak[1]:>9}{t.labels_equal:>9.2%}"
         )
     lines += [f"without {name}: {reason}" for name, reason in race.absent.items()]
     return "\n".join(lines)
