@@ -29,6 +29,7 @@ setup(
     # What each is for: docs/dependencies.md.
     extras_require={
         "bags": ["pointcloud2", "rosbags"],
+        "numba": ["numba"],
         "pictures": ["matplotlib"],
         "simulation": [
             "open3d-cpu; sys_platform == 'linux' and platform_machine == 'x86_64'",

@@ -23,7 +23,7 @@ KEYS = {"tf2_ros": "tf2_ros_py", "torch": "python3-pytorch-pip"}
 STARTED = {"ros2launch", "rviz2"}
 """What is run and not imported."""
 
-NOT_IN_ROSDEP = {"pointcloud2", "safetensors"}
+NOT_IN_ROSDEP = {"llvmlite", "pointcloud2", "safetensors"}
 OPTIONAL = {"open3d", "spconv", "spconv_triton"}
 
 
