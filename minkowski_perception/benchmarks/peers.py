@@ -19,7 +19,11 @@ from torch import Tensor, nn
 
 from minkowski_perception.sparse import BatchNorm, Convolution, cube
 from minkowski_perception.sparse.engines.base import EngineError
-from minkowski_perception.sparse.engines.minkowski_engine import import_minkowski_engine
+from minkowski_perception.sparse.engines.minkowski_engine import (
+    coordinate_manager,
+    import_minkowski_engine,
+)
+from minkowski_perception.sparse.engines.spconv_engine import one_openmp_thread
 from minkowski_perception.sparse.regions import inscribed_box
 
 _COARSEST = (16, 16, 16, 1)
@@ -191,7 +195,11 @@ class MinkowskiPeer(Peer):
 
     def _tensor(self, coordinates: Tensor, features: Tensor) -> _Tensor:
         # Distinct coordinates keep their rows on the CPU.
-        native = import_minkowski_engine().SparseTensor(features, coordinates.int())
+        native = import_minkowski_engine().SparseTensor(
+            features,
+            coordinates.int(),
+            coordinate_manager=coordinate_manager(coordinates.shape[1] - 1),
+        )
         return _Tensor(native.F, native.coordinate_map_key, native)
 
 
@@ -232,7 +240,8 @@ class _SpconvLayer(_Layer):
         for box in self.boxes:
             # Kernel maps travel in the tensors; a layer of the same key takes the same one.
             box.indice_key = f"{box.kernel_size} on {min(stride, output_stride)}"
-            native = box(native.replace_feature(tensor.features))
+            with one_openmp_thread(tensor.features.device):
+                native = box(native.replace_feature(tensor.features))
             parts.append(native.features)
         return _Tensor(sum(parts[1:], parts[0]), output_stride, native)
 

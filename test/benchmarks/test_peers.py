@@ -33,11 +33,11 @@ def peer_of(kind, network):
         pytest.skip(str(error))
 
 
-def voxels(dims, count=900, channels=3):
+def voxels(dims, count=900, channels=3, span=20):
     """Distinct voxels of two batches around the origin in random order, and features."""
     draw = torch.Generator().manual_seed(0)
-    x, y = torch.randint(-20, 20, (2, count), generator=draw)
-    columns = [torch.randint(0, 2, (count,), generator=draw), x, y, x * y // 50]
+    x, y = torch.randint(-span, span, (2, count), generator=draw)
+    columns = [torch.randint(0, 2, (count,), generator=draw), x, y, x * y // 100]
     if dims == 4:
         columns.append(torch.randint(-1, 2, (count,), generator=draw))
     coordinates = torch.unique(torch.stack(columns, dim=1), dim=0)
@@ -74,6 +74,22 @@ def test_a_peer_gives_our_logits_in_the_order_of_its_input(kind, name, dims, ker
     assert relative_difference(logits, infer(network, coordinates, features)) < LIMIT
     assert torch.equal(logits, peer(coordinates, features)), "another result the second time"
     assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize("kind", PEERS.values(), ids=PEERS)
+def test_a_peer_is_right_on_two_threads_and_leaves_them(kind):
+    network = narrow("MinkUNet14A", 3)
+    coordinates, features = voxels(3, count=15_000, span=200)
+    peer = peer_of(kind, network)
+    expected = infer(network, coordinates, features)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        for _ in range(3):
+            assert relative_difference(peer(coordinates, features), expected) < LIMIT
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_spconv_keeps_the_voxels_at_the_border():

@@ -47,6 +47,19 @@ def import_minkowski_engine() -> Any:
             del collections.Sequence  # type: ignore[attr-defined]
 
 
+def coordinate_manager(dimension: int) -> Any:
+    """Return a coordinate manager of MinkowskiEngine, on the CPU.
+
+    It sets the number of OpenMP's threads, PyTorch's too: to what it is.
+    """
+    engine = import_minkowski_engine()
+    return engine.CoordinateManager(
+        D=dimension,
+        num_threads=torch.get_num_threads(),
+        coordinate_map_type=engine.CoordinateMapType.CPU,
+    )
+
+
 @dataclass(frozen=True)
 class _Plan:
     """How MinkowskiEngine runs the convolutions of one kernel map.
@@ -142,9 +155,7 @@ class MinkowskiEngine(Engine):
 def _plan(kernel_map: KernelMap) -> _Plan:
     engine = import_minkowski_engine()
     source, target, region = kernel_map.source, kernel_map.target, kernel_map.region
-    manager = engine.CoordinateManager(
-        D=region.dimension, coordinate_map_type=engine.CoordinateMapType.CPU
-    )
+    manager = coordinate_manager(region.dimension)
 
     def insert(name: str, coordinates: Tensor, stride: tuple[int, ...]) -> Any:
         # Distinct coordinates keep their rows on the CPU.

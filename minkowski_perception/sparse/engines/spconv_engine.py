@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -30,13 +33,38 @@ def _import_spconv() -> Any:
     return ops, cppconstants.CPU_ONLY_BUILD
 
 
+@contextmanager
+def one_openmp_thread(device: torch.device) -> Iterator[None]:
+    """Keep spconv's own loops on one thread of a CPU; the products between them stay on all.
+
+    The threads of spconv 2.3.8's scatter-add on the CPU share the pointers to their rows: on more
+    than one, sums go to wrong rows.
+    """
+    if device.type != "cpu":
+        yield
+        return
+    from spconv import core_cc
+
+    # Its loops run on the OpenMP that PyTorch has loaded for all, before the one it came with.
+    openmp = ctypes.CDLL(None)
+    if not hasattr(openmp, "omp_set_num_threads"):
+        openmp = ctypes.CDLL(core_cc.__file__)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads)  # tells MKL, which would follow OpenMP otherwise
+    openmp.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 class SpconvEngine(Engine):
     """spconv's native algorithm, which takes kernel maps of any region and dimension."""
 
     name = "spconv"
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, precision: torch.dtype = torch.float32) -> None:
+        super().__init__(precision)
         self._pairs: WeakKeyDictionary[KernelMap, tuple[Tensor, Tensor]] = WeakKeyDictionary()
 
     @classmethod
@@ -89,7 +117,8 @@ class SpconvEngine(Engine):
             return features.new_zeros(outputs, len(filters))
         ops, _ = _import_spconv()
         inverse = kernel_map.forward is not None
-        return ops.indice_conv(features, filters, pairs, counts, outputs, inverse=inverse)
+        with one_openmp_thread(features.device):
+            return ops.indice_conv(features, filters, pairs, counts, outputs, inverse=inverse)
 
 
 def native_pairs(kernel_map: KernelMap) -> tuple[Tensor, Tensor]:

@@ -138,6 +138,26 @@ def test_an_engine_runs_a_whole_network(engine, dims):
     torch.testing.assert_close(result, expected, rtol=0, atol=1e-4 * spread)
 
 
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_an_engine_is_right_on_two_threads(engine, two_threads):
+    network = build_network("MinkUNet14A", in_channels=2, num_classes=5, width=0.25)
+    tensor = random_tensor(3, 2, count=15_000, span=40)
+    network.eval()
+    expected = run(None, tensor, network)
+    spread = float(expected.max() - expected.min())
+    for _ in range(3):
+        result = run(engine, tensor, network)
+        torch.testing.assert_close(result, expected, rtol=0, atol=1e-4 * spread)
+    assert torch.get_num_threads() == 2
+
+
 def test_an_engine_takes_an_empty_tensor(engine):
     empty = SparseTensor(torch.empty(0, 3), torch.empty(0, 4, dtype=torch.long))
     down = Convolution(3, 4, cube((2, 2, 2)), stride=2, bias=True).eval()
