@@ -25,7 +25,7 @@ setup(
         (f"share/{NAME}/config", glob("config/*.yaml") + glob("config/*.rviz")),
     ],
     zip_safe=False,
-    install_requires=["numpy", "pyyaml", "safetensors", "scipy", "torch>=2.4", "tqdm"],
+    install_requires=["numpy", "pyyaml", "safetensors", "scipy", "torch>=2.5", "tqdm"],
     # What each is for: docs/dependencies.md.
     extras_require={
         "bags": ["pointcloud2", "rosbags"],

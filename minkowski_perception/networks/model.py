@@ -27,6 +27,13 @@ from minkowski_perception.voxels import VoxelInput
 
 DEFAULT_MODEL = "outdoor_lidar_first"
 
+_LICENCE = "Apache-2.0"
+# Of our own cards: those of others' weights are not ours to license.
+_HEADER = f"""\
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: {_LICENCE}
+"""
+
 
 class ModelError(ValueError):
     """A model is missing, damaged, or its card and weights do not fit."""
@@ -116,10 +123,9 @@ def save_model(
     weights = path.with_suffix(".safetensors")
     save_file(state, weights)
     card = {**card, "sha256": hashlib.sha256(weights.read_bytes()).hexdigest()}
+    text = yaml.safe_dump(card, sort_keys=False, width=99, allow_unicode=True)
     path.with_suffix(".yaml").write_text(
-        "# Copyright 2026 The minkowski_perception authors\n"
-        "# SPDX-License-Identifier: Apache-2.0\n"
-        + yaml.safe_dump(card, sort_keys=False, width=99, allow_unicode=True)
+        (_HEADER if card.get("licence") == _LICENCE else "") + text
     )
 
 

@@ -141,3 +141,10 @@ def test_voxels_of_each_frame_s_own_corner_cannot_be_joined_in_a_window(saved):
     change_card(path, input={"voxel_size": 0.3, "features": ["one", "z"], "shift": "minimum"})
     with pytest.raises(ModelError, match="cannot be joined in a window of 2"):
         load_model(path)
+
+
+@pytest.mark.parametrize(("licence", "ours"), [("Apache-2.0", True), ("theirs", False)])
+def test_only_cards_under_our_licence_say_so_in_their_header(tmp_path, licence, ours):
+    save_model(tmp_path / "x", build_network(**NETWORK), {**CARD, "licence": licence})
+    text = (tmp_path / "x.yaml").read_text()
+    assert text.startswith("# Copyright 2026 The minkowski_perception authors\n") == ours

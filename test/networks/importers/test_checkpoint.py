@@ -2,8 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 import argparse
 import hashlib
+import itertools
 import json
 import os
+import sys
+import types
 from collections import OrderedDict, defaultdict
 
 import numpy as np
@@ -57,6 +60,23 @@ def test_what_training_scripts_leave_beside_the_weights_does_not_matter(tmp_path
     checkpoint = read_checkpoint(tmp_path / "c.pth")
     assert list(checkpoint.state) == list(STATE)
     assert checkpoint.around["arch"] == "Res16UNet34C"
+
+
+@pytest.mark.parametrize(
+    "name", ["mmengine.logging.history_buffer.HistoryBuffer", "omegaconf.dictconfig.DictConfig"]
+)
+def test_objects_of_training_frameworks_are_left_blank(tmp_path, monkeypatch, name):
+    module, _, class_name = name.rpartition(".")
+    with monkeypatch.context() as installed:
+        for package in itertools.accumulate(module.split("."), "{}.{}".format):
+            installed.setitem(sys.modules, package, types.ModuleType(package))
+        thing = type(class_name, (), {"__module__": module})()
+        setattr(sys.modules[module], class_name, type(thing))
+        thing.history = np.arange(3.0)
+        torch.save({"state_dict": STATE, "thing": thing}, tmp_path / "c.pth")
+    checkpoint = read_checkpoint(tmp_path / "c.pth")
+    assert list(checkpoint.state) == list(STATE)
+    assert not hasattr(checkpoint.around["thing"], "history")
 
 
 class Hostile:
