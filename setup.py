@@ -45,6 +45,8 @@ setup(
             "ros-sensor-msgs",
             "ros-visualization-msgs",
         ],
+        "spconv": ["spconv"],
+        "spconv-triton": ["spconv-triton"],
         "test": ["hypothesis", "pytest"],
         "dev": ["colcon-common-extensions", "colcon-ros", "mypy", "ruff"],
     },
