@@ -15,6 +15,7 @@ from minkowski_perception.networks.importers.checkpoint import Checkpoint, Check
 from minkowski_perception.networks.importers.homes import Home
 from minkowski_perception.networks.importers.reading import Orders, Reading
 from minkowski_perception.networks.network import Network
+from minkowski_perception.voxels import VoxelInput
 
 _IMPORTERS = (lidar, res16unet)
 _KNOWN = (
@@ -74,17 +75,22 @@ def convert(
             f"and of no network that is known; known are {_KNOWN}"
         )
     home, labels = _home(checkpoint, reading, label_set)
-    size = voxel_size or home.input.get("voxel_size")
+    size = home.input.get("voxel_size") if voxel_size is None else voxel_size
     if size is None:
         raise CheckpointError(
             f"checkpoint {checkpoint.path}: nothing says how large its voxels are; say so with "
             "--voxel-size"
         )
+    given = {**home.input, "voxel_size": size}
+    try:
+        VoxelInput.from_dict(given)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"checkpoint {checkpoint.path}: {error}") from error
     card = {
         "name": name,
         "network": dict(reading.arguments),
         "labels": labels,
-        "input": {**home.input, "voxel_size": size},
+        "input": given,
         "window": reading.window,
         "description": f"{reading.arguments['name']}, converted from {reading.family}.",
         "sensors": home.sensors,

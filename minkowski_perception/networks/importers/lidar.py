@@ -10,12 +10,13 @@ them, as the other libraries do: near those planes, the frame's own upper bounds
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 from minkowski_perception.networks.importers.checkpoint import Checkpoint, CheckpointError
 from minkowski_perception.networks.importers.fitting import Arguments, Layout, fit
-from minkowski_perception.networks.importers.homes import LIDAR_MMDET3D, LIDAR_SPVNAS
+from minkowski_perception.networks.importers.homes import LIDAR_MMDET3D, LIDAR_SPVNAS, Home
 from minkowski_perception.networks.importers.kernels import (
     first_axis_fastest,
     last_axis_fastest,
@@ -23,6 +24,7 @@ from minkowski_perception.networks.importers.kernels import (
 )
 from minkowski_perception.networks.importers.reading import Orders, Reading
 from minkowski_perception.networks.registry import network_names
+from minkowski_perception.networks.spvnas import architecture_of
 
 _STEM = 32  # channels at full width
 _BLOCK = r"^(stage\d\.[1-9]\d*|up\d\.1\.\d+)"
@@ -132,20 +134,21 @@ def read(checkpoint: Checkpoint, orders: Orders) -> Reading | None:
             f"checkpoint {checkpoint.path} is of {layout.family}, whose orders of slices are "
             "known: leave the options of order away"
         )
-    zoo = kind in ("spvnas", "sub-network")
-    if zoo and checkpoint.config is None:
-        raise CheckpointError(
-            f"checkpoint {checkpoint.path} is of {layout.family}: put its net.config beside it, "
-            "and call it 'init'; the two say together which network it is"
-        )
+    home, config = LIDAR_MMDET3D, checkpoint.config or {}
+    if kind in ("spvnas", "sub-network"):
+        if not config:
+            raise CheckpointError(
+                f"checkpoint {checkpoint.path} is of {layout.family}: put its net.config beside "
+                "it, and call it 'init'; the two say together which network it is"
+            )
+        home = _home_of_zoo(checkpoint, config)
     points = layout.key(_POINTS) in checkpoint.state
-    if kind == "spvnas" and "pres" not in (checkpoint.config or {}):
+    if kind == "spvnas" and "pres" not in config:
         # Its MinkUNet holds the point branch that it does not run; its config has no voxel sizes.
         layout, points = replace(layout, unused=r"point_transforms\."), False
     if kind == "sub-network":
-        checkpoint = _without_unused_columns(checkpoint, layout)
+        checkpoint = _without_unused_columns(checkpoint, layout, config)
     arguments, network = fit(checkpoint, layout, _candidates(checkpoint, layout, points))
-    home = LIDAR_SPVNAS if zoo else LIDAR_MMDET3D
     decisions = {"order": _ORDERS.get(kind, _ORDERS["torchsparse"])}
     if kind == "spconv":
         decisions["bounds"] = _BOUNDS
@@ -171,12 +174,27 @@ def _candidates(checkpoint: Checkpoint, layout: Layout, points: bool) -> Iterato
     )
 
 
-def _without_unused_columns(checkpoint: Checkpoint, layout: Layout) -> Checkpoint:
+def _without_unused_columns(
+    checkpoint: Checkpoint, layout: Layout, config: Mapping[str, Any]
+) -> Checkpoint:
     """Cut the classifier, kept in the super-network's width, to the inputs that it reads."""
+    try:
+        width = architecture_of(config).decoder[-1].width
+    except ValueError as error:
+        raise CheckpointError(f"checkpoint {checkpoint.path}: {error}") from error
     key = layout.key("classifier.0.kernel")
-    widths = (checkpoint.config or {}).get("output_channels")
-    if key not in checkpoint.state or not widths:
-        return checkpoint
-    return replace(
-        checkpoint, state={**checkpoint.state, key: checkpoint.state[key][:, : widths[-1]]}
+    classifier = checkpoint.tensor(key, 2)
+    return replace(checkpoint, state={**checkpoint.state, key: classifier[:, :width]})
+
+
+def _home_of_zoo(checkpoint: Checkpoint, config: Mapping[str, Any]) -> Home:
+    """Return SPVNAS's home with the voxels of a net.config: pres of points, vres of voxels."""
+    points, voxels = (
+        config.get(key, LIDAR_SPVNAS.input["voxel_size"]) for key in ("pres", "vres")
     )
+    if points != voxels:
+        raise CheckpointError(
+            f"checkpoint {checkpoint.path} puts points of {points} m into voxels of {voxels} m; "
+            "only networks whose points are its voxels are known"
+        )
+    return replace(LIDAR_SPVNAS, input={**LIDAR_SPVNAS.input, "voxel_size": voxels})

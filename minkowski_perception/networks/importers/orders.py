@@ -51,7 +51,7 @@ def block_order_of(kernels: Iterable[Tensor]) -> Evidence:
         f"neighbouring slices are alike by {in_hybrid:.2f} in hybrid order, "
         f"{in_cube:.2f} in cube order"
     )
-    if abs(in_hybrid - in_cube) < _CLEAR_LIKENESS:
+    if not abs(in_hybrid - in_cube) >= _CLEAR_LIKENESS:  # nor NaN, of weights all zero
         return Evidence(None, figures)
     return Evidence("hybrid" if in_hybrid > in_cube else "cube", figures)
 
@@ -68,7 +68,7 @@ def even_order_of(kernels: Iterable[Tensor]) -> Evidence:
     x, y, z = contrasts.unbind(dim=1)
     vertical = _mean(((z - y).abs() - (x - y).abs()).tolist())
     figures = f"the last axis stands out by {vertical:+.3f} in first-axis order"
-    if abs(vertical) < _CLEAR_VERTICAL:
+    if not abs(vertical) >= _CLEAR_VERTICAL:
         return Evidence(None, figures)
     return Evidence("first-axis" if vertical > 0 else "last-axis", figures)
 

@@ -44,6 +44,11 @@ def test_the_voxel_size_can_be_said(rooms):
     assert convert(rooms, "x", voxel_size=0.04).card["input"]["voxel_size"] == 0.04
 
 
+def test_an_impossible_voxel_size_is_refused(rooms):
+    with pytest.raises(CheckpointError, match=r"voxel_size must be 0\.005 to 5 m, not 0\.0"):
+        convert(rooms, "x", voxel_size=0.0)
+
+
 def test_inputs_that_nothing_says_are_refused(tmp_path):
     torch.save(checkpoint("MinkUNet14A", width=0.25, in_channels=5), tmp_path / "x.pth")
     with pytest.raises(CheckpointError, match="wants 5 features a voxel, and nothing says which"):

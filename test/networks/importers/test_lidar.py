@@ -110,6 +110,15 @@ def test_a_config_that_does_not_fit_is_refused(tmp_path):
         convert(saved(tmp_path, state, "spvnas-specialized", wider), "x")
 
 
+def test_voxels_are_those_of_the_config(tmp_path):
+    state = checkpoint("SPVCNN-W32", "spvnas", width=0.25)
+    coarse = {**net_config("SPVCNN-W32"), "pres": 0.1, "vres": 0.1}
+    card = convert(saved(tmp_path, state, "spvnas", coarse), "x").card
+    assert card["input"]["voxel_size"] == 0.1
+    with pytest.raises(CheckpointError, match=r"puts points of 0\.1 m into voxels of 0\.2 m"):
+        convert(saved(tmp_path, state, "spvnas", {**coarse, "vres": 0.2}), "x")
+
+
 def test_orders_are_not_open_here(tmp_path):
     state = checkpoint("MinkUNet18-W32", "mmdet3d-spconv", width=0.25)
     with pytest.raises(CheckpointError, match="mmdetection3d on spconv, whose orders"):
