@@ -21,6 +21,7 @@ PARAMETERS = {
     "autostart": (bool, "true: the node configures and activates itself; false: you do"),
     "device": (str, "where the network runs: auto, cpu, cuda or cuda:N"),
     "ego_motion": (str, "where poses come from: none, odometry or tf"),
+    "engine": (str, "what computes: auto, torch, numba, spconv_triton, spconv or minkowski"),
     "input_reliability": (str, "of what the node subscribes: best_effort or reliable"),
     "model": (str, "name of a model of the package, or path of its .yaml card"),
     "use_sim_time": (bool, "true: the clock is the /clock topic"),

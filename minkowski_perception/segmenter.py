@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,8 +25,15 @@ from minkowski_perception.labels import UNLABELLED, LabelSet
 from minkowski_perception.networks.minkunet import SPATIAL_DIMS
 from minkowski_perception.networks.model import DEFAULT_MODEL, Model, load_model
 from minkowski_perception.sparse import SparseTensor
+from minkowski_perception.sparse.engines.selection import EngineChoice, Trial, choose_engine
 from minkowski_perception.temporal.window import SlidingWindow
+from minkowski_perception.trial import trial_frame
 from minkowski_perception.voxels import stack_in_time, voxelize
+
+_TRIAL_POINTS = {"cpu": 6000, "cuda": 60_000}
+"""For a GPU as many as it takes until the work counts, not the calls."""
+
+_CUBLAS_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 
 
 @dataclass(frozen=True)
@@ -75,6 +84,31 @@ def use_threads(count: int = 0) -> None:
     torch.set_num_threads(count or max(1, len(os.sched_getaffinity(0)) - 1))
 
 
+def _prepare_determinism() -> None:
+    """Tell cuBLAS, before it starts, to give the same bits in every run.
+
+    Raises:
+        ValueError: it is too late for that.
+    """
+    if torch.cuda.is_initialized() and _CUBLAS_WORKSPACE not in os.environ:
+        raise ValueError(
+            f"CUDA runs already: for deterministic results set {_CUBLAS_WORKSPACE}=:4096:8 in the "
+            "environment of this process"
+        )
+    os.environ.setdefault(_CUBLAS_WORKSPACE, ":4096:8")
+
+
+@contextmanager
+def _deterministic_algorithms(wanted: bool) -> Iterator[None]:
+    """Let PyTorch use algorithms that give the same bits in every run, where it is wanted."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(wanted or before)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
 class Segmenter:
     """A model, and the recent frames of one stream.
 
@@ -85,6 +119,9 @@ class Segmenter:
         intensity_full_scale: the sensor's largest intensity (1, 255, ...); None to detect it.
         max_gap: see `SlidingWindow`.
         max_step_back: see `SlidingWindow`.
+        engine: see `choose_engine`.
+        precision: see `choose_engine`.
+        deterministic: give the same bits in every run, on CUDA too.
 
     Raises:
         ValueError: a value that is not possible; the valid ones are named.
@@ -99,6 +136,9 @@ class Segmenter:
         intensity_full_scale: float | None = None,
         max_gap: float = 1.0,
         max_step_back: float = 1.0,
+        engine: str = "auto",
+        precision: str = "auto",
+        deterministic: bool = False,
     ) -> None:
         self.device = choose_device(device)
         self.model = model
@@ -107,7 +147,13 @@ class Segmenter:
         if length > 1 and model.network.dims == SPATIAL_DIMS:
             raise ValueError(f"model '{model.name}' is 3D: its window is 1 frame, not {length}")
         self._window = SlidingWindow(length, max_gap, max_step_back)
+        self._deterministic = deterministic and self.device.type == "cuda"
+        if self._deterministic:
+            _prepare_determinism()
         self._network = model.network.to(self.device)
+        self._choice = choose_engine(
+            engine, self._network, self._trial, self.device, precision, deterministic
+        )
 
     @classmethod
     def load(
@@ -117,6 +163,9 @@ class Segmenter:
         device: str = "auto",
         window: int | None = None,
         intensity_full_scale: float | None = None,
+        engine: str = "auto",
+        precision: str = "auto",
+        deterministic: bool = False,
     ) -> Segmenter:
         """Load a model by name or path.
 
@@ -129,7 +178,15 @@ class Segmenter:
             device=device,
             window=window,
             intensity_full_scale=intensity_full_scale,
+            engine=engine,
+            precision=precision,
+            deterministic=deterministic,
         )
+
+    @property
+    def engine(self) -> EngineChoice:
+        """What runs the network, and why."""
+        return self._choice
 
     @property
     def label_set(self) -> LabelSet:
@@ -196,7 +253,16 @@ class Segmenter:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Probability float32 and class uint8, [newest] each, of the last of voxels [M, 1 + D]."""
         coordinates = coordinates.to(self.device)
-        tensor = SparseTensor(features.to(self.device), coordinates)
-        logits = self._network(tensor).at(coordinates[-newest:])
+        tensor = SparseTensor(features.to(self.device), coordinates, engine=self._choice.engine)
+        with _deterministic_algorithms(self._deterministic):
+            logits = self._network(tensor).at(coordinates[-newest:])
         probability, best = torch.softmax(logits, dim=1).max(dim=1)
         return probability.cpu(), best.to(torch.uint8).cpu()
+
+    def _trial(self) -> Trial:
+        """Voxels and features of a made-up street, as the network sees them."""
+        dims, length = self._network.dims, self._window.length
+        frames = (trial_frame(_TRIAL_POINTS[self.device.type] // length, i) for i in range(length))
+        voxels = [voxelize(f, self.model.input, f.intensity, dims) for f in frames]
+        coordinates, features = stack_in_time(voxels)
+        return coordinates[:, : dims + 1].to(self.device), features.to(self.device)

@@ -13,7 +13,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # Each part may import itself and the parts before it in this list.
 LAYERS = [
     {"frame", "labels", "accounting"},
-    {"codec", "metrics", "sparse"},
+    {"codec", "metrics", "sparse", "trial"},
     {"voxels", "pictures", "summary"},
     {"networks", "temporal"},
     {"segmenter", "simulation", "datasets"},

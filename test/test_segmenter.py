@@ -12,6 +12,9 @@ from minkowski_perception.networks import build_network
 from minkowski_perception.networks.model import DEFAULT_MODEL, Model, load_model
 from minkowski_perception.segmenter import Segmenter, choose_device, use_threads
 from minkowski_perception.sparse import SparseTensor
+from minkowski_perception.sparse.engines import selection
+from minkowski_perception.sparse.engines.base import EngineError
+from minkowski_perception.sparse.engines.torch_engine import TorchEngine
 from minkowski_perception.temporal.poses import pose_matrix
 from minkowski_perception.temporal.window import OutOfOrderError
 from minkowski_perception.voxels import VoxelInput
@@ -58,7 +61,7 @@ def by_hand(network, recent):
 
 def test_labels_are_those_of_the_network_on_the_last_frames_as_one_4d_tensor():
     small = model()
-    segmenter = Segmenter(small, device="cpu")
+    segmenter = Segmenter(small, device="cpu", engine="torch")
     stream = list(frames(5))
     for i, frame in enumerate(stream):
         result = segmenter.segment(frame)
@@ -71,8 +74,8 @@ def test_labels_are_those_of_the_network_on_the_last_frames_as_one_4d_tensor():
 
 def test_a_past_frame_matters():
     stream = list(frames(3))
-    alone = Segmenter(model(), device="cpu", window=1).segment(stream[-1])
-    segmenter = Segmenter(model(), device="cpu")
+    alone = Segmenter(model(), device="cpu", engine="torch", window=1).segment(stream[-1])
+    segmenter = Segmenter(model(), device="cpu", engine="torch")
     together = [segmenter.segment(frame) for frame in stream][-1]
     assert alone.window == 1
     assert not np.array_equal(alone.confidence, together.confidence)
@@ -80,12 +83,14 @@ def test_a_past_frame_matters():
 
 def test_points_without_a_measurement_get_no_label_and_disturb_none():
     frame = next(frames(1))
-    expected = Segmenter(model(), device="cpu").segment(frame)
+    expected = Segmenter(model(), device="cpu", engine="torch").segment(frame)
     holes = np.zeros(2 * len(frame), bool)
     holes[::2] = True
     points = np.full((len(holes), 3), np.nan, np.float32)
     points[~holes] = frame.points
-    result = Segmenter(model(), device="cpu").segment(Frame(points, pose=frame.pose))
+    result = Segmenter(model(), device="cpu", engine="torch").segment(
+        Frame(points, pose=frame.pose)
+    )
     assert (result.labels[holes] == UNLABELLED).all()
     assert (result.confidence[holes] == 0.0).all()
     assert np.array_equal(result.labels[~holes], expected.labels)
@@ -93,7 +98,7 @@ def test_points_without_a_measurement_get_no_label_and_disturb_none():
 
 @pytest.mark.parametrize("points", [np.empty((0, 3)), np.full((5, 3), np.inf)])
 def test_a_frame_without_any_measurement_is_answered_and_leaves_the_window_alone(points):
-    segmenter = Segmenter(model(), device="cpu")
+    segmenter = Segmenter(model(), device="cpu", engine="torch")
     stream = list(frames(2))
     segmenter.segment(stream[0])
     result = segmenter.segment(
@@ -119,7 +124,7 @@ def test_the_order_of_the_points_changes_nothing(any_model, seed, points, spread
     pose = pose_matrix(rng.normal(0.0, 50.0, 3), rng.normal(size=4))
     frame = Frame(cloud, intensity=intensity, pose=pose)
     shuffled = Frame(cloud[order], intensity=intensity[order], pose=pose)
-    segmenter = Segmenter(any_model, device="cpu")
+    segmenter = Segmenter(any_model, device="cpu", engine="torch")
     a = segmenter.segment(frame)
     segmenter.reset()
     b = segmenter.segment(shuffled)
@@ -130,14 +135,14 @@ def test_the_order_of_the_points_changes_nothing(any_model, seed, points, spread
 def test_the_same_stream_gives_the_same_bytes():
     runs = []
     for _ in range(2):
-        segmenter = Segmenter(model(), device="cpu")
+        segmenter = Segmenter(model(), device="cpu", engine="torch")
         results = [segmenter.segment(frame) for frame in frames(4)]
         runs.append([(r.labels.tobytes(), r.confidence.tobytes()) for r in results])
     assert runs[0] == runs[1]
 
 
 def test_a_frame_out_of_order_is_refused_and_a_reset_forgets_the_stream():
-    segmenter = Segmenter(model(), device="cpu")
+    segmenter = Segmenter(model(), device="cpu", engine="torch")
     stream = list(frames(3))
     for frame in stream:
         segmenter.segment(frame)
@@ -149,10 +154,10 @@ def test_a_frame_out_of_order_is_refused_and_a_reset_forgets_the_stream():
 
 def test_a_3d_network_takes_one_frame_and_refuses_a_window():
     frame = next(frames(1))
-    result = Segmenter(model(dims=3, window=1), device="cpu").segment(frame)
+    result = Segmenter(model(dims=3, window=1), device="cpu", engine="torch").segment(frame)
     assert (result.labels < 19).all()
     with pytest.raises(ValueError, match="'small' is 3D: its window is 1 frame, not 2"):
-        Segmenter(model(dims=3, window=1), device="cpu", window=2)
+        Segmenter(model(dims=3, window=1), device="cpu", engine="torch", window=2)
 
 
 def test_a_device_that_is_not_here_is_refused():
@@ -162,10 +167,67 @@ def test_a_device_that_is_not_here_is_refused():
         choose_device("tpu")
 
 
+def test_the_network_runs_by_the_engine_that_is_asked_for(monkeypatch):
+    calls = []
+
+    class Counting(TorchEngine):
+        name = "counting"
+
+        def convolve(self, *args, **kwargs):
+            calls.append(args)
+            return super().convolve(*args, **kwargs)
+
+    monkeypatch.setattr(selection, "ENGINES", {"counting": lambda: Counting})
+    monkeypatch.setattr(selection, "ENGINE_CHOICES", ("auto", "counting"))
+    segmenter = Segmenter(model(), device="cpu", engine="counting")
+    assert isinstance(segmenter.engine.engine, Counting)
+    assert not calls
+    segmenter.segment(next(frames(1)))
+    assert calls
+    with pytest.raises(EngineError, match="one of auto, counting, not 'torch'"):
+        Segmenter(model(), device="cpu", engine="torch")
+
+
+@pytest.mark.parametrize("dims", [3, 4])
+def test_the_engine_that_is_chosen_at_start_labels_as_plain_pytorch_does(dims):
+    window = 1 if dims == 3 else 3
+    by_torch = Segmenter(model(dims, window), device="cpu", engine="torch")
+    chosen = Segmenter(model(dims, window), device="cpu")
+    for frame in frames(3):
+        a, b = by_torch.segment(frame), chosen.segment(frame)
+        assert np.mean(a.labels == b.labels) >= 0.99, chosen.engine.reason
+
+
+def test_two_deterministic_choices_are_the_same():
+    choices = [Segmenter(model(), device="cpu", deterministic=True).engine for _ in range(2)]
+    assert str(choices[0]) == str(choices[1])
+    assert choices[0].engine.precision == torch.float32
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_two_deterministic_runs_on_cuda_give_the_same_bytes(monkeypatch):
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    runs = []
+    for _ in range(2):
+        segmenter = Segmenter(model(), device="cuda", deterministic=True)
+        results = [segmenter.segment(frame) for frame in frames(4)]
+        runs.append([(r.labels.tobytes(), r.confidence.tobytes()) for r in results])
+    assert runs[0] == runs[1]
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_deterministic_run_is_refused_once_cuda_runs_without_what_it_needs(monkeypatch):
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    torch.zeros(1, device="cuda")
+    with pytest.raises(ValueError, match="CUBLAS_WORKSPACE_CONFIG=:4096:8"):
+        Segmenter(model(), device="cuda", deterministic=True)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_cuda_labels_as_the_cpu_does():
     stream = list(frames(4))
-    cpu, cuda = (Segmenter(model(), device=device) for device in ("cpu", "cuda"))
+    cpu, cuda = (Segmenter(model(), device=device, engine="torch") for device in ("cpu", "cuda"))
     for frame in stream:
         a, b = cpu.segment(frame), cuda.segment(frame)
         assert np.mean(a.labels == b.labels) > 0.995

@@ -148,6 +148,9 @@ def _play(args: argparse.Namespace, bag: BagReader, topic: str, moving: bool) ->
             {
                 "model": str(args.model or DEFAULT_MODEL),
                 "device": args.device,
+                "engine": args.engine,
+                "precision": args.precision,
+                "deterministic": args.deterministic,
                 "window": args.window or 0,
                 "ego_motion": "odometry" if moving else "none",
                 # A lossless run waits for what DDS lost and sends again, after up to 3 s.

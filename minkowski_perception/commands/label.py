@@ -46,6 +46,23 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (%(default)s)")
     parser.add_argument(
+        "--engine",
+        default="auto",
+        help="auto, torch, numba, spconv_triton, spconv or minkowski (%(default)s: the fastest "
+        "here that agrees with torch)",
+    )
+    parser.add_argument(
+        "--precision",
+        default="auto",
+        help="auto, float32, bfloat16 or float16 (%(default)s: below float32 only where that is "
+        "faster and the labels stay)",
+    )
+    parser.add_argument(
+        "--deterministic",
+        action="store_true",
+        help="give the same bits in every run, on CUDA too",
+    )
+    parser.add_argument(
         "--window", type=int, help="frames seen together (as many as the model was trained on)"
     )
     parser.add_argument(
@@ -101,7 +118,14 @@ def load_segmenter(args: argparse.Namespace) -> Segmenter:
 
     use_threads()
     try:
-        return Segmenter.load(args.model or DEFAULT_MODEL, device=args.device, window=args.window)
+        return Segmenter.load(
+            args.model or DEFAULT_MODEL,
+            device=args.device,
+            window=args.window,
+            engine=args.engine,
+            precision=args.precision,
+            deterministic=args.deterministic,
+        )
     except ValueError as error:
         raise CommandError(str(error)) from error
 

@@ -16,6 +16,7 @@ from rclpy.node import Node
 from scipy.spatial.transform import Rotation
 
 from minkowski_perception.networks.model import DEFAULT_MODEL
+from minkowski_perception.sparse.engines.selection import ENGINE_CHOICES, PRECISION_CHOICES
 
 
 class ConfigurationError(ValueError):
@@ -62,6 +63,21 @@ PARAMETERS = {
         "Model that labels: a name, or the path of a card (.yaml) beside its weights.",
     ),
     "device": Parameter("auto", "Where the network runs: auto, cpu, cuda or cuda:N."),
+    "engine": Parameter(
+        "auto",
+        "What computes the convolutions; auto tries all that can run here and takes the fastest "
+        "that agrees with torch.",
+        choices=ENGINE_CHOICES,
+    ),
+    "precision": Parameter(
+        "auto",
+        "Of the convolutions; auto goes below float32 only where that is faster and the labels "
+        "stay.",
+        choices=PRECISION_CHOICES,
+    ),
+    "deterministic": Parameter(
+        False, "Give the same bits in every run, on CUDA too; slower there."
+    ),
     "threads": Parameter(
         0, "CPU threads of the network; 0 for all cores but one.", range=(0, 256)
     ),
@@ -117,6 +133,9 @@ class Settings:
 
     model: str
     device: str
+    engine: str
+    precision: str
+    deterministic: bool
     threads: int
     window: int | None
     ego_motion: str

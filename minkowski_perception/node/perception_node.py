@@ -113,6 +113,7 @@ class PerceptionNode(LifecycleNode):
             refused, self._refused_parameters = self._refused_parameters, {}
             raise ConfigurationError("; ".join(refused.values()))
         settings = read(self)
+        use_threads(settings.threads)  # before engines are timed
         try:
             segmenter = Segmenter(
                 load_model(settings.model),
@@ -121,10 +122,12 @@ class PerceptionNode(LifecycleNode):
                 intensity_full_scale=settings.intensity_full_scale,
                 max_gap=settings.max_gap,
                 max_step_back=settings.max_step_back,
+                engine=settings.engine,
+                precision=settings.precision,
+                deterministic=settings.deterministic,
             )
         except ValueError as error:
             raise ConfigurationError(str(error)) from error
-        use_threads(settings.threads)
         self._ego_motion = create_ego_motion(self, settings)
         self._segmenter, self._settings = segmenter, settings
         self._publish_label_info(segmenter)
@@ -136,7 +139,8 @@ class PerceptionNode(LifecycleNode):
         )
         self._state = "inactive"
         self.get_logger().info(
-            f"model '{segmenter.model.name}' on {segmenter.device}, window "
+            f"model '{segmenter.model.name}' on {segmenter.device} by engine {segmenter.engine} "
+            f"({segmenter.engine.reason}), window "
             f"{segmenter.window_length}, ego motion '{settings.ego_motion}', clouds from "
             f"'{self._subscription.topic_name}'"
         )
@@ -299,7 +303,8 @@ class PerceptionNode(LifecycleNode):
         return {
             "model": segmenter.model.name,
             "device": str(segmenter.device),
-            "engine": f"torch {torch.__version__}",
+            "engine": str(segmenter.engine),
+            "engine_reason": segmenter.engine.reason,
             "threads": str(torch.get_num_threads()),
             "window": str(segmenter.window_length),
             "voxel_size": f"{segmenter.model.input.voxel_size:g}",

@@ -120,7 +120,7 @@ def evaluate(
     for lidar in data["lidars"]:
         scores = ConfusionMatrix(len(model.label_set))
         for drive in simulate_drives(range(*data["held_out_seeds"]), {lidar: 1.0}, data["frames"]):
-            segmenter = Segmenter(model)
+            segmenter = Segmenter(model, precision="float32")
             for frame in drive:
                 assert frame.labels is not None
                 scores.update(frame.labels, segmenter.segment(frame).labels)

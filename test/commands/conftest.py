@@ -59,6 +59,6 @@ def demo_run(drive, tmp_path_factory) -> DemoRun:
     pytest.importorskip("rclpy", reason="needs rclpy: a ROS 2 installation or its wheels")
     pytest.importorskip("matplotlib", reason="needs matplotlib for the pictures")
     out = tmp_path_factory.mktemp("demo")
-    done = run_command("demo", "--bag", drive, "--out", out)
+    done = run_command("demo", "--bag", drive, "--out", out, "--deterministic")
     assert done.returncode == 0, done.stderr
     return DemoRun(out, done.stdout)

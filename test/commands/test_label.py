@@ -181,6 +181,8 @@ def test_a_cloud_without_a_stamp_has_that_of_its_reception(make_bag, tmp_path):
             ["BAG", "--device", "tpu"],
             "device must be 'auto', 'cpu', 'cuda' or 'cuda:N', not 'tpu'",
         ),
+        (["BAG", "--engine", "abacus"], "engine must be one of auto, torch, numba"),
+        (["BAG", "--engine", "torch", "--precision", "float16"], "choose float32"),
         (["BAG", "--window", "0"], "the window must be 1 frame or more, not 0"),
         (["BAG", "--true-label-set", "x"], "unknown label set 'x'; choose one of"),
         (["BAG", "--ego-motion", "bag"], "tells of no motion of frame 'lidar'"),

@@ -9,7 +9,7 @@ TOPIC = "/minkowski_perception/labelled"
 
 
 def test_the_node_and_the_labeller_give_the_same_bytes(demo_run, drive, command, tmp_path):
-    labelled = command("label", drive, "--out", tmp_path)
+    labelled = command("label", drive, "--out", tmp_path, "--deterministic")
     assert labelled.returncode == 0, labelled.stderr
 
     with BagReader(demo_run.out / "labelled") as node, BagReader(tmp_path / "labelled") as offline:

@@ -24,6 +24,7 @@ from minkowski_perception.codec import encode_frame, fill_message
 START = 60.0  # seconds, on a busy machine
 ANSWER = 30.0
 NAME = "/minkowski_perception"
+DEFAULTS = {"input_reliability": "reliable", "threads": 1, "engine": "torch"}
 RELIABLE = QoSProfile(depth=50)
 
 
@@ -55,7 +56,7 @@ class Rig:
     """Starts the node, waits until it is connected, and stops it at the end."""
 
     def __init__(self, log, **parameters):
-        parameters = {"input_reliability": "reliable", "threads": 1, **parameters}
+        parameters = {**DEFAULTS, **parameters}
         arguments = [a for name, value in parameters.items() for a in ("-p", f"{name}:={value}")]
         self.log = log
         with log.open("wb") as file:

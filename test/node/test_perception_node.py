@@ -51,7 +51,7 @@ def column(message, name):
 def test_clouds_come_out_labelled_as_the_segmenter_labels_them(rig, drive):
     running = rig(ego_motion="odometry").ready()
     running.wait_for(lambda: running.odometry.get_subscription_count() > 0)
-    segmenter = Segmenter.load()
+    segmenter = Segmenter.load(engine="torch")
     for i, frame in enumerate(drive, start=1):
         running.odometry.publish(odometry_message(frame))
         sent = cloud_message(frame)
@@ -74,6 +74,7 @@ def test_clouds_come_out_labelled_as_the_segmenter_labels_them(rig, drive):
     values = running.fresh_values()
     assert (values["received"], values["labelled"]) == ("6", "6")
     assert values["window"] == "3"
+    assert (values["engine"], values["engine_reason"]) == ("torch", "torch was asked for")
     assert float(values["network_ms"]) > 0.0
     assert running.status.name == "minkowski_perception: labelling"
     assert running.status.hardware_id == "lidar"
@@ -202,6 +203,7 @@ def test_wrong_parameters_are_refused_at_configure_with_the_valid_choices(rig):
         ({"ego_motion": "guess"}, "ego_motion must be one of none, odometry, tf, not 'guess'"),
         ({"window": 99}, "window"),
         ({"model": "no_such_model"}, "unknown model 'no_such_model'; choose one of"),
+        ({"engine": "abacus"}, "engine must be one of auto, torch, numba, spconv_triton, spconv"),
         ({"device": "tpu"}, "device must be 'auto', 'cpu', 'cuda' or 'cuda:N', not 'tpu'"),
         ({"threads": "many"}, "threads"),
     ):
