@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from importlib import import_module
 from itertools import count
 
 import numpy as np
@@ -19,6 +19,7 @@ from minkowski_perception.networks import Network, build_network
 from minkowski_perception.networks.minkunet import Kernel
 from minkowski_perception.sparse import BatchNorm, Convolution, Engine, SparseTensor
 from minkowski_perception.sparse.engines.base import EngineError
+from minkowski_perception.sparse.engines.selection import ENGINES, load_engine
 
 NUM_CLASSES = 19
 
@@ -37,14 +38,6 @@ CASES: tuple[Case, ...] = (
 )
 """Network, dimensions, kernel. MinkowskiEngine 0.5.4 runs the last two as sums of boxes: it has no
 hybrid kernels, and reads the weights of a cross as a cube's."""
-
-
-_ENGINES = {
-    "torch_engine": "TorchEngine",
-    "numba_engine": "NumbaEngine",
-    "spconv_engine": "SpconvEngine",
-    "minkowski_engine": "MinkowskiEngine",
-}
 
 
 @dataclass(frozen=True)
@@ -97,15 +90,12 @@ def set_weights(network: Network) -> None:
 
 def cpu_engines() -> list[Engine]:
     """Those of our engines that run on this machine's CPU, in float32."""
-    engines = []
-    for module, name in _ENGINES.items():
-        try:
-            kind = getattr(import_module(f"minkowski_perception.sparse.engines.{module}"), name)
-            kind.check(torch.device("cpu"))
-        except (ImportError, EngineError):
-            continue
-        engines.append(kind())
-    return engines
+    device = torch.device("cpu")
+    kinds = []
+    for name in ENGINES:
+        with suppress(EngineError):
+            kinds.append(load_engine(name, device))
+    return [kind(torch.float32) for kind in kinds]
 
 
 def infer(
