@@ -11,7 +11,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,14 +99,15 @@ def _prepare_determinism() -> None:
 
 
 @contextmanager
-def _deterministic_algorithms(wanted: bool) -> Iterator[None]:
-    """Let PyTorch use algorithms that give the same bits in every run, where it is wanted."""
+def _deterministic_algorithms() -> Iterator[None]:
+    """Let PyTorch use none but algorithms that give the same bits in every run."""
     before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(wanted or before)
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True)
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before)
+        torch.use_deterministic_algorithms(before, warn_only=warn_only)
 
 
 class Segmenter:
@@ -254,7 +255,7 @@ class Segmenter:
         """Probability float32 and class uint8, [newest] each, of the last of voxels [M, 1 + D]."""
         coordinates = coordinates.to(self.device)
         tensor = SparseTensor(features.to(self.device), coordinates, engine=self._choice.engine)
-        with _deterministic_algorithms(self._deterministic):
+        with _deterministic_algorithms() if self._deterministic else nullcontext():
             logits = self._network(tensor).at(coordinates[-newest:])
         probability, best = torch.softmax(logits, dim=1).max(dim=1)
         return probability.cpu(), best.to(torch.uint8).cpu()
