@@ -26,6 +26,7 @@ from minkowski_perception.networks.minkunet import SPATIAL_DIMS
 from minkowski_perception.networks.model import DEFAULT_MODEL, Model, load_model
 from minkowski_perception.sparse import SparseTensor
 from minkowski_perception.sparse.engines.selection import EngineChoice, Trial, choose_engine
+from minkowski_perception.sparse.threads import set_thread_count
 from minkowski_perception.temporal.window import SlidingWindow
 from minkowski_perception.trial import trial_frame
 from minkowski_perception.voxels import stack_in_time, voxelize
@@ -76,12 +77,15 @@ def choose_device(name: str) -> torch.device:
 
 
 def use_threads(count: int = 0) -> None:
-    """Run networks of this process on so many CPU threads; 0 is for all cores but one.
+    """Run networks of this process on so many CPU threads; 0 is for all cores.
 
-    Threads that share a loop wait for the slowest of them. With one on every core, any other work
-    of the machine makes it wait for a time slice at every loop, a hundredfold of the loop's own.
+    PyTorch's own loops then take all cores but one: their threads wait for the slowest of them
+    spinning, so that any other work of the machine delays each loop by a time slice, a hundredfold
+    of the loop's own time. Our compiled loops divide their work finely and wait asleep.
     """
-    torch.set_num_threads(count or max(1, len(os.sched_getaffinity(0)) - 1))
+    cores = len(os.sched_getaffinity(0))
+    torch.set_num_threads(count or max(1, cores - 1))
+    set_thread_count(count or cores)
 
 
 def _prepare_determinism() -> None:

@@ -15,6 +15,7 @@ from minkowski_perception.sparse import SparseTensor
 from minkowski_perception.sparse.engines import selection
 from minkowski_perception.sparse.engines.base import EngineError
 from minkowski_perception.sparse.engines.torch_engine import TorchEngine
+from minkowski_perception.sparse.threads import set_thread_count, thread_count
 from minkowski_perception.temporal.poses import pose_matrix
 from minkowski_perception.temporal.window import OutOfOrderError
 from minkowski_perception.voxels import VoxelInput
@@ -233,14 +234,16 @@ def test_cuda_labels_as_the_cpu_does():
         assert np.mean(a.labels == b.labels) > 0.995
 
 
-def test_all_cores_but_one_are_used_unless_told_otherwise(monkeypatch):
+def test_all_cores_are_used_unless_told_otherwise_by_pytorch_all_but_one(monkeypatch):
     before = torch.get_num_threads()
     try:
-        for cores, expected in (({0, 1, 2, 3}, 3), ({0}, 1)):
+        for cores in ({0, 1, 2, 3}, {0}):
             monkeypatch.setattr("os.sched_getaffinity", lambda _, cores=cores: cores)
             use_threads()
-            assert torch.get_num_threads() == expected
+            assert thread_count() == len(cores)
+            assert torch.get_num_threads() == max(1, len(cores) - 1)
         use_threads(2)
-        assert torch.get_num_threads() == 2
+        assert thread_count() == torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+        set_thread_count(0)

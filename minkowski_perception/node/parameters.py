@@ -79,7 +79,9 @@ PARAMETERS = {
         False, "Give the same bits in every run, on CUDA too; slower there."
     ),
     "threads": Parameter(
-        0, "CPU threads of the network; 0 for all cores but one.", range=(0, 256)
+        0,
+        "CPU threads of the network; 0 for all cores, with engine torch all but one.",
+        range=(0, 256),
     ),
     "window": Parameter(
         0,

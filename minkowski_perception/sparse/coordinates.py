@@ -41,11 +41,18 @@ class CoordinateMap:
         rows = torch.searchsorted(self.keys, keys).clamp_(max=len(self) - 1)
         return torch.where(self.keys[rows] == keys, rows, -1)
 
-    def coarsened(self, stride: Stride) -> CoordinateMap:
-        """Voxels of a coarser stride that hold the voxels of this one (floor to multiples)."""
-        return CoordinateMap(
-            torch.unique(self.layout.floor(self.keys, stride)), self.layout, stride
-        )
+    def coarsened(self, stride: Stride, extent: Tensor | None = None) -> CoordinateMap:
+        """Voxels of a coarser stride that hold the voxels of this one (floor to multiples).
+
+        Args:
+            stride: of the result.
+            extent: [D]; voxels that reach beyond it are left out.
+        """
+        keys = torch.unique(self.layout.floor(self.keys, stride))
+        if extent is not None:
+            ends = self.layout.unpack(keys)[:, 1:] + torch.tensor(stride, device=keys.device)
+            keys = keys[(ends <= extent).all(dim=1)]
+        return CoordinateMap(keys, self.layout, stride)
 
     def expanded(self, stride: Stride, region: KernelRegion) -> CoordinateMap:
         """Voxels of a finer stride that a transposed kernel reaches from these."""

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from minkowski_perception.sparse.coordinates import CoordinateMap, Stride, scaled
 from minkowski_perception.sparse.engines.base import Engine
 from minkowski_perception.sparse.engines.torch_engine import TorchEngine
@@ -20,10 +22,13 @@ class CoordinateManager:
 
     Args:
         engine: runs the convolutions of inference; None for plain PyTorch.
+        extent: [D], in units of the finest voxels; coarser voxels that reach beyond it do not
+            come to be, so some voxels have no parent. None for no bound.
     """
 
-    def __init__(self, engine: Engine | None = None) -> None:
+    def __init__(self, engine: Engine | None = None, extent: Tensor | None = None) -> None:
         self.engine = engine or DEFAULT_ENGINE
+        self.extent = extent
         self._maps: dict[Stride, CoordinateMap] = {}
         self._kernel_maps: dict[tuple[Stride, Stride, KernelRegion, int], KernelMap] = {}
 
@@ -39,7 +44,7 @@ class CoordinateManager:
         """
         stride = scaled(source.stride, step)
         known = self._maps.get(stride)
-        return self.register(source.coarsened(stride)) if known is None else known
+        return self.register(source.coarsened(stride, self.extent)) if known is None else known
 
     def finer(self, source: CoordinateMap, step: Stride, region: KernelRegion) -> CoordinateMap:
         """Map of stride source.stride / step: the known one, else all that the kernel reaches.

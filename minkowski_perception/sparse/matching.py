@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from minkowski_perception.sparse.compiled import Array, compiled, take_next
-from minkowski_perception.sparse.threads import run_on_threads
+from minkowski_perception.sparse.threads import run_on_threads, thread_count
 
 _SMALL = 100_000
 """Steps of all merges below which a second thread costs more than it gives."""
@@ -36,7 +36,7 @@ def match(source: Tensor, target: Tensor, deltas: Sequence[int]) -> list[tuple[T
     arguments = (source.numpy(), target.numpy(), np.array(deltas, dtype=np.int64))
     results = (inputs.numpy(), outputs.numpy(), counts, progress)
     small = len(deltas) * (len(source) + len(target)) < _SMALL
-    run_on_threads(lambda: _merge(*arguments, *results), 1 if small else torch.get_num_threads())
+    run_on_threads(lambda: _merge(*arguments, *results), 1 if small else thread_count())
     return [(inputs[k, :n], outputs[k, :n]) for k, n in enumerate(counts)]
 
 

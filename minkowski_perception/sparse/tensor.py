@@ -25,6 +25,9 @@ class SparseTensor:
         stride: distance of neighbouring voxels along each axis, in units of the finest voxels.
         engine: runs the convolutions on this tensor and all that grows from it; None for plain
             PyTorch.
+        clip: whether coarser voxels end where the voxels do, as in spconv: where the number of
+            planes from 0 to the largest coordinate is odd, the last one has no parent, and comes
+            back from upsampling as zeros. For coordinates that are not negative.
 
     Raises:
         ValueError: shapes do not fit, a voxel stands twice, or a coordinate is no multiple of
@@ -38,6 +41,7 @@ class SparseTensor:
         coordinates: Tensor,
         stride: int | Sequence[int] = 1,
         engine: Engine | None = None,
+        clip: bool = False,
     ) -> None:
         if features.ndim != 2 or coordinates.ndim != 2 or len(features) != len(coordinates):
             raise ValueError(
@@ -54,7 +58,8 @@ class SparseTensor:
         if (keys[1:] == keys[:-1]).any():
             raise ValueError("a voxel stands twice in the coordinates; unite them by quantize()")
         self.features = features[order]
-        self.manager = CoordinateManager(engine)
+        extent = coordinates[:, 1:].amax(dim=0) + 1 if clip and len(coordinates) else None
+        self.manager = CoordinateManager(engine, extent)
         self.map = self.manager.register(CoordinateMap(keys, layout, strides))
 
     @classmethod

@@ -8,6 +8,21 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
+import torch
+
+_count = 0
+
+
+def set_thread_count(count: int) -> None:
+    """Run compiled loops on so many threads; 0 is for as many as PyTorch's own."""
+    global _count
+    _count = count
+
+
+def thread_count() -> int:
+    """Threads that a large compiled loop runs on."""
+    return _count or torch.get_num_threads()
+
 
 def run_on_threads(function: Callable[[], None], count: int) -> None:
     """Run a function on so many threads at once, this one among them, until all have returned.

@@ -32,7 +32,7 @@ from minkowski_perception.sparse.engines.microkernel import (
     cpu_has,
 )
 from minkowski_perception.sparse.kernel_maps import KernelMap
-from minkowski_perception.sparse.threads import run_on_threads
+from minkowski_perception.sparse.threads import run_on_threads, thread_count
 
 _BLOCK = 1024
 """Most rows of a block: their sums, 100 KB to 1 MB, stay in the second-level cache."""
@@ -141,7 +141,7 @@ class NumbaEngine(Engine):
             residual = _with_whole_rows(residual)
         pairs = kernel_map.pairs
         work = len(pairs.inputs) * channels * outputs
-        threads = 1 if work < _SMALL else torch.get_num_threads()
+        threads = 1 if work < _SMALL else thread_count()
         block = min(_BLOCK, max(LANES, rows // (4 * threads)))
         starts = np.array(pairs.starts)
         widths = np.array(weights.panels)
