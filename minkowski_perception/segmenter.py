@@ -258,7 +258,10 @@ class Segmenter:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Probability float32 and class uint8, [newest] each, of the last of voxels [M, 1 + D]."""
         coordinates = coordinates.to(self.device)
-        tensor = SparseTensor(features.to(self.device), coordinates, engine=self._choice.engine)
+        clip = self.model.input.boundary == "clip"
+        tensor = SparseTensor(
+            features.to(self.device), coordinates, engine=self._choice.engine, clip=clip
+        )
         with _deterministic_algorithms() if self._deterministic else nullcontext():
             logits = self._network(tensor).at(coordinates[-newest:])
         probability, best = torch.softmax(logits, dim=1).max(dim=1)

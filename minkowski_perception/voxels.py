@@ -73,6 +73,9 @@ class VoxelInput:
         shift: "none" leaves voxels in the odometry frame; "minimum" takes those of the sensor's
             frame, whatever the pose, less their minimum on each axis. For networks that were
             trained so: their strides start at each frame's own corner, so frames cannot be joined.
+        boundary: "keep" gives every voxel a parent at each stride, "clip" as spconv: none to those
+            in the last plane of an odd extent (see `SparseTensor`). For networks that were trained
+            so, with shift "minimum".
     """
 
     voxel_size: float
@@ -82,6 +85,7 @@ class VoxelInput:
     offset: tuple[float, ...] = ()
     rounding: Literal["floor", "round"] = "floor"
     shift: Literal["none", "minimum"] = "none"
+    boundary: Literal["keep", "clip"] = "keep"
 
     @property
     def offsets(self) -> tuple[float, ...]:
@@ -111,7 +115,10 @@ class VoxelInput:
         reduce = _choice(data, "reduce", ("first", "mean"))
         rounding = _choice(data, "rounding", tuple(_ROUNDINGS))
         shift = _choice(data, "shift", ("none", "minimum"))
-        return cls(voxel_size, features, scale, reduce, offset, rounding, shift)
+        boundary = _choice(data, "boundary", ("keep", "clip"))
+        if boundary == "clip" and shift != "minimum":
+            raise ValueError("boundary 'clip' needs shift 'minimum': it counts from the minimum")
+        return cls(voxel_size, features, scale, reduce, offset, rounding, shift, boundary)
 
 
 def _choice(data: Mapping[str, Any], key: str, choices: tuple[str, ...]) -> Any:

@@ -148,6 +148,8 @@ def test_an_empty_frame_has_no_voxels_whatever_the_shift():
     [
         ({"rounding": "up"}, "rounding must be 'floor' or 'round', not 'up'"),
         ({"shift": "mean"}, "shift must be 'none' or 'minimum', not 'mean'"),
+        ({"boundary": "cut"}, "boundary must be 'keep' or 'clip', not 'cut'"),
+        ({"boundary": "clip"}, "boundary 'clip' needs shift 'minimum'"),
         ({"offset": [1, 2]}, "2 offsets do not fit 1 features"),
     ],
 )

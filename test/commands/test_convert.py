@@ -21,15 +21,20 @@ def converted(folder, content, *options):
     return out
 
 
-def test_a_converted_lidar_network_labels_a_scan_as_it_did_at_home(tmp_path):
-    state = plain_spv.checkpoint("SPVCNN-W32", "mmdet3d-torchsparse", width=0.25)
-    out = converted(tmp_path, plain_spv.file_of(state, "mmdet3d-torchsparse"))
+@pytest.mark.parametrize(
+    ("variant", "layout"),
+    [("SPVCNN-W32", "mmdet3d-torchsparse"), ("MinkUNet18-W32", "mmdet3d-spconv")],
+)
+def test_a_converted_lidar_network_labels_a_scan_as_it_did_at_home(tmp_path, variant, layout):
+    state = plain_spv.checkpoint(variant, layout, width=0.25)
+    out = converted(tmp_path, plain_spv.file_of(state, layout))
     random = np.random.default_rng(0)
     points = random.uniform(-0.6, 0.6, (900, 3)).astype(np.float32)
     intensity = random.uniform(0, 1, 900).astype(np.float32)
     pose = pose_matrix((12.3, -7.7, 0.4), (0.0, 0.0, 0.6, 0.8))
     frame = Frame(points, intensity=intensity, pose=pose)
-    segmentation = Segmenter.load(out, device="cpu", intensity_full_scale=1.0).segment(frame)
+    segmenter = Segmenter.load(out, device="cpu", intensity_full_scale=1.0, precision="float32")
+    segmentation = segmenter.segment(frame)
 
     # mmdetection3d, step by step.
     cells = np.round(points / 0.05).astype(np.int32)
@@ -37,7 +42,7 @@ def test_a_converted_lidar_network_labels_a_scan_as_it_did_at_home(tmp_path):
     voxels, first, inverse = np.unique(cells, axis=0, return_index=True, return_inverse=True)
     features = np.column_stack([points, intensity])[first]
     logits = plain_spv.forward(
-        state, "mmdet3d-torchsparse", torch.from_numpy(voxels).long(), torch.from_numpy(features)
+        state, layout, torch.from_numpy(voxels).long(), torch.from_numpy(features)
     )
     best = logits.argmax(1).numpy()[inverse.reshape(-1)]
     assert len(set(best.tolist())) > 3
@@ -50,7 +55,8 @@ def test_a_converted_room_network_labels_a_room_as_it_did_at_home(tmp_path):
     random = np.random.default_rng(0)
     points = random.uniform(0.0, 0.9, (900, 3)).astype(np.float32)
     colour = random.integers(0, 256, (900, 3), dtype=np.uint8)
-    segmentation = Segmenter.load(out, device="cpu").segment(Frame(points, colour=colour))
+    segmenter = Segmenter.load(out, device="cpu", precision="float32")
+    segmentation = segmenter.segment(Frame(points, colour=colour))
 
     # SpatioTemporalSegmentation, step by step.
     cells = np.floor(points.astype(np.float64) * (1 / 0.05))

@@ -8,10 +8,7 @@ from minkowski_perception.sparse import SparseTensor
 
 
 def some_voxels(dims, channels, extent=16):
-    """Voxels [N, dims] from 0 to extent - 1 along every axis, and their features [N, channels].
-
-    An extent of 16 has no odd plane at any stride, so that spconv drops no voxels.
-    """
+    """Voxels [N, dims] from 0 to extent - 1 along every axis, and their features [N, channels]."""
     random = torch.Generator().manual_seed(dims)
     voxels = torch.randint(0, extent, (150, 3), generator=random)
     voxels = torch.cat([voxels, torch.tensor([[0, 0, 0], [extent - 1] * 3])])
@@ -21,9 +18,9 @@ def some_voxels(dims, channels, extent=16):
     return voxels, torch.randn(len(voxels), channels, generator=random)
 
 
-def largest_difference(network, coordinates, features, expected):
+def largest_difference(network, coordinates, features, expected, clip=False):
     """Of the network's logits from the expected ones, over the spread of these."""
     batch = torch.nn.functional.pad(coordinates, (1, 0))
     with torch.no_grad():
-        logits = network(SparseTensor(features, batch)).at(batch)
+        logits = network(SparseTensor(features, batch, clip=clip)).at(batch)
     return float((logits - expected).abs().max() / expected.std())

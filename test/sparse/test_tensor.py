@@ -55,3 +55,27 @@ def test_sums_and_joins_need_the_same_voxels():
     other = SparseTensor(torch.ones(2, 1), COORDINATES[:2])
     with pytest.raises(ValueError, match="not on the same voxels"):
         cat([a, other])
+
+
+@pytest.mark.parametrize("extent", [(1, 2, 3), (4, 5, 6), (7, 8, 9)])
+def test_clipped_voxels_have_a_parent_where_the_extent_halves_without_remainder(extent):
+    box = torch.cartesian_prod(torch.arange(2), *(torch.arange(n) for n in extent))
+    tensor = SparseTensor(torch.ones(len(box), 1), box, clip=True)
+    level = tensor.map
+    for step in (2, 4, 8):
+        level = tensor.manager.coarser(level, (2, 2, 2))
+        expected = torch.cartesian_prod(
+            torch.arange(2), *(torch.arange(n // step) * step for n in extent)
+        )
+        assert torch.equal(level.coordinates, expected)
+
+
+def test_time_is_not_clipped():
+    tensor = SparseTensor(torch.ones(2, 1), torch.tensor([[0] * 5, [0, 1, 1, 1, 2]]), clip=True)
+    assert len(tensor.manager.coarser(tensor.map, (2, 2, 2, 1))) == 2
+
+
+def test_an_empty_tensor_can_be_clipped():
+    empty = torch.zeros(0, 4, dtype=torch.int64)
+    tensor = SparseTensor(torch.zeros(0, 1), empty, clip=True)
+    assert len(tensor.manager.coarser(tensor.map, (2, 2, 2))) == 0

@@ -4,8 +4,8 @@
 
 mmdetection3d (read at its 1.4.0) runs MinkUNet on three libraries, whose names and orders its
 checkpoints have; SPVNAS's are in TorchSparse's order. With spconv, voxels in the last plane of an
-odd extent have no parent where it strides, and come back from the upsampling as zeros. We keep
-them, as the other libraries do: near those planes, the frame's own upper bounds, outputs differ.
+odd extent have no parent where it strides, and come back from the upsampling as zeros; the cards
+of such networks say so (boundary: clip).
 """
 
 from __future__ import annotations
@@ -106,10 +106,6 @@ _ORDERS = {
     "minkowski": "MinkowskiEngine's since 0.3.2: first axis fastest",
     "spconv": "spconv's: last axis fastest",
 }
-_BOUNDS = (
-    "spconv drops voxels in the last plane of an odd extent where it strides; they are kept here, "
-    "so labels can differ near each frame's upper bounds"
-)
 _TELLING = ("stem.0.kernel", "stem.1.bn.weight", "stage1.0.net.0.kernel")
 _POINTS = "point_transforms.0.0.kernel"
 
@@ -135,6 +131,8 @@ def read(checkpoint: Checkpoint, orders: Orders) -> Reading | None:
             "known: leave the options of order away"
         )
     home, config = LIDAR_MMDET3D, checkpoint.config or {}
+    if kind == "spconv":
+        home = replace(home, input={**home.input, "boundary": "clip"})
     if kind in ("spvnas", "sub-network"):
         if not config:
             raise CheckpointError(
@@ -150,8 +148,6 @@ def read(checkpoint: Checkpoint, orders: Orders) -> Reading | None:
         checkpoint = _without_unused_columns(checkpoint, layout, config)
     arguments, network = fit(checkpoint, layout, _candidates(checkpoint, layout, points))
     decisions = {"order": _ORDERS.get(kind, _ORDERS["torchsparse"])}
-    if kind == "spconv":
-        decisions["bounds"] = _BOUNDS
     return Reading(layout.family, arguments, network, (home,), decisions)
 
 

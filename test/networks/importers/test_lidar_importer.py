@@ -68,13 +68,16 @@ def test_published_widths_are_recognised(tmp_path, variant):
     assert conversion.card["network"] == network
 
 
-def test_spconv_s_networks_differ_only_near_the_bounds_that_spconv_cuts(tmp_path):
+@pytest.mark.parametrize("extent", [9, 17, 22, 31])
+def test_voxels_without_a_parent_in_spconv_get_what_they_got_at_home(tmp_path, extent):
     state = checkpoint("MinkUNet18-W32", "mmdet3d-spconv", width=0.25)
     conversion = convert(saved(tmp_path, state, "mmdet3d-spconv"), "small")
-    assert "upper bounds" in conversion.card["source"]["bounds"]
-    coordinates, features = some_voxels(3, 4, extent=17)
+    assert conversion.card["input"]["boundary"] == "clip"
+    coordinates, features = some_voxels(3, 4, extent)
     expected = forward(state, "mmdet3d-spconv", coordinates, features)
-    assert largest_difference(conversion.network, coordinates, features, expected) > 1e-3
+    given = conversion.network, coordinates, features, expected
+    assert largest_difference(*given, clip=True) < 1e-4
+    assert largest_difference(*given) > 1e-3
 
 
 @pytest.mark.parametrize("layout", ["mmdet3d-torchsparse", "spvnas"])
