@@ -1,13 +1,19 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""`minkowski-perception convert`: make a model of another code base's checkpoint."""
+"""`minkowski-perception convert`: make a model of another code base's checkpoint, 4D if asked."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from minkowski_perception.commands import CommandError
+from minkowski_perception.commands import CommandError, positive
+
+if TYPE_CHECKING:
+    from minkowski_perception.networks.importers import Conversion
+
+_WINDOW = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,7 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "file",
         type=Path,
-        help="a checkpoint, or a folder of SPVNAS's model zoo (net.config, init)",
+        help="a checkpoint, a folder of SPVNAS's model zoo (net.config, init), or a model of ours "
+        "to inflate",
     )
     parser.add_argument(
         "--out", type=Path, required=True, help="NAME.safetensors; its card will be NAME.yaml"
@@ -37,23 +44,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="of the slices of Res16UNet's kernels of 2 voxels (%(default)s: the same)",
     )
+    parser.add_argument(
+        "--inflate",
+        choices=("hybrid", "cube"),
+        help="make it 4D, with this kernel; until trained on, it gives the same on each frame",
+    )
+    parser.add_argument(
+        "--window",
+        type=positive,
+        help=f"with --inflate: frames that the network sees together ({_WINDOW})",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Convert, print what was recognised and decided, and where the model is."""
-    from minkowski_perception.networks.importers import Orders, convert, read_checkpoint
+    from minkowski_perception.networks.importers import inflated
     from minkowski_perception.networks.model import load_model, save_model
 
     if args.out.suffix != ".safetensors":
         raise CommandError(f"--out must end in .safetensors, not '{args.out}'")
-    name = args.name or args.out.stem
-    conversion = convert(
-        read_checkpoint(args.file),
-        name,
-        label_set=args.label_set,
-        voxel_size=args.voxel_size,
-        orders=Orders(args.block_order, args.even_order),
-    )
+    if args.window and not args.inflate:
+        raise CommandError("--window goes with --inflate: without it, the checkpoint says it")
+    conversion = _opened(args, args.name or args.out.stem)
+    if args.inflate:
+        conversion = inflated(conversion, args.inflate, args.window or _WINDOW)
     save_model(args.out.with_suffix(""), conversion.network, conversion.card, half=False)
     model = load_model(args.out)
     source = model.card["source"]
@@ -72,3 +86,23 @@ def run(args: argparse.Namespace) -> int:
     for key, text in rows.items():
         print(f"{key:{width}}  {text}")
     return 0
+
+
+def _opened(args: argparse.Namespace, name: str) -> Conversion:
+    from minkowski_perception.networks.importers import Orders, convert, read_checkpoint, reopen
+
+    orders = Orders(args.block_order, args.even_order)
+    if args.file.suffix in (".yaml", ".safetensors") and args.file.with_suffix(".yaml").exists():
+        if args.label_set or args.voxel_size or orders != Orders() or not args.inflate:
+            raise CommandError(
+                f"{args.file} is a model already, and its card says what it is: --inflate, with "
+                "--window and --name, is all that can be done to it"
+            )
+        return reopen(args.file, name)
+    return convert(
+        read_checkpoint(args.file),
+        name,
+        label_set=args.label_set,
+        voxel_size=args.voxel_size,
+        orders=orders,
+    )

@@ -1,5 +1,7 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
+from importlib.resources import files
+
 import numpy as np
 import plain_res16unet
 import plain_spv
@@ -8,12 +10,16 @@ import torch
 
 from minkowski_perception.commands.main import main
 from minkowski_perception.frame import Frame
-from minkowski_perception.networks.model import load_model
+from minkowski_perception.networks.inflate import inflate
+from minkowski_perception.networks.model import DEFAULT_MODEL, load_model
 from minkowski_perception.segmenter import Segmenter
+from minkowski_perception.sparse import SparseTensor
 from minkowski_perception.temporal.poses import pose_matrix
+from minkowski_perception.voxels import stack_in_time, voxelize
 
 
 def converted(folder, content, *options):
+    folder.mkdir(exist_ok=True)
     torch.save(content, folder / "weights.pth")
     out = folder / "models" / "small.safetensors"
     status = main(["convert", str(folder / "weights.pth"), "--out", str(out), *options])
@@ -70,6 +76,85 @@ def test_a_converted_room_network_labels_a_room_as_it_did_at_home(tmp_path):
     best = logits.argmax(1).numpy()[inverse.reshape(-1)]
     assert len(set(best.tolist())) > 3
     assert segmentation.labels.tolist() == best.tolist()
+
+
+def moving_camera(count=3):
+    """Frames of one coloured room, each seen from another place."""
+    random = np.random.default_rng(0)
+    room = random.uniform(0.0, 0.3, (400, 3))
+    colour = random.integers(0, 256, (400, 3), dtype=np.uint8)
+    for i in range(count):
+        pose = pose_matrix((5.1 + 0.03 * i, 0.0, 0.0), (0.0, 0.0, 0.1 * i, 1.0 - 0.1 * i))
+        seen = ((room - pose[:3, 3]) @ pose[:3, :3]).astype(np.float32)
+        kept = random.random(len(room)) < 0.7
+        yield Frame(seen[kept], stamp=i * 10**8, pose=pose, colour=colour[kept])
+
+
+@pytest.mark.parametrize("kernel", ["hybrid", "cube"])
+def test_an_inflated_model_gives_on_each_frame_what_it_gave_alone(tmp_path, kernel):
+    state = plain_res16unet.checkpoint("Res16UNet14A", width=0.25)
+    content = plain_res16unet.file_of(state, "sts")
+    flat = load_model(converted(tmp_path / "flat", content))
+    deep = load_model(converted(tmp_path / "deep", content, "--inflate", kernel))
+    assert (flat.network.dims, flat.window) == (3, 1)
+    assert (deep.network.dims, deep.card["network"]["kernel"], deep.window) == (4, kernel, 3)
+    assert "until it is trained on" in deep.card["source"]["inflated"]
+
+    frames = list(moving_camera())
+    places, features = stack_in_time([voxelize(f, deep.input, dims=4) for f in frames])
+    # Where two frames meet in a voxel, neighbours in time would show.
+    assert len(torch.unique(places[:, 1:4], dim=0)) < 0.9 * len(places)
+    with torch.inference_mode():
+        together = deep.network(SparseTensor(features, places)).at(places)
+        for time, frame in enumerate(frames):
+            place, feature = stack_in_time([voxelize(frame, flat.input, dims=3)])
+            alone = flat.network(SparseTensor(feature, place[:, :4])).at(place[:, :4])
+            difference = (together[places[:, 4] == time] - alone).abs().max()
+            assert difference < 1e-5 * alone.std()
+
+    segmenters = [Segmenter(m, device="cpu", precision="float32") for m in (flat, deep)]
+    for frame in frames:
+        alone, seen = (segmenter.segment(frame) for segmenter in segmenters)
+        assert alone.labels.tolist() == seen.labels.tolist()
+        np.testing.assert_allclose(seen.confidence, alone.confidence, atol=1e-5)
+    assert (alone.window, seen.window) == (1, 3)
+
+
+def test_a_model_of_ours_is_inflated_from_its_card_or_its_weights(tmp_path):
+    state = plain_res16unet.checkpoint("Res16UNet14A", width=0.25)
+    flat = converted(tmp_path, plain_res16unet.file_of(state, "sts"))
+    for file in (flat, flat.with_suffix(".yaml")):
+        out = tmp_path / "deep.safetensors"
+        options = ("--inflate", "hybrid", "--window", "2")
+        assert main(["convert", str(file), "--out", str(out), *options]) == 0
+        deep = load_model(out)
+        expected = inflate(load_model(flat).network).state_dict()
+        assert all(torch.equal(v, expected[k]) for k, v in deep.network.state_dict().items())
+        assert (deep.card["name"], deep.window) == ("deep", 2)
+        assert deep.card["source"]["block order"] == load_model(flat).card["source"]["block order"]
+
+
+def test_what_cannot_be_inflated_is_refused_and_nothing_is_written(tmp_path, capsys):
+    state = plain_spv.checkpoint("MinkUNet18-W32", "mmdet3d-torchsparse", width=0.25)
+    torch.save(plain_spv.file_of(state, "mmdet3d-torchsparse"), tmp_path / "lidar.pth")
+    out = tmp_path / "out.safetensors"
+    default = files("minkowski_perception") / "weights" / f"{DEFAULT_MODEL}.yaml"
+    for file, options, message in [
+        (
+            tmp_path / "lidar.pth",
+            ["--inflate", "hybrid"],
+            "at each frame's own corner (shift: min",
+        ),
+        (default, ["--inflate", "hybrid"], "a network in 4D cannot be inflated"),
+        (default, [], "is a model already"),
+        (default, ["--inflate", "hybrid", "--voxel-size", "1"], "is a model already"),
+        (tmp_path / "lidar.pth", ["--window", "2"], "--window goes with --inflate"),
+    ]:
+        assert main(["convert", str(file), "--out", str(out), *options]) == 2
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1
+        assert message in said
+    assert not out.exists()
 
 
 def test_weights_keep_their_precision_and_the_screen_says_what_was_done(tmp_path, capsys):

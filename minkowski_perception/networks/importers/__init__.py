@@ -3,7 +3,12 @@
 """Checkpoints of other code bases as models of ours."""
 
 from minkowski_perception.networks.importers.checkpoint import CheckpointError, read_checkpoint
-from minkowski_perception.networks.importers.conversion import Conversion, convert
+from minkowski_perception.networks.importers.conversion import (
+    Conversion,
+    convert,
+    inflated,
+    reopen,
+)
 from minkowski_perception.networks.importers.reading import Orders
 
 __all__ = [
@@ -11,5 +16,7 @@ __all__ = [
     "Conversion",
     "Orders",
     "convert",
+    "inflated",
     "read_checkpoint",
+    "reopen",
 ]

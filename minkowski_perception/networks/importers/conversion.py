@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""From a checkpoint of another code base to a model of ours: its network and its card."""
+"""From a checkpoint of another code base to a model of ours, and from 3D to 4D."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from minkowski_perception.networks.importers import lidar, res16unet
 from minkowski_perception.networks.importers.checkpoint import Checkpoint, CheckpointError
 from minkowski_perception.networks.importers.homes import Home
 from minkowski_perception.networks.importers.reading import Orders, Reading
-from minkowski_perception.networks.network import Network
+from minkowski_perception.networks.inflate import inflate
+from minkowski_perception.networks.model import ModelError, load_model
+from minkowski_perception.networks.network import Kernel, Network
 from minkowski_perception.voxels import VoxelInput
 
 _IMPORTERS = (lidar, res16unet)
@@ -104,6 +106,53 @@ def convert(
         },
     }
     return Conversion(reading.network, card)
+
+
+def reopen(path: Path, name: str) -> Conversion:
+    """Return one of our own models, from its card or its weights, under another name.
+
+    Raises:
+        ModelError: it cannot be loaded.
+    """
+    model = load_model(path)
+    card = {key: value for key, value in model.card.items() if key != "sha256"}
+    source = {
+        "file": path.with_suffix(".safetensors").name,
+        "sha256": model.card.get("sha256"),
+        "family": "minkowski_perception",
+    }
+    return Conversion(model.network, {"source": source, **card, "name": name})
+
+
+def inflated(conversion: Conversion, kernel: Kernel, window: int) -> Conversion:
+    """Make a 4D model of a 3D one; until it is trained on, each frame gets what it got alone.
+
+    Args:
+        conversion: a model in 3D.
+        kernel: see `inflate`.
+        window: frames that the 4D model sees together.
+
+    Raises:
+        ModelError: the model is not in 3D, its frames cannot be joined, or the kernel has no place
+            for its weights.
+    """
+    network, card = conversion.network, conversion.card
+    if VoxelInput.from_dict(card["input"]).shift == "minimum":
+        raise ModelError(
+            f"model '{card['name']}' cannot be inflated: its voxels begin at each frame's own "
+            "corner (shift: minimum), so frames cannot be joined in time"
+        )
+    try:
+        deep = inflate(network, kernel)
+    except ValueError as error:
+        raise ModelError(f"model '{card['name']}' cannot be inflated: {error}") from error
+    decision = f"from 3D, kernel {kernel}: until it is trained on, it sees each frame alone"
+    changes = {
+        "network": {**card["network"], "dims": deep.dims, "kernel": kernel},
+        "window": window,
+        "source": {**card["source"], "inflated": decision},
+    }
+    return Conversion(deep, {**card, **changes})
 
 
 def _training(home: Home, labels: str) -> dict[str, Any]:
