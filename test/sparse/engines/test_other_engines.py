@@ -3,6 +3,7 @@
 """Every engine gives what plain PyTorch gives, in every kind of convolution."""
 
 import gc
+import importlib
 from weakref import WeakKeyDictionary
 
 import pytest
@@ -21,7 +22,7 @@ from minkowski_perception.sparse import (
 )
 from minkowski_perception.sparse.engines.base import EngineError
 from minkowski_perception.sparse.engines.minkowski_engine import MinkowskiEngine
-from minkowski_perception.sparse.engines.spconv_engine import SpconvEngine
+from minkowski_perception.sparse.engines.spconv_engine import SpconvEngine, one_openmp_thread
 
 ENGINES = {engine.name: engine for engine in (MinkowskiEngine, SpconvEngine)}
 
@@ -185,3 +186,37 @@ def test_an_engine_keeps_nothing_of_a_tensor_that_is_gone(engine):
 def test_an_engine_refuses_a_device_that_it_cannot_run_on(kind):
     with pytest.raises(EngineError, match=r"cannot run on meta|CPU only, not on meta|not load"):
         kind.check(torch.device("meta"))
+
+
+@pytest.mark.parametrize("extent", [(9, 22, 31), (17, 20, 8)])
+def test_clipped_voxels_are_those_of_spconv_and_get_the_same(extent):
+    try:
+        SpconvEngine.check(torch.device("cpu"))
+    except EngineError as error:
+        pytest.skip(str(error))
+    spconv = importlib.import_module("spconv.pytorch")
+    generator = torch.Generator().manual_seed(0)
+    space = (torch.rand(200, 3, generator=generator) * torch.tensor(extent)).long()
+    space = torch.cat([space, torch.tensor(extent)[None] - 1])
+    coordinates = torch.nn.functional.pad(torch.unique(space, dim=0), (1, 0))
+    features = torch.randn(len(coordinates), 4, generator=generator)
+
+    region = cube((2, 2, 2))
+    ours = Convolution(4, 6, region, 2).eval(), TransposedConvolution(6, 5, region, 2).eval()
+    theirs = (
+        spconv.SparseConv3d(4, 6, 2, 2, bias=False, indice_key="down"),
+        spconv.SparseInverseConv3d(6, 5, 2, bias=False, indice_key="down"),
+    )
+    for layer, twin in zip(ours, theirs, strict=True):
+        slices = [twin.weight[:, x, y, z].T for x, y, z in region.offsets]
+        layer.kernel = torch.nn.Parameter(torch.stack(slices))
+    with torch.no_grad(), one_openmp_thread(features.device):
+        coarse = theirs[0](spconv.SparseConvTensor(features, coordinates.int(), extent, 1))
+        expected = theirs[1](coarse).features
+        down = ours[0](SparseTensor(features, coordinates, clip=True))
+        result = ours[1](down).at(coordinates)
+    assert {tuple(c) for c in coarse.indices.tolist()} == {
+        (b, *(c // 2 for c in place)) for b, *place in down.coordinates.tolist()
+    }
+    assert (expected == 0).all(dim=1).any()
+    torch.testing.assert_close(result, expected)
