@@ -57,7 +57,7 @@ def point_to_voxel(points: SparseTensor, voxels: CoordinateMap) -> SparseTensor:
     Returns:
         [M, C] features on the coarse voxels.
     """
-    rows = voxels.rows(_parents(points.map, voxels))
+    rows = voxels.rows(voxels.layout.floor(points.map.keys, voxels.stride))
     inside = torch.nonzero(rows >= 0)[:, 0]
     rows = rows[inside]
     dtype = points.features.dtype
@@ -71,7 +71,7 @@ def point_to_voxel(points: SparseTensor, voxels: CoordinateMap) -> SparseTensor:
 
 def _corners(voxels: CoordinateMap, points: CoordinateMap) -> tuple[Tensor, Tensor]:
     """Rows [N, corners] of the voxels around each point (-1: not occupied), and their weights."""
-    parents = _parents(points, voxels)
+    parents = voxels.layout.floor(points.keys, voxels.stride)
     steps = torch.tensor(voxels.stride, device=parents.device)
     within = (points.coordinates[:, 1:] % steps).float() / steps
     rows, weights = [], []
@@ -84,9 +84,3 @@ def _corners(voxels: CoordinateMap, points: CoordinateMap) -> tuple[Tensor, Tens
     stacked = torch.stack(rows, dim=1)
     weight = torch.where(stacked >= 0, torch.stack(weights, dim=1), 0.0)
     return stacked, weight / (weight.sum(dim=1, keepdim=True) + _EPSILON)
-
-
-def _parents(points: CoordinateMap, voxels: CoordinateMap) -> Tensor:
-    """Key of the coarse voxel that holds each point."""
-    steps = torch.tensor((1, *voxels.stride), device=points.keys.device)
-    return voxels.layout.pack(torch.div(points.coordinates, steps, rounding_mode="floor") * steps)

@@ -103,6 +103,15 @@ class Engine(ABC):
         return prepared
 
 
+def finish(output: Tensor, bias: Tensor | None, residual: Tensor | None, relu: bool) -> Tensor:
+    """Add what is there and rectify, in place: what an engine does after products of its own."""
+    if bias is not None:
+        output += bias
+    if residual is not None:
+        output += residual
+    return torch.relu_(output) if relu else output
+
+
 def fold(
     kernel: Tensor, bias: Tensor | None, norm: nn.BatchNorm1d | None
 ) -> tuple[Tensor, Tensor | None]:

@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from minkowski_perception.sparse.engines.base import Engine, EngineError
+from minkowski_perception.sparse.engines.base import Engine, EngineError, finish
 from minkowski_perception.sparse.functional import convolve
 from minkowski_perception.sparse.kernel_maps import KernelMap
 from minkowski_perception.sparse.regions import KernelRegion, cube, inscribed_box
@@ -120,11 +120,7 @@ class MinkowskiEngine(Engine):
             output = convolve(features, kernel, kernel_map)  # nothing that it could do
         else:
             output = self._convolve(features, kernel, kernel_map)
-        if bias is not None:
-            output += bias
-        if residual is not None:
-            output += residual
-        return torch.relu_(output) if relu else output
+        return finish(output, bias, residual, relu)
 
     def _convolve(self, features: Tensor, kernel: Tensor, kernel_map: KernelMap) -> Tensor:
         engine = import_minkowski_engine()

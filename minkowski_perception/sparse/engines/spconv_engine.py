@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from minkowski_perception.sparse.engines.base import Engine, EngineError
+from minkowski_perception.sparse.engines.base import Engine, EngineError, finish
 from minkowski_perception.sparse.kernel_maps import KernelMap
 
 
@@ -100,11 +100,7 @@ class SpconvEngine(Engine):
             output = self._convolve(features, filters, kernel_map)
             if centre is not None:
                 output.addmm_(features, kernel[centre])
-        if bias is not None:
-            output += bias
-        if residual is not None:
-            output += residual
-        return torch.relu_(output) if relu else output
+        return finish(output, bias, residual, relu)
 
     def _convolve(self, features: Tensor, filters: Tensor, kernel_map: KernelMap) -> Tensor:
         """Sum over all offsets but that at which every row meets itself."""

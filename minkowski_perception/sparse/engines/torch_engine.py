@@ -4,10 +4,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from minkowski_perception.sparse.engines.base import Engine
+from minkowski_perception.sparse.engines.base import Engine, finish
 from minkowski_perception.sparse.functional import convolve
 from minkowski_perception.sparse.kernel_maps import KernelMap
 
@@ -35,8 +34,4 @@ class TorchEngine(Engine):
         """See `Engine.convolve`."""
         kernel, bias = weights
         output = convolve(features, kernel, kernel_map)
-        if bias is not None:
-            output += bias
-        if residual is not None:
-            output += residual
-        return torch.relu_(output) if relu else output
+        return finish(output, bias, residual, relu)
