@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import time
 from collections.abc import Callable
@@ -33,6 +34,7 @@ def peak_memory(work: Callable[[], object], device: torch.device) -> int | None:
         work()
         return torch.cuda.max_memory_allocated(device) - before
     try:
+        _give_back_freed_memory()
         (_PROC / "clear_refs").write_text("5")  # Linux: forget the peak so far
         before = resident_memory("VmRSS")
         work()
@@ -52,6 +54,13 @@ def resident_memory(which: str = "VmRSS") -> int:
         if line.startswith(f"{which}:"):
             return int(line.split()[1]) * 1024
     raise OSError(f"no {which} in {_PROC / 'status'}")
+
+
+def _give_back_freed_memory() -> None:
+    """Let glibc return to the system what it keeps for later: it would hide what is taken anew."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def _wait(device: torch.device) -> None:
