@@ -148,7 +148,8 @@ class Rig:
         if self.process.poll() is None:
             self.process.kill()
             raise AssertionError(f"the node did not stop; {self.output()}")
-        self.executor.spin_once(timeout_sec=0.2)
+        for _ in range(20):  # what it said at last may stand behind what it said before
+            self.executor.spin_once(timeout_sec=0.05)
         return self.process.returncode
 
     def close(self):
