@@ -44,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--races-only", action="store_true", help="no growth with frames, no quantization"
     )
     parser.add_argument("--json", type=Path, help="file for the figures")
+    parser.add_argument("--picture", type=Path, help="file for a chart of the first races, .png")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -54,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from minkowski_perception.benchmarks import engines
+    from minkowski_perception.benchmarks.chart import save_chart
     from minkowski_perception.segmenter import choose_device
 
     threads = args.threads or len(os.sched_getaffinity(0))
@@ -77,10 +79,15 @@ def run(args: argparse.Namespace) -> int:
         raise CommandError(str(error)) from error
     if more is not None:
         print(engines.summary(more))
+    report = engines.report(machine, races, more) | {"threads": threads}
     if args.json is not None:
-        report = engines.report(machine, races, more) | {"threads": threads}
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps(report, indent=2) + "\n")
+    if args.picture is not None:
+        try:
+            save_chart(args.picture, report)
+        except ImportError as error:
+            raise CommandError(str(error)) from error
     return 0
 
 

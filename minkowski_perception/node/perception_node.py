@@ -44,6 +44,7 @@ from minkowski_perception.node.parameters import (
 )
 from minkowski_perception.node.stopping import init_until_signalled
 from minkowski_perception.segmenter import Segmenter, use_threads
+from minkowski_perception.sparse.threads import thread_count
 from minkowski_perception.temporal.window import OutOfOrderError
 
 _REPORT_PERIOD = 1.0  # seconds, as diagnostic aggregators expect
@@ -305,7 +306,7 @@ class PerceptionNode(LifecycleNode):
             "device": str(segmenter.device),
             "engine": str(segmenter.engine),
             "engine_reason": segmenter.engine.reason,
-            "threads": str(torch.get_num_threads()),
+            "threads": str(thread_count()),
             "window": str(segmenter.window_length),
             "voxel_size": f"{segmenter.model.input.voxel_size:g}",
             "ego_motion": settings.ego_motion,

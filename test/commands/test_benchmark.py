@@ -88,7 +88,9 @@ def test_engines_race_on_a_scan(scan, tmp_path, capsys):
     report = tmp_path / "engines.json"
     options = ["--networks", "MinkUNet14A", "--scan", scan, "--beams", 16, "--repeats", 1]
     options += ["--voxel-size", 0.5, "--races-only", "--threads", 1]
-    assert run("engines", *options, "--json", report) == 0
+    picture = tmp_path / "engines.png"
+    assert run("engines", *options, "--json", report, "--picture", picture) == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
     shown = capsys.readouterr().out
     assert f"MinkUNet14A on {scan}: 200 points" in shown
     assert "MinkUNet14A on simulated 16 beams" in shown

@@ -4,6 +4,9 @@
 
 A compiler does not keep a tile of sums in vector registers by itself; written as vectors, it must.
 Rows are read where they lie and summed where they belong: nothing is gathered or scattered first.
+
+Numba keeps compiled code by the date of the file that calls this one: after a change here, touch
+`numba_engine.py` (an installation writes all files anew anyway).
 """
 
 from __future__ import annotations

@@ -128,9 +128,9 @@ class NumbaEngine(Engine):
         """See `Engine.convolve`."""
         rows = len(kernel_map.target)
         _, channels, outputs = weights.kernel.shape
+        features = _readable(features)
         if features.dtype == torch.bfloat16 and channels % 2:
             features = F.pad(features, (0, 1))
-        features = _with_whole_rows(features)
         packed = weights.packed(features.dtype)
         columns = len(weights.bias)
         dtype = torch.float32 if weights.last else self.precision
@@ -138,7 +138,7 @@ class NumbaEngine(Engine):
         if rows == 0:
             return result[:, :outputs]
         if residual is not None:
-            residual = _with_whole_rows(residual)
+            residual = _readable(residual)
         pairs = kernel_map.pairs
         work = len(pairs.inputs) * channels * outputs
         threads = 1 if work < _SMALL else thread_count()
@@ -175,7 +175,16 @@ class NumbaEngine(Engine):
         return result[:, :outputs]
 
 
-def _with_whole_rows(features: Tensor) -> Tensor:
+def _readable(features: Tensor) -> Tensor:
+    """Return features as compiled code reads them: on the CPU, in whole rows, of known type.
+
+    Raises:
+        EngineError: they are elsewhere.
+    """
+    if features.device.type != "cpu":
+        raise EngineError(f"engine 'numba' has no use for features on {features.device}")
+    if features.dtype != torch.bfloat16:
+        features = features.float()
     return features if features.stride(1) == 1 else features.contiguous()
 
 

@@ -1,5 +1,9 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
+import os
+import signal
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +18,7 @@ from minkowski_perception.sparse import (
     cube,
     hybrid,
 )
+from minkowski_perception.sparse.engines.base import EngineError
 from minkowski_perception.sparse.engines.torch_engine import TorchEngine
 
 pytest.importorskip("numba", reason="needs numba")
@@ -141,3 +146,40 @@ def test_merging_with_no_keys_finds_nothing():
     for keys in (nothing, torch.tensor([1, 2])):
         (found,) = match(keys, nothing, [0])
         assert [len(rows) for rows in found] == [0, 0]
+
+
+@torch.no_grad()
+def test_features_of_other_types_are_read_as_float32():
+    layer = Convolution(3, 4, cube((3, 3, 3))).eval()
+    tensor = tensor_of(3, 3, NumbaEngine())
+    want = layer(tensor).features
+    for features in (tensor.features.double(), tensor.features.T.contiguous().T):
+        torch.testing.assert_close(layer(tensor.replace(features)).features, want)
+
+
+def test_features_elsewhere_are_refused():
+    layer = Convolution(3, 4, cube((3, 3, 3))).eval()
+    tensor = tensor_of(3, 3, NumbaEngine())
+    with torch.no_grad(), pytest.raises(EngineError, match="no use for features on meta"):
+        layer(tensor.replace(tensor.features.to("meta")))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_process_starts_threads_of_its_own(monkeypatch):
+    monkeypatch.setattr("minkowski_perception.sparse.matching.thread_count", lambda: 2)
+    keys = torch.arange(200_000)
+    match(keys, keys, [1])
+    child = os.fork()
+    if child == 0:
+        try:
+            (found,) = match(keys, keys, [1])
+            os._exit(int(len(found[0]) != len(keys) - 1))
+        finally:
+            os._exit(2)
+    deadline = time.monotonic() + 60
+    while (ended := os.waitpid(child, os.WNOHANG))[0] == 0 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    if ended[0] == 0:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert ended == (child, 0)
