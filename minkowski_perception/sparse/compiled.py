@@ -9,10 +9,13 @@ from typing import Any, TypeVar
 
 import numpy.typing as npt
 from llvmlite import ir
-from numba import njit, types
+from numba import config, njit, types
 from numba.extending import intrinsic
 
 Array = npt.NDArray[Any]
+if config.DISABLE_JIT:
+    raise ImportError("NUMBA_DISABLE_JIT is set, and these loops exist only compiled")
+
 _INT64 = ir.IntType(64)
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -17,7 +17,7 @@ from minkowski_perception.sparse.regions import KernelRegion
 
 try:
     from minkowski_perception.sparse.matching import match
-except ImportError:  # Without Numba the search is PyTorch's.
+except Exception:  # Without Numba, or with one that another NumPy broke, the search is PyTorch's.
     match = None  # type: ignore[assignment]
 
 _CHUNK = 2**24

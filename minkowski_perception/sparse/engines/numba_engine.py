@@ -125,9 +125,16 @@ class NumbaEngine(Engine):
         residual: Tensor | None = None,
         relu: bool = False,
     ) -> Tensor:
-        """See `Engine.convolve`."""
+        """See `Engine.convolve`.
+
+        Raises:
+            ValueError: a shape does not fit the weights or the kernel map.
+            EngineError: features or residual are not on the CPU.
+        """
         rows = len(kernel_map.target)
         _, channels, outputs = weights.kernel.shape
+        # Compiled code trusts these: a row too few would be read from elsewhere in memory.
+        _require_shape("features", features, len(kernel_map.source), channels)
         features = _readable(features)
         if features.dtype == torch.bfloat16 and channels % 2:
             features = F.pad(features, (0, 1))
@@ -138,6 +145,7 @@ class NumbaEngine(Engine):
         if rows == 0:
             return result[:, :outputs]
         if residual is not None:
+            _require_shape("residual", residual, rows, outputs)
             residual = _readable(residual)
         pairs = kernel_map.pairs
         work = len(pairs.inputs) * channels * outputs
@@ -173,6 +181,11 @@ class NumbaEngine(Engine):
 
         run_on_threads(run, threads)
         return result[:, :outputs]
+
+
+def _require_shape(what: str, values: Tensor, rows: int, columns: int) -> None:
+    if values.shape != (rows, columns):
+        raise ValueError(f"{what} must have shape {[rows, columns]}, not {list(values.shape)}")
 
 
 def _readable(features: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -155,6 +157,33 @@ def test_features_of_other_types_are_read_as_float32():
     want = layer(tensor).features
     for features in (tensor.features.double(), tensor.features.T.contiguous().T):
         torch.testing.assert_close(layer(tensor.replace(features)).features, want)
+
+
+def test_features_of_too_few_rows_are_refused():
+    layer = Convolution(3, 4, cube((3, 3, 3))).eval()
+    tensor = tensor_of(3, 3, NumbaEngine())
+    rows = len(tensor)
+    short = tensor.replace(tensor.features[1:])
+    expected = rf"features must have shape \[{rows}, 3\], not \[{rows - 1}, 3\]"
+    with torch.no_grad(), pytest.raises(ValueError, match=expected):
+        layer(short)
+
+
+def test_where_numba_may_not_compile_pytorch_does_the_work():
+    code = (
+        "import torch\n"
+        "from minkowski_perception.sparse import Convolution, SparseTensor, cube\n"
+        "from minkowski_perception.sparse.engines.selection import load_engine\n"
+        "tensor = SparseTensor(torch.ones(9, 1), torch.arange(36).reshape(9, 4) % 2**7)\n"
+        "print(len(Convolution(1, 1, cube((3, 3, 3)))(tensor)))\n"
+        "load_engine('numba', torch.device('cpu'))\n"
+    )
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "9\n"
+    assert "EngineError: engine 'numba' does not load (NUMBA_DISABLE_JIT is set" in done.stderr
 
 
 def test_features_elsewhere_are_refused():
