@@ -27,6 +27,7 @@ class Summary:
         topic: its cloud topic.
         model: name of the model.
         device: where it ran.
+        engine: what computed, with its precision unless float32.
         received: clouds taken in; received = labelled + sum(dropped) + pending.
         labelled: clouds that went out with labels.
         dropped: number of clouds by reason (see `accounting.DropReason`).
@@ -46,6 +47,7 @@ class Summary:
     topic: str
     model: str
     device: str
+    engine: str
     received: int
     labelled: int
     dropped: Mapping[str, int]
@@ -66,6 +68,7 @@ class Summary:
         topic: str,
         model: str,
         device: str,
+        engine: str,
         counts: Counts,
         seconds: float,
         latencies: Sequence[float],
@@ -78,6 +81,7 @@ class Summary:
             topic: its cloud topic.
             model: name of the model.
             device: where it ran.
+            engine: what computed.
             counts: what became of the clouds.
             seconds: duration of the run.
             latencies: seconds from the arrival of each labelled cloud to its labels.
@@ -92,6 +96,7 @@ class Summary:
             topic=topic,
             model=model,
             device=device,
+            engine=engine,
             received=counts.received,
             labelled=counts.labelled,
             dropped={reason.value: number for reason, number in counts.dropped.items()},
@@ -114,7 +119,7 @@ class Summary:
         drops = ", ".join(f"{number} {reason}" for reason, number in self.dropped.items())
         rows = [
             ("recording", f"{self.bag}  {self.topic}"),
-            ("model", f"{self.model} on {self.device}"),
+            ("model", f"{self.model} on {self.device} by {self.engine}"),
             ("received", f"{self.received} clouds"),
             ("labelled", f"{self.labelled}"),
             ("dropped", f"{sum(self.dropped.values())}" + (f"  ({drops})" if drops else "")),

@@ -23,6 +23,7 @@ def summary_of(statistics: LabelStatistics, **changes) -> Summary:
         "topic": "/points",
         "model": "a_model",
         "device": "cpu",
+        "engine": "numba bfloat16",
         "counts": Counts(4, 2, {DropReason.NO_POSE: 1}),
         "seconds": 0.5,
         "latencies": [0.1, 0.3],

@@ -248,6 +248,7 @@ def _evaluate(
         topic=topic,
         model=report["model"],
         device=report["device"],
+        engine=report["engine"],
         # What went out and what came back: a cloud that vanished on the way stays pending.
         counts=Counts(len(played), labelled, {r: count for r, count in dropped.items() if count}),
         seconds=end - answered[0].published if answered else 0.0,

@@ -225,6 +225,7 @@ def label_bag(
         topic=topic,
         model=segmenter.model.name,
         device=str(segmenter.device),
+        engine=str(segmenter.engine),
         counts=accounting.snapshot(),
         seconds=time.perf_counter() - started,
         latencies=latencies,

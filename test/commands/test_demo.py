@@ -16,6 +16,7 @@ import pytest
 from minkowski_perception.codec import decode, encode_frame
 from minkowski_perception.commands import demo
 from minkowski_perception.datasets.bags import BagReader, BagWriter
+from minkowski_perception.sparse.engines.selection import ENGINES
 
 pytestmark = pytest.mark.system
 TOPIC = "/minkowski_perception/labelled"
@@ -27,6 +28,7 @@ def test_the_demo_leaves_labelled_clouds_pictures_and_numbers(demo_run):
     assert (summary["received"], summary["labelled"], summary["pending"]) == (6, 6, 0)
     assert summary["dropped"] == {}
     assert summary["device"] in ("cpu", "cuda")
+    assert summary["engine"].split()[0] in ENGINES
     assert 0.0 < summary["latency_ms"]["median"] <= summary["latency_ms"]["p99"]
     assert sum(summary["label_shares"].values()) == pytest.approx(1.0)
     assert len(list(demo_run.out.glob("cloud_*.png"))) == 3

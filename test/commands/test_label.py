@@ -31,6 +31,7 @@ class HeightSegmenter:
     label_set = KITTI
     model = SimpleNamespace(name="height")
     device = "cpu"
+    engine = "height"
 
     def __init__(self) -> None:
         self.seen: list[Frame] = []
