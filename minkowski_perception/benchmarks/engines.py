@@ -28,7 +28,7 @@ from minkowski_perception.benchmarks.scans import (
 from minkowski_perception.benchmarks.timing import peak_memory, seconds
 from minkowski_perception.networks import Network, build_network
 from minkowski_perception.sparse import Engine, SparseTensor, quantize
-from minkowski_perception.sparse.engines.base import EngineError
+from minkowski_perception.sparse.engines.base import EngineError, precision_name
 from minkowski_perception.sparse.engines.torch_engine import TorchEngine
 
 _NETWORKS: Mapping[str, Mapping[str, Any]] = {
@@ -138,12 +138,24 @@ def build(name: str) -> Network:
     Raises:
         BenchmarkError: it is none of those that are measured.
     """
+    arguments = _arguments(name)
+    torch.manual_seed(0)
+    return build_network(in_channels=len(FEATURES), num_classes=NUM_CLASSES, **arguments).eval()
+
+
+def dims_of(name: str) -> int:
+    """Dimension of a network.
+
+    Raises:
+        BenchmarkError: it is none of those that are measured.
+    """
+    return int(_arguments(name).get("dims", 3))
+
+
+def _arguments(name: str) -> Mapping[str, Any]:
     if name not in _NETWORKS:
         raise BenchmarkError(f"unknown network {name!r}; choose from {', '.join(_NETWORKS)}")
-    torch.manual_seed(0)
-    return build_network(
-        in_channels=len(FEATURES), num_classes=NUM_CLASSES, **_NETWORKS[name]
-    ).eval()
+    return _NETWORKS[name]
 
 
 def find_contenders(
@@ -158,7 +170,7 @@ def find_contenders(
     absent: dict[str, str] = {}
     for ours, table in ((True, _OURS), (False, _PEERS)):
         for (name, precision), make in table[device.type].items():
-            label = name if precision == torch.float32 else f"{name} {_short(precision)}"
+            label = name if precision == torch.float32 else f"{name} {precision_name(precision)}"
             try:
                 present.append(Contender(label, ours, precision, make(network, precision)))
             except (ImportError, EngineError) as error:
@@ -174,7 +186,9 @@ def _numba(network: Network, precision: torch.dtype) -> Forward:
     from minkowski_perception.sparse.engines.numba_engine import NumbaEngine
 
     if precision not in NumbaEngine.precisions(torch.device("cpu")):
-        raise EngineError(f"this CPU has no instructions for products of {_short(precision)}")
+        raise EngineError(
+            f"this CPU has no instructions for products of {precision_name(precision)}"
+        )
     return _by(NumbaEngine(precision), network)
 
 
@@ -222,10 +236,6 @@ _PEERS: _Makers = {
 }
 
 
-def _short(precision: torch.dtype) -> str:
-    return str(precision).removeprefix("torch.")
-
-
 def race(
     name: str,
     scan: Scan,
@@ -255,9 +265,10 @@ def race(
     tensor = SparseTensor(scan.features.to(device), scan.coordinates.to(device))
     voxels = tensor.coordinates, tensor.features
     timings = [Timing(contender) for contender in present]
-    labels = timings[0].contender.forward(*voxels).argmax(dim=1)
+    labels = None
     for timing in timings:
         best = timing.contender.forward(*voxels).argmax(dim=1)
+        labels = best if labels is None else labels
         timing.labels_equal = float((best == labels).float().mean())
         timing.peak = peak_memory(partial(timing.contender.forward, *voxels), device)
         tick()
@@ -322,7 +333,7 @@ def matrix_rates(device: torch.device) -> dict[str, float]:
     for precision in (torch.float32, torch.bfloat16):
         left, right = (torch.randn(size, size, device=device).to(precision) for _ in range(2))
         best = min(seconds(partial(torch.mm, left, right), device) for _ in range(7))
-        rates[_short(precision)] = size**3 / best
+        rates[precision_name(precision)] = size**3 / best
     return rates
 
 

@@ -14,14 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from minkowski_perception.benchmarks.networks import NUM_CLASSES
 from minkowski_perception.benchmarks.peers import MinkowskiPeer, Peer
 from minkowski_perception.networks import Network, build_network
 from minkowski_perception.networks.minkunet import Kernel
 from minkowski_perception.sparse import BatchNorm, Convolution, Engine, SparseTensor
 from minkowski_perception.sparse.engines.base import EngineError
 from minkowski_perception.sparse.engines.selection import ENGINES, load_engine
-
-NUM_CLASSES = 19
 
 LIMIT = 1e-4
 """Largest difference that is allowed, of the spread of the logits (largest minus smallest)."""

@@ -9,8 +9,11 @@ mistyped option are answered at once.
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
+from typing import Any
 
 
 class CommandError(ValueError):
@@ -34,6 +37,13 @@ def add_commands(parser: argparse.ArgumentParser, what: str, modules: Mapping[st
         command = commands.add_parser(name, help=purpose.rstrip("."), description=purpose)
         module.add_arguments(command)
         command.set_defaults(**{f"run_{what}": module.run})
+
+
+def write_report(path: Path | None, report: Mapping[str, Any]) -> None:
+    """Write what a command found as JSON, where a file was asked for; folders are made."""
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(report, indent=2) + "\n")
 
 
 def positive(text: str) -> int:

@@ -5,12 +5,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from minkowski_perception.commands import CommandError, positive
+from minkowski_perception.commands import CommandError, positive, write_report
 
 if TYPE_CHECKING:
     from minkowski_perception.benchmarks.scans import Scan
@@ -63,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         device = choose_device(args.device)
         names = args.networks or engines.DEFAULT_NETWORKS[device.type]
-        dims = {name: engines.build(name).dims for name in names}
+        dims = {name: engines.dims_of(name) for name in names}
         machine = f"{engines.describe(device)}, {threads} threads"
         print(f"{machine}; voxels of {args.voxel_size} m, medians of {args.repeats} passes")
         races = []
@@ -80,9 +79,7 @@ def run(args: argparse.Namespace) -> int:
     if more is not None:
         print(engines.summary(more))
     report = engines.report(machine, races, more) | {"threads": threads}
-    if args.json is not None:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(report, indent=2) + "\n")
+    write_report(args.json, report)
     if args.picture is not None:
         try:
             save_chart(args.picture, report)

@@ -5,10 +5,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
-from minkowski_perception.commands import CommandError
+from minkowski_perception.commands import CommandError, write_report
 
 NOT_EXACT = 1
 
@@ -61,13 +60,11 @@ def run(args: argparse.Namespace) -> int:
         raise CommandError(str(error)) from error
     print(f"Compared with MinkowskiEngine {version} on a simulated scan of {args.beams} beams:")
     print(exactness.table(differences))
-    if args.json is not None:
-        report = {
-            "reference": f"MinkowskiEngine {version}",
-            "limit": exactness.LIMIT,
-            "voxels": {f"{dims}D": len(scan.coordinates) for dims, scan in scans.items()},
-            "differences": [dataclasses.asdict(row) for row in differences],
-        }
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(report, indent=2) + "\n")
+    report = {
+        "reference": f"MinkowskiEngine {version}",
+        "limit": exactness.LIMIT,
+        "voxels": {f"{dims}D": len(scan.coordinates) for dims, scan in scans.items()},
+        "differences": [dataclasses.asdict(row) for row in differences],
+    }
+    write_report(args.json, report)
     return 0 if all(row.passed for row in differences) else NOT_EXACT

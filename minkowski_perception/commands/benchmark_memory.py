@@ -5,10 +5,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
-from minkowski_perception.commands import CommandError, positive
+from minkowski_perception.commands import CommandError, positive, write_report
 
 _WARM = 0.1
 """Share of the frames after which all that is kept should be there."""
@@ -44,8 +43,6 @@ def run(args: argparse.Namespace) -> int:
     warm = max(1, int(_WARM * args.frames))
     rise = held[args.frames] - held[warm]
     print(f"from frame {warm} to {args.frames}: {rise / 1e6:+.1f} MB")
-    if args.json is not None:
-        report = {"frames": args.frames, "bytes": held, "rise_bytes": rise}
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(report) + "\n")
+    report = {"frames": args.frames, "bytes": held, "rise_bytes": rise}
+    write_report(args.json, report)
     return 0

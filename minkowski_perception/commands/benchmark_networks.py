@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minkowski_perception.commands import CommandError, positive
+from minkowski_perception.commands import CommandError, positive, write_report
 
 if TYPE_CHECKING:
     from minkowski_perception.benchmarks.scans import Scan
@@ -66,15 +66,13 @@ def run(args: argparse.Namespace) -> int:
     except (ImportError, ValueError) as error:
         raise CommandError(str(error)) from error
     print(networks.table(scan, figures))
-    if args.json is not None:
-        report = {
-            "scan": {"name": scan.name, "points": scan.points, "voxels": len(scan.coordinates)},
-            "device": str(device),
-            "published_source": networks.PUBLISHED_SOURCE,
-            "networks": {row.name: dataclasses.asdict(row) for row in figures},
-        }
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(report, indent=2) + "\n")
+    report = {
+        "scan": {"name": scan.name, "points": scan.points, "voxels": len(scan.coordinates)},
+        "device": str(device),
+        "published_source": networks.PUBLISHED_SOURCE,
+        "networks": {row.name: dataclasses.asdict(row) for row in figures},
+    }
+    write_report(args.json, report)
     return 0
 
 

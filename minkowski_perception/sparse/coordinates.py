@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import torch
@@ -13,6 +14,9 @@ from minkowski_perception.sparse.keys import KeyLayout
 from minkowski_perception.sparse.regions import KernelRegion
 
 Stride = tuple[int, ...]
+
+_CHUNK = 2**24
+"""Neighbours sought at once."""
 
 
 class CoordinateMap:
@@ -40,6 +44,16 @@ class CoordinateMap:
             return torch.full_like(keys, -1)
         rows = torch.searchsorted(self.keys, keys).clamp_(max=len(self) - 1)
         return torch.where(self.keys[rows] == keys, rows, -1)
+
+    def neighbours(self, keys: Tensor, deltas: Sequence[int]) -> Iterator[Tensor]:
+        """Look up keys [N] moved by each of K deltas, some deltas at a time.
+
+        Yields:
+            [k, N] int64 as `rows`, K rows in all; k is small enough to bound the memory.
+        """
+        chunk = max(1, _CHUNK // max(1, len(keys)))
+        for some in torch.tensor(deltas, device=keys.device).split(chunk):
+            yield self.rows(keys + some[:, None])
 
     def coarsened(self, stride: Stride, extent: Tensor | None = None) -> CoordinateMap:
         """Voxels of a coarser stride that hold the voxels of this one (floor to multiples).

@@ -20,9 +20,6 @@ try:
 except Exception:  # Without Numba, or with one that another NumPy broke, the search is PyTorch's.
     match = None  # type: ignore[assignment]
 
-_CHUNK = 2**24
-"""Neighbours sought at once: bounds the memory of the search."""
-
 
 @dataclass(frozen=True)
 class Pairs:
@@ -88,6 +85,19 @@ class KernelMap:
         return next((k for k, o in enumerate(self.region.offsets) if not any(o)), None)
 
     @cached_property
+    def deltas(self) -> tuple[int, ...]:
+        """What to add to an output voxel's key for that of its input voxel, at each offset.
+
+        Raises:
+            CoordinateRangeError: an offset is larger than the key layout allows.
+        """
+        if self.forward is not None:
+            return tuple(-delta for delta in self.forward.deltas)
+        step = tuple(s * self.dilation for s in self.source.stride)
+        layout = self.source.layout
+        return tuple(layout.delta(scaled(offset, step)) for offset in self.region.offsets)
+
+    @cached_property
     def pairs(self) -> Pairs:
         """All pairs of rows that meet.
 
@@ -123,18 +133,14 @@ class KernelMap:
 
     def _search(self, offsets: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
         """Input rows and output rows of each of these offsets, without a wait for each."""
-        step = tuple(s * self.dilation for s in self.source.stride)
-        layout = self.source.layout
-        steps = [layout.delta(scaled(self.region.offsets[k], step)) for k in offsets]
-        device = self.target.keys.device
-        if match is not None and device.type == "cpu":
-            return match(self.source.keys, self.target.keys, steps)
+        deltas = [self.deltas[k] for k in offsets]
+        keys = self.target.keys
+        if match is not None and keys.device.type == "cpu":
+            return match(self.source.keys, keys, deltas)
         found: list[tuple[Tensor, Tensor]] = []
-        deltas = torch.tensor(steps, device=device)
-        for chunk in deltas.split(max(1, _CHUNK // max(1, len(self.target)))):
-            rows = self.source.rows(self.target.keys + chunk[:, None])
+        for rows in self.source.neighbours(keys, deltas):
             offset, outputs = torch.nonzero(rows >= 0, as_tuple=True)
-            counts = torch.bincount(offset, minlength=len(chunk)).tolist()
+            counts = torch.bincount(offset, minlength=len(rows)).tolist()
             inputs = rows[offset, outputs].int()
             found += zip(inputs.split(counts), outputs.int().split(counts), strict=True)
         return found

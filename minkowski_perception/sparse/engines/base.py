@@ -13,6 +13,9 @@ from torch import Tensor, nn
 
 from minkowski_perception.sparse.kernel_maps import KernelMap
 
+Weights = tuple[Tensor, Tensor | None]
+"""Kernel [K, C_in, C_out] and bias [C_out], as `Engine.prepare` leaves them."""
+
 
 class EngineError(ValueError):
     """An engine cannot run here: something is not installed, or the device is not one of its."""
@@ -39,6 +42,11 @@ class Engine(ABC):
         self.precision = precision
         self._prepared: WeakKeyDictionary[nn.Module, tuple[Any, Any]] = WeakKeyDictionary()
 
+    def __str__(self) -> str:
+        """Name of the engine, with its precision unless it is float32."""
+        lower = self.precision != torch.float32
+        return f"{self.name} {precision_name(self.precision)}" if lower else self.name
+
     @classmethod  # noqa: B027
     def check(cls, device: torch.device) -> None:
         """Refuse where the engine cannot run; one that runs everywhere has nothing to refuse.
@@ -52,15 +60,15 @@ class Engine(ABC):
         """Return what the engine can be made with on a device where it runs; float32 first."""
         return (torch.float32,)
 
-    @abstractmethod
     def prepare(self, kernel: Tensor, bias: Tensor | None, last: bool) -> Any:
-        """Bring weights into the form that `convolve` wants.
+        """Bring weights into the form that `convolve` wants: kernel and bias, unless overridden.
 
         Args:
             kernel: [K, C_in, C_out].
             bias: [C_out].
             last: whether no norm follows, so that the outputs are logits: keep them in float32.
         """
+        return kernel, bias
 
     @abstractmethod
     def convolve(
@@ -101,6 +109,11 @@ class Engine(ABC):
             prepared = self.prepare(*fold(kernel, bias, norm), last=norm is None)
             self._prepared[layer] = (state, prepared)
         return prepared
+
+
+def precision_name(precision: torch.dtype) -> str:
+    """Name of a precision as parameters have it: "float32"."""
+    return str(precision).removeprefix("torch.")
 
 
 def finish(output: Tensor, bias: Tensor | None, residual: Tensor | None, relu: bool) -> Tensor:

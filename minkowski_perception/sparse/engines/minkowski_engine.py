@@ -16,12 +16,10 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from minkowski_perception.sparse.engines.base import Engine, EngineError, finish
+from minkowski_perception.sparse.engines.base import Engine, EngineError, Weights, finish
 from minkowski_perception.sparse.functional import convolve
 from minkowski_perception.sparse.kernel_maps import KernelMap
 from minkowski_perception.sparse.regions import KernelRegion, cube, inscribed_box
-
-Weights = tuple[Tensor, Tensor | None]
 
 
 @cache
@@ -99,10 +97,6 @@ class MinkowskiEngine(Engine):
                 "MinkowskiEngine 0.5.4 does not compile with current CUDA"
             )
         import_minkowski_engine()
-
-    def prepare(self, kernel: Tensor, bias: Tensor | None, last: bool) -> Weights:
-        """Leave the weights as they are."""
-        return kernel, bias
 
     def convolve(
         self,

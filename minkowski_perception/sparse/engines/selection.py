@@ -13,7 +13,7 @@ from importlib import import_module
 import torch
 from torch import Tensor, nn
 
-from minkowski_perception.sparse.engines.base import Engine, EngineError
+from minkowski_perception.sparse.engines.base import Engine, EngineError, precision_name
 from minkowski_perception.sparse.engines.torch_engine import TorchEngine
 from minkowski_perception.sparse.tensor import SparseTensor
 
@@ -71,7 +71,7 @@ class EngineChoice:
     timings: Mapping[str, float]
 
     def __str__(self) -> str:
-        return _label(self.engine)
+        return str(self.engine)
 
 
 def choose_engine(
@@ -121,7 +121,7 @@ def choose_engine(
         said = "; ".join(map(str, absent.values()))
         raise EngineError(f"no engine can run in {precision} on {device}: {said}")
     if name != AUTO and len(candidates) == 1:
-        return EngineChoice(candidates[0], f"{_label(candidates[0])} was asked for", {})
+        return EngineChoice(candidates[0], f"{candidates[0]} was asked for", {})
     missing = f"; not here: {', '.join(absent)}" if absent else ""
     if [engine.name for engine in candidates] == [TorchEngine.name]:
         return EngineChoice(candidates[0], f"torch is the only one{missing}", {})
@@ -161,7 +161,7 @@ def _engines(name: str, device: torch.device, precision: str, deterministic: boo
     if not set(wanted) <= set(offered):
         raise EngineError(
             f"engine '{name}' cannot run in {precision} on {device}: "
-            f"choose {' or '.join(map(_short, offered))}"
+            f"choose {' or '.join(map(precision_name, offered))}"
         )
     return [kind(each) for each in (wanted[:1] if deterministic else wanted)]
 
@@ -206,7 +206,7 @@ def _fastest(
     reference = _Contender(TorchEngine())
     others = [_Contender(engine) for engine in candidates if engine.name != TorchEngine.name]
     _race(reference, others, network, trial)
-    refused = "".join(f"; {_label(c.engine)}: {c.verdict}" for c in others if not c.agrees)
+    refused = "".join(f"; {c.engine}: {c.verdict}" for c in others if not c.agrees)
     eligible = [c for c in others if c.agrees]
     if len(others) < len(candidates):
         eligible.insert(0, reference)
@@ -219,8 +219,8 @@ def _fastest(
     reason = "torch is the fastest"
     if best is not reference:
         speed = reference.best / best.best
-        reason = f"{_label(best.engine)}: {speed:.1f} times as fast as torch, {best.verdict}"
-    timings = {_label(c.engine): c.best for c in (reference, *others) if c.agrees}
+        reason = f"{best.engine}: {speed:.1f} times as fast as torch, {best.verdict}"
+    timings = {str(c.engine): c.best for c in (reference, *others) if c.agrees}
     return EngineChoice(best.engine, reason + refused + absent, timings)
 
 
@@ -262,13 +262,3 @@ def _agreement(engine: Engine, logits: Tensor, expected: Tensor) -> str:
     if not agrees:
         raise EngineError(said)
     return said
-
-
-def _label(engine: Engine) -> str:
-    """Name of an engine, with its precision unless it is float32."""
-    lower = engine.precision != torch.float32
-    return f"{engine.name} {_short(engine.precision)}" if lower else engine.name
-
-
-def _short(precision: torch.dtype) -> str:
-    return str(precision).removeprefix("torch.")

@@ -13,17 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from minkowski_perception.sparse.coordinates import scaled
-from minkowski_perception.sparse.engines.base import Engine, EngineError
+from minkowski_perception.sparse.engines.base import Engine, EngineError, finish
 from minkowski_perception.sparse.kernel_maps import KernelMap
 
 PRECISIONS = (torch.float32, torch.float16, torch.bfloat16)
 
 _MASK_BITS = 32
 """Most offsets for which spconv-triton skips those that a tile of outputs has no input at."""
-
-_CHUNK = 2**24
-"""Neighbours sought at once: bounds the memory of the search."""
 
 
 @cache
@@ -125,21 +121,13 @@ class SpconvTritonEngine(Engine):
                 is_subm=kernel_map.source is kernel_map.target,
                 bias=bias,
             )
-        if residual is not None:
-            output += residual
-        return torch.relu_(output) if relu else output
+        return finish(output, None, residual, relu)  # the bias is in it
 
 
 def gather_table(kernel_map: KernelMap) -> GatherTable:
     """Look up the input of each output at each offset; the host does not wait for the device."""
-    forward = kernel_map.forward or kernel_map
-    step = scaled(forward.source.stride, (forward.dilation,) * forward.region.dimension)
-    layout = forward.source.layout
-    sign = 1 if kernel_map.forward is None else -1
-    deltas = [sign * layout.delta(scaled(offset, step)) for offset in forward.region.offsets]
-    keys = kernel_map.target.keys
-    chunks = torch.tensor(deltas, device=keys.device).split(max(1, _CHUNK // max(1, len(keys))))
-    rows = torch.cat([kernel_map.source.rows(keys + c[:, None]).int() for c in chunks])
+    neighbours = kernel_map.source.neighbours(kernel_map.target.keys, kernel_map.deltas)
+    rows = torch.cat([some.int() for some in neighbours])
     if len(rows) > _MASK_BITS:
         return GatherTable(rows, [], [])
     bits = torch.arange(len(rows), dtype=torch.int32, device=rows.device)

@@ -6,11 +6,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from minkowski_perception.sparse.engines.base import Engine, finish
+from minkowski_perception.sparse.engines.base import Engine, Weights, finish
 from minkowski_perception.sparse.functional import convolve
 from minkowski_perception.sparse.kernel_maps import KernelMap
-
-Weights = tuple[Tensor, Tensor | None]
 
 
 class TorchEngine(Engine):
@@ -18,10 +16,6 @@ class TorchEngine(Engine):
 
     name = "torch"
     deterministic = True
-
-    def prepare(self, kernel: Tensor, bias: Tensor | None, last: bool) -> Weights:
-        """Leave the weights as they are."""
-        return kernel, bias
 
     def convolve(
         self,

@@ -13,6 +13,7 @@ from minkowski_perception.sparse import (
     KernelMap,
     SparseTensor,
     TransposedConvolution,
+    coordinates,
     cube,
     hybrid,
 )
@@ -74,7 +75,7 @@ def test_masks_name_the_offsets_of_each_output_in_sorted_order(name):
 def test_a_search_in_chunks_gives_the_same_table(monkeypatch):
     kernel_map = kernel_map_of("tesseract")
     expected = gather_table(kernel_map).rows
-    monkeypatch.setattr(spconv_triton_engine, "_CHUNK", 1000)
+    monkeypatch.setattr(coordinates, "_CHUNK", 1000)
     assert torch.equal(gather_table(kernel_map).rows, expected)
 
 
