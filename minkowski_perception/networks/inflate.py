@@ -61,6 +61,40 @@ def inflate_state(
     return result
 
 
+def transfer(source: Network, target: Network) -> None:
+    """Give a network the weights of another of the same architecture, whatever its kernels.
+
+    Each offset of a kernel takes the weights of the same offset; offsets that the source lacks,
+    all of other instants where it is in 3D, begin at zero.
+
+    Raises:
+        ValueError: the architectures differ: a tensor is missing or of another shape.
+    """
+    given, layers = source.state_dict(), dict(source.named_modules())
+    state = target.state_dict()
+    for name, layer in target.named_modules():
+        twin = layers.get(name)
+        if isinstance(layer, Convolution) and isinstance(twin, Convolution):
+            key = f"{name}.kernel"
+            if not layer.pointwise and not twin.pointwise:
+                given[key] = _moved(given[key], twin.region, layer.region)
+    wrong = [key for key in state if key not in given or given[key].shape != state[key].shape]
+    if wrong or len(given) != len(state):
+        raise ValueError(f"the networks differ in more than their kernels: {', '.join(wrong)}")
+    target.load_state_dict(given)
+
+
+def _moved(kernel: Tensor, source: KernelRegion, target: KernelRegion) -> Tensor:
+    """Kernel [K, C_in, C_out] in the order of another region, zeros where it has no weights."""
+    padding = (0,) * (target.dimension - source.dimension)
+    place = {(*offset, *padding): k for k, offset in enumerate(source.offsets)}
+    moved = kernel.new_zeros(len(target), *kernel.shape[1:])
+    for k, offset in enumerate(target.offsets):
+        if offset in place:
+            moved[k] = kernel[place[offset]]
+    return moved
+
+
 def _inflated(kernel: Tensor, flat: KernelRegion, deep: KernelRegion) -> Tensor:
     """Kernel [K4, C_in, C_out] with the slices of [K3, C_in, C_out] at the present."""
     place = {offset: k for k, offset in enumerate(deep.offsets)}

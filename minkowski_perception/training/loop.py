@@ -14,14 +14,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from minkowski_perception.frame import Frame
 from minkowski_perception.labels import UNLABELLED, LabelSet
 from minkowski_perception.metrics import ConfusionMatrix
 from minkowski_perception.networks import Network, build_network
+from minkowski_perception.networks.inflate import transfer
 from minkowski_perception.networks.model import load_model, save_model
 from minkowski_perception.segmenter import Segmenter, choose_device
 from minkowski_perception.sparse import SparseTensor
 from minkowski_perception.training.augment import Augmentation
-from minkowski_perception.training.clips import ClipDataset, collate, simulate_drives
+from minkowski_perception.training.clips import ClipDataset, as_seen_in, collate, simulate_drives
 from minkowski_perception.training.losses import segmentation_loss
 from minkowski_perception.voxels import VoxelInput
 
@@ -34,7 +36,7 @@ def train(recipe: Mapping[str, Any], out: Path, device: str = "auto") -> Path:
     Args:
         recipe: as in config/training/*.yaml: `name`, `network`, `labels`, `input`, `window`,
             `seed`, `data`, `optimization` and `card`; with `start`, from the weights of that
-            model (a name or path) instead of from scratch.
+            model (a name or path) instead of from scratch: in 3D or 4D, with whatever kernel.
         out: folder for the model's card and weights; they are written along the way too.
         device: see `choose_device`.
 
@@ -53,13 +55,13 @@ def train(recipe: Mapping[str, Any], out: Path, device: str = "auto") -> Path:
     target = choose_device(device)
     network = build_network(**recipe["network"])
     if "start" in recipe:
-        network.load_state_dict(load_model(recipe["start"]).network.state_dict())
+        transfer(load_model(recipe["start"]).network, network)
     network = network.to(target)
-    drives = simulate_drives(range(*data["seeds"]), data["lidars"], data["frames"])
+    drives = _drives(data, range(*data["seeds"]), data["lidars"])
     clips = ClipDataset(
         drives,
         VoxelInput.from_dict(recipe["input"]),
-        recipe["window"],
+        data.get("clip", recipe["window"]),
         Augmentation(**recipe.get("augmentation", {})),
         seed,
         settings["iterations"] * settings["clips"],
@@ -77,7 +79,7 @@ def train(recipe: Mapping[str, Any], out: Path, device: str = "auto") -> Path:
     smooth = 0.0
     progress = tqdm(loader, total=settings["iterations"], desc="training", unit="step")
     for step, (coordinates, features, truth) in enumerate(progress, start=1):
-        places = coordinates.to(target)
+        places = as_seen_in(network.dims, coordinates).to(target)
         logits = network(SparseTensor(features.to(target), places)).at(places)
         loss = segmentation_loss(logits, truth.to(target), weights)
         optimizer.zero_grad(set_to_none=True)
@@ -92,6 +94,13 @@ def train(recipe: Mapping[str, Any], out: Path, device: str = "auto") -> Path:
     figures = evaluate(network, card, path, data)
     save_model(path, network, {**card, "figures": figures})
     return path
+
+
+def _drives(
+    data: Mapping[str, Any], seeds: range, lidars: Mapping[str, float]
+) -> list[list[Frame]]:
+    cache = Path(data["cache"]) if "cache" in data else None
+    return simulate_drives(seeds, lidars, data["frames"], cache)
 
 
 def class_weights(labels: np.ndarray, classes: int) -> Tensor:
@@ -119,7 +128,7 @@ def evaluate(
     by_lidar = {}
     for lidar in data["lidars"]:
         scores = ConfusionMatrix(len(model.label_set))
-        for drive in simulate_drives(range(*data["held_out_seeds"]), {lidar: 1.0}, data["frames"]):
+        for drive in _drives(data, range(*data["held_out_seeds"]), {lidar: 1.0}):
             segmenter = Segmenter(model, precision="float32")
             for frame in drive:
                 assert frame.labels is not None
