@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-_COLUMNS = ("intensity", "colour", "time", "labels")
+_COLUMNS = ("intensity", "colour", "time", "labels", "moving")
 
 
 @dataclass
@@ -28,6 +28,8 @@ class Frame:
         colour: [N, 3] uint8, red, green, blue, or None.
         time: [N] float32, seconds from `stamp` at which each point was measured, or None.
         labels: [N] true labels where a recording carries them, or None.
+        moving: [N] whether each point truly is of something that moves, where a recording tells,
+            or None.
         pose: [4, 4] float64, takes points of the sensor's frame to the odometry frame;
             None where motion is unknown.
     """
@@ -39,6 +41,7 @@ class Frame:
     colour: npt.NDArray[np.uint8] | None = None
     time: npt.NDArray[np.float32] | None = None
     labels: npt.NDArray[np.integer] | None = None
+    moving: npt.NDArray[np.bool_] | None = None
     pose: npt.NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:

@@ -36,12 +36,14 @@ class LabelSet:
         names: K class names; the position is the id.
         colours: K red, green, blue triples, 0 to 255.
         sources: for each other set, its labels (names or ids) to class names of this set.
+        movable: names of the classes whose members can move.
     """
 
     name: str
     names: tuple[str, ...]
     colours: tuple[tuple[int, int, int], ...]
     sources: Mapping[str, Mapping[str | int, str]] = field(default_factory=dict, repr=False)
+    movable: tuple[str, ...] = field(default=(), repr=False)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -96,7 +98,15 @@ class LabelSet:
             wrong = set(mapping.values()) - set(classes)
             if wrong:
                 raise ValueError(f"labels of '{source}' map to unknown classes {sorted(wrong)}")
-        return cls(str(data["name"]), tuple(classes), tuple(colours), sources)
+        movable = tuple(data.get("movable") or ())
+        if unknown := set(movable) - set(classes):
+            raise ValueError(f"movable are the unknown classes {sorted(unknown)}")
+        return cls(str(data["name"]), tuple(classes), tuple(colours), sources, movable)
+
+    @property
+    def movable_ids(self) -> npt.NDArray[np.intp]:
+        """Ids of `movable`."""
+        return np.array([self.names.index(name) for name in self.movable], dtype=np.intp)
 
     @property
     def palette(self) -> npt.NDArray[np.uint8]:

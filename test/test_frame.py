@@ -22,6 +22,7 @@ def test_a_subset_takes_every_column_along():
         intensity=np.arange(4, dtype=np.float32),
         colour=np.arange(12, dtype=np.uint8).reshape(4, 3),
         labels=np.arange(4),
+        moving=np.array([True, False, False, False]),
         pose=np.eye(4),
     )
     fewer = frame.subset(frame.valid)
@@ -29,6 +30,7 @@ def test_a_subset_takes_every_column_along():
     assert fewer.intensity.tolist() == [0.0, 3.0]
     assert fewer.colour.tolist() == [[0, 1, 2], [9, 10, 11]]
     assert fewer.labels.tolist() == [0, 3]
+    assert fewer.moving.tolist() == [True, False]
     assert fewer.time is None
     assert (fewer.stamp, fewer.frame_id) == (7, "lidar")
     assert fewer.pose is frame.pose

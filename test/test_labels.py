@@ -24,6 +24,15 @@ def test_semantickitti_is_in_the_order_of_its_benchmark():
     assert [raw[i] for i in (10, 252, 40, 60, 81, 0, 1, 52, 99)] == [0, 0, 8, 8, 18] + [255] * 4
 
 
+def test_classes_that_can_move_are_told_from_the_ground_and_what_is_built_on_it():
+    kitti, urban = LabelSet.load("semantickitti19"), LabelSet.load("urban10")
+    assert kitti.movable_ids.tolist() == list(range(8))
+    # A class is movable in the coarser set just where all that it takes in is.
+    table = urban.mapping_from(kitti)
+    assert set(table[kitti.movable_ids]) == set(urban.movable_ids)
+    assert not set(table[8:19]) & set(urban.movable_ids)
+
+
 def test_the_palette_gives_each_class_its_colour_and_grey_to_all_else():
     labels = LabelSet.load("urban10")
     assert tuple(labels.palette[7]) == labels.colours[7]
@@ -58,6 +67,7 @@ def test_sets_that_do_not_map_are_refused_with_those_that_do():
         ("name: a\nclasses: {car: [1, 2]}\n", "not enough values"),
         ("name: a\nclasses: {car: [1, 2, 300]}\n", "outside 0 to 255"),
         ("name: a\nclasses: {car: [1, 2, 3]}\nfrom: {b: {1: bus}}\n", "unknown classes .'bus'"),
+        ("name: a\nclasses: {car: [1, 2, 3]}\nmovable: [bus]\n", "unknown classes .'bus'"),
         ("name: [", "malformed"),
     ],
 )

@@ -27,6 +27,7 @@ def simulate_drive(
     *,
     mount_height: float | None = None,
     speed: float | None = None,
+    still: bool = False,
 ) -> Iterator[Frame]:
     """Frames of a drive along a street; the same arguments give the same bytes.
 
@@ -37,10 +38,12 @@ def simulate_drive(
         mount_height: of the sensor above the ground, metres; None draws one.
         speed: metres a second; None draws one. A robot low above the ground is slow, and rather
             on a sidewalk.
+        still: the world stands still, and the sensor in it, as they are in the first frame of the
+            drive; only the noise of the measurement goes on.
 
     Yields:
         Frames with points, intensity (0 to 1), time, labels (semantickitti19; 255 is no class),
-        stamp and pose. Each frame is seen from its pose, as if motion were compensated.
+        moving, stamp and pose. Each frame is seen from its pose, as if motion were compensated.
 
     Raises:
         ValueError: no lidar has that name (told when the first frame is asked for).
@@ -65,7 +68,7 @@ def simulate_drive(
 
     static = Scene(street.static)
     for index in range(frames):
-        time = index / model.rate_hz
+        time = 0.0 if still else index / model.rate_hz
         wave = np.sin(2 * np.pi * rates * time + phases)
         s = street.length - _LEAD - pace * time if back else _LEAD + pace * time
         place = np.array([s, d + drift * np.sin(0.3 * time + phases[0])])
@@ -86,5 +89,6 @@ def simulate_drive(
             intensity=scan.intensity,
             time=scan.time,
             labels=scan.labels,
+            moving=(scan.scenes == 1) & (not still),
             pose=pose,
         )

@@ -64,12 +64,14 @@ class Scan(NamedTuple):
         intensity: [N] float32, 0 to 1.
         time: [N] float32, seconds since the start of the turn.
         labels: [N] uint8.
+        scenes: [N] uint8, which of the scenes each point lies on.
     """
 
     points: npt.NDArray[np.float32]
     intensity: npt.NDArray[np.float32]
     time: npt.NDArray[np.float32]
     labels: npt.NDArray[np.uint8]
+    scenes: npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -131,11 +133,12 @@ class LidarModel:
         reflectance = np.zeros(len(rays), dtype=np.float32)
         facing = np.zeros(len(rays), dtype=np.float32)
         fuzz = np.zeros(len(rays), dtype=np.float32)
-        labels = np.zeros(len(rays), dtype=np.uint8)
-        for scene in scenes:
+        labels, scene_of = np.zeros((2, len(rays)), dtype=np.uint8)
+        for index, scene in enumerate(scenes):
             hit, triangle, normal = scene.cast(rays)
             nearer = np.flatnonzero(hit < distance)
             distance[nearer] = hit[nearer]
+            scene_of[nearer] = index
             labels[nearer] = scene.mesh.labels[triangle[nearer]]
             reflectance[nearer] = scene.mesh.reflectances[triangle[nearer]]
             fuzz[nearer] = scene.mesh.fuzz[triangle[nearer]]
@@ -158,6 +161,7 @@ class LidarModel:
             intensity=np.clip(glow, 0.0, 1.0).astype(np.float32),
             time=(firing / (self.azimuth_steps * self.rate_hz)).astype(np.float32),
             labels=labels[kept],
+            scenes=scene_of[kept],
         )
 
 

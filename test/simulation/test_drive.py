@@ -70,6 +70,38 @@ def test_what_stands_still_stays_in_its_place_through_the_poses():
     assert distance(np.eye(4)) > 0.3
 
 
+def test_what_moves_leaves_its_place_and_what_does_not_stays():
+    first, *_, last = simulate_drive(4, "hdl64", 6, speed=8.0)
+
+    def away(moving: bool) -> np.ndarray:
+        """Metres from each movable point of the last frame to the nearest one of the first."""
+        there, here = (
+            frame.points[np.isin(frame.labels, LABELS.movable_ids) & (frame.moving == moving)]
+            @ frame.pose[:3, :3].T
+            + frame.pose[:3, 3]
+            for frame in (first, last)
+        )
+        return cKDTree(there).query(here)[0]
+
+    assert not last.moving[~np.isin(last.labels, LABELS.movable_ids)].any()
+    assert (away(moving=False) < 0.3).mean() > 0.9
+    assert (away(moving=True) < 0.3).mean() < 0.5
+
+
+def test_in_a_still_drive_only_the_noise_of_the_measurement_goes_on():
+    street = next(simulate_drive(4, "vlp16", 2))
+    first, second = simulate_drive(4, "vlp16", 2, still=True)
+    np.testing.assert_array_equal(first.points, street.points)
+    np.testing.assert_array_equal(first.pose, second.pose)
+    assert second.stamp - first.stamp == 100_000_000
+    assert not first.moving.any()
+    assert street.moving.any()
+    assert first.points.tobytes() != second.points.tobytes()
+    movable = [np.isin(frame.labels, LABELS.movable_ids) for frame in (first, second)]
+    apart = cKDTree(first.points[movable[0]]).query(second.points[movable[1]])[0]
+    assert np.percentile(apart, 90) < 0.5
+
+
 def test_every_class_occurs_in_several_streets():
     seen = np.zeros(256, dtype=int)
     for seed in range(10):

@@ -59,6 +59,7 @@ def test_the_nearest_of_two_scenes_is_seen(floor, rng):
     for scenes in ([floor, wall], [wall, floor]):
         scan = IDEAL.scan(scenes, pose_at(0.0, 0.0, 2.0), rng)
         on_wall = scan.labels == 12
+        np.testing.assert_array_equal(scan.scenes == scenes.index(wall), on_wall)
         np.testing.assert_allclose(scan.points[on_wall, 0], 10.0, atol=1e-4)
         assert np.abs(scan.points[on_wall, 1]).max() <= 3.0 + 1e-4
         # Beams at -10 degrees meet the floor at 11.3 m: behind the wall.
