@@ -212,6 +212,10 @@ class Segmenter:
         """Forget the stream: the next frame is a first one."""
         self._window.clear()
 
+    def continues(self, frame: Frame) -> bool:
+        """Whether a frame goes on with the stream; see `SlidingWindow.continues`."""
+        return self._window.continues(frame)
+
     def segment(self, frame: Frame) -> Segmentation:
         """Label every point of a frame, seen together with those before it.
 

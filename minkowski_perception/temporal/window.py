@@ -64,6 +64,16 @@ class SlidingWindow:
         self._frames.clear()
         self._last = None
 
+    def continues(self, frame: Frame) -> bool:
+        """Whether a frame goes on with the stream, as far as its stamp and sensor tell.
+
+        What follows motion asks this before it gives the frame its pose.
+
+        Raises:
+            OutOfOrderError: its stamp is not later than the last one, by a small step.
+        """
+        return self._last is not None and self._interruption(frame) is None
+
     def admit(self, frame: Frame) -> None:
         """Hold a frame against the one before it: reset if it starts something new.
 
@@ -72,18 +82,10 @@ class SlidingWindow:
         """
         position = None if frame.pose is None else frame.pose[:3, 3]
         if self._last is not None:
-            stamp, frame_id, before = self._last
-            step = (frame.stamp - stamp) / NANOSECONDS
-            if frame.frame_id != frame_id:
-                self._reset("frame_changed")
-            elif step < -self._max_step_back:
-                self._reset("time_jump")
-            elif step <= 0.0:
-                raise OutOfOrderError(
-                    f"stamp {frame.stamp} ns is not later than the last one, {stamp} ns"
-                )
-            elif step > self._max_gap:
-                self._reset("gap")
+            reason = self._interruption(frame)
+            before = self._last[2]
+            if reason is not None:
+                self._reset(reason)
             elif position is None or before is None:
                 if position is not before:
                     self._reset("motion_changed")
@@ -94,6 +96,21 @@ class SlidingWindow:
     def push(self, voxels: VoxelFrame) -> None:
         """Append a frame; the oldest one leaves when the window is full."""
         self._frames.append(voxels)
+
+    def _interruption(self, frame: Frame) -> str | None:
+        """Why a frame starts something new whatever its pose, or None."""
+        assert self._last is not None
+        stamp, frame_id, _ = self._last
+        step = (frame.stamp - stamp) / NANOSECONDS
+        if frame.frame_id != frame_id:
+            return "frame_changed"
+        if step < -self._max_step_back:
+            return "time_jump"
+        if step <= 0.0:
+            raise OutOfOrderError(
+                f"stamp {frame.stamp} ns is not later than the last one, {stamp} ns"
+            )
+        return "gap" if step > self._max_gap else None
 
     def _reset(self, reason: str) -> None:
         self.resets[reason] += 1

@@ -53,6 +53,27 @@ def test_what_starts_something_new_empties_the_window_and_is_counted(next_frame,
     assert window.resets == {reason: 1}
 
 
+@pytest.mark.parametrize(
+    ("next_frame", "answer"),
+    [
+        (frame(10.1), True),
+        (frame(10.1, pose=np.eye(4)), True),
+        (frame(12.0), False),
+        (frame(2.0), False),
+        (frame(10.1, "rear"), False),
+    ],
+)
+def test_whether_a_frame_continues_the_stream_is_told_before_it_has_a_pose(next_frame, answer):
+    window = SlidingWindow(3)
+    assert not window.continues(next_frame)
+    feed(window, frame(9.9), frame(10.0))
+    assert window.continues(next_frame) is answer
+    with pytest.raises(OutOfOrderError):
+        window.continues(frame(9.95))
+    assert len(window) == 2
+    assert not window.resets
+
+
 def test_a_pose_that_jumps_starts_the_window_anew_and_motion_does_not():
     window = SlidingWindow(3)
     for i, x in enumerate((0.0, 30.0, 60.0, 5000.0)):
