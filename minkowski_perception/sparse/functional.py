@@ -1,6 +1,9 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Convolution and pooling over kernel maps, in plain PyTorch: CPU and CUDA, differentiable."""
+"""Convolution and pooling over kernel maps: CPU and CUDA, differentiable.
+
+All of it is plain PyTorch, but for convolutions in float32 on the CPU, which are compiled.
+"""
 
 from __future__ import annotations
 
@@ -8,32 +11,80 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from minkowski_perception.sparse.kernel_maps import KernelMap
 
+try:
+    from minkowski_perception.sparse import compiled_convolution
+except Exception:  # Without Numba, or with one that another NumPy broke, PyTorch does it all.
+    compiled_convolution = None  # type: ignore[assignment]
 
-class _Convolution(torch.autograd.Function):
-    """Gather, product, scatter, offset by offset; nothing is kept but the inputs.
+
+def convolve(features: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
+    """Sparse convolution: out[u] = sum over k of in[u + offset_k] @ weight[k].
+
+    A correlation, as in all sparse engines: no kernel is flipped. (Choy et al. 2019, eq. 3.)
+    Results and first gradients repeat to the bit; there are no second ones.
+
+    Args:
+        features: [inputs, C_in] floats.
+        weight: [K, C_in, C_out], in the order of the kernel region's offsets.
+        kernel_map: between the rows of the inputs and the outputs.
+
+    Returns:
+        [outputs, C_out]; zeros where no input is near.
+
+    Raises:
+        ValueError: the weight does not fit the features or the kernel map.
+    """
+    _require_fit(features, weight, kernel_map)
+    if kernel_map.centre is not None and len(kernel_map) == 1:
+        return features @ weight[0]
+    on_cpu = features.device.type == weight.device.type == "cpu"
+    in_float32 = features.dtype == weight.dtype == torch.float32
+    if compiled_convolution is not None and on_cpu and in_float32:
+        return _CompiledConvolution.apply(features, weight, kernel_map)
+    return _Convolution.apply(features, weight, kernel_map)
+
+
+def gather_gemm_scatter(features: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
+    """Do what `convolve` does in plain PyTorch, offset by offset, wherever it runs.
 
     Within one offset no output row stands twice, so the sums have one order: results repeat to
     the bit.
     """
+    _require_fit(features, weight, kernel_map)
+    centre = kernel_map.centre
+    if centre is None:
+        output = features.new_zeros(len(kernel_map.target), weight.shape[2])
+    else:
+        output = features @ weight[centre]
+    for k, inputs, outputs in kernel_map:
+        if k != centre:
+            output.index_add_(0, outputs, features.index_select(0, inputs) @ weight[k])
+    return output
+
+
+def _require_fit(features: Tensor, weight: Tensor, kernel_map: KernelMap) -> None:
+    if weight.shape[:2] != (len(kernel_map), features.shape[1]):
+        raise ValueError(
+            f"weight must have shape [{len(kernel_map)}, {features.shape[1]}, C_out], "
+            f"not {list(weight.shape)}"
+        )
+
+
+class _Convolution(torch.autograd.Function):
+    """In plain PyTorch; nothing is kept but the inputs."""
 
     @staticmethod
     def forward(ctx: Any, features: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
         ctx.save_for_backward(features, weight)
         ctx.kernel_map = kernel_map
-        centre = kernel_map.centre
-        if centre is None:
-            output = features.new_zeros(len(kernel_map.target), weight.shape[2])
-        else:
-            output = features @ weight[centre]
-        for k, inputs, outputs in kernel_map:
-            if k != centre:
-                output.index_add_(0, outputs, features.index_select(0, inputs) @ weight[k])
-        return output
+        return gather_gemm_scatter(features, weight, kernel_map)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         features, weight = ctx.saved_tensors
         needs_features, needs_weight, _ = ctx.needs_input_grad
@@ -48,28 +99,31 @@ class _Convolution(torch.autograd.Function):
         return grad_features, grad_weight, None
 
 
-def convolve(features: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
-    """Sparse convolution: out[u] = sum over k of in[u + offset_k] @ weight[k].
+class _CompiledConvolution(torch.autograd.Function):
+    """Compiled; the features' gradient is a convolution too, inputs and outputs swapped."""
 
-    A correlation, as in all sparse engines: no kernel is flipped. (Choy et al. 2019, eq. 3.)
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
+        ctx.save_for_backward(features, weight)
+        ctx.kernel_map = kernel_map
+        packed = compiled_convolution.PackedWeights.pack(weight)
+        return compiled_convolution.convolve(features, packed, kernel_map)
 
-    Args:
-        features: [inputs, C_in] floats.
-        weight: [K, C_in, C_out], in the order of the kernel region's offsets.
-        kernel_map: between the rows of the inputs and the outputs.
-
-    Returns:
-        [outputs, C_out]; zeros where no input is near.
-
-    Raises:
-        ValueError: the weight does not fit the features or the kernel map.
-    """
-    if weight.shape[:2] != (len(kernel_map), features.shape[1]):
-        raise ValueError(
-            f"weight must have shape [{len(kernel_map)}, {features.shape[1]}, C_out], "
-            f"not {list(weight.shape)}"
-        )
-    return _Convolution.apply(features, weight, kernel_map)
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        features, weight = ctx.saved_tensors
+        needs_features, needs_weight, _ = ctx.needs_input_grad
+        grad_features = grad_weight = None
+        if needs_features:
+            packed = compiled_convolution.PackedWeights.pack(weight.transpose(1, 2))
+            swapped = ctx.kernel_map.transposed()
+            grad_features = compiled_convolution.convolve(grad_output, packed, swapped)
+        if needs_weight:
+            grad_weight = compiled_convolution.kernel_gradient(
+                features, grad_output, ctx.kernel_map
+            )
+        return grad_features, grad_weight, None
 
 
 def pool(features: Tensor, kernel_map: KernelMap, how: Literal["sum", "mean", "max"]) -> Tensor:

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from minkowski_perception.sparse.engines.base import Engine, EngineError, Weights, finish
-from minkowski_perception.sparse.functional import convolve
+from minkowski_perception.sparse.functional import gather_gemm_scatter
 from minkowski_perception.sparse.kernel_maps import KernelMap
+from minkowski_perception.sparse.links import CausalMap
 from minkowski_perception.sparse.regions import KernelRegion, cube, inscribed_box
 
 
@@ -110,8 +111,13 @@ class MinkowskiEngine(Engine):
         kernel, bias = weights
         if len(kernel) == 1 and kernel_map.centre is not None:
             output = features @ kernel[0]
-        elif len(kernel_map.source) == 0 or inscribed_box(kernel_map.region) is None:
-            output = convolve(features, kernel, kernel_map)  # nothing that it could do
+        elif (
+            len(kernel_map.source) == 0
+            or isinstance(kernel_map, CausalMap)
+            or inscribed_box(kernel_map.region) is None
+        ):
+            # There is nothing that it could do.
+            output = gather_gemm_scatter(features, kernel, kernel_map)
         else:
             output = self._convolve(features, kernel, kernel_map)
         return finish(output, bias, residual, relu)
@@ -138,7 +144,8 @@ class MinkowskiEngine(Engine):
         )
         if plan.rest is not None:
             slots, rest = plan.rest
-            output += convolve(features, kernel[slots], rest.transposed() if transposed else rest)
+            rest = rest.transposed() if transposed else rest
+            output += gather_gemm_scatter(features, kernel[slots], rest)
         return output
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from minkowski_perception.sparse.engines.base import Engine, Weights, finish
-from minkowski_perception.sparse.functional import convolve
+from minkowski_perception.sparse.functional import gather_gemm_scatter
 from minkowski_perception.sparse.kernel_maps import KernelMap
 
 
@@ -27,5 +27,5 @@ class TorchEngine(Engine):
     ) -> Tensor:
         """See `Engine.convolve`."""
         kernel, bias = weights
-        output = convolve(features, kernel, kernel_map)
+        output = gather_gemm_scatter(features, kernel, kernel_map)
         return finish(output, bias, residual, relu)

@@ -1,0 +1,455 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Convolution on the CPU and its gradients, compiled for this machine by Numba.
+
+The output's rows are cut into blocks that stay in the cache; a thread takes one block after
+another, adds the products of all offsets to it, then normalises, adds and rectifies, and writes it
+once. Blocks do not share rows and each sums in one order, so results do not depend on the threads.
+The gradient of a kernel is shared out by offsets, likewise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numba import carray
+from torch import Tensor
+from torch.nn import functional as F
+
+from minkowski_perception.sparse.compiled import (
+    Array,
+    compiled,
+    inlined,
+    pointer,
+    take_next,
+)
+from minkowski_perception.sparse.kernel_maps import KernelMap
+from minkowski_perception.sparse.microkernel import (
+    LANES,
+    VECTOR_BYTES,
+    accumulate,
+    accumulate_outer,
+    cpu_has,
+)
+from minkowski_perception.sparse.threads import run_on_threads, thread_count
+
+_BLOCK = 1024
+"""Most rows of a block: their sums, 100 KB to 1 MB, stay in the second-level cache."""
+
+_PAIRS = 128
+"""Most pairs whose outer products are summed at a time: their rows stay in the caches."""
+
+_SMALL = 4e6
+"""Multiply-adds below which a second thread costs more than it gives."""
+
+# Tiles that fill the registers: 32 of 16 floats with AVX-512; elsewhere 16 of 8, or 32 of 4.
+_WIDEST = 4 if cpu_has("avx512f") else 1
+_ROWS_1, _ROWS_2, _ROWS_3, _ROWS_4 = (12, 12, 8, 6) if cpu_has("avx512f") else (6, 4, 4, 4)
+# Networks have multiples of 8 channels: no rows are left over.
+_WIDEST_OUTER, _ROWS_OUTER = (3, 8) if cpu_has("avx512f") else (1, 4)
+
+Task = tuple[int, int, int, int, int, int, int, int]
+"""Features, their stride, input rows, weights, steps, sums, their stride, output rows."""
+
+OuterTask = tuple[int, int, int, int, int, int, int, int]
+"""Features, their stride, input rows, gradients, their stride, output rows, steps, stride of the
+sums."""
+
+
+@dataclass
+class PackedWeights:
+    """Weights of a layer, padded to whole vectors and laid out as the microkernel reads them.
+
+    Attributes:
+        kernel: [K, C_in, C_out] float32.
+        bias: [padded C_out] float32.
+        precision: of the outputs: float32 or bfloat16.
+        panels: vectors of each panel of columns.
+    """
+
+    kernel: Tensor
+    bias: Tensor
+    precision: torch.dtype
+    panels: list[int]
+    _packed: dict[torch.dtype, Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def pack(
+        cls, kernel: Tensor, bias: Tensor | None = None, precision: torch.dtype = torch.float32
+    ) -> PackedWeights:
+        """Pad and divide into panels; packing waits for the first features."""
+        outputs = kernel.shape[2]
+        panels = _panels(outputs, _WIDEST)
+        padded = torch.zeros(sum(panels) * LANES)
+        if bias is not None:
+            padded[:outputs] = bias
+        return cls(kernel.detach().float(), padded, precision, panels)
+
+    def packed(self, dtype: torch.dtype) -> Tensor:
+        """Weights for features of float32, or of bfloat16 in pairs of channels."""
+        if dtype not in self._packed:
+            _, inputs, outputs = self.kernel.shape
+            columns = len(self.bias)
+            per_step = 1 if dtype == torch.float32 else 2
+            kernel = F.pad(self.kernel, (0, columns - outputs, 0, inputs % per_step))
+            steps = kernel.unflatten(1, (-1, per_step)).transpose(2, 3)
+            widths = [LANES * vectors for vectors in self.panels]
+            panels = [panel.flatten(1) for panel in steps.split(widths, dim=2)]
+            self._packed[dtype] = torch.cat(panels, dim=1).to(dtype).contiguous()
+        return self._packed[dtype]
+
+
+def convolve(
+    features: Tensor,
+    weights: PackedWeights,
+    kernel_map: KernelMap,
+    residual: Tensor | None = None,
+    relu: bool = False,
+) -> Tensor:
+    """Return act(sum over k of in[u + offset_k] @ kernel[k] + bias + residual).
+
+    Args:
+        features: [inputs, C_in], on the CPU.
+        weights: packed.
+        kernel_map: between the rows of the inputs and the outputs.
+        residual: [outputs, C_out].
+        relu: whether act rectifies.
+
+    Returns:
+        [outputs, C_out] in the precision of the weights.
+
+    Raises:
+        ValueError: a shape does not fit the weights or the kernel map.
+    """
+    rows = len(kernel_map.target)
+    _, channels, outputs = weights.kernel.shape
+    # Compiled code trusts these: a row too few would be read from elsewhere in memory.
+    _require_shape("features", features, len(kernel_map.source), channels)
+    features = _readable(features)
+    if features.dtype == torch.bfloat16 and channels % 2:
+        features = F.pad(features, (0, 1))
+    packed = weights.packed(features.dtype)
+    result = torch.empty(rows, outputs, dtype=weights.precision)
+    if rows == 0:
+        return result
+    if residual is not None:
+        _require_shape("residual", residual, rows, outputs)
+        residual = _readable(residual)
+    pairs = kernel_map.pairs
+    threads = _threads(len(pairs.inputs) * channels * outputs)
+    block = min(_BLOCK, max(LANES, rows // (4 * threads)))
+    starts = np.array(pairs.starts)
+    widths = np.array(weights.panels)
+    progress = np.zeros(1, dtype=np.int64)
+
+    def run() -> None:
+        _convolve(
+            features.data_ptr(),
+            features.stride(0) * features.element_size(),
+            -(-channels * features.element_size() // 4),
+            features.dtype == torch.bfloat16,
+            packed.data_ptr(),
+            widths,
+            weights.bias.data_ptr(),
+            pairs.inputs.data_ptr(),
+            pairs.outputs.data_ptr(),
+            starts,
+            rows,
+            block,
+            progress,
+            outputs,
+            0 if residual is None else residual.data_ptr(),
+            0 if residual is None else residual.stride(0) * residual.element_size(),
+            residual is not None and residual.dtype == torch.bfloat16,
+            relu,
+            result.data_ptr(),
+            result.dtype == torch.bfloat16,
+        )
+
+    run_on_threads(run, threads)
+    return result
+
+
+def kernel_gradient(features: Tensor, grad: Tensor, kernel_map: KernelMap) -> Tensor:
+    """Gradient of a convolution's kernel: for each offset the sum of in[u + offset_k].T @ grad[u].
+
+    Args:
+        features: [inputs, C_in], on the CPU.
+        grad: [outputs, C_out], gradient of the outputs.
+        kernel_map: between the rows of the inputs and the outputs.
+
+    Returns:
+        [K, C_in, C_out] float32.
+
+    Raises:
+        ValueError: a shape does not fit the kernel map.
+    """
+    (channels,), (outputs,) = features.shape[1:], grad.shape[1:]
+    _require_shape("features", features, len(kernel_map.source), channels)
+    _require_shape("grad", grad, len(kernel_map.target), outputs)
+    features, grad = _readable(features.float()), _readable(grad.float())
+    panels = _panels(outputs, _WIDEST_OUTER)
+    columns = sum(panels) * LANES
+    if outputs < columns:
+        grad = F.pad(grad, (0, columns - outputs))
+    result = torch.zeros(len(kernel_map), channels, columns)
+    pairs = kernel_map.pairs
+    starts = np.array(pairs.starts)
+    widths = np.array(panels)
+    progress = np.zeros(1, dtype=np.int64)
+
+    def run() -> None:
+        _kernel_gradient(
+            features.data_ptr(),
+            4 * features.stride(0),
+            channels,
+            pairs.inputs.data_ptr(),
+            grad.data_ptr(),
+            4 * grad.stride(0),
+            widths,
+            pairs.outputs.data_ptr(),
+            starts,
+            progress,
+            result.data_ptr(),
+        )
+
+    run_on_threads(run, _threads(len(pairs.inputs) * channels * outputs))
+    return result[:, :, :outputs]
+
+
+def _panels(channels: int, widest: int) -> list[int]:
+    """Vectors of each panel of columns: as few panels as can be, of like widths."""
+    vectors = -(-channels // LANES)
+    count = -(-vectors // widest)
+    return [vectors // count + (i < vectors % count) for i in range(count)]
+
+
+def _threads(work: int) -> int:
+    return 1 if work < _SMALL else thread_count()
+
+
+def _require_shape(what: str, values: Tensor, rows: int, columns: int) -> None:
+    if values.shape != (rows, columns):
+        raise ValueError(f"{what} must have shape {[rows, columns]}, not {list(values.shape)}")
+
+
+def _readable(values: Tensor) -> Tensor:
+    """Return values as compiled code reads them: in whole rows, of float32 or bfloat16."""
+    if values.dtype != torch.bfloat16:
+        values = values.float()
+    return values if values.stride(1) == 1 else values.contiguous()
+
+
+@compiled
+def _convolve(
+    features: int,
+    stride: int,
+    steps: int,
+    bfloat16: bool,
+    weights: int,
+    panels: Array,
+    bias: int,
+    inputs: int,
+    outputs: int,
+    starts: Array,
+    rows: int,
+    block: int,
+    progress: Array,
+    channels: int,
+    residual: int,
+    residual_stride: int,
+    residual_bfloat16: bool,
+    relu: bool,
+    result: int,
+    result_bfloat16: bool,
+) -> None:
+    """Take blocks of output rows until none is left.
+
+    Features, weights, bias, inputs, outputs, residual (0 for none) and result are addresses.
+    """
+    vectors = panels.sum()
+    columns = vectors * LANES
+    row_bytes = 4 * columns
+    row_of = carray(pointer(outputs), (starts[-1],), np.int32)
+    initial = carray(pointer(bias), (columns,), np.float32)
+    sums = np.empty((block, columns), np.float32)
+    while True:
+        low = take_next(progress.ctypes.data) * block
+        if low >= rows:
+            return
+        high = min(low + block, rows)
+        for row in range(high - low):
+            sums[row] = initial
+        for k in range(len(starts) - 1):
+            start = _lower_bound(row_of, starts[k], starts[k + 1], low)
+            end = _lower_bound(row_of, start, starts[k + 1], high)
+            panel = weights + k * vectors * steps * VECTOR_BYTES
+            target = sums.ctypes.data - low * row_bytes
+            for width in panels:
+                task = (features, stride, inputs, panel, steps, target, row_bytes, outputs)
+                if bfloat16:
+                    _add_panel(width, 1, task, start, end)
+                else:
+                    _add_panel(width, 0, task, start, end)
+                panel += width * steps * VECTOR_BYTES
+                target += width * VECTOR_BYTES
+        for row in range(high - low):
+            if residual:
+                at = residual + (low + row) * residual_stride
+                _add_row(sums[row], at, channels, residual_bfloat16)
+            if relu:
+                for c in range(columns):
+                    sums[row, c] = max(sums[row, c], np.float32(0))
+            _store_row(sums[row, :channels], result, low + row, result_bfloat16)
+
+
+@compiled
+def _lower_bound(values: Array, low: int, high: int, wanted: int) -> int:
+    """Return the first position from low to high whose value is not below the wanted one."""
+    while low < high:
+        middle = (low + high) // 2
+        if values[middle] < wanted:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@inlined
+def _add_panel(width: int, bfloat16: int, task: Task, start: int, end: int) -> None:
+    """Add the products of the pairs from start to end to a panel of columns of the sums."""
+    if width == 4:
+        start = _add_tiles(_ROWS_4, 4, bfloat16, task, start, end)
+        _add_tiles(1, 4, bfloat16, task, start, end)
+    elif width == 3:
+        start = _add_tiles(_ROWS_3, 3, bfloat16, task, start, end)
+        _add_tiles(1, 3, bfloat16, task, start, end)
+    elif width == 2:
+        start = _add_tiles(_ROWS_2, 2, bfloat16, task, start, end)
+        _add_tiles(1, 2, bfloat16, task, start, end)
+    else:
+        start = _add_tiles(_ROWS_1, 1, bfloat16, task, start, end)
+        _add_tiles(1, 1, bfloat16, task, start, end)
+
+
+@inlined
+def _add_tiles(rows: int, width: int, bfloat16: int, task: Task, start: int, end: int) -> int:
+    """Add whole tiles of so many rows; return where the rest begins."""
+    features, stride, inputs, panel, steps, target, row_bytes, outputs = task
+    while start + rows <= end:
+        accumulate(
+            rows,
+            width,
+            bfloat16,
+            features,
+            stride,
+            inputs + 4 * start,
+            panel,
+            target,
+            row_bytes,
+            outputs + 4 * start,
+            steps,
+        )
+        start += rows
+    return start
+
+
+@compiled
+def _add_row(sums: Array, address: int, channels: int, bfloat16: bool) -> None:
+    if bfloat16:
+        halves = carray(pointer(address), (channels,), np.uint16)
+        widened = np.empty(channels, np.uint32)
+        for c in range(channels):
+            widened[c] = np.uint32(halves[c]) << np.uint32(16)
+        values = widened.view(np.float32)
+        for c in range(channels):
+            sums[c] += values[c]
+    else:
+        row = carray(pointer(address), (channels,), np.float32)
+        for c in range(channels):
+            sums[c] += row[c]
+
+
+@compiled
+def _store_row(sums: Array, result: int, row: int, bfloat16: bool) -> None:
+    """Write a row of the result; bfloat16 rounded to nearest, ties to even."""
+    columns = len(sums)
+    if bfloat16:
+        bits = sums.view(np.uint32)
+        halves = carray(pointer(result + 2 * row * columns), (columns,), np.uint16)
+        for c in range(columns):
+            odd = (bits[c] >> np.uint32(16)) & np.uint32(1)
+            halves[c] = (bits[c] + np.uint32(0x7FFF) + odd) >> np.uint32(16)
+    else:
+        target = carray(pointer(result + 4 * row * columns), (columns,), np.float32)
+        for c in range(columns):
+            target[c] = sums[c]
+
+
+@compiled
+def _kernel_gradient(
+    features: int,
+    stride: int,
+    channels: int,
+    inputs: int,
+    grad: int,
+    grad_stride: int,
+    panels: Array,
+    outputs: int,
+    starts: Array,
+    progress: Array,
+    result: int,
+) -> None:
+    """Take offsets until none is left; features, inputs, grad, outputs, result are addresses."""
+    row_bytes = panels.sum() * VECTOR_BYTES
+    while True:
+        k = take_next(progress.ctypes.data)
+        if k >= len(starts) - 1:
+            return
+        for start in range(starts[k], starts[k + 1], _PAIRS):
+            steps = min(_PAIRS, starts[k + 1] - start)
+            rows, targets = inputs + 4 * start, outputs + 4 * start
+            panel, sums = grad, result + k * channels * row_bytes
+            for width in panels:
+                task = (features, stride, rows, panel, grad_stride, targets, steps, row_bytes)
+                if width == 3:
+                    _add_outer(3, task, channels, sums)
+                elif width == 2:
+                    _add_outer(2, task, channels, sums)
+                else:
+                    _add_outer(1, task, channels, sums)
+                panel += width * VECTOR_BYTES
+                sums += width * VECTOR_BYTES
+
+
+@inlined
+def _add_outer(width: int, task: OuterTask, channels: int, sums: int) -> None:
+    """Add the outer products of some pairs to a panel of columns of the sums."""
+    c = _add_outer_tiles(_ROWS_OUTER, width, task, 0, channels, sums)
+    _add_outer_tiles(1, width, task, c, channels, sums)
+
+
+@inlined
+def _add_outer_tiles(
+    rows: int, width: int, task: OuterTask, c: int, channels: int, sums: int
+) -> int:
+    """Add whole tiles of so many rows, channels of the features; return where the rest begins."""
+    features, stride, inputs, grad, grad_stride, outputs, steps, row_bytes = task
+    while c + rows <= channels:
+        accumulate_outer(
+            rows,
+            width,
+            features + 4 * c,
+            stride,
+            inputs,
+            grad,
+            grad_stride,
+            outputs,
+            sums + c * row_bytes,
+            row_bytes,
+            steps,
+        )
+        c += rows
+    return c
