@@ -3,7 +3,7 @@
 """Models: a network with its trained weights and the card that says what they are for.
 
 A model is two files of one name: NAME.safetensors holds the weights (data, never code), NAME.yaml
-the card: network, label set, input, sensors, training, figures, licence.
+the card: network, CRF where there is one, label set, input, sensors, training, figures, licence.
 """
 
 from __future__ import annotations
@@ -19,13 +19,17 @@ import torch
 import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
 from minkowski_perception.labels import LabelSet
+from minkowski_perception.networks.crf import CHROMA_FEATURES, TrilateralCRF
 from minkowski_perception.networks.network import Network
 from minkowski_perception.networks.registry import build_network
 from minkowski_perception.voxels import VoxelInput
 
 DEFAULT_MODEL = "outdoor_lidar_first"
+
+_CRF_PREFIX = "crf."
 
 _LICENCE = "Apache-2.0"
 # Of our own cards: those of others' weights are not ours to license.
@@ -41,7 +45,7 @@ class ModelError(ValueError):
 
 @dataclass(frozen=True)
 class Model:
-    """A network ready for inference.
+    """A network ready for inference, with its CRF if it has one.
 
     Attributes:
         name: of the model.
@@ -50,6 +54,7 @@ class Model:
         input: voxels and features that it wants.
         window: frames that it was trained on together.
         card: all that its card says.
+        crf: refines the network's logits; in evaluation mode, float32.
     """
 
     name: str
@@ -58,6 +63,24 @@ class Model:
     input: VoxelInput
     window: int
     card: Mapping[str, Any]
+    crf: TrilateralCRF | None = None
+
+    def chroma(self, features: Tensor) -> Tensor | None:
+        """Chroma of voxels, as the CRF wants it, from the features that the network sees.
+
+        Args:
+            features: [N, C] of the voxels.
+
+        Returns:
+            [N, axes], 0 to 1; None where the model has no CRF, or one without chroma.
+        """
+        names = () if self.crf is None else CHROMA_FEATURES[self.crf.chroma]
+        if not names:
+            return None
+        spec = self.input
+        columns = [spec.features.index(name) for name in names]
+        offset, scale = (features.new_tensor(v)[columns] for v in (spec.offsets, spec.scale))
+        return (features[:, columns] - offset) / scale
 
 
 def available_models() -> list[str]:
@@ -99,30 +122,39 @@ def load_model(name: str | Path = DEFAULT_MODEL) -> Model:
             f"card {card_path}: frames whose voxels are shifted by their minimum cannot be joined "
             f"in a window of {window}"
         )
-    _load_weights(network, card_path.with_suffix(".safetensors"), card.get("sha256"))
-    return Model(card_path.stem, network.eval(), label_set, spec, window, card)
+    crf = _build_crf(card, network.num_classes, spec, card_path)
+    _load_weights(network, crf, card_path.with_suffix(".safetensors"), card.get("sha256"))
+    return Model(card_path.stem, network.eval(), label_set, spec, window, card, crf)
 
 
 def save_model(
-    path: Path, network: Network, card: Mapping[str, Any], *, half: bool = True
+    path: Path,
+    network: Network,
+    card: Mapping[str, Any],
+    *,
+    crf: TrilateralCRF | None = None,
+    half: bool = True,
 ) -> None:
     """Write `path`.safetensors and `path`.yaml.
 
     Args:
         path: of both, without a suffix.
         network: whose weights are written.
-        card: what the card says, but for the digest of the weights.
+        card: what the card says, but for the CRF and the digest of the weights.
+        crf: whose weights and settings are written too.
         half: whether weights are written in float16: half the size at no measured loss.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     state = {
         key: value.half() if half and value.is_floating_point() else value.contiguous()
-        for key, value in network.state_dict().items()
-        if not key.endswith("num_batches_tracked")
+        for key, value in _parameters(network, crf).items()
     }
     weights = path.with_suffix(".safetensors")
     save_file(state, weights)
-    card = {**card, "sha256": hashlib.sha256(weights.read_bytes()).hexdigest()}
+    card = {key: value for key, value in card.items() if key not in ("crf", "sha256")}
+    if crf is not None:
+        card["crf"] = crf.settings
+    card["sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest()
     text = yaml.safe_dump(card, sort_keys=False, width=99, allow_unicode=True)
     path.with_suffix(".yaml").write_text(
         (_HEADER if card.get("licence") == _LICENCE else "") + text
@@ -141,7 +173,40 @@ def _read_card(path: Path) -> Mapping[str, Any]:
     return card
 
 
-def _load_weights(network: Network, path: Path, sha256: str | None) -> None:
+def _build_crf(
+    card: Mapping[str, Any], num_classes: int, spec: VoxelInput, path: Path
+) -> TrilateralCRF | None:
+    """Return the CRF that a card asks for, with fresh weights."""
+    if card.get("crf") is None:
+        return None
+    try:
+        crf = TrilateralCRF(num_classes, **card["crf"])
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"card {path}: crf: {error}") from error
+    seen = {name for name, scale in zip(spec.features, spec.scale, strict=True) if scale != 0.0}
+    absent = [name for name in CHROMA_FEATURES[crf.chroma] if name not in seen]
+    if absent:
+        raise ModelError(
+            f"card {path}: a CRF of chroma '{crf.chroma}' needs {', '.join(absent)} among the "
+            f"features, which are {', '.join(spec.features)}"
+        )
+    return crf.eval()
+
+
+def _parameters(network: nn.Module, crf: nn.Module | None) -> dict[str, Tensor]:
+    """Return what a file of weights holds, by key."""
+    state = {
+        key: value
+        for key, value in network.state_dict().items()
+        if not key.endswith("num_batches_tracked")
+    }
+    own = {} if crf is None else crf.state_dict(prefix=_CRF_PREFIX)
+    return {**state, **own}
+
+
+def _load_weights(
+    network: nn.Module, crf: nn.Module | None, path: Path, sha256: str | None
+) -> None:
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         state = load_file(path)
@@ -151,11 +216,7 @@ def _load_weights(network: Network, path: Path, sha256: str | None) -> None:
         raise ModelError(f"weights {path} are damaged: {error}") from error
     if sha256 is not None and digest != sha256:
         raise ModelError(f"weights {path} are not those of the card: sha256 {digest}")
-    wanted = {
-        key: value
-        for key, value in network.state_dict().items()
-        if not key.endswith("num_batches_tracked")
-    }
+    wanted = _parameters(network, crf)
     problems = [f"missing {key}" for key in wanted if key not in state]
     problems += [f"unknown {key}" for key in state if key not in wanted]
     problems += [
@@ -168,4 +229,7 @@ def _load_weights(network: Network, path: Path, sha256: str | None) -> None:
     ]
     if problems:
         raise ModelError(f"weights {path} do not fit the card: {'; '.join(problems)}")
+    if crf is not None:
+        own = [key for key in state if key.startswith(_CRF_PREFIX)]
+        crf.load_state_dict({key.removeprefix(_CRF_PREFIX): state.pop(key) for key in own})
     network.load_state_dict(state, strict=False)

@@ -6,6 +6,7 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from minkowski_perception.networks import build_network
+from minkowski_perception.networks.crf import TrilateralCRF
 from minkowski_perception.networks.model import (
     ModelError,
     available_models,
@@ -148,3 +149,85 @@ def test_only_cards_under_our_licence_say_so_in_their_header(tmp_path, licence, 
     save_model(tmp_path / "x", build_network(**NETWORK), {**CARD, "licence": licence})
     text = (tmp_path / "x.yaml").read_text()
     assert text.startswith("# Copyright 2026 The minkowski_perception authors\n") == ours
+
+
+@pytest.fixture
+def saved_with_crf(tmp_path):
+    network = build_network(**NETWORK)
+    crf = TrilateralCRF(19, sigma_space=2, iterations=5, causal=True)
+    torch.nn.init.normal_(crf.kernel)
+    save_model(tmp_path / "refined", network, CARD, crf=crf)
+    return tmp_path / "refined.yaml", network, crf
+
+
+def test_a_model_comes_back_with_its_crf(saved_with_crf):
+    path, network, crf = saved_with_crf
+    model = load_model(path)
+    assert model.card["crf"] == model.crf.settings == crf.settings
+    assert not model.crf.training
+    assert torch.equal(model.crf.kernel, crf.kernel.half().float())
+    assert torch.equal(
+        model.network.state_dict()["final.kernel"], network.final.kernel.half().float()
+    )
+
+
+def test_a_model_without_a_crf_has_none(saved):
+    model = load_model(saved[0])
+    assert model.crf is None
+    assert model.chroma(torch.zeros(3, 2)) is None
+
+
+def test_the_weights_of_a_crf_are_checked_as_those_of_the_network(saved_with_crf, tmp_path):
+    path, _, _ = saved_with_crf
+    card = yaml.safe_load(path.read_text())
+    change_card(path, crf=None)
+    with pytest.raises(ModelError, match=r"unknown crf\.kernel$"):
+        load_model(path)
+    change_card(path, crf={**card["crf"], "causal": False})
+    with pytest.raises(
+        ModelError, match=r"crf\.kernel has shape \[8, 19, 19\], not \[9, 19, 19\]"
+    ):
+        load_model(path)
+    weights = path.with_suffix(".safetensors")
+    state = load_file(weights)
+    state["crf.kernel"][0, 0, 0] = float("nan")
+    save_file(state, weights)
+    change_card(path, crf=card["crf"], sha256=None)
+    with pytest.raises(ModelError, match=r"crf\.kernel is not finite$"):
+        load_model(path)
+    del state["crf.kernel"]
+    save_file(state, weights)
+    with pytest.raises(ModelError, match=r"missing crf\.kernel$"):
+        load_model(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sigma_space": 5}, r"crf: sigma_space must be one of .*, not 5"),
+        ({"sigma": 5}, "crf: .*unexpected keyword argument 'sigma'"),
+        ({"chroma": "intensity"}, "chroma 'intensity' needs intensity among the features, .* z$"),
+    ],
+)
+def test_a_card_that_asks_for_an_impossible_crf_is_refused(saved_with_crf, changes, message):
+    path, _, crf = saved_with_crf
+    change_card(path, crf={**crf.settings, **changes})
+    with pytest.raises(ModelError, match=message):
+        load_model(path)
+
+
+def test_chroma_is_read_from_what_the_network_sees(tmp_path):
+    features = ["red", "one", "blue", "green"]
+    given = {
+        "voxel_size": 0.3,
+        "features": features,
+        "scale": [2.0, 1.0, 1.0, 0.5],
+        "offset": [-0.5, 0.0, 0.0, 0.25],
+    }
+    arguments = {**NETWORK, "in_channels": 4}
+    card = {**CARD, "network": arguments, "input": given}
+    crf = TrilateralCRF(19, chroma="colour")
+    save_model(tmp_path / "x", build_network(**arguments), card, crf=crf)
+    model = load_model(tmp_path / "x.yaml")
+    seen = torch.tensor([[2 * 0.1 - 0.5, 1.0, 0.9, 0.5 * 0.4 + 0.25]])
+    torch.testing.assert_close(model.chroma(seen), torch.tensor([[0.1, 0.4, 0.9]]))

@@ -1,0 +1,59 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Mean field as its formulas say it: dictionaries of nodes, plain loops, float64.
+
+Nothing here uses minkowski_perception.
+"""
+
+import numpy as np
+
+
+def softmax(scores):
+    powers = np.exp(scores - scores.max())
+    return powers / powers.sum()
+
+
+def cell_of(voxel, sigma_space, chroma=(), sigma_chroma=1.0):
+    """Node of a voxel (batch, x, y, z, t): space and chroma in cells, time as it is."""
+    batch, *space, t = voxel
+    steps = [int(np.floor(c / sigma_chroma)) for c in chroma]
+    return (batch, *(int(np.floor(c / sigma_space)) for c in space), *steps, t)
+
+
+def cross(axes, sigma_time, causal):
+    """Offsets along (x, y, z, chroma..., t): centre, then +1 and -1 along each axis."""
+    offsets = [(0,) * axes]
+    for axis in range(axes):
+        step = sigma_time if axis == axes - 1 else 1
+        for sign in (1, -1):
+            if not (causal and axis == axes - 1 and sign == 1):
+                offsets.append(tuple(sign * step if a == axis else 0 for a in range(axes)))
+    return offsets
+
+
+def mean_field(logits, cells, kernel, offsets, iterations, settled=None):
+    """Refined scores [N, K] of voxels, and the marginals {node: [K]}.
+
+    Args:
+        logits: [N, K].
+        cells: N nodes, that of each voxel.
+        kernel: [V, K, K], one slice an offset.
+        settled: {node: [K]}, marginals that stay as they are.
+    """
+    unary = {}
+    for cell, scores in zip(cells, logits, strict=True):
+        unary.setdefault(cell, []).append(scores)
+    unary = {cell: np.mean(scores, axis=0) for cell, scores in unary.items()}
+    marginals = {cell: softmax(scores) for cell, scores in unary.items()}
+    for _ in range(iterations):
+        seen = {**(settled or {}), **marginals}
+        message = {}
+        for cell in unary:
+            message[cell] = np.zeros(logits.shape[1])
+            for offset, matrix in zip(offsets, kernel, strict=True):
+                near = (cell[0], *(c + o for c, o in zip(cell[1:], offset, strict=True)))
+                if near in seen:
+                    message[cell] += seen[near] @ matrix
+        marginals = {cell: softmax(unary[cell] + message[cell]) for cell in unary}
+    scores = [s + message[cell] for cell, s in zip(cells, logits, strict=True)]
+    return np.array(scores).reshape(logits.shape), marginals
