@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial.transform import Rotation, Slerp
 
+Pose = npt.NDArray[np.float64]
+"""[4, 4] float64, takes points of one frame to another, such as the sensor's to the odometry's."""
 
-def pose_matrix(
-    translation: npt.ArrayLike, quaternion_xyzw: npt.ArrayLike
-) -> npt.NDArray[np.float64]:
+
+def pose_matrix(translation: npt.ArrayLike, quaternion_xyzw: npt.ArrayLike) -> Pose:
     """[4, 4] float64 from a translation in metres and a quaternion in ROS order (x, y, z, w).
 
     Raises:
@@ -36,7 +37,7 @@ class PoseBuffer:
     def __init__(self, capacity: int = 2000) -> None:
         self._capacity = capacity
         self._stamps: list[int] = []
-        self._poses: list[npt.NDArray[np.float64]] = []
+        self._poses: list[Pose] = []
 
     def __len__(self) -> int:
         return len(self._stamps)
@@ -46,7 +47,7 @@ class PoseBuffer:
         self._stamps.clear()
         self._poses.clear()
 
-    def add(self, stamp: int, pose: npt.NDArray[np.float64]) -> None:
+    def add(self, stamp: int, pose: Pose) -> None:
         """Take a pose in; poses may come in any order, and one of the same stamp is replaced."""
         place = bisect.bisect_left(self._stamps, stamp)
         if place < len(self._stamps) and self._stamps[place] == stamp:
@@ -57,7 +58,7 @@ class PoseBuffer:
         if len(self._stamps) > self._capacity:
             del self._stamps[0], self._poses[0]
 
-    def at(self, stamp: int) -> npt.NDArray[np.float64] | None:
+    def at(self, stamp: int) -> Pose | None:
         """Pose at a stamp, or None unless poses lie on both sides of it (or exactly at it).
 
         Between two poses the translation is linear and the rotation spherical-linear.
