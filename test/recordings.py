@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Readers of the recordings that the tests share: a few frames of each, as they lie on disk."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,8 +10,9 @@ import pytest
 
 from minkowski_perception.codec import encode_frame
 from minkowski_perception.datasets.bags import BagWriter
+from minkowski_perception.datasets.kitti import KittiSequence
 from minkowski_perception.frame import Frame
-from minkowski_perception.labels import UNLABELLED, LabelSet
+from minkowski_perception.labels import LabelSet
 
 SECOND = 10**9
 FRAMES = 3
@@ -45,34 +45,22 @@ def write_bag(path: Path, recording: Recording) -> Path:
 
 def semantickitti_00(folder: Path) -> Recording:
     """HDL-64E; true labels only where `exact_mask` (uint8) says that they are not filled in."""
-    sequence = folder / "sequences" / "00"
-    frames = _sequence(sequence, "poses_lidar_gicp.txt", _every(0.1))
-    known = LabelSet.load("semantickitti19").mapping_from("semantickitti_raw")
-    for i, frame in enumerate(frames):
-        exact = np.fromfile(sequence / "exact_mask" / f"{i:06d}.u8", np.uint8)
-        frame.labels = np.where(exact == 1, known[frame.labels], UNLABELLED).astype(np.uint8)
-    return Recording(frames, truth="semantickitti19")
+    return _sequence(folder / "sequences" / "00", "semantickitti19")
 
 
 def nuscenes_scene_a(folder: Path) -> Recording:
-    """HDL-32E key frames at 2 Hz, intensity 0 to 255; labels as in urban10, and 10 for none."""
-    frames = _sequence(folder / "sequences" / "a", "poses_lidar_gicp.txt", _every(0.5))
-    return Recording(frames, truth="urban10")
+    """HDL-32E key frames at 2 Hz, intensity 0 to 255."""
+    return _sequence(folder / "sequences" / "a", "urban10", period=0.5)
 
 
 def ika_vlp32(folder: Path) -> Recording:
-    """VLP-32, forward, intensity 0 to 255, times in ns; labels as in urban10, and 10 for none."""
-    sequence = folder / "sequences" / "00"
-    stamps = np.loadtxt(sequence / "times.txt", dtype=np.int64)
-    return Recording(_sequence(sequence, "poses_lidar_gicp.txt", stamps), truth="urban10")
+    """VLP-32, forward, intensity 0 to 255, times in ns."""
+    return _sequence(folder / "sequences" / "00", "urban10")
 
 
 def pandaset(folder: Path) -> Recording:
     """Pandar64 and PandarGT as one cloud, intensity 0 to 1, times as rows of frame, seconds."""
-    sequence = folder / "sequences" / "002"
-    seconds = np.loadtxt(sequence / "times.txt")[:, 1]
-    stamps = (seconds * SECOND).astype(np.int64)
-    return Recording(_sequence(sequence, "poses_lidar.txt", stamps))
+    return _sequence(folder / "sequences" / "002")
 
 
 def ouster_os1_128(folder: Path) -> Recording:
@@ -152,19 +140,10 @@ def _scan(file: Path, stamp: int, frame_id: str = "lidar") -> Frame:
     return Frame(rows[:, :3], int(stamp), frame_id, intensity=rows[:, 3])
 
 
-def _sequence(folder: Path, poses: str, stamps: Sequence[int]) -> list[Frame]:
-    """Layout of SemanticKITTI: scans, labels in uint32, and a pose of 3 x 4 in each line.
-
-    Where a line has a 13th number, it is the frame's, before the pose.
-    """
-    matrices = np.tile(np.eye(4), (FRAMES, 1, 1))
-    matrices[:, :3] = np.loadtxt(folder / poses)[:FRAMES, -12:].reshape(-1, 3, 4)
-    frames = []
-    for i, pose in enumerate(matrices):
-        frame = _scan(folder / "velodyne" / f"{i:06d}.bin", stamps[i])
-        labels = np.fromfile(folder / "labels" / f"{i:06d}.label", "<u4").astype(np.uint16)
-        frames.append(replace(frame, labels=labels, pose=pose))
-    return frames
+def _sequence(folder: Path, truth: str | None = None, period: float = 0.1) -> Recording:
+    label_set = None if truth is None else LabelSet.load(truth)
+    sequence = KittiSequence(folder, label_set, period)
+    return Recording([sequence[i] for i in range(FRAMES)], truth=truth)
 
 
 def _pcd(file: Path, stamp: int, frame_id: str) -> Frame:

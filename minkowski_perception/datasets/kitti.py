@@ -1,0 +1,178 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Sequences in the layout of SemanticKITTI, which many recordings are given in.
+
+A folder of one sequence holds:
+
+- `velodyne/*.bin`: scans, float32 x, y, z, intensity a point;
+- `labels/*.label`: uint32 a point, the class in the lower 16 bits;
+- `poses_lidar*.txt`: 3 x 4 numbers a line, from the LiDAR to a fixed frame, or
+  `poses.txt` with `calib.txt`: the same of KITTI's camera, and the way there from the LiDAR (Tr);
+- `times.txt`: the last number of a line is the scan's time, in nanoseconds where whole, else in
+  seconds;
+- `exact_mask/*.u8`: uint8 a point, 1 where the label was not filled in from its neighbours'.
+
+All but the scans may be absent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from minkowski_perception.frame import Frame
+from minkowski_perception.labels import UNLABELLED, LabelSet
+
+_SECOND = 10**9
+_MOVING = {"semantickitti_raw": range(252, 260)}
+"""Ids of what was moving, where a data set tells it from what only could."""
+
+
+class SequenceError(ValueError):
+    """A sequence is missing or damaged; the message says which file and how."""
+
+
+class KittiSequence:
+    """The frames of a sequence, each read when it is asked for.
+
+    Args:
+        folder: of the sequence, as above.
+        label_set: to give labels in, as uint8, 255 where unknown or not exact. The files hold the
+            ids of its data set (`<data set>_raw` among its sources), else the set's own; moving
+            is told where the data set tells. None gives the ids as they are in the files, uint16.
+        period: seconds between scans where no file tells their times.
+
+    Raises:
+        SequenceError: there are no scans, or poses or times do not fit them.
+    """
+
+    def __init__(
+        self, folder: Path, label_set: LabelSet | None = None, period: float = 0.1
+    ) -> None:
+        self._folder = folder
+        self._scans = sorted((folder / "velodyne").glob("*.bin"))
+        if not self._scans:
+            raise SequenceError(f"no scans in {folder / 'velodyne'}: *.bin are looked for")
+        self._classes, self._moving = _meanings(label_set)
+        self._poses = self._read_poses()
+        # Not from 0, which is no time in ROS.
+        self._stamps = self._read_stamps() or [
+            round((1 + i * period) * _SECOND) for i in range(len(self))
+        ]
+
+    def __len__(self) -> int:
+        return len(self._scans)
+
+    def __iter__(self) -> Iterator[Frame]:
+        return (self[index] for index in range(len(self)))
+
+    def __getitem__(self, index: int) -> Frame:
+        """Read a frame.
+
+        Raises:
+            IndexError: there are not so many.
+            SequenceError: a file of the frame is damaged.
+        """
+        scan = self._scans[index]
+        rows = _read(scan, "<f4", 4)
+        labels, moving = self._read_labels(scan.stem, len(rows))
+        return Frame(
+            points=rows[:, :3],
+            stamp=self._stamps[index],
+            frame_id="lidar",
+            intensity=rows[:, 3],
+            labels=labels,
+            moving=moving,
+            pose=None if self._poses is None else self._poses[index],
+        )
+
+    def _read_labels(
+        self, stem: str, points: int
+    ) -> tuple[npt.NDArray[np.integer] | None, npt.NDArray[np.bool_] | None]:
+        path = self._folder / "labels" / f"{stem}.label"
+        if not path.exists():
+            return None, None
+        raw = _column(path, "<u4", points).astype(np.uint16)
+        if self._classes is None:
+            return raw, None
+        labels = self._classes[raw]
+        exact = self._folder / "exact_mask" / f"{stem}.u8"
+        if exact.exists():
+            labels[_column(exact, "u1", points) != 1] = UNLABELLED
+        return labels, None if self._moving is None else np.isin(raw, self._moving)
+
+    def _read_poses(self) -> npt.NDArray[np.float64] | None:
+        """[N, 4, 4] from the LiDAR to a fixed frame."""
+        of_lidar = sorted(self._folder.glob("poses_lidar*.txt"))
+        path = of_lidar[0] if of_lidar else self._folder / "poses.txt"
+        if not path.exists():
+            return None
+        poses = _matrices(path, [line.split()[-12:] for line in self._lines(path)])
+        if of_lidar:
+            return poses
+        calibration = self._folder / "calib.txt"
+        try:
+            lines = calibration.read_text().splitlines()
+        except OSError as error:
+            raise SequenceError(f"{path} is of the camera, and no {calibration}") from error
+        tr = [line.split()[1:] for line in lines if line.startswith("Tr:")]
+        if not tr:
+            raise SequenceError(f"{calibration} has no line Tr")
+        to_camera = _matrices(calibration, tr)[0]
+        return np.asarray(np.linalg.inv(to_camera) @ poses @ to_camera)
+
+    def _read_stamps(self) -> list[int] | None:
+        path = self._folder / "times.txt"
+        if not path.exists():
+            return None
+        times = [line.split()[-1] for line in self._lines(path)]
+        try:
+            return [int(t) if t.isdigit() else round(float(t) * _SECOND) for t in times]
+        except ValueError as error:
+            raise SequenceError(f"{path}: {error}") from error
+
+    def _lines(self, path: Path) -> list[str]:
+        """Lines of a file that has one for each scan."""
+        lines = path.read_text().strip().splitlines()
+        if len(lines) != len(self):
+            raise SequenceError(f"{path} has {len(lines)} lines for {len(self)} scans")
+        return lines
+
+
+def _meanings(
+    label_set: LabelSet | None,
+) -> tuple[npt.NDArray[np.uint8] | None, range | None]:
+    """Class by id in the files, and ids of what moves."""
+    if label_set is None:
+        return None, None
+    source = next((s for s in label_set.sources if s.endswith("_raw")), label_set.name)
+    return label_set.mapping_from(source), _MOVING.get(source)
+
+
+def _read(path: Path, dtype: str, columns: int) -> npt.NDArray[Any]:
+    """[N, columns] of a file that holds nothing else."""
+    size = np.dtype(dtype).itemsize * columns
+    if (length := path.stat().st_size) % size:
+        raise SequenceError(f"{path} has {length} bytes, not {size} a point")
+    return np.fromfile(path, dtype).reshape(-1, columns)
+
+
+def _column(path: Path, dtype: str, points: int) -> npt.NDArray[Any]:
+    values = _read(path, dtype, 1)[:, 0]
+    if len(values) != points:
+        raise SequenceError(f"{path} has {len(values)} points, the scan {points}")
+    return values
+
+
+def _matrices(path: Path, rows: list[list[str]]) -> npt.NDArray[np.float64]:
+    """[N, 4, 4] of N rows of 3 x 4 numbers."""
+    matrices = np.tile(np.eye(4), (len(rows), 1, 1))
+    try:
+        matrices[:, :3] = np.array(rows, dtype=np.float64).reshape(len(rows), 3, 4)
+    except ValueError as error:
+        raise SequenceError(f"{path}: not 3 x 4 numbers in each line: {error}") from error
+    return matrices
