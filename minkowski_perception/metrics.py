@@ -1,11 +1,14 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""How well labels agree with the truth: confusion, intersection over union, accuracy."""
+"""How well labels agree with the truth, and from frame to frame with themselves."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from scipy.spatial import cKDTree
+
+from minkowski_perception.frame import Frame
 
 
 class ConfusionMatrix:
@@ -67,3 +70,68 @@ class ConfusionMatrix:
         """Share of the points with a true class that got it; NaN where there is none."""
         total = self.counts.sum()
         return float(np.trace(self.counts) / total) if total else float("nan")
+
+
+class Flicker:
+    """How often the labels of what stands still change from frame to frame.
+
+    Attributes:
+        compared: pairs of points that were of the same place in two frames.
+        changed: those of them whose labels differed.
+    """
+
+    def __init__(self) -> None:
+        self.compared = 0
+        self.changed = 0
+
+    def update(self, before: npt.NDArray[np.integer], now: npt.NDArray[np.integer]) -> None:
+        """Compare the labels [P] of the same places in a frame and the next one."""
+        self.compared += len(now)
+        self.changed += int(np.count_nonzero(before != now))
+
+    @property
+    def share(self) -> float:
+        """Share of the places whose label changed; NaN where there is none."""
+        return self.changed / self.compared if self.compared else float("nan")
+
+
+def same_places(
+    before: Frame,
+    now: Frame,
+    still_before: npt.NDArray[np.bool_],
+    still_now: npt.NDArray[np.bool_],
+    radius: float = 0.1,
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Pair the points of two frames that measured the same place.
+
+    A still point of `now` pairs with the still point of `before` that is nearest to it in the
+    odometry frame, if that is near enough and truly of the same class.
+
+    Args:
+        before: N frame with labels.
+        now: M frame with labels, later than it.
+        still_before: [N] which points stand still.
+        still_now: [M] which points stand still.
+        radius: metres that the two may be apart.
+
+    Returns:
+        Rows [P] of `before` and rows [P] of `now`.
+    """
+    rows_before, rows_now = np.flatnonzero(still_before), np.flatnonzero(still_now)
+    if not len(rows_before) or not len(rows_now):
+        return rows_before[:0], rows_now[:0]
+    tree = cKDTree(_in_odometry_frame(before)[rows_before])
+    distance, nearest = tree.query(
+        _in_odometry_frame(now)[rows_now], distance_upper_bound=np.nextafter(radius, np.inf)
+    )
+    near = np.isfinite(distance)
+    rows_before, rows_now = rows_before[nearest[near]], rows_now[near]
+    assert before.labels is not None
+    assert now.labels is not None
+    same = before.labels[rows_before] == now.labels[rows_now]
+    return rows_before[same], rows_now[same]
+
+
+def _in_odometry_frame(frame: Frame) -> npt.NDArray[np.float64]:
+    points = frame.points.astype(np.float64)
+    return points if frame.pose is None else points @ frame.pose[:3, :3].T + frame.pose[:3, 3]

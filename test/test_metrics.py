@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minkowski_perception.metrics import ConfusionMatrix
+from minkowski_perception.frame import Frame
+from minkowski_perception.metrics import ConfusionMatrix, Flicker, same_places
 
 LABEL = st.sampled_from([0, 1, 2, 3, 200, 255])
 
@@ -60,3 +61,66 @@ def test_several_clouds_count_as_one_large_one():
 def test_truth_and_prediction_must_have_the_same_points():
     with pytest.raises(ValueError, match=r"\[3\], \[2\]"):
         ConfusionMatrix(2).update(np.zeros(3, int), np.zeros(2, int))
+
+
+def test_flicker_is_the_share_of_changed_labels_over_all_pairs():
+    flicker = Flicker()
+    assert math.isnan(flicker.share)
+    flicker.update(np.array([1, 2, 3]), np.array([1, 2, 4]))
+    flicker.update(np.array([5]), np.array([5]))
+    assert (flicker.changed, flicker.compared, flicker.share) == (1, 4, 0.25)
+
+
+def some_frame(draw: np.random.Generator, count: int) -> Frame:
+    turn = draw.uniform(-np.pi, np.pi)
+    pose = np.eye(4)
+    pose[:2, :2] = [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]
+    pose[:3, 3] = draw.uniform(-50, 50, 3)
+    places = draw.uniform(0, 1, (count, 3))
+    points = (places - pose[:3, 3]) @ pose[:3, :3]
+    return Frame(points.astype(np.float32), labels=draw.integers(0, 3, count), pose=pose)
+
+
+def pairs_by_hand(before: Frame, now: Frame, still_before, still_now, radius: float) -> list:
+    """Each point with each other one, as the words say."""
+    pairs = []
+    for j in np.flatnonzero(still_now):
+        here = now.pose[:3, :3] @ now.points[j].astype(float) + now.pose[:3, 3]
+        nearest, least = -1, math.inf
+        for i in np.flatnonzero(still_before):
+            there = before.pose[:3, :3] @ before.points[i].astype(float) + before.pose[:3, 3]
+            if (away := math.dist(here, there)) < least:
+                nearest, least = i, away
+        if least <= radius and before.labels[nearest] == now.labels[j]:
+            pairs.append((nearest, j))
+    return pairs
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_same_places_are_those_that_a_search_by_hand_finds(seed):
+    draw = np.random.default_rng(seed)
+    before, now = some_frame(draw, 60), some_frame(draw, 50)
+    still = draw.random(60) < 0.8, draw.random(50) < 0.8
+
+    pairs = same_places(before, now, *still, radius=0.2)
+
+    expected = pairs_by_hand(before, now, *still, 0.2)
+    assert 5 < len(expected) < still[1].sum()
+    assert list(zip(*pairs, strict=True)) == expected
+
+
+def test_no_places_are_the_same_where_nothing_stands_still():
+    frame = some_frame(np.random.default_rng(0), 10)
+    still, moving = np.ones(10, bool), np.zeros(10, bool)
+    for masks in ((moving, still), (still, moving)):
+        assert [len(rows) for rows in same_places(frame, frame, *masks)] == [0, 0]
+    rows = same_places(frame, frame, still, still)
+    assert [r.tolist() for r in rows] == [list(range(10))] * 2
+
+
+def test_a_frame_without_a_pose_is_in_its_own_frame():
+    points = np.zeros((1, 3), np.float32)
+    first, second = (Frame(points + x, labels=np.zeros(1, int)) for x in (0.0, np.float32(0.05)))
+    still = np.ones(1, bool)
+    assert len(same_places(first, second, still, still, 0.1)[0]) == 1
+    assert len(same_places(first, second, still, still, 0.01)[0]) == 0
