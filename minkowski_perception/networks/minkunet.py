@@ -11,23 +11,31 @@ never strided: the stem, the down- and the upsampling layers are spatial, and on
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import nn
 
 from minkowski_perception.networks.network import Kernel, Network
 from minkowski_perception.sparse import (
+    MAX_RECALL,
     BatchNorm,
+    CausalConvolution,
     Convolution,
     KernelRegion,
     SparseTensor,
     TransposedConvolution,
     cat,
+    causal,
     cross,
     cube,
     hybrid,
 )
 
 SPATIAL_DIMS = 3
+LEVELS = 5
+
+LinkKind = Literal["none", "voxel", "cube"]
+_LINK_SIZES = {"none": (), "voxel": (1, 1, 1), "cube": (3, 3, 3)}
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,7 @@ def block_region(dims: int, kernel: Kernel, size: int = 3) -> KernelRegion:
     """Region of the blocks' kernels: `size` voxels along each axis.
 
     "cube" is the whole box (in 4D the paper's tesseract), "cross" the axes alone, "hybrid" a
-    spatial cube with a cross in time.
+    spatial cube with a cross in time, "causal" a spatial cube: its links are for `Blocks`.
 
     Raises:
         ValueError: an unknown kernel; the valid ones are listed.
@@ -68,7 +76,69 @@ def block_region(dims: int, kernel: Kernel, size: int = 3) -> KernelRegion:
         return cross(sizes)
     if kernel == "hybrid":
         return hybrid(sizes, cross_axes=range(SPATIAL_DIMS, dims))
-    raise ValueError(f"kernel must be 'cube', 'cross' or 'hybrid', not {kernel!r}")
+    if kernel == "causal" and dims == SPATIAL_DIMS + 1:
+        return causal((size,) * SPATIAL_DIMS)
+    raise ValueError(
+        f"kernel must be 'cube', 'cross', 'hybrid' or, in 4D, 'causal', not {kernel!r} in {dims}D"
+    )
+
+
+@dataclass(frozen=True)
+class Links:
+    """Where a causal network looks back in time: in the first 3-kernel of blocks.
+
+    Attributes:
+        levels: for strides 1, 2, 4, 8 and 16: "none", "voxel" (to the same voxel) or "cube" (to
+            the 3 x 3 x 3 voxels around it).
+        recall: how many frames ago those may have been seen last.
+    """
+
+    levels: tuple[LinkKind, ...] = ("none", "voxel", "cube", "cube", "cube")
+    recall: int = 1
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ValueError: one is not possible; the valid ones are listed.
+        """
+        if len(self.levels) != LEVELS or not set(self.levels) <= set(_LINK_SIZES):
+            raise ValueError(
+                f"links must be {LEVELS} of 'none', 'voxel' and 'cube', for strides 1, 2, 4, 8 "
+                f"and 16, not {list(self.levels)}"
+            )
+        if not 1 <= self.recall <= MAX_RECALL:
+            raise ValueError(f"recall must be 1 to {MAX_RECALL} frames, not {self.recall}")
+
+
+DEFAULT_LINKS = Links()
+
+
+class Blocks:
+    """Makes the 3-kernels of a network's blocks.
+
+    Args:
+        dims: 3 or 4.
+        kernel: region of the kernels.
+        links: of a causal network.
+    """
+
+    def __init__(self, dims: int, kernel: Kernel, links: Links) -> None:
+        self.dims = dims
+        self.region = block_region(dims, kernel)
+        self._links = links if kernel == "causal" else None
+
+    def first(self, in_channels: int, out_channels: int, level: int) -> Convolution:
+        """Return a block's first kernel; `level` is 0 for stride 1, 4 for stride 16."""
+        kind = "none" if self._links is None else self._links.levels[level]
+        if self._links is None or kind == "none":
+            return self.later(in_channels, out_channels)
+        region = causal((3,) * SPATIAL_DIMS, _LINK_SIZES[kind])
+        return CausalConvolution(in_channels, out_channels, region, self._links.recall)
+
+    def later(self, in_channels: int, out_channels: int) -> Convolution:
+        """Return a kernel that never looks back in a causal network."""
+        return Convolution(in_channels, out_channels, self.region)
 
 
 def spatial(dims: int, value: int) -> tuple[int, ...]:
@@ -86,13 +156,13 @@ class BasicBlock(nn.Module):
 
     expansion = 1
 
-    def __init__(self, in_channels: int, planes: int, region: KernelRegion) -> None:
+    def __init__(self, in_channels: int, planes: int, kernels: Blocks, level: int) -> None:
         super().__init__()
-        self.conv1 = Convolution(in_channels, planes, region)
+        self.conv1 = kernels.first(in_channels, planes, level)
         self.norm1 = BatchNorm(planes)
-        self.conv2 = Convolution(planes, planes, region)
+        self.conv2 = kernels.later(planes, planes)
         self.norm2 = BatchNorm(planes)
-        self.downsample = _shortcut(in_channels, planes, region.dimension)
+        self.downsample = _shortcut(in_channels, planes, kernels.dims)
 
     def forward(self, tensor: SparseTensor) -> SparseTensor:
         """Map [N, in_channels] to [N, planes] features on the same voxels."""
@@ -105,16 +175,16 @@ class Bottleneck(nn.Module):
 
     expansion = 4
 
-    def __init__(self, in_channels: int, planes: int, region: KernelRegion) -> None:
+    def __init__(self, in_channels: int, planes: int, kernels: Blocks, level: int) -> None:
         super().__init__()
         out_channels = planes * self.expansion
-        self.conv1 = pointwise(in_channels, planes, region.dimension)
+        self.conv1 = pointwise(in_channels, planes, kernels.dims)
         self.norm1 = BatchNorm(planes)
-        self.conv2 = Convolution(planes, planes, region)
+        self.conv2 = kernels.first(planes, planes, level)
         self.norm2 = BatchNorm(planes)
-        self.conv3 = pointwise(planes, out_channels, region.dimension)
+        self.conv3 = pointwise(planes, out_channels, kernels.dims)
         self.norm3 = BatchNorm(out_channels)
-        self.downsample = _shortcut(in_channels, out_channels, region.dimension)
+        self.downsample = _shortcut(in_channels, out_channels, kernels.dims)
 
     def forward(self, tensor: SparseTensor) -> SparseTensor:
         """Map [N, in_channels] to [N, 4 * planes] features on the same voxels."""
@@ -144,6 +214,7 @@ class MinkUNet(Network):
         dims: 3 for space, 4 for space and time.
         kernel: region of the blocks' kernels.
         stem_kernel: size of the first, spatial kernel.
+        links: where a causal network looks back.
     """
 
     def __init__(
@@ -154,19 +225,23 @@ class MinkUNet(Network):
         dims: int,
         kernel: Kernel,
         stem_kernel: int,
+        links: Links = DEFAULT_LINKS,
     ) -> None:
         super().__init__(in_channels, num_classes, dims)
         self.architecture = architecture
         self.stem_kernel = stem_kernel
         block = Bottleneck if architecture.bottleneck else BasicBlock
-        region = block_region(dims, kernel)
+        kernels = Blocks(dims, kernel, links)
         down_up = cube(spatial(dims, 2))
         step = spatial(dims, 2)
         planes, e = architecture.planes, block.expansion
 
         def stage(index: int, channels: int) -> nn.Sequential:
             widths = [channels] + [planes[index] * e] * (architecture.layers[index] - 1)
-            return nn.Sequential(*(block(width, planes[index], region) for width in widths))
+            level = min(index + 1, 7 - index)
+            return nn.Sequential(
+                *(block(width, planes[index], kernels, level) for width in widths)
+            )
 
         def down(channels: int) -> Convolution:
             return Convolution(channels, channels, down_up, step)

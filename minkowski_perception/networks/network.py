@@ -9,9 +9,9 @@ from typing import Literal
 
 from torch import nn
 
-from minkowski_perception.sparse import SparseTensor
+from minkowski_perception.sparse import CausalConvolution, Convolution, SparseTensor
 
-Kernel = Literal["cube", "cross", "hybrid"]
+Kernel = Literal["cube", "cross", "hybrid", "causal"]
 
 
 class Network(nn.Module, ABC):
@@ -32,6 +32,26 @@ class Network(nn.Module, ABC):
         self.in_channels = in_channels
         self.num_classes = num_classes
         self.dims = dims
+
+    @property
+    def linked_layers(self) -> dict[str, CausalConvolution]:
+        """The layers that look back in time by links, by name."""
+        modules = self.named_modules()
+        return {name: m for name, m in modules if isinstance(m, CausalConvolution)}
+
+    @property
+    def causal(self) -> bool:
+        """Whether a 4D network sees the present and the past alone, and can run incrementally."""
+        layers = (m for m in self.modules() if isinstance(m, Convolution))
+        return self.dims == 4 and all(
+            isinstance(layer, CausalConvolution) or not any(o[-1] for o in layer.region.offsets)
+            for layer in layers
+        )
+
+    @property
+    def recall(self) -> int:
+        """How many frames back the links of a causal network reach at once."""
+        return max((layer.recall for layer in self.linked_layers.values()), default=1)
 
     @abstractmethod
     def forward(self, tensor: SparseTensor) -> SparseTensor:

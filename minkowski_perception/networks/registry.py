@@ -4,10 +4,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from minkowski_perception.networks.minkunet import SPATIAL_DIMS, Architecture, MinkUNet
+from minkowski_perception.networks.minkunet import (
+    DEFAULT_LINKS,
+    SPATIAL_DIMS,
+    Architecture,
+    LinkKind,
+    Links,
+    MinkUNet,
+)
 from minkowski_perception.networks.network import Kernel, Network
 from minkowski_perception.networks.spvcnn import (
     SPVCNN,
@@ -93,6 +100,8 @@ def build_network(
     stem_kernel: int | None = None,
     width: float = 1.0,
     config: Mapping[str, Any] | None = None,
+    links: Sequence[LinkKind] | None = None,
+    recall: int | None = None,
 ) -> Network:
     """Build a network with fresh weights.
 
@@ -101,13 +110,16 @@ def build_network(
         in_channels: features a voxel.
         num_classes: logits a voxel.
         dims: 3 for space, 4 for space and time.
-        kernel: region of the blocks' kernels: "hybrid", "cross" or "cube"; by default "cube" in
-            3D and "hybrid" in 4D. (In 3D these two are the same neighbours in another order.)
+        kernel: region of the blocks' kernels: "hybrid", "cross", "cube" or, in 4D, "causal"; by
+            default "cube" in 3D and "hybrid" in 4D. (In 3D these two are the same neighbours in
+            another order.)
         stem_kernel: size of the first kernel, odd; 5 by default. Not for the networks of SPVNAS
             and mmdetection3d: their stem is two kernels of 3.
         width: factor on all widths: rounded down to multiples of 8 for MinkUNet* and Res16UNet*,
             to integers for those with a width in their name; not for SPVNAS.
         config: for SPVNAS alone: what its net.config holds.
+        links: for kernel "causal" alone: see `Links.levels`.
+        recall: likewise: see `Links.recall`.
 
     Raises:
         ValueError: an unknown name, dimension, kernel or size, or an argument that the network
@@ -130,6 +142,12 @@ def build_network(
             else f"{name} takes no config: only {SPVNAS} does"
         )
     kernel = kernel or ("cube" if dims == SPATIAL_DIMS else "hybrid")
+    if kernel != "causal" and (links is not None or recall is not None):
+        raise ValueError(f"links and recall are for kernel 'causal', not '{kernel}'")
+    placed = Links(
+        DEFAULT_LINKS.levels if links is None else tuple(links),
+        DEFAULT_LINKS.recall if recall is None else recall,
+    )
 
     if name in _ARCHITECTURES:
         stem_kernel = _STEM_KERNEL if stem_kernel is None else stem_kernel
@@ -138,14 +156,14 @@ def build_network(
         architecture = _ARCHITECTURES[name]
         if width != 1.0:
             architecture = architecture.scaled(width)
-        return MinkUNet(architecture, in_channels, num_classes, dims, kernel, stem_kernel)
+        return MinkUNet(architecture, in_channels, num_classes, dims, kernel, stem_kernel, placed)
 
     if stem_kernel is not None:
         raise ValueError(f"{name} takes no stem_kernel: its stem is two kernels of 3")
     if config is not None:
         if width != 1.0:
             raise ValueError(f"{name} takes no width: its config says all widths")
-        return SPVCNN(architecture_of(config), in_channels, num_classes, dims, kernel)
+        return SPVCNN(architecture_of(config), in_channels, num_classes, dims, kernel, placed)
     family, factor, blocks = _LIDAR[name]
     widths = LidarArchitecture.from_widths(scaled_widths(factor * width), blocks)
-    return family(widths, in_channels, num_classes, dims, kernel)
+    return family(widths, in_channels, num_classes, dims, kernel, placed)

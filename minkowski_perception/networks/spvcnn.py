@@ -31,12 +31,17 @@ from itertools import pairwise
 
 from torch import nn
 
-from minkowski_perception.networks.minkunet import block_region, pointwise, spatial
+from minkowski_perception.networks.minkunet import (
+    DEFAULT_LINKS,
+    Blocks,
+    Links,
+    pointwise,
+    spatial,
+)
 from minkowski_perception.networks.network import Kernel, Network
 from minkowski_perception.sparse import (
     BatchNorm,
     Convolution,
-    KernelRegion,
     SparseTensor,
     TransposedConvolution,
     cat,
@@ -114,14 +119,17 @@ class ResidualBlock(nn.Module):
         in_channels: int,
         middle: int,
         out_channels: int,
-        region: KernelRegion,
+        kernels: Blocks,
+        level: int,
         shortcut: bool,
     ) -> None:
         super().__init__()
-        self.net = _two_convolutions(in_channels, middle, out_channels, region)
+        self.net = _two_convolutions(
+            kernels.first(in_channels, middle, level), kernels.later(middle, out_channels)
+        )
         self.downsample = (
             nn.Sequential(
-                pointwise(in_channels, out_channels, region.dimension), BatchNorm(out_channels)
+                pointwise(in_channels, out_channels, kernels.dims), BatchNorm(out_channels)
             )
             if shortcut
             else None
@@ -156,6 +164,7 @@ class LidarUNet(Network):
         num_classes: logits a voxel.
         dims: 3 for space, 4 for space and time.
         kernel: region of the blocks' kernels.
+        links: where a causal network looks back.
     """
 
     def __init__(
@@ -165,40 +174,45 @@ class LidarUNet(Network):
         num_classes: int,
         dims: int,
         kernel: Kernel,
+        links: Links = DEFAULT_LINKS,
     ) -> None:
         super().__init__(in_channels, num_classes, dims)
         self.architecture = architecture
-        region = block_region(dims, kernel)
+        kernels = Blocks(dims, kernel, links)
         down_up, step = cube(spatial(dims, 2)), spatial(dims, 2)
         encoder, decoder, stem = architecture.encoder, architecture.decoder, architecture.stem
 
-        def blocks(stage: Stage, channels: int) -> list[ResidualBlock]:
+        def blocks(stage: Stage, channels: int, level: int) -> list[ResidualBlock]:
             first, *others = stage.middles
             width = stage.width
             return [
-                ResidualBlock(channels, first, width, region, stage.shortcut),
-                *(ResidualBlock(width, middle, width, region, False) for middle in others),
+                ResidualBlock(channels, first, width, kernels, level, stage.shortcut),
+                *(ResidualBlock(width, middle, width, kernels, level, False) for middle in others),
             ]
 
-        def down(stage: Stage, channels: int) -> nn.Sequential:
+        def down(level: int, stage: Stage, channels: int) -> nn.Sequential:
             convolution = Convolution(channels, stage.transition, down_up, step)
             block = ConvolutionBlock(convolution, stage.transition)
-            return nn.Sequential(block, *blocks(stage, stage.transition))
+            return nn.Sequential(block, *blocks(stage, stage.transition, level))
 
-        def up(stage: Stage, channels: int, skip: int) -> nn.ModuleList:
+        def up(level: int, stage: Stage, channels: int, skip: int) -> nn.ModuleList:
             convolution = TransposedConvolution(channels, stage.transition, down_up, step)
             block = ConvolutionBlock(convolution, stage.transition)
-            return nn.ModuleList([block, nn.Sequential(*blocks(stage, stage.transition + skip))])
+            joined = blocks(stage, stage.transition + skip, level)
+            return nn.ModuleList([block, nn.Sequential(*joined)])
 
-        self.stem = _two_convolutions(in_channels, stem, stem, cube(spatial(dims, 3)))
-        self.stage1 = down(encoder[0], stem)
-        self.stage2 = down(encoder[1], encoder[0].width)
-        self.stage3 = down(encoder[2], encoder[1].width)
-        self.stage4 = down(encoder[3], encoder[2].width)
-        self.up1 = up(decoder[0], encoder[3].width, encoder[2].width)
-        self.up2 = up(decoder[1], decoder[0].width, encoder[1].width)
-        self.up3 = up(decoder[2], decoder[1].width, encoder[0].width)
-        self.up4 = up(decoder[3], decoder[2].width, stem)
+        stem_region = cube(spatial(dims, 3))
+        self.stem = _two_convolutions(
+            Convolution(in_channels, stem, stem_region), Convolution(stem, stem, stem_region)
+        )
+        self.stage1 = down(1, encoder[0], stem)
+        self.stage2 = down(2, encoder[1], encoder[0].width)
+        self.stage3 = down(3, encoder[2], encoder[1].width)
+        self.stage4 = down(4, encoder[3], encoder[2].width)
+        self.up1 = up(3, decoder[0], encoder[3].width, encoder[2].width)
+        self.up2 = up(2, decoder[1], decoder[0].width, encoder[1].width)
+        self.up3 = up(1, decoder[2], decoder[1].width, encoder[0].width)
+        self.up4 = up(0, decoder[3], decoder[2].width, stem)
         classifier = pointwise(self._head_width(architecture), num_classes, dims, bias=True)
         self.classifier = nn.Sequential(classifier)
 
@@ -258,8 +272,9 @@ class SPVCNN(LidarUNet):
         num_classes: int,
         dims: int,
         kernel: Kernel,
+        links: Links = DEFAULT_LINKS,
     ) -> None:
-        super().__init__(architecture, in_channels, num_classes, dims, kernel)
+        super().__init__(architecture, in_channels, num_classes, dims, kernel, links)
         encoder, decoder = architecture.encoder, architecture.decoder
         widths = (architecture.stem, encoder[3].width, decoder[1].width, decoder[3].width)
         self.point_transforms = nn.ModuleList(
@@ -283,17 +298,11 @@ class SPVCNN(LidarUNet):
         return voxels.replace(self.dropout(voxels.features))
 
 
-def _two_convolutions(
-    in_channels: int, middle: int, out_channels: int, region: KernelRegion
-) -> nn.ModuleDict:
-    """Return convolutions and norms; rectifiers, which are fused, would be numbers 2 and 5."""
+def _two_convolutions(first: Convolution, second: Convolution) -> nn.ModuleDict:
+    """Join convolutions and norms; rectifiers, which are fused, would be numbers 2 and 5."""
+    middle, out_channels = first.kernel.shape[-1], second.kernel.shape[-1]
     return nn.ModuleDict(
-        {
-            "0": Convolution(in_channels, middle, region),
-            "1": BatchNorm(middle),
-            "3": Convolution(middle, out_channels, region),
-            "4": BatchNorm(out_channels),
-        }
+        {"0": first, "1": BatchNorm(middle), "3": second, "4": BatchNorm(out_channels)}
     )
 
 

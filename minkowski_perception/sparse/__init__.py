@@ -9,18 +9,30 @@ from minkowski_perception.sparse.kernel_maps import KernelMap
 from minkowski_perception.sparse.keys import CoordinateRangeError, KeyLayout
 from minkowski_perception.sparse.layers import (
     BatchNorm,
+    CausalConvolution,
     Convolution,
     Pooling,
     TransposedConvolution,
 )
+from minkowski_perception.sparse.links import MAX_RECALL, Memory
 from minkowski_perception.sparse.manager import CoordinateManager
 from minkowski_perception.sparse.point_voxel import point_to_voxel, voxel_to_point
 from minkowski_perception.sparse.quantize import Quantization, quantize
-from minkowski_perception.sparse.regions import KernelRegion, cross, cube, hybrid
+from minkowski_perception.sparse.regions import (
+    CausalRegion,
+    KernelRegion,
+    causal,
+    cross,
+    cube,
+    hybrid,
+)
 from minkowski_perception.sparse.tensor import SparseTensor, cat
 
 __all__ = [
+    "MAX_RECALL",
     "BatchNorm",
+    "CausalConvolution",
+    "CausalRegion",
     "Convolution",
     "CoordinateManager",
     "CoordinateMap",
@@ -29,11 +41,13 @@ __all__ = [
     "KernelMap",
     "KernelRegion",
     "KeyLayout",
+    "Memory",
     "Pooling",
     "Quantization",
     "SparseTensor",
     "TransposedConvolution",
     "cat",
+    "causal",
     "convolve",
     "cross",
     "cube",

@@ -124,6 +124,17 @@ class KernelMap:
             starts.append(starts[-1] + len(rows))
         return Pairs(torch.cat(inputs), torch.cat(outputs), tuple(starts))
 
+    def neighbours(self) -> Iterator[Tensor]:
+        """Input row of each output row at each offset, -1 where there is none.
+
+        Yields:
+            [k, N] int64, K rows in all, in the order of the offsets.
+
+        Raises:
+            CoordinateRangeError: an offset is larger than the key layout allows.
+        """
+        return self.source.neighbours(self.target.keys, self.deltas)
+
     def _mirrored(self) -> dict[int, int]:
         position = {offset: k for k, offset in enumerate(self.region.offsets)}
         twins = {

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from minkowski_perception.sparse.coordinates import CoordinateMap
 from minkowski_perception.sparse.functional import convolve, pool
 from minkowski_perception.sparse.kernel_maps import KernelMap
-from minkowski_perception.sparse.regions import KernelRegion
+from minkowski_perception.sparse.links import MAX_RECALL
+from minkowski_perception.sparse.regions import CausalRegion, KernelRegion
 from minkowski_perception.sparse.tensor import SparseTensor, per_axis
 
 
@@ -93,10 +94,11 @@ class Convolution(nn.Module):
                 f"{tensor} has {tensor.features.shape[1]} channels, not {self.in_channels}"
             )
         target, kernel_map = self._maps(tensor)
+        inputs = self._inputs(tensor)
         if residual is not None:
             residual.require_voxels(target)
         if self.training or torch.is_grad_enabled():
-            features = convolve(tensor.features, self._kernel, kernel_map)
+            features = convolve(inputs, self._kernel, kernel_map)
             if self.bias is not None:
                 features = features + self.bias
             if norm is not None:
@@ -110,7 +112,7 @@ class Convolution(nn.Module):
             bias = None if self.bias is None else self.bias[0]
             weights = engine.weights(self, self._kernel, bias, None if norm is None else norm.bn)
             added = None if residual is None else residual.features
-            features = engine.convolve(tensor.features, weights, kernel_map, added, relu)
+            features = engine.convolve(inputs, weights, kernel_map, added, relu)
         return SparseTensor.on_map(features, target, tensor.manager)
 
     @property
@@ -122,9 +124,51 @@ class Convolution(nn.Module):
         target = manager.coarser(tensor.map, self.stride)
         return target, manager.kernel_map(tensor.map, target, self.region, self.dilation)
 
+    def _inputs(self, tensor: SparseTensor) -> Tensor:
+        """Features of the kernel map's source."""
+        return tensor.features
+
     def extra_repr(self) -> str:
         """Describe the shape of the kernel."""
         return f"kernel={list(self.kernel.shape)}, stride={self.stride}"
+
+
+class CausalConvolution(Convolution):
+    """Sparse convolution that also looks back in time, in 4D: see `links`.
+
+    On a tensor of a whole sequence links join its frames. On one whose manager has a memory, the
+    newest frame of a stream, they reach what that remembers of this layer's inputs.
+
+    Args:
+        in_channels: C_in.
+        out_channels: C_out.
+        region: the kernel's offsets, with links.
+        recall: how many frames back links may reach, 1 to `MAX_RECALL`.
+
+    Raises:
+        ValueError: the region has no links, or the recall is not possible.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, region: CausalRegion, recall: int = 1
+    ) -> None:
+        if region.links is None:
+            raise ValueError("a causal convolution needs links; without them, use Convolution")
+        if not 1 <= recall <= MAX_RECALL:
+            raise ValueError(f"recall must be 1 to {MAX_RECALL} frames, not {recall}")
+        super().__init__(in_channels, out_channels, region)
+        self._region = region
+        self.recall = recall
+
+    def _maps(self, tensor: SparseTensor) -> tuple[CoordinateMap, KernelMap]:
+        kernel_map = tensor.manager.causal_map(tensor.map, self._region, self.recall)
+        return tensor.map, kernel_map
+
+    def _inputs(self, tensor: SparseTensor) -> Tensor:
+        memory = tensor.manager.memory
+        if memory is None:
+            return tensor.features
+        return torch.cat([tensor.features, memory.recall(self, tensor.features, tensor.map)])
 
 
 class TransposedConvolution(Convolution):

@@ -10,7 +10,8 @@ from minkowski_perception.sparse.coordinates import CoordinateMap, Stride, scale
 from minkowski_perception.sparse.engines.base import Engine
 from minkowski_perception.sparse.engines.torch_engine import TorchEngine
 from minkowski_perception.sparse.kernel_maps import KernelMap
-from minkowski_perception.sparse.regions import KernelRegion
+from minkowski_perception.sparse.links import CausalMap, Memory, RecallMap
+from minkowski_perception.sparse.regions import CausalRegion, KernelRegion
 
 DEFAULT_ENGINE = TorchEngine()
 
@@ -24,11 +25,20 @@ class CoordinateManager:
         engine: runs the convolutions of inference; None for plain PyTorch.
         extent: [D], in units of the finest voxels; coarser voxels that reach beyond it do not
             come to be, so some voxels have no parent. None for no bound.
+        memory: of the frames before, where the tensor holds the newest frame of a stream alone;
+            None where it holds all frames that matter.
     """
 
-    def __init__(self, engine: Engine | None = None, extent: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine | None = None,
+        extent: Tensor | None = None,
+        memory: Memory | None = None,
+    ) -> None:
         self.engine = engine or DEFAULT_ENGINE
         self.extent = extent
+        self.memory = memory
+        self._recall_maps: dict[tuple[Stride, KernelRegion, int], CausalMap] = {}
         self._maps: dict[Stride, CoordinateMap] = {}
         self._kernel_maps: dict[tuple[Stride, Stride, KernelRegion, int], KernelMap] = {}
 
@@ -66,3 +76,23 @@ class CoordinateManager:
         if key not in self._kernel_maps:
             self._kernel_maps[key] = KernelMap(source, target, region, dilation)
         return self._kernel_maps[key]
+
+    def causal_map(self, voxels: CoordinateMap, region: CausalRegion, recall: int) -> CausalMap:
+        """Kernel map of a causal kernel from voxels to themselves, built once.
+
+        Frame by frame its source has the rows remembered behind those of the voxels.
+
+        Args:
+            voxels: one stride of the tensor.
+            region: its offsets, with links.
+            recall: how many frames back links may reach.
+        """
+        present = self.kernel_map(voxels, voxels, region.present)
+        if self.memory is not None:
+            return self.memory.kernel_map(present, region)
+        key = voxels.stride, region, recall
+        if key not in self._recall_maps:
+            assert region.links is not None
+            links = RecallMap(voxels, region.links, recall)
+            self._recall_maps[key] = CausalMap(present, links, region, in_one=True)
+        return self._recall_maps[key]

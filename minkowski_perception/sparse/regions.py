@@ -14,7 +14,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,47 @@ class KernelRegion:
     def dimension(self) -> int:
         """Number of axes."""
         return len(self.offsets[0])
+
+
+@dataclass(frozen=True)
+class CausalRegion(KernelRegion):
+    """Offsets in space at the same instant, and behind them *links*, one step back in time.
+
+    Time is the last axis.
+
+    Raises:
+        ValueError: an offset is neither, or a link stands before an offset of the present.
+    """
+
+    def __post_init__(self) -> None:
+        """Check the order of the offsets."""
+        super().__post_init__()
+        times = [offset[-1] for offset in self.offsets]
+        if not set(times) <= {0, -1} or times != sorted(times, reverse=True) or times[0] != 0:
+            raise ValueError(f"a causal kernel has times 0, then -1; not {times}")
+
+    @cached_property
+    def present(self) -> KernelRegion:
+        """The offsets at the same instant."""
+        return KernelRegion(tuple(o for o in self.offsets if o[-1] == 0))
+
+    @cached_property
+    def links(self) -> KernelRegion | None:
+        """The offsets back in time, if there are any."""
+        links = tuple(o for o in self.offsets if o[-1] != 0)
+        return KernelRegion(links) if links else None
+
+
+def causal(sizes: Sequence[int], links: Sequence[int] = ()) -> CausalRegion:
+    """Return a box of space at the same instant and, one step back, the box that links span.
+
+    Args:
+        sizes: of the box in space.
+        links: of the box at the instant before, likewise, with as many axes; none where empty.
+    """
+    present = tuple((*offset, 0) for offset in cube(sizes).offsets)
+    past = tuple((*offset, -1) for offset in cube(links).offsets) if links else ()
+    return CausalRegion(present + past)
 
 
 def _reach(size: int) -> range:

@@ -12,6 +12,7 @@ from torch import Tensor
 from minkowski_perception.sparse.coordinates import CoordinateMap, Stride
 from minkowski_perception.sparse.engines.base import Engine
 from minkowski_perception.sparse.keys import KeyLayout
+from minkowski_perception.sparse.links import Memory
 from minkowski_perception.sparse.manager import CoordinateManager
 
 
@@ -28,6 +29,7 @@ class SparseTensor:
         clip: whether coarser voxels end where the voxels do, as in spconv: where the number of
             planes from 0 to the largest coordinate is odd, the last one has no parent, and comes
             back from upsampling as zeros. For coordinates that are not negative.
+        memory: of the frames before, where this is the newest one of a stream: all at time 0.
 
     Raises:
         ValueError: shapes do not fit, a voxel stands twice, or a coordinate is no multiple of
@@ -42,6 +44,7 @@ class SparseTensor:
         stride: int | Sequence[int] = 1,
         engine: Engine | None = None,
         clip: bool = False,
+        memory: Memory | None = None,
     ) -> None:
         if features.ndim != 2 or coordinates.ndim != 2 or len(features) != len(coordinates):
             raise ValueError(
@@ -59,7 +62,7 @@ class SparseTensor:
             raise ValueError("a voxel stands twice in the coordinates; unite them by quantize()")
         self.features = features[order]
         extent = coordinates[:, 1:].amax(dim=0) + 1 if clip and len(coordinates) else None
-        self.manager = CoordinateManager(engine, extent)
+        self.manager = CoordinateManager(engine, extent, memory)
         self.map = self.manager.register(CoordinateMap(keys, layout, strides))
 
     @classmethod

@@ -166,7 +166,7 @@ def test_an_unknown_name_is_refused_with_the_valid_ones():
         ({"stem_kernel": 4}, "odd and positive, not 4"),
         ({"in_channels": 0}, "must be positive, not 0 and 2"),
         ({"width": 0.0}, "above 0 and at most 4"),
-        ({"kernel": "sphere"}, "'cube', 'cross' or 'hybrid', not 'sphere'"),
+        ({"kernel": "sphere"}, "'hybrid' or, in 4D, 'causal', not 'sphere'"),
         ({"config": {}}, "MinkUNet14A takes no config: only SPVNAS does"),
         ({"name": "SPVCNN-W16", "stem_kernel": 3}, "SPVCNN-W16 takes no stem_kernel"),
         ({"name": "SPVCNN-W16", "config": {}}, "SPVCNN-W16 takes no config"),

@@ -126,8 +126,7 @@ class SpconvTritonEngine(Engine):
 
 def gather_table(kernel_map: KernelMap) -> GatherTable:
     """Look up the input of each output at each offset; the host does not wait for the device."""
-    neighbours = kernel_map.source.neighbours(kernel_map.target.keys, kernel_map.deltas)
-    rows = torch.cat([some.int() for some in neighbours])
+    rows = torch.cat([some.int() for some in kernel_map.neighbours()])
     if len(rows) > _MASK_BITS:
         return GatherTable(rows, [], [])
     bits = torch.arange(len(rows), dtype=torch.int32, device=rows.device)

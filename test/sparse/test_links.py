@@ -1,0 +1,240 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minkowski_perception.sparse import (
+    MAX_RECALL,
+    CausalConvolution,
+    CausalRegion,
+    Convolution,
+    KernelRegion,
+    Memory,
+    SparseTensor,
+    causal,
+)
+from minkowski_perception.sparse.engines.base import EngineError
+from minkowski_perception.sparse.engines.selection import load_engine
+
+LINKS = {"voxel": (1, 1, 1), "cube": (3, 3, 3)}
+
+
+def random_frames(seed, count, voxels=60, channels=3):
+    """Frames [M, 3] of voxels of a small place, some of which stay from frame to frame."""
+    generator = torch.Generator().manual_seed(seed)
+    frames = []
+    for _ in range(count):
+        places = torch.randint(-4, 4, (voxels, 3), generator=generator)
+        places = torch.unique(places, dim=0)
+        frames.append((places, torch.randn(len(places), channels, generator=generator)))
+    return frames
+
+
+def at_time(places, time, batch=0):
+    column = places.new_ones(len(places), 1)
+    return torch.cat([batch * column, places, time * column], dim=1)
+
+
+def whole_sequence(frames):
+    coordinates = torch.cat([at_time(places, t) for t, (places, _) in enumerate(frames)])
+    return SparseTensor(torch.cat([features for _, features in frames]), coordinates)
+
+
+def by_brute_force(layer, frames, time):
+    """Sum over offsets and, for links, over the frames back to when a place was last seen."""
+    tables = [
+        dict(zip(map(tuple, places.tolist()), features, strict=True))
+        for places, features in frames[: time + 1]
+    ]
+    rows = []
+    for place in frames[time][0].tolist():
+        total = torch.zeros(layer.kernel.shape[2], dtype=torch.float64)
+        for offset, weight in zip(layer.region.offsets, layer.kernel.double(), strict=True):
+            there = tuple(p + o for p, o in zip(place, offset[:3], strict=True))
+            if offset[3] == 0:
+                ages = [0]
+            else:
+                ages = [
+                    a
+                    for a in range(1, layer.recall + 1)
+                    if a <= time and there in tables[time - a]
+                ]
+            for age in ages[:1]:
+                if there in tables[time - age]:
+                    total += tables[time - age][there].double() @ weight
+        rows.append(total)
+    return torch.stack(rows)
+
+
+@given(
+    st.integers(0, 10_000), st.integers(1, 4), st.sampled_from(sorted(LINKS)), st.integers(1, 6)
+)
+@settings(max_examples=25, deadline=None)
+def test_links_reach_the_newest_of_the_recalled_frames_whole_or_frame_by_frame(
+    seed, recall, link, count
+):
+    frames = random_frames(seed, count)
+    layer = CausalConvolution(3, 4, causal((3, 3, 3), LINKS[link]), recall).eval()
+    memory = Memory(recall)
+    with torch.inference_mode():
+        whole = layer(whole_sequence(frames))
+        for time, (places, features) in enumerate(frames):
+            expected = by_brute_force(layer, frames, time)
+            torch.testing.assert_close(
+                whole.at(at_time(places, time)).double(), expected, atol=1e-5, rtol=1e-5
+            )
+            memory.begin()
+            present = layer(SparseTensor(features, at_time(places, 0), memory=memory))
+            memory.keep()
+            torch.testing.assert_close(
+                present.at(at_time(places, 0)).double(), expected, atol=1e-5, rtol=1e-5
+            )
+
+
+def test_with_a_recall_of_one_a_causal_kernel_is_a_plain_kernel_of_4d():
+    region = causal((3, 3, 3), (3, 3, 3))
+    plain = Convolution(3, 4, KernelRegion(region.offsets))
+    layer = CausalConvolution(3, 4, region)
+    layer.load_state_dict(plain.state_dict())
+    tensor = whole_sequence(random_frames(1, 4))
+    torch.testing.assert_close(layer(tensor).features, plain(tensor).features)
+
+
+def test_gradients_flow_through_links():
+    layer = CausalConvolution(2, 2, causal((1, 1, 1), (1, 1, 1)), recall=3).double()
+    places = torch.zeros(1, 3, dtype=torch.long)
+    features = torch.randn(2, 2, dtype=torch.float64, requires_grad=True)
+    coordinates = torch.cat([at_time(places, 0), at_time(places, 2)])
+    layer(SparseTensor(features, coordinates)).features[1].sum().backward()
+    torch.testing.assert_close(features.grad[0], layer.kernel[1].sum(dim=1))
+    torch.testing.assert_close(features.grad[1], layer.kernel[0].sum(dim=1))
+
+
+@pytest.mark.parametrize("name", ["numba", "spconv", "minkowski", "spconv_triton"])
+@pytest.mark.parametrize("recall", [1, 3])
+def test_every_engine_computes_links_as_pytorch_does(name, recall):
+    device = torch.device("cuda" if name == "spconv_triton" else "cpu")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        pytest.skip("spconv_triton needs a CUDA device")
+    try:
+        engine = load_engine(name, device)()
+    except EngineError as error:
+        pytest.skip(str(error))
+    frames = random_frames(2, 4)
+    layer = CausalConvolution(3, 4, causal((3, 3, 3), (3, 3, 3)), recall).eval().to(device)
+    memories = Memory(recall), Memory(recall)
+    with torch.inference_mode():
+        for places, features in frames:
+            results = []
+            for memory, runs in zip(memories, (None, engine), strict=True):
+                memory.begin()
+                results.append(
+                    layer(
+                        SparseTensor(
+                            features.to(device),
+                            at_time(places, 0).to(device),
+                            engine=runs,
+                            memory=memory,
+                        )
+                    )
+                )
+                memory.keep()
+            torch.testing.assert_close(
+                results[0].features, results[1].features, atol=1e-5, rtol=1e-4
+            )
+
+
+def test_memory_is_bounded_by_the_voxels_of_the_recalled_frames():
+    layer = CausalConvolution(3, 4, causal((3, 3, 3), (1, 1, 1)), recall=2).eval()
+    memory = Memory(2)
+    held = []
+    with torch.inference_mode():
+        for time in range(6):
+            places = torch.tensor([[10 * time, 0, 0]])  # a place of its own each time
+            memory.begin()
+            layer(SparseTensor(torch.ones(1, 3), at_time(places, 0), memory=memory))
+            memory.keep()
+            held.append(memory.nbytes)
+    row = 3 * 4 + 8 + 8
+    assert held == [row, *([2 * row] * 5)]
+
+
+def test_a_frame_that_was_not_kept_leaves_nothing():
+    layer = CausalConvolution(3, 4, causal((1, 1, 1), (1, 1, 1))).eval()
+    memory = Memory()
+    tensor = [random_frames(3, 1)[0] for _ in range(2)]
+    with torch.inference_mode():
+        for places, features in tensor:
+            memory.begin()
+            layer(SparseTensor(features, at_time(places, 0), memory=memory))
+    assert memory.nbytes == 0
+
+
+def test_memory_moves_with_its_voxels_and_forgets_those_out_of_range():
+    layer = CausalConvolution(3, 4, causal((1, 1, 1), (1, 1, 1))).eval()
+    memory = Memory()
+    far = torch.tensor([[0, 0, 0], [24_000, 0, 0]])
+    features = torch.randn(2, 3)
+    with torch.inference_mode():
+        memory.begin()
+        layer(SparseTensor(features, at_time(far, 0), memory=memory))
+        memory.keep()
+        memory.shift((512, 256, 0, 0))
+        moved = SparseTensor(
+            torch.zeros(1, 3), at_time(torch.tensor([[512, 256, 0]]), 0), memory=memory
+        )
+        linked = layer(moved).features
+    torch.testing.assert_close(linked[0], features[0] @ layer.kernel[1])
+    assert memory.nbytes == 1 * (3 * 4 + 16)
+
+
+def test_a_state_can_be_restored_and_one_of_other_layers_is_refused():
+    layer = CausalConvolution(3, 4, causal((3, 3, 3), (3, 3, 3)), recall=3).eval()
+    frames = random_frames(4, 5)
+    memory = Memory(3)
+
+    def step(memory, frame):
+        memory.begin()
+        out = layer(SparseTensor(frame[1], at_time(frame[0], 0), memory=memory))
+        memory.keep()
+        return out.features
+
+    with torch.inference_mode():
+        for frame in frames[:3]:
+            step(memory, frame)
+        state = memory.state({layer: "first"})
+        expected = [step(memory, frame) for frame in frames[3:]]
+        other = Memory(3)
+        other.restore(state, {"first": layer})
+        found = [step(other, frame) for frame in frames[3:]]
+    assert all(torch.equal(a, b) for a, b in zip(expected, found, strict=True))
+    with pytest.raises(ValueError, match="no layer"):
+        Memory(3).restore(state, {"second": layer})
+    with pytest.raises(ValueError, match="lacks the features of second"):
+        Memory(3).restore(
+            state, {"first": layer, "second": CausalConvolution(1, 1, layer._region)}
+        )
+    short = {k: v[:-1] if k.startswith("features") else v for k, v in state.items()}
+    with pytest.raises(ValueError, match="rows"):
+        Memory(3).restore(short, {"first": layer})
+
+
+def test_a_causal_kernel_knows_its_present_and_its_links():
+    region = causal((3, 3, 3), (1, 1, 1))
+    assert len(region.present) == 27
+    assert region.links.offsets == ((0, 0, 0, -1),)
+    assert causal((3, 3, 3)).links is None
+    with pytest.raises(ValueError, match="times 0, then -1"):
+        CausalRegion(((0, 0, 0, -1), (0, 0, 0, 0)))
+    with pytest.raises(ValueError, match="times 0, then -1"):
+        CausalRegion(((0, 0, 0, 0), (0, 0, 0, 1)))
+
+
+def test_impossible_causal_convolutions_are_refused():
+    with pytest.raises(ValueError, match="needs links"):
+        CausalConvolution(3, 4, causal((3, 3, 3)))
+    for recall in (0, MAX_RECALL + 1):
+        with pytest.raises(ValueError, match=f"not {recall}"):
+            CausalConvolution(3, 4, causal((3, 3, 3), (1, 1, 1)), recall)
