@@ -1,0 +1,54 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+import numpy as np
+import torch
+
+from minkowski_perception.benchmarks.averaging import TemporalAverage
+from minkowski_perception.frame import Frame
+from minkowski_perception.voxels import VoxelInput, voxelize
+
+SPEC = VoxelInput.from_dict({"voxel_size": 0.5, "features": ["one"]})
+
+
+def drive(frames: int, seed: int = 0):
+    """Voxels of random frames and probabilities of 3 classes; the sensor moves 100 m a frame."""
+    draw = np.random.default_rng(seed)
+    for i in range(frames):
+        pose = np.eye(4)
+        pose[0, 3] = 100.0 * i
+        points = draw.uniform(0, 2, (40, 3)) - pose[:3, 3]
+        voxels = voxelize(Frame(points.astype(np.float32), pose=pose), SPEC)
+        logits = torch.from_numpy(draw.normal(size=(len(voxels.coordinates), 3))).float()
+        yield voxels, logits.softmax(dim=1)
+
+
+def test_a_voxel_has_the_mean_of_the_frames_that_it_was_in():
+    average = TemporalAverage(3)
+    history: list[dict] = []
+    for voxels, probabilities in drive(6):
+        places = [tuple(p) for p in (voxels.coordinates + voxels.origin).tolist()]
+        history.append(dict(zip(places, probabilities.numpy(), strict=True)))
+        expected = [
+            np.mean([frame[place] for frame in history[-3:] if place in frame], axis=0)
+            for place in places
+        ]
+        np.testing.assert_allclose(average(voxels, probabilities), expected, rtol=1e-5)
+    assert 1 < sum(place in history[-2] for place in history[-1]) < len(history[-1])
+
+
+def test_an_average_of_one_frame_or_after_a_clear_is_that_frame_s():
+    alone, cleared = TemporalAverage(1), TemporalAverage(3)
+    for voxels, probabilities in drive(2):
+        assert torch.equal(alone(voxels, probabilities), probabilities)
+        cleared.clear()
+        assert cleared.state_bytes == 0
+        assert torch.equal(cleared(voxels, probabilities), probabilities)
+
+
+def test_the_state_is_that_of_the_frames_kept_and_no_more():
+    average = TemporalAverage(3)
+    sizes = []
+    for voxels, probabilities in drive(8):
+        average(voxels, probabilities)
+        sizes.append(len(probabilities) * (3 * 8 + 4 * 4))
+        assert average.state_bytes == sum(sizes[-2:])
