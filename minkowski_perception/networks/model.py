@@ -55,6 +55,9 @@ class Model:
         window: frames that it was trained on together.
         card: all that its card says.
         crf: refines the network's logits; in evaluation mode, float32.
+
+    Raises:
+        ModelError: the CRF needs a chroma that is not among the features.
     """
 
     name: str
@@ -65,6 +68,20 @@ class Model:
     card: Mapping[str, Any]
     crf: TrilateralCRF | None = None
 
+    def __post_init__(self) -> None:
+        """Check that the features have the chroma of the CRF."""
+        seen = [n for n, s in zip(self.input.features, self.input.scale, strict=True) if s != 0.0]
+        absent = [name for name in self._chroma if name not in seen]
+        if absent:
+            raise ModelError(
+                f"model '{self.name}': its CRF needs {', '.join(absent)} among the features, "
+                f"which are {', '.join(seen)}"
+            )
+
+    @property
+    def _chroma(self) -> tuple[str, ...]:
+        return () if self.crf is None else CHROMA_FEATURES[self.crf.chroma]
+
     def chroma(self, features: Tensor) -> Tensor | None:
         """Chroma of voxels, as the CRF wants it, from the features that the network sees.
 
@@ -74,11 +91,10 @@ class Model:
         Returns:
             [N, axes], 0 to 1; None where the model has no CRF, or one without chroma.
         """
-        names = () if self.crf is None else CHROMA_FEATURES[self.crf.chroma]
-        if not names:
+        if not self._chroma:
             return None
         spec = self.input
-        columns = [spec.features.index(name) for name in names]
+        columns = [spec.features.index(name) for name in self._chroma]
         offset, scale = (features.new_tensor(v)[columns] for v in (spec.offsets, spec.scale))
         return (features[:, columns] - offset) / scale
 
@@ -122,7 +138,7 @@ def load_model(name: str | Path = DEFAULT_MODEL) -> Model:
             f"card {card_path}: frames whose voxels are shifted by their minimum cannot be joined "
             f"in a window of {window}"
         )
-    crf = _build_crf(card, network.num_classes, spec, card_path)
+    crf = _build_crf(card, network.num_classes, card_path)
     _load_weights(network, crf, card_path.with_suffix(".safetensors"), card.get("sha256"))
     return Model(card_path.stem, network.eval(), label_set, spec, window, card, crf)
 
@@ -173,24 +189,14 @@ def _read_card(path: Path) -> Mapping[str, Any]:
     return card
 
 
-def _build_crf(
-    card: Mapping[str, Any], num_classes: int, spec: VoxelInput, path: Path
-) -> TrilateralCRF | None:
+def _build_crf(card: Mapping[str, Any], num_classes: int, path: Path) -> TrilateralCRF | None:
     """Return the CRF that a card asks for, with fresh weights."""
     if card.get("crf") is None:
         return None
     try:
-        crf = TrilateralCRF(num_classes, **card["crf"])
+        return TrilateralCRF(num_classes, **card["crf"]).eval()
     except (TypeError, ValueError) as error:
         raise ModelError(f"card {path}: crf: {error}") from error
-    seen = {name for name, scale in zip(spec.features, spec.scale, strict=True) if scale != 0.0}
-    absent = [name for name in CHROMA_FEATURES[crf.chroma] if name not in seen]
-    if absent:
-        raise ModelError(
-            f"card {path}: a CRF of chroma '{crf.chroma}' needs {', '.join(absent)} among the "
-            f"features, which are {', '.join(spec.features)}"
-        )
-    return crf.eval()
 
 
 def _parameters(network: nn.Module, crf: nn.Module | None) -> dict[str, Tensor]:

@@ -206,7 +206,6 @@ def test_the_weights_of_a_crf_are_checked_as_those_of_the_network(saved_with_crf
     [
         ({"sigma_space": 5}, r"crf: sigma_space must be one of .*, not 5"),
         ({"sigma": 5}, "crf: .*unexpected keyword argument 'sigma'"),
-        ({"chroma": "intensity"}, "chroma 'intensity' needs intensity among the features, .* z$"),
     ],
 )
 def test_a_card_that_asks_for_an_impossible_crf_is_refused(saved_with_crf, changes, message):
@@ -214,6 +213,13 @@ def test_a_card_that_asks_for_an_impossible_crf_is_refused(saved_with_crf, chang
     change_card(path, crf={**crf.settings, **changes})
     with pytest.raises(ModelError, match=message):
         load_model(path)
+
+
+def test_a_crf_needs_a_chroma_that_the_network_sees(tmp_path):
+    crf = TrilateralCRF(19, chroma="intensity")
+    save_model(tmp_path / "x", build_network(**NETWORK), CARD, crf=crf)
+    with pytest.raises(ModelError, match=r"'x': its CRF needs intensity .*, which are one, z$"):
+        load_model(tmp_path / "x.yaml")
 
 
 def test_chroma_is_read_from_what_the_network_sees(tmp_path):
