@@ -5,7 +5,7 @@
 The output's rows are cut into blocks that stay in the cache; a thread takes one block after
 another, adds the products of all offsets to it, then normalises, adds and rectifies, and writes it
 once. Blocks do not share rows and each sums in one order, so results do not depend on the threads.
-The gradient of a kernel is shared out by offsets, likewise.
+The gradient of a kernel is shared out by offsets, likewise: each is summed by one thread.
 """
 
 from __future__ import annotations
@@ -198,7 +198,8 @@ def kernel_gradient(features: Tensor, grad: Tensor, kernel_map: KernelMap) -> Te
     pairs = kernel_map.pairs
     starts = np.array(pairs.starts)
     widths = np.array(panels)
-    progress = np.zeros(1, dtype=np.int64)
+    shares = _shares(np.diff(starts), _threads(len(pairs.inputs) * channels * outputs))
+    waiting = iter(shares)
 
     def run() -> None:
         _kernel_gradient(
@@ -211,12 +212,24 @@ def kernel_gradient(features: Tensor, grad: Tensor, kernel_map: KernelMap) -> Te
             widths,
             pairs.outputs.data_ptr(),
             starts,
-            progress,
+            len(grad),
+            next(waiting),
             result.data_ptr(),
         )
 
-    run_on_threads(run, _threads(len(pairs.inputs) * channels * outputs))
+    run_on_threads(run, len(shares))
     return result[:, :, :outputs]
+
+
+def _shares(counts: Array, count: int) -> list[Array]:
+    """Divide offsets into shares of about as many pairs: the largest first, to the smallest."""
+    shares: list[list[int]] = [[] for _ in range(count)]
+    pairs = [0] * count
+    for k in np.argsort(-counts, kind="stable").tolist():
+        least = pairs.index(min(pairs))
+        shares[least].append(k)
+        pairs[least] += counts[k]
+    return [np.array(sorted(share), dtype=np.int64) for share in shares]
 
 
 def _panels(channels: int, widest: int) -> list[int]:
@@ -399,29 +412,35 @@ def _kernel_gradient(
     panels: Array,
     outputs: int,
     starts: Array,
-    progress: Array,
+    rows: int,
+    offsets: Array,
     result: int,
 ) -> None:
-    """Take offsets until none is left; features, inputs, grad, outputs, result are addresses."""
+    """Sum for some offsets; features, inputs, grad, outputs and result are addresses.
+
+    Block after block of output rows: all offsets find their rows in the cache.
+    """
+    row_of = carray(pointer(outputs), (starts[-1],), np.int32)
     row_bytes = panels.sum() * VECTOR_BYTES
-    while True:
-        k = take_next(progress.ctypes.data)
-        if k >= len(starts) - 1:
-            return
-        for start in range(starts[k], starts[k + 1], _PAIRS):
-            steps = min(_PAIRS, starts[k + 1] - start)
-            rows, targets = inputs + 4 * start, outputs + 4 * start
-            panel, sums = grad, result + k * channels * row_bytes
-            for width in panels:
-                task = (features, stride, rows, panel, grad_stride, targets, steps, row_bytes)
-                if width == 3:
-                    _add_outer(3, task, channels, sums)
-                elif width == 2:
-                    _add_outer(2, task, channels, sums)
-                else:
-                    _add_outer(1, task, channels, sums)
-                panel += width * VECTOR_BYTES
-                sums += width * VECTOR_BYTES
+    following = starts[offsets]
+    for high in range(_BLOCK, rows + _BLOCK, _BLOCK):
+        for i, k in enumerate(offsets):
+            begin, end = following[i], _lower_bound(row_of, following[i], starts[k + 1], high)
+            following[i] = end
+            for start in range(begin, end, _PAIRS):
+                steps = min(_PAIRS, end - start)
+                at, to = inputs + 4 * start, outputs + 4 * start
+                panel, sums = grad, result + k * channels * row_bytes
+                for width in panels:
+                    task = (features, stride, at, panel, grad_stride, to, steps, row_bytes)
+                    if width == 3:
+                        _add_outer(3, task, channels, sums)
+                    elif width == 2:
+                        _add_outer(2, task, channels, sums)
+                    else:
+                        _add_outer(1, task, channels, sums)
+                    panel += width * VECTOR_BYTES
+                    sums += width * VECTOR_BYTES
 
 
 @inlined
