@@ -25,9 +25,12 @@ def lovasz_softmax(logits: Tensor, labels: Tensor, ignore: int = 255) -> Tensor:
     labels = labels[counted]
     losses = []
     for k in torch.unique(labels).tolist():
-        truth = (labels == k).to(probability.dtype)
-        errors, order = torch.sort((truth - probability[:, k]).abs(), descending=True)
-        losses.append(errors @ _jaccard_gradient(truth[order]))
+        truth = labels == k
+        errors = (truth.to(probability.dtype) - probability[:, k]).abs()
+        # Behind the last of the class's own errors the gradient is zero: most need no sorting.
+        matter = errors >= errors[truth].min()
+        errors, order = torch.sort(errors[matter], descending=True)
+        losses.append(errors @ _jaccard_gradient(truth[matter][order].to(errors.dtype)))
     return torch.stack(losses).mean() if losses else logits.sum() * 0.0
 
 

@@ -37,3 +37,23 @@ def test_class_weights_lift_a_class():
     truth = torch.tensor([0, 1])
     lifted = segmentation_loss(logits, truth, torch.tensor([1.0, 5.0]))
     assert lifted > segmentation_loss(logits, truth)
+
+
+@pytest.mark.parametrize("certainty", [0.1, 5.0])
+def test_the_lovasz_loss_equals_its_definition(certainty):
+    generator = torch.Generator().manual_seed(0)
+    logits = certainty * torch.randn(40, 3, generator=generator, dtype=torch.float64)
+    truth = torch.randint(0, 2, (40,), generator=generator)  # class 2 is not there
+    losses = []
+    for k in (0, 1):
+        own = {i for i, label in enumerate(truth.tolist()) if label == k}
+        probability = logits.softmax(dim=1)[:, k].tolist()
+        errors = {i: 1 - p if i in own else p for i, p in enumerate(probability)}
+        wrong, before, loss = set(), 0.0, 0.0
+        for i in sorted(errors, key=errors.get, reverse=True):
+            wrong.add(i)
+            jaccard = 1 - len(own - wrong) / len(own | wrong)  # loss if just these are wrong
+            loss += errors[i] * (jaccard - before)
+            before = jaccard
+        losses.append(loss)
+    assert lovasz_softmax(logits, truth).item() == pytest.approx(sum(losses) / 2, abs=1e-12)
