@@ -68,7 +68,13 @@ def run(args: argparse.Namespace) -> int:
     conversion = _opened(args, args.name or args.out.stem)
     if args.inflate:
         conversion = inflated(conversion, args.inflate, args.window or _WINDOW)
-    save_model(args.out.with_suffix(""), conversion.network, conversion.card, half=False)
+    save_model(
+        args.out.with_suffix(""),
+        conversion.network,
+        conversion.card,
+        crf=conversion.crf,
+        half=False,
+    )
     model = load_model(args.out)
     source = model.card["source"]
     parameters = sum(p.numel() for p in model.network.parameters())

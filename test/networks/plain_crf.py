@@ -57,3 +57,32 @@ def mean_field(logits, cells, kernel, offsets, iterations, settled=None):
         marginals = {cell: softmax(unary[cell] + message[cell]) for cell in unary}
     scores = [s + message[cell] for cell, s in zip(cells, logits, strict=True)]
     return np.array(scores).reshape(logits.shape), marginals
+
+
+def sts_filter(logits, voxels, colours, kernel, iterations=10):
+    """What SpatioTemporalSegmentation's CRF makes of logits: unnormalised scores [N, K].
+
+    Args:
+        logits: [N, K].
+        voxels: N tuples (x, y, z), or (x, y, z, t) for its trilateral CRF.
+        colours: [N, 3] integers, 0 to 255; its sigma is 12.
+        kernel: [13 or 15, K, K]; centre, then +1 and -1 along x, y, z, red, green, blue(, t).
+    """
+    axes = len(voxels[0]) + 3
+    offsets = [(0,) * axes]
+    for axis in range(axes):
+        offsets += [tuple(sign * (a == axis) for a in range(axes)) for sign in (1, -1)]
+    lattice = [
+        (*voxel[:3], *(int(c) // 12 for c in colour), *voxel[3:])
+        for voxel, colour in zip(voxels, colours, strict=True)
+    ]
+    out = dict(zip(lattice, logits, strict=True))
+    for _ in range(iterations):
+        marginals = {cell: softmax(scores) for cell, scores in out.items()}
+        for cell, scores in zip(lattice, logits, strict=True):
+            out[cell] = scores.copy()
+            for offset, matrix in zip(offsets, kernel, strict=True):
+                near = tuple(c + o for c, o in zip(cell, offset, strict=True))
+                if near in marginals:
+                    out[cell] += marginals[near] @ matrix
+    return np.array([out[cell] for cell in lattice])

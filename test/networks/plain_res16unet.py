@@ -170,7 +170,7 @@ def file_of(state, kind):
 
     "bare": MinkowskiEngine's examples, the state dict itself.
     "sts": SpatioTemporalSegmentation, and PointContrast's semantic segmentation.
-    "sts-crf": the same of a network wrapped in a (bilateral) CRF.
+    "sts-crf": the same of a network wrapped in a CRF: bilateral in 3D, trilateral in 4D.
     "pointcontrast": PointContrast's pre-training; `config` is an object of OmegaConf there.
     "depthcontrast": DepthContrast's joint pre-training, points and voxels each with a query and a
         key encoder; the voxels' query encoder (trunk.2) is `state` and its key encoder (trunk.3)
@@ -182,7 +182,8 @@ def file_of(state, kind):
         return dict(state)
     if kind == "sts-crf":
         classes = state["final.kernel"].shape[1]
-        kernel = torch.rand(13, classes, classes, generator=torch.Generator().manual_seed(5))
+        offsets = 15 if len(state["block1.0.conv1.kernel"]) > 27 else 13
+        kernel = torch.rand(offsets, classes, classes, generator=torch.Generator().manual_seed(5))
         state = {f"model.{key}": value for key, value in state.items()}
         state |= {"filter.kernel": kernel, "filter.conv.kernel": kernel}
     if kind in ("sts", "sts-crf"):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from minkowski_perception.labels import LabelSet
+from minkowski_perception.networks.crf import TrilateralCRF
 from minkowski_perception.networks.importers import lidar, res16unet
 from minkowski_perception.networks.importers.checkpoint import Checkpoint, CheckpointError
 from minkowski_perception.networks.importers.homes import Home
@@ -35,10 +36,12 @@ class Conversion:
     Attributes:
         network: with its weights.
         card: what its card says.
+        crf: with its weights, where there is one.
     """
 
     network: Network
     card: Mapping[str, Any]
+    crf: TrilateralCRF | None = None
 
 
 def convert(
@@ -105,7 +108,7 @@ def convert(
             **reading.decisions,
         },
     }
-    return Conversion(reading.network, card)
+    return Conversion(reading.network, card, reading.crf)
 
 
 def reopen(path: Path, name: str) -> Conversion:
@@ -121,7 +124,7 @@ def reopen(path: Path, name: str) -> Conversion:
         "sha256": model.card.get("sha256"),
         "family": "minkowski_perception",
     }
-    return Conversion(model.network, {"source": source, **card, "name": name})
+    return Conversion(model.network, {"source": source, **card, "name": name}, model.crf)
 
 
 def inflated(conversion: Conversion, kernel: Kernel, window: int) -> Conversion:
@@ -152,7 +155,7 @@ def inflated(conversion: Conversion, kernel: Kernel, window: int) -> Conversion:
         "window": window,
         "source": {**card["source"], "inflated": decision},
     }
-    return Conversion(deep, {**card, **changes})
+    return Conversion(deep, {**card, **changes}, conversion.crf)
 
 
 def _training(home: Home, labels: str) -> dict[str, Any]:

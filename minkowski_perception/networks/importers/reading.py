@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from minkowski_perception.networks.crf import TrilateralCRF
 from minkowski_perception.networks.importers.fitting import Arguments
 from minkowski_perception.networks.importers.homes import Home
 from minkowski_perception.networks.network import Network
@@ -37,6 +38,7 @@ class Reading:
         homes: what it may have been trained on, the likeliest first.
         decisions: what the file alone does not settle: subject, and choice with its reason.
         window: frames that it was trained on together.
+        crf: what refines the network's logits, with its weights, in evaluation mode.
     """
 
     family: str
@@ -45,3 +47,4 @@ class Reading:
     homes: tuple[Home, ...]
     decisions: Mapping[str, str]
     window: int = 1
+    crf: TrilateralCRF | None = None

@@ -6,14 +6,21 @@ PointContrast and DepthContrast are such forks. The parameters of all are named 
 wrappers' prefixes aside. Two things no shape tells: whether blocks in 3D run in hybrid or in cube
 order, and which axis runs fastest in kernels of 2 voxels (see `orders`). Our 3D networks run in
 cube order: hybrid kernels are permuted to it, which leaves neighbours and outputs as they are.
+
+SpatioTemporalSegmentation can wrap a network in a CRF (bilateral: space and colour; trilateral:
+time too) and then saves its kernel twice, as `filter.kernel` and as `filter.conv.kernel`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
 
+import torch
 from torch import Tensor
 
+from minkowski_perception.networks.crf import TrilateralCRF
 from minkowski_perception.networks.importers.checkpoint import Checkpoint, CheckpointError
 from minkowski_perception.networks.importers.fitting import Arguments, Layout, fit
 from minkowski_perception.networks.importers.homes import (
@@ -30,6 +37,7 @@ from minkowski_perception.networks.importers.orders import (
     even_order_of,
 )
 from minkowski_perception.networks.importers.reading import Orders, Reading
+from minkowski_perception.networks.minkunet import SPATIAL_DIMS
 from minkowski_perception.networks.registry import network_names
 from minkowski_perception.sparse import KernelRegion, hybrid
 
@@ -40,6 +48,17 @@ _SPATIAL_BLOCK = 27
 # Dimension and kernel of the blocks by the number of slices.
 _BLOCKS = {_SPATIAL_BLOCK: (3, "cube"), 29: (4, "hybrid"), 81: (4, "cube")}
 _WINDOW = 3  # temporal_numseq
+
+_CRF_KEYS = ("filter.conv.kernel", "filter.kernel")
+# One for the centre and two for each axis: x, y, z, red, green, blue(, t), as ours.
+_BILATERAL, _TRILATERAL = 13, 15
+_CRF_DEFAULTS: Mapping[str, Any] = {
+    "chroma": "colour",
+    "sigma_space": 1,
+    "sigma_time": 1,
+    "sigma_chroma": 12 / 255,
+    "iterations": 10,
+}
 
 _EXAMPLES = "MinkowskiEngine's examples"
 _STS = "SpatioTemporalSegmentation, or one of its forks (PointContrast, DepthContrast)"
@@ -86,11 +105,48 @@ def read(checkpoint: Checkpoint, orders: Orders) -> Reading | None:
 
     layout = Layout(_EXAMPLES if example else _STS, ((r"^", prefix),), order)
     first = "MinkUNet" if example else "Res16UNet"
-    arguments, network = fit(checkpoint, layout, _candidates(arguments, first))
+    alone = replace(checkpoint, state={k: v for k, v in state.items() if k not in _CRF_KEYS})
+    arguments, network = fit(alone, layout, _candidates(arguments, first))
+    crf = _crf(checkpoint, arguments)
+    if crf is not None:
+        decisions["crf"] = (
+            f"cells of {crf.sigma_space} voxel and 12 of 255 along each colour, {crf.iterations} "
+            "iterations: the defaults of the code; the file does not say"
+        )
     scannet = SCANNET_MINKOWSKI_ENGINE if example else SCANNET
     homes = (scannet, S3DIS, SYNTHIA, COLOUR)
     window = 1 if network.dims == 3 else _WINDOW
-    return Reading(layout.family, arguments, network, homes, decisions, window)
+    return Reading(layout.family, arguments, network, homes, decisions, window, crf)
+
+
+def _crf(checkpoint: Checkpoint, arguments: Arguments) -> TrilateralCRF | None:
+    """Return the CRF around the network, if there is one.
+
+    Raises:
+        CheckpointError: it is none that is known.
+    """
+    keys = [key for key in _CRF_KEYS if key in checkpoint.state]
+    if not keys:
+        return None
+    kernel = checkpoint.tensor(keys[0], 3).float()
+    where = f"checkpoint {checkpoint.path}: {keys[0]}"
+    if not torch.equal(kernel, checkpoint.state[keys[-1]].float()):
+        raise CheckpointError(f"{where} is not finite, or differs from {keys[-1]}, its alias")
+    crf = TrilateralCRF(arguments["num_classes"], **_CRF_DEFAULTS)
+    offsets, *classes = kernel.shape
+    if offsets not in (_BILATERAL, _TRILATERAL) or classes != [crf.num_classes] * 2:
+        raise CheckpointError(
+            f"{where} has shape {list(kernel.shape)}; known are [{_BILATERAL}, K, K] of a "
+            f"bilateral and [{_TRILATERAL}, K, K] of a trilateral CRF, with K = {crf.num_classes} "
+            "classes"
+        )
+    if offsets == _BILATERAL and arguments["dims"] > SPATIAL_DIMS:
+        raise CheckpointError(
+            f"{where} is of a bilateral CRF, which would join the frames of a network in 4D"
+        )
+    with torch.no_grad():
+        crf.kernel[:offsets] = kernel
+    return crf.eval()
 
 
 def _arguments(checkpoint: Checkpoint, prefix: str) -> Arguments:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from comparison import largest_difference, some_voxels
+from plain_crf import sts_filter
 from plain_res16unet import checkpoint, file_of, forward
 
 from minkowski_perception.networks.importers import (
@@ -11,6 +12,8 @@ from minkowski_perception.networks.importers import (
     convert,
     read_checkpoint,
 )
+from minkowski_perception.networks.model import load_model, save_model
+from minkowski_perception.sparse import SparseTensor
 
 
 def saved(folder, content, **options):
@@ -86,8 +89,6 @@ def test_where_weights_do_not_tell_the_code_and_the_date_decide(tmp_path):
 
 
 def test_trained_weights_decide_over_code_and_date(tmp_path):
-    from minkowski_perception.networks.model import load_model
-
     state = load_model().network.state_dict()
     spatial = {
         key: value[:27] if key.startswith("block") and value.dim() == 3 else value
@@ -135,10 +136,58 @@ def test_features_are_no_classes_unless_said_so(tmp_path):
     assert said.card["input"]["voxel_size"] == 0.025
 
 
-def test_a_network_in_a_crf_is_refused_by_the_keys_of_the_crf(tmp_path):
-    state = file_of(checkpoint("Res16UNet14A", width=0.25), "sts-crf")
-    with pytest.raises(CheckpointError, match=r"unknown filter\.kernel, filter\.conv\.kernel"):
-        convert(saved(tmp_path, state), "x")
+@pytest.mark.parametrize("variant", ["Res16UNet14A", "STRes16UNet14A"])
+def test_a_network_in_a_crf_gives_what_both_gave_at_home(tmp_path, variant):
+    state = checkpoint(variant, width=0.25, classes=12)
+    content = file_of(state, "sts-crf")
+    conversion = convert(saved(tmp_path, content), "x", label_set="synthia12", voxel_size=0.15)
+    save_model(tmp_path / "x", conversion.network, conversion.card, crf=conversion.crf, half=False)
+    model = load_model(tmp_path / "x.yaml")
+    assert model.card["source"]["crf"].startswith("cells of 1 voxel and 12 of 255")
+
+    voxels, _ = some_voxels(model.network.dims, 3, extent=6)
+    # Two reddish cells, on their borders and within, so that many neighbours share one.
+    random = torch.Generator().manual_seed(0)
+    colours = torch.tensor([0, 11, 12, 23])[torch.randint(4, (len(voxels), 3), generator=random)]
+    colours[:, 1:] = 255
+    features = colours / 255 - 0.5
+    with torch.no_grad():
+        batch = torch.nn.functional.pad(voxels, (1, 0))
+        logits = model.network(SparseTensor(features, batch)).at(batch)
+        scores = model.crf(
+            logits,
+            torch.nn.functional.pad(batch, (0, 5 - batch.shape[1])),
+            model.chroma(features),
+        )
+    kernel = content["state_dict"]["filter.kernel"].double().numpy()
+    at_home = forward(state, voxels, features).numpy()
+    scene = (at_home, [tuple(voxel) for voxel in voxels.tolist()], colours.tolist())
+    expected, wrong = (torch.from_numpy(sts_filter(*scene, k)) for k in (kernel, kernel[::-1]))
+    assert (scores - expected).abs().max() / expected.std() < 1e-4
+    assert (wrong - expected).abs().max() / expected.std() > 0.1
+
+
+@pytest.mark.parametrize(
+    ("variant", "change", "message"),
+    [
+        (
+            "Res16UNet14A",
+            {"filter.kernel": torch.zeros(13, 20, 20)},
+            r"differs from filter\.kernel",
+        ),
+        ("Res16UNet14A", torch.zeros(729, 20, 20), r"shape \[729, 20, 20\]; known are \[13, K, K"),
+        ("Res16UNet14A", torch.zeros(13, 19, 19), r"\[13, 19, 19\]; .* with K = 20 classes"),
+        ("Res16UNet14A", torch.full((13, 20, 20), torch.nan), "is not finite, or differs"),
+        ("STRes16UNet14A", torch.zeros(13, 20, 20), "would join the frames of a network in 4D"),
+    ],
+)
+def test_a_crf_that_is_not_known_is_refused(tmp_path, variant, change, message):
+    content = file_of(checkpoint(variant, width=0.25), "sts-crf")
+    if isinstance(change, torch.Tensor):
+        change = {"filter.kernel": change, "filter.conv.kernel": change}
+    content["state_dict"] |= change
+    with pytest.raises(CheckpointError, match=message):
+        convert(saved(tmp_path, content), "x")
 
 
 def broken(change):
