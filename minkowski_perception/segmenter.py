@@ -7,13 +7,16 @@ Node, bag labeller, evaluation and tests all call it, so they cannot disagree.
 
 from __future__ import annotations
 
+import copy
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,17 +27,28 @@ from minkowski_perception.frame import Frame
 from minkowski_perception.labels import UNLABELLED, LabelSet
 from minkowski_perception.networks.minkunet import SPATIAL_DIMS
 from minkowski_perception.networks.model import DEFAULT_MODEL, Model, load_model
-from minkowski_perception.sparse import SparseTensor
 from minkowski_perception.sparse.engines.selection import EngineChoice, Trial, choose_engine
 from minkowski_perception.sparse.threads import set_thread_count
-from minkowski_perception.temporal.window import SlidingWindow
+from minkowski_perception.temporal.continuity import Continuity
+from minkowski_perception.temporal.deskew import deskew
+from minkowski_perception.temporal.execution import (
+    Execution,
+    IncrementalExecution,
+    Runner,
+    Scores,
+    WindowExecution,
+    part,
+)
 from minkowski_perception.trial import trial_frame
-from minkowski_perception.voxels import stack_in_time, voxelize
+from minkowski_perception.voxels import VoxelFrame, stack_in_time, voxelize
 
 _TRIAL_POINTS = {"cpu": 6000, "cuda": 60_000}
 """For a GPU as many as it takes until the work counts, not the calls."""
 
 _CUBLAS_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
+
+
+EXECUTIONS = ("auto", "window", "incremental")
 
 
 @dataclass(frozen=True)
@@ -45,9 +59,11 @@ class Segmentation:
         labels: [N] uint8, ids of the model's label set; 255 for points that have no place in a
             voxel (not finite, exactly at the sensor, or kilometres away).
         confidence: [N] float32, probability of the label, 0 where there is none.
-        timings: seconds by stage: "voxelize", "network", "slice".
-        window: frames that the network saw together.
-        voxels: voxels that it saw.
+        timings: seconds by stage: "deskew", "voxelize", "network", "crf" and "slice", those that
+            ran.
+        window: frames that the answer rests on: those of the window; with incremental execution
+            all since the stream's start.
+        voxels: voxels that the network computed.
     """
 
     labels: npt.NDArray[np.uint8]
@@ -120,10 +136,16 @@ class Segmenter:
     Args:
         model: what to run.
         device: where.
-        window: frames that the network sees together; None for the number it was trained on.
+        execution: "incremental" computes each frame once and keeps what later ones look back to,
+            for causal networks; "window" computes the last frames together; "auto" is incremental
+            where the network is causal and no window is asked for.
+        window: frames that the network sees together with execution "window"; None for the number
+            it was trained on.
+        crf: whether the model's CRF refines the network's answer; None where it has one.
+        deskew: whether clouds with per-point times are de-skewed by their motion; see `deskew`.
         intensity_full_scale: the sensor's largest intensity (1, 255, ...); None to detect it.
-        max_gap: see `SlidingWindow`.
-        max_step_back: see `SlidingWindow`.
+        max_gap: see `Continuity`.
+        max_step_back: see `Continuity`.
         engine: see `choose_engine`.
         precision: see `choose_engine`.
         deterministic: give the same bits in every run, on CUDA too.
@@ -137,7 +159,10 @@ class Segmenter:
         model: Model,
         *,
         device: str = "auto",
+        execution: str = "auto",
         window: int | None = None,
+        crf: bool | None = None,
+        deskew: bool = True,
         intensity_full_scale: float | None = None,
         max_gap: float = 1.0,
         max_step_back: float = 1.0,
@@ -147,46 +172,71 @@ class Segmenter:
     ) -> None:
         self.device = choose_device(device)
         self.model = model
-        self.intensity_scale = IntensityScale(intensity_full_scale)
-        length = model.window if window is None else window
-        if length > 1 and model.network.dims == SPATIAL_DIMS:
-            raise ValueError(f"model '{model.name}' is 3D: its window is 1 frame, not {length}")
-        self._window = SlidingWindow(length, max_gap, max_step_back)
+        self.deskews = deskew
+        self._new_stream = partial(Continuity, max_gap, max_step_back)
+        self._new_scale = partial(IntensityScale, intensity_full_scale)
+        self._new_execution, self._trial_length = self._plan(execution, window)
+        if crf and model.crf is None:
+            raise ValueError(f"model '{model.name}' has no CRF: crf cannot be on")
         self._deterministic = deterministic and self.device.type == "cuda"
         if self._deterministic:
             _prepare_determinism()
-        self._network = model.network.to(self.device)
+        model.network.to(self.device)
+        if model.crf is not None:
+            model.crf.to(self.device)
         self._choice = choose_engine(
-            engine, self._network, self._trial, self.device, precision, deterministic
+            engine, model.network, self._trial, self.device, precision, deterministic
         )
+        self._runner = Runner(
+            model, self.device, self._choice.engine, model.crf is not None and crf is not False
+        )
+        self._begin()
+
+    def _plan(
+        self, execution: str, window: int | None
+    ) -> tuple[Callable[[Runner], Execution], int]:
+        """How to make the execution that is asked for, and frames that engines are tried on."""
+        network = self.model.network
+        if execution not in EXECUTIONS:
+            raise ValueError(
+                f"execution must be one of {', '.join(EXECUTIONS)}, not '{execution}'"
+            )
+        if execution == "incremental" and window is not None:
+            raise ValueError(
+                "execution 'incremental' has no window: give none, or choose 'window'"
+            )
+        if execution == "incremental" or (
+            execution == "auto" and network.causal and window is None
+        ):
+            return IncrementalExecution, 2
+        length = self.model.window if window is None else window
+        if length > 1 and network.dims == SPATIAL_DIMS:
+            raise ValueError(
+                f"model '{self.model.name}' is 3D: its window is 1 frame, not {length}"
+            )
+        return partial(WindowExecution, length=length), length
+
+    def _begin(self) -> None:
+        self._continuity = self._new_stream()
+        self.intensity_scale = self._new_scale()
+        self._runner = copy.copy(self._runner)
+        self._execution = self._new_execution(self._runner)
 
     @classmethod
-    def load(
-        cls,
-        model: str | Path = DEFAULT_MODEL,
-        *,
-        device: str = "auto",
-        window: int | None = None,
-        intensity_full_scale: float | None = None,
-        engine: str = "auto",
-        precision: str = "auto",
-        deterministic: bool = False,
-    ) -> Segmenter:
-        """Load a model by name or path.
+    def load(cls, model: str | Path = DEFAULT_MODEL, **settings: Any) -> Segmenter:
+        """Load a model by name or path; `settings` are those of the constructor.
 
         Raises:
             ModelError: the model cannot be loaded.
             ValueError: as the constructor.
         """
-        return cls(
-            load_model(model),
-            device=device,
-            window=window,
-            intensity_full_scale=intensity_full_scale,
-            engine=engine,
-            precision=precision,
-            deterministic=deterministic,
-        )
+        return cls(load_model(model), **settings)
+
+    def another_stream(self) -> Segmenter:
+        """Return a segmenter of another stream over the same network and engine."""
+        other = copy.copy(self)
+        other._begin()
+        return other
 
     @property
     def engine(self) -> EngineChoice:
@@ -199,22 +249,65 @@ class Segmenter:
         return self.model.label_set
 
     @property
-    def window_length(self) -> int:
-        """Frames that the network sees together at most."""
-        return self._window.length
+    def execution(self) -> str:
+        """How frames are run: "incremental", or "window" with its largest number of frames."""
+        if isinstance(self._execution, WindowExecution):
+            return f"window {self._execution.length}"
+        return "incremental"
+
+    @property
+    def crf(self) -> bool:
+        """Whether the CRF refines the network's answer; can be set while the stream goes on.
+
+        Raises:
+            ValueError: it is set, and the model has none.
+        """
+        return self._runner.crf
+
+    @crf.setter
+    def crf(self, on: bool) -> None:
+        if on and self.model.crf is None:
+            raise ValueError(f"model '{self.model.name}' has no CRF: crf cannot be on")
+        self._runner.crf = on
 
     @property
     def resets(self) -> Counter[str]:
-        """How often the window started anew, by reason."""
-        return self._window.resets
+        """How often the stream started anew, by reason."""
+        return self._continuity.resets
+
+    @property
+    def state_bytes(self) -> int:
+        """Memory of all that is kept of the stream's frames."""
+        return self._execution.nbytes
 
     def reset(self) -> None:
         """Forget the stream: the next frame is a first one."""
-        self._window.clear()
+        self._continuity.clear()
+        self._execution.clear()
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """All that is kept of the stream, as tensors by name (for safetensors, say)."""
+        scale = self.intensity_scale.full_scale
+        return {
+            "intensity_full_scale": torch.tensor(scale, dtype=torch.float64),
+            **{f"continuity.{name}": t for name, t in self._continuity.state().items()},
+            **{f"execution.{name}": t for name, t in self._execution.state().items()},
+        }
+
+    def restore(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Go on where `state` was taken, by a segmenter of the same model and execution.
+
+        Raises:
+            ValueError: it was taken by another one; the stream has started anew.
+        """
+        self.reset()
+        self._execution.restore(part(state, "execution."))
+        self._continuity.restore(part(state, "continuity."))
+        self.intensity_scale.full_scale = float(state["intensity_full_scale"])
 
     def continues(self, frame: Frame) -> bool:
-        """Whether a frame goes on with the stream; see `SlidingWindow.continues`."""
-        return self._window.continues(frame)
+        """Whether a frame goes on with the stream; see `Continuity.continues`."""
+        return self._continuity.continues(frame)
 
     def segment(self, frame: Frame) -> Segmentation:
         """Label every point of a frame, seen together with those before it.
@@ -226,54 +319,56 @@ class Segmenter:
             OutOfOrderError: the frame is not later than the last one; nothing changes.
             ValueError: the model needs a field that the cloud does not have.
         """
+        voxels, scores, timings = self._score(frame)
         started = time.perf_counter()
-        self._window.admit(frame)
+        labels = np.full(len(frame), UNLABELLED, dtype=np.uint8)
+        confidence = np.zeros(len(frame), dtype=np.float32)
+        if scores is not None:
+            probability, best = torch.softmax(scores.logits, dim=1).max(dim=1)
+            slice_ = voxels.quantization.slice
+            labels[voxels.valid] = slice_(best.to(torch.uint8).cpu()).numpy()
+            confidence[voxels.valid] = slice_(probability.cpu()).numpy()
+        timings["slice"] = time.perf_counter() - started
+        computed = 0 if scores is None else scores.voxels
+        return Segmentation(labels, confidence, timings, self._execution.frames, computed)
+
+    def scores(self, frame: Frame) -> tuple[VoxelFrame, torch.Tensor]:
+        """Return a frame's voxels and their logits, [M, K] float32; `segment` without the points.
+
+        Raises:
+            OutOfOrderError, ValueError: as `segment`.
+        """
+        voxels, scores, _ = self._score(frame)
+        if scores is None:
+            return voxels, torch.zeros(0, len(self.label_set))
+        return voxels, scores.logits.cpu()
+
+    @torch.inference_mode()
+    def _score(self, frame: Frame) -> tuple[VoxelFrame, Scores | None, dict[str, float]]:
+        """Voxels, what the network says of them if there are any, and seconds by stage."""
+        timings = {}
+        started = time.perf_counter()
+        before = self._continuity.admit(frame)
+        if before is None:
+            self._execution.clear()
+        elif self.deskews and frame.time is not None and before.pose is not None:
+            frame = deskew(frame, before.pose, before.stamp)
+            timings["deskew"] = time.perf_counter() - started
+            started = time.perf_counter()
         intensity = (
             None if frame.intensity is None else self.intensity_scale.normalise(frame.intensity)
         )
-        dims = self._network.dims
-        voxels = voxelize(frame, self.model.input, intensity, dims)
-        labels = np.full(len(frame), UNLABELLED, dtype=np.uint8)
-        confidence = np.zeros(len(frame), dtype=np.float32)
+        voxels = voxelize(frame, self.model.input, intensity, self.model.network.dims)
+        timings["voxelize"] = time.perf_counter() - started
         if not voxels.valid.any():
-            timings = {"voxelize": time.perf_counter() - started, "network": 0.0, "slice": 0.0}
-            return Segmentation(labels, confidence, timings, len(self._window), 0)
-        self._window.push(voxels)
-        coordinates, features = stack_in_time(self._window.frames)
-        voxelized = time.perf_counter()
-
-        # Frames are stacked by time, so the last rows are the voxels of this frame.
-        newest = len(voxels.coordinates)
-        probability, best = self._classify(coordinates[:, : dims + 1], features, newest)
-        classified = time.perf_counter()
-
-        labels[voxels.valid] = voxels.quantization.slice(best).numpy()
-        confidence[voxels.valid] = voxels.quantization.slice(probability).numpy()
-        timings = {
-            "voxelize": voxelized - started,
-            "network": classified - voxelized,
-            "slice": time.perf_counter() - classified,
-        }
-        return Segmentation(labels, confidence, timings, len(self._window), len(coordinates))
-
-    @torch.inference_mode()
-    def _classify(
-        self, coordinates: torch.Tensor, features: torch.Tensor, newest: int
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Probability float32 and class uint8, [newest] each, of the last of voxels [M, 1 + D]."""
-        coordinates = coordinates.to(self.device)
-        clip = self.model.input.boundary == "clip"
-        tensor = SparseTensor(
-            features.to(self.device), coordinates, engine=self._choice.engine, clip=clip
-        )
+            return voxels, None, timings | {"network": 0.0}
         with _deterministic_algorithms() if self._deterministic else nullcontext():
-            logits = self._network(tensor).at(coordinates[-newest:])
-        probability, best = torch.softmax(logits, dim=1).max(dim=1)
-        return probability.cpu(), best.to(torch.uint8).cpu()
+            scores = self._execution.scores(voxels)
+        return voxels, scores, timings | dict(scores.seconds)
 
     def _trial(self) -> Trial:
         """Voxels and features of a made-up street, as the network sees them."""
-        dims, length = self._network.dims, self._window.length
+        dims, length = self.model.network.dims, self._trial_length
         frames = (trial_frame(_TRIAL_POINTS[self.device.type] // length, i) for i in range(length))
         voxels = [voxelize(f, self.model.input, f.intensity, dims) for f in frames]
         coordinates, features = stack_in_time(voxels)

@@ -18,6 +18,9 @@ from minkowski_perception.sparse import KeyLayout, Quantization, quantize
 
 Array = npt.NDArray[np.float32]
 
+ORIGIN_GRID = 256
+"""Origins are multiples of this many voxels, so that voxels of all strides stay where they are."""
+
 
 def _colour(channel: int) -> Callable[[Frame, Array], Array]:
     def read(frame: Frame, _: Array) -> Array:
@@ -130,23 +133,29 @@ def _choice(data: Mapping[str, Any], key: str, choices: tuple[str, ...]) -> Any:
 
 
 @dataclass(frozen=True)
-class VoxelFrame:
-    """A frame as voxels.
+class Voxels:
+    """The voxels of a frame.
 
     Attributes:
         coordinates: [M, 3] int64, voxels of the odometry frame, relative to `origin`.
-        origin: [3] int64, a voxel near the sensor; a multiple of `VoxelFrame.GRID`.
+        origin: [3] int64, a voxel near the sensor; a multiple of `ORIGIN_GRID`.
         features: [M, C] float32.
-        quantization: which voxel each valid point fell into.
-        valid: [N] bool numpy, the points of the frame that are in a voxel.
     """
-
-    GRID = 256
-    """Origins are multiples of this, so that voxels of all strides stay where they are."""
 
     coordinates: Tensor
     origin: Tensor
     features: Tensor
+
+
+@dataclass(frozen=True)
+class VoxelFrame(Voxels):
+    """A frame as voxels, and where its points are among them.
+
+    Attributes:
+        quantization: which voxel each valid point fell into.
+        valid: [N] bool numpy, the points of the frame that are in a voxel.
+    """
+
     quantization: Quantization
     valid: npt.NDArray[np.bool_]
 
@@ -185,8 +194,8 @@ def voxelize(
         origin = np.zeros(3, dtype=np.int64)
     else:
         pose = np.eye(4) if frame.pose is None else frame.pose
-        grid = VoxelFrame.GRID
-        origin = np.floor(pose[:3, 3] / spec.voxel_size / grid).astype(np.int64) * grid
+        origin = np.floor(pose[:3, 3] / spec.voxel_size / ORIGIN_GRID).astype(np.int64)
+        origin *= ORIGIN_GRID
         # Not a matrix product: BLAS may round a row by its place among the others.
         x, y, z = frame.points[valid].astype(np.float64).T[:, :, None]
         points = x * pose[:3, 0] + y * pose[:3, 1] + z * pose[:3, 2] + pose[:3, 3]
@@ -205,7 +214,7 @@ def voxelize(
     return VoxelFrame(voxels, torch.from_numpy(origin), features, quantization, valid)
 
 
-def stack_in_time(frames: Sequence[VoxelFrame], batch: int = 0) -> tuple[Tensor, Tensor]:
+def stack_in_time(frames: Sequence[Voxels], batch: int = 0) -> tuple[Tensor, Tensor]:
     """Join frames of one place as one 4D set of voxels, the time index counting from the first.
 
     Args:

@@ -6,7 +6,7 @@ import torch
 
 from minkowski_perception.frame import Frame
 from minkowski_perception.temporal.poses import pose_matrix
-from minkowski_perception.voxels import VoxelFrame, VoxelInput, stack_in_time, voxelize
+from minkowski_perception.voxels import ORIGIN_GRID, VoxelInput, stack_in_time, voxelize
 
 SPEC = VoxelInput(0.5, ("one", "x", "z", "range", "intensity"), (1.0, 1.0, 2.0, 1.0, 1.0), "first")
 POINTS = np.array(
@@ -66,8 +66,8 @@ def test_frames_of_a_moving_sensor_meet_in_the_voxels_of_the_odometry_frame():
 def test_origins_are_multiples_of_the_coarsest_stride():
     pose = pose_matrix((1234.5, -987.6, 55.0), (0.0, 0.0, 0.0, 1.0))
     voxels = voxelize(Frame(POINTS, pose=pose), SPEC)
-    assert not (voxels.origin % VoxelFrame.GRID).any()
-    assert voxels.coordinates.abs().max() < 2 * VoxelFrame.GRID
+    assert not (voxels.origin % ORIGIN_GRID).any()
+    assert voxels.coordinates.abs().max() < 2 * ORIGIN_GRID
 
 
 def test_kilometres_of_odometry_do_not_leave_the_range_of_a_key():

@@ -260,7 +260,7 @@ def _label_cloud(
     """
     from minkowski_perception.accounting import DropReason
     from minkowski_perception.codec import CloudError, decode, encode_labelled
-    from minkowski_perception.temporal.window import OutOfOrderError
+    from minkowski_perception.temporal.continuity import OutOfOrderError
 
     try:
         frame = decode(message, label_field=truth_field_of(message, truth_field))

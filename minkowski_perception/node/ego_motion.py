@@ -21,7 +21,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from minkowski_perception.node.parameters import ConfigurationError, Settings
 from minkowski_perception.temporal.poses import PoseBuffer, pose_matrix
-from minkowski_perception.temporal.window import NANOSECONDS
+from minkowski_perception.temporal.continuity import NANOSECONDS
 
 Pose = npt.NDArray[np.float64]
 _TF_POLL = 0.005  # seconds

@@ -45,7 +45,7 @@ from minkowski_perception.node.parameters import (
 from minkowski_perception.node.stopping import init_until_signalled
 from minkowski_perception.segmenter import Segmenter, use_threads
 from minkowski_perception.sparse.threads import thread_count
-from minkowski_perception.temporal.window import OutOfOrderError
+from minkowski_perception.temporal.continuity import OutOfOrderError
 
 _REPORT_PERIOD = 1.0  # seconds, as diagnostic aggregators expect
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)

@@ -9,9 +9,9 @@ from dataclasses import replace
 import numpy as np
 
 from minkowski_perception.frame import Frame
+from minkowski_perception.temporal.continuity import NANOSECONDS
 from minkowski_perception.temporal.poses import Pose
 from minkowski_perception.temporal.twist import Twist
-from minkowski_perception.temporal.window import NANOSECONDS
 
 MAX_SWEEPS = 2.0
 """Steps from stamp to stamp: no sensor measures a point that long before or after its stamp."""

@@ -17,7 +17,7 @@ from minkowski_perception.frame import Frame
 from minkowski_perception.labels import LabelSet
 from minkowski_perception.summary import Summary
 from minkowski_perception.temporal.poses import pose_matrix
-from minkowski_perception.temporal.window import OutOfOrderError
+from minkowski_perception.temporal.continuity import OutOfOrderError
 
 KITTI = LabelSet.load("semantickitti19")
 CAR, ROAD = KITTI.names.index("car"), KITTI.names.index("road")

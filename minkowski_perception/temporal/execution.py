@@ -1,0 +1,313 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Two schedules of one network on a stream: a window of frames at once, or frame by frame.
+
+Windowed execution takes any network: the last T frames are one 4D tensor, so a frame is computed
+T times. Incremental execution takes causal networks: each frame is computed once, and what later
+frames look back to is kept. Its logits are those of the whole sequence as one 4D tensor, from the
+stream's start on.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from minkowski_perception.networks.crf import CRFState
+from minkowski_perception.networks.model import Model
+from minkowski_perception.sparse import Engine, Memory, SparseTensor
+from minkowski_perception.voxels import VoxelFrame, Voxels, stack_in_time
+
+
+@dataclass
+class Runner:
+    """What computes logits: a model on a device, by an engine.
+
+    Attributes:
+        model: its network is on the device.
+        device: where.
+        engine: runs the convolutions.
+        crf: whether the model's CRF refines the logits.
+    """
+
+    model: Model
+    device: torch.device
+    engine: Engine
+    crf: bool
+
+    def logits(
+        self, coordinates: Tensor, features: Tensor, memory: Memory | None = None
+    ) -> SparseTensor:
+        """Run the network.
+
+        Args:
+            coordinates: [N, 5] int64 [batch, x, y, z, t] on the device; a 3D network does not
+                see the time.
+            features: [N, C] float32, on the device.
+            memory: of the frames before.
+        """
+        tensor = SparseTensor(
+            features,
+            coordinates[:, : self.model.network.dims + 1],
+            engine=self.engine,
+            clip=self.model.input.boundary == "clip",
+            memory=memory,
+        )
+        logits: SparseTensor = self.model.network(tensor)
+        return logits
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a network says of a frame's voxels.
+
+    Attributes:
+        logits: [M, K] float32, row by row of the frame's voxels; refined by the CRF if asked for.
+        voxels: how many voxels the network computed for it.
+        seconds: by stage: "network" and, where it ran, "crf".
+    """
+
+    logits: Tensor
+    voxels: int
+    seconds: Mapping[str, float]
+
+
+class Execution(ABC):
+    """Runs a network on the frames of one stream, in order.
+
+    Args:
+        runner: what computes.
+    """
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self._origin: Tensor | None = None
+        self._marginals: CRFState | None = None
+
+    @abstractmethod
+    def scores(self, voxels: VoxelFrame) -> Scores:
+        """Logits of the stream's next frame, which has M > 0 voxels."""
+
+    @property
+    @abstractmethod
+    def frames(self) -> int:
+        """Frames that the last answer rests on."""
+
+    @property
+    @abstractmethod
+    def nbytes(self) -> int:
+        """Bytes that are kept for the frames to come."""
+
+    def clear(self) -> None:
+        """Forget the stream: the next frame is a first one."""
+        self._origin = None
+        self._marginals = None
+
+    def state(self) -> dict[str, Tensor]:
+        """All that is kept, as tensors by name."""
+        state = {} if self._origin is None else {"origin": self._origin}
+        if self._marginals is not None:
+            state |= {f"crf.{name}": t for name, t in self._marginals.tensors().items()}
+        return state
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Keep what `state` gave, and nothing else.
+
+        Raises:
+            ValueError: it is not a state of this network.
+        """
+        self.clear()
+        self._origin = state.get("origin")
+        marginals = part(state, "crf.")
+        if marginals:
+            self._marginals = CRFState(**marginals)
+
+    def _move_to(self, origin: Tensor) -> Tensor | None:
+        """Take coordinates relative to another origin; return how far it moved, if it did."""
+        if not self._runner.crf:
+            self._marginals = None  # when it is switched on again they would be stale
+        before, self._origin = self._origin, origin
+        if before is None or torch.equal(before, origin):
+            return None
+        if self._marginals is not None:
+            self._marginals = self._marginals.rebased(origin - before)
+        return origin - before
+
+    def _refined(self, logits: Tensor, space: Tensor, features: Tensor) -> Tensor:
+        """Logits [M, K] of the newest frame by the CRF, which looks back to the frames before.
+
+        Args:
+            logits: of the network.
+            space: [M, 4] int64 [batch, x, y, z].
+            features: [M, C] that the network saw.
+        """
+        model = self._runner.model
+        assert model.crf is not None
+        refined, self._marginals = model.crf.step(
+            logits, space, model.chroma(features), self._marginals, engine=self._runner.engine
+        )
+        return refined
+
+
+class WindowExecution(Execution):
+    """The last frames of a stream as one 4D tensor.
+
+    Args:
+        runner: what computes.
+        length: frames that the window holds at most, 1 or more.
+    """
+
+    def __init__(self, runner: Runner, length: int) -> None:
+        super().__init__(runner)
+        if length < 1:
+            raise ValueError(f"the window must be 1 frame or more, not {length}")
+        self._frames: deque[Voxels] = deque(maxlen=length)
+
+    @property
+    def length(self) -> int:
+        """Frames that the window holds at most."""
+        assert self._frames.maxlen is not None
+        return self._frames.maxlen
+
+    @property
+    def frames(self) -> int:
+        """See `Execution.frames`."""
+        return len(self._frames)
+
+    @property
+    def nbytes(self) -> int:
+        """See `Execution.nbytes`."""
+        kept = sum(f.coordinates.nbytes + f.features.nbytes for f in self._frames)
+        return kept + (0 if self._marginals is None else self._marginals.bytes)
+
+    def clear(self) -> None:
+        """See `Execution.clear`."""
+        super().clear()
+        self._frames.clear()
+
+    def scores(self, voxels: VoxelFrame) -> Scores:
+        """See `Execution.scores`."""
+        started = time.perf_counter()
+        self._move_to(voxels.origin)
+        self._frames.append(Voxels(voxels.coordinates, voxels.origin, voxels.features))
+        device = self._runner.device
+        coordinates, features = (t.to(device) for t in stack_in_time(self._frames))
+        logits = self._runner.logits(coordinates, features)
+        # Frames are stacked by time, so the last rows are the voxels of this frame.
+        newest = slice(-len(voxels.coordinates), None)
+        crf = self._runner.model.crf if self._runner.crf else None
+        wanted = coordinates if crf is not None and self.length > 1 else coordinates[newest]
+        values = logits.at(wanted[:, : logits.dimension + 1]).float()
+        seconds = {"network": time.perf_counter() - started}
+        if crf is not None:
+            started = time.perf_counter()
+            if self.length == 1:
+                values = self._refined(values, coordinates[:, :4], features)
+            else:
+                chroma = self._runner.model.chroma(features)
+                values = crf(values, coordinates, chroma, self._runner.engine)
+            seconds["crf"] = time.perf_counter() - started
+        return Scores(values[newest], len(coordinates), seconds)
+
+    def state(self) -> dict[str, Tensor]:
+        """See `Execution.state`."""
+        state = super().state()
+        for i, frame in enumerate(self._frames):
+            state |= {f"window.{i}.{name}": value for name, value in vars(frame).items()}
+        return state
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """See `Execution.restore`."""
+        super().restore(state)
+        for i in range(len(part(state, "window."))):
+            if frame := part(state, f"window.{i}."):
+                self._frames.append(Voxels(**frame))
+
+
+class IncrementalExecution(Execution):
+    """Frame by frame, looking back to what the frames before left in memory.
+
+    Args:
+        runner: what computes; its network is causal.
+
+    Raises:
+        ValueError: it is not.
+    """
+
+    def __init__(self, runner: Runner) -> None:
+        super().__init__(runner)
+        network = runner.model.network
+        if not network.causal:
+            raise ValueError(
+                f"execution 'incremental' needs a causal 4D network, and that of model "
+                f"'{runner.model.name}' is not one: choose 'window'"
+            )
+        self._memory = Memory(network.recall)
+        self._count = 0
+
+    @property
+    def frames(self) -> int:
+        """See `Execution.frames`: all since the stream's start."""
+        return self._count
+
+    @property
+    def nbytes(self) -> int:
+        """See `Execution.nbytes`."""
+        return self._memory.nbytes + (0 if self._marginals is None else self._marginals.bytes)
+
+    def clear(self) -> None:
+        """See `Execution.clear`."""
+        super().clear()
+        self._memory.clear()
+        self._count = 0
+
+    def scores(self, voxels: VoxelFrame) -> Scores:
+        """See `Execution.scores`."""
+        started = time.perf_counter()
+        moved = self._move_to(voxels.origin)
+        if moved is not None:
+            self._memory.shift((*(-moved).tolist(), 0))
+        device = self._runner.device
+        # Its time is 0, as is that of all that is remembered: there is no time to overflow.
+        coordinates = F.pad(voxels.coordinates, (1, 1)).to(device)
+        features = voxels.features.to(device)
+        self._memory.begin()
+        values = self._runner.logits(coordinates, features, self._memory).at(coordinates).float()
+        self._memory.keep()
+        self._count += 1
+        seconds = {"network": time.perf_counter() - started}
+        if self._runner.crf:
+            started = time.perf_counter()
+            values = self._refined(values, coordinates[:, :4], features)
+            seconds["crf"] = time.perf_counter() - started
+        return Scores(values, len(coordinates), seconds)
+
+    def state(self) -> dict[str, Tensor]:
+        """See `Execution.state`."""
+        names = {layer: name for name, layer in self._layers.items()}
+        memory = {f"memory.{name}": value for name, value in self._memory.state(names).items()}
+        return {**super().state(), **memory, "count": torch.tensor(self._count)}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """See `Execution.restore`."""
+        if "count" not in state:
+            raise ValueError("the state is not one of incremental execution: it has no count")
+        super().restore(state)
+        self._memory.restore(part(state, "memory."), self._layers)
+        self._count = int(state["count"])
+
+    @property
+    def _layers(self) -> dict[str, torch.nn.Module]:
+        return dict(self._runner.model.network.linked_layers)
+
+
+def part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors whose names begin so, by the rest of their names."""
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
