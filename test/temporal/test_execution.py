@@ -1,0 +1,224 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Incremental execution equals the same causal network over the whole sequence as one tensor."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+
+from minkowski_perception.frame import Frame
+from minkowski_perception.labels import LabelSet
+from minkowski_perception.networks import build_network
+from minkowski_perception.networks.crf import TrilateralCRF
+from minkowski_perception.networks.model import Model
+from minkowski_perception.segmenter import Segmenter
+from minkowski_perception.sparse import SparseTensor
+from minkowski_perception.voxels import VoxelInput, stack_in_time, voxelize
+
+SPEC = VoxelInput.from_dict({"voxel_size": 0.05, "features": ["one", "z", "range", "intensity"]})
+LABELS = LabelSet.load("semantickitti19")
+PLACEMENTS = {
+    "voxels": (("voxel",) * 5, 1),
+    "cubes": (("cube",) * 5, 1),
+    "mixed": (("none", "voxel", "voxel", "cube", "cube"), 1),
+    "memory": (("voxel", "none", "cube", "voxel", "cube"), 4),
+}
+
+
+def causal_model(placement="mixed", name="MinkUNet14A", crf=None, seed=0):
+    torch.manual_seed(seed)
+    links, recall = PLACEMENTS[placement]
+    network = build_network(
+        name,
+        in_channels=4,
+        num_classes=19,
+        dims=4,
+        kernel="causal",
+        links=links,
+        recall=recall,
+        width=0.25,
+    )
+    return Model("random", network.eval(), LABELS, SPEC, 3, {}, crf)
+
+
+def drive(frames, seed=0, points=400, step=1.0):
+    """A sensor that turns and moves through a cloud of things of which each frame sees a part.
+
+    With voxels of 5 cm the origin of their coordinates moves every 12.8 metres.
+    """
+    rng = np.random.default_rng(seed)
+    world = rng.uniform([-4.0, -3.0, -0.6], [frames * step + 4.0, 3.0, 0.6], (60 * frames, 3))
+    for index in range(frames):
+        pose = np.eye(4)
+        pose[:3, :3] = Rotation.from_euler("z", 0.1 * index).as_matrix()
+        pose[:3, 3] = index * step, 0.2 * np.sin(index), 0.05 * np.cos(index)
+        near = world[np.abs(world[:, 0] - index * step) < 4.0]
+        seen = near[rng.random(len(near)) < 0.7][:points]
+        cloud = ((seen - pose[:3, 3]) @ pose[:3, :3]).astype(np.float32)
+        intensity = rng.random(len(cloud)).astype(np.float32)
+        yield Frame(cloud, index * 10**8, "lidar", intensity=intensity, pose=pose)
+
+
+def expected_logits(model, frames):
+    """Logits of each frame out of one pass over all of them."""
+    voxels = [voxelize(f, SPEC, f.intensity) for f in frames]
+    coordinates, features = stack_in_time(voxels)
+    with torch.inference_mode():
+        logits = model.network(SparseTensor(features, coordinates)).at(coordinates)
+    return logits.split([len(v.coordinates) for v in voxels]), logits.std()
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+@pytest.mark.parametrize("name", ["MinkUNet14A", "SPVCNN-W16"])
+def test_frame_by_frame_gives_the_logits_of_the_whole_sequence(name, placement):
+    model = causal_model(placement, name)
+    frames = list(drive(32))
+    segmenter = Segmenter(model, precision="float32")
+    assert segmenter.execution == "incremental"
+    origins = set()
+    expected, spread = expected_logits(model, frames)
+    for frame, logits in zip(frames, expected, strict=True):
+        voxels, found = segmenter.scores(frame)
+        origins.add(int(voxels.origin[0]))
+        assert (found - logits).abs().max() < 1e-4 * spread
+    assert len(origins) > 2
+    assert not segmenter.resets
+
+
+@given(
+    st.integers(0, 1000),
+    st.sampled_from(sorted(PLACEMENTS)),
+    st.lists(st.sampled_from(["next", "drop", "gap", "reset", "empty", "save"]), max_size=12),
+)
+@settings(max_examples=20, deadline=None)
+def test_drops_resets_and_restored_states_keep_the_equality(seed, placement, events):
+    model = causal_model(placement)
+    segmenter = Segmenter(model, engine="torch")
+    frames = list(drive(len(events) + 2, seed, points=60))
+    pieces, late = [[]], 0
+    found = []
+    for frame, event in zip(frames, ["next", *events, "next"], strict=True):
+        if event == "drop":
+            continue  # the stream goes on without it
+        if event == "gap":
+            late += 5 * 10**9
+        frame.stamp += late
+        if event == "reset":
+            segmenter.reset()
+        if event == "empty":  # a cloud without any measurement is no part of the sequence
+            segmenter.segment(
+                Frame(np.zeros((3, 3), np.float32), frame.stamp, "lidar", pose=frame.pose)
+            )
+            continue
+        if event == "save":
+            state = segmenter.state()
+            segmenter = segmenter.another_stream()
+            segmenter.restore(state)
+        if event in ("gap", "reset"):
+            pieces.append([])
+        pieces[-1].append(frame)
+        found.append(segmenter.scores(frame)[1])
+    answers = iter(found)
+    for piece in filter(None, pieces):
+        expected, spread = expected_logits(model, piece)
+        for logits in expected:
+            assert (next(answers) - logits).abs().max() < 1e-4 * spread
+
+
+def test_two_streams_over_one_network_do_not_see_each_other():
+    model = causal_model("cubes")
+    left = Segmenter(model, engine="torch")
+    right = left.another_stream()
+    streams = [list(drive(5, seed)) for seed in (1, 2)]
+    for frames in zip(*streams, strict=True):
+        for segmenter, frame in zip((left, right), frames, strict=True):
+            found = segmenter.scores(frame)[1]
+            alone = expected_logits(model, streams[segmenter is right][: frame.stamp // 10**8 + 1])
+            assert (found - alone[0][-1]).abs().max() < 1e-4 * alone[1]
+    assert left.model.network is right.model.network
+    assert left.engine is right.engine
+
+
+def test_a_window_of_a_causal_network_is_the_sequence_cut_short():
+    model = causal_model("voxels")
+    frames = list(drive(5))
+    segmenter = Segmenter(model, execution="window", window=2, engine="torch")
+    assert segmenter.execution == "window 2"
+    for frame in frames:
+        found = segmenter.scores(frame)[1]
+    expected, spread = expected_logits(model, frames[-2:])
+    assert (found - expected[-1]).abs().max() < 1e-4 * spread
+
+
+@pytest.mark.parametrize("execution", ["incremental", "window"])
+def test_a_crf_refines_frame_by_frame_can_be_switched_and_its_state_saved(execution):
+    torch.manual_seed(3)
+    crf = TrilateralCRF(19, chroma="intensity", sigma_space=2, causal=True).eval()
+    torch.nn.init.normal_(crf.kernel, std=0.3)
+    model = causal_model(crf=crf)
+    frames = list(drive(6))
+    whole = Segmenter(model, execution=execution, engine="torch")
+    assert whole.crf
+    off = Segmenter(model, execution=execution, engine="torch", crf=False)
+    for frame in frames:
+        refined = whole.scores(frame)[1]
+        plain = off.scores(frame)[1]
+        assert not torch.equal(refined, plain)
+        assert "crf" in whole.another_stream().segment(frame).timings
+        assert "crf" not in off.another_stream().segment(frame).timings
+    off.crf = True
+    later = next(iter(drive(7)))
+    later.stamp, later.pose = 6 * 10**8, frames[-1].pose
+    restored = whole.another_stream()
+    restored.restore(whole.state())
+    assert torch.equal(restored.scores(later)[1], whole.scores(later)[1])
+    if execution == "incremental":
+        voxels, logits = Segmenter(model, crf=False, engine="torch").scores(frames[0])
+        space = torch.nn.functional.pad(voxels.coordinates, (1, 0))
+        with torch.inference_mode():
+            expected, _ = crf.step(logits, space, model.chroma(voxels.features))
+        first = Segmenter(model, engine="torch").scores(frames[0])[1]
+        torch.testing.assert_close(first, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_what_is_kept_is_bounded_and_a_reset_frees_it():
+    segmenter = Segmenter(causal_model("memory"), engine="torch")
+    held = []
+    for frame in drive(30, points=100):
+        segmenter.segment(frame)
+        held.append(segmenter.state_bytes)
+    assert 0 < max(held[15:]) < 1.5 * max(held[5:15])
+    segmenter.reset()
+    assert segmenter.state_bytes == 0
+
+
+def test_a_state_of_another_execution_is_refused_and_the_stream_starts_anew():
+    model = causal_model()
+    incremental = Segmenter(model, engine="torch")
+    window = Segmenter(model, execution="window", engine="torch")
+    frames = list(drive(2))
+    window.segment(frames[0])
+    incremental.segment(frames[0])
+    with pytest.raises(ValueError, match="not one of incremental execution"):
+        incremental.restore(window.state())
+    assert incremental.segment(frames[1]).window == 1
+
+
+def test_impossible_executions_are_refused_with_what_is_possible():
+    model = causal_model()
+    with pytest.raises(
+        ValueError, match="execution must be one of auto, window, incremental, not 'fast'"
+    ):
+        Segmenter(model, execution="fast", engine="torch")
+    with pytest.raises(ValueError, match="has no window"):
+        Segmenter(model, execution="incremental", window=3, engine="torch")
+    with pytest.raises(ValueError, match=r"needs a causal 4D network.*choose 'window'"):
+        Segmenter.load("outdoor_lidar_first", execution="incremental", engine="torch")
+    with pytest.raises(ValueError, match="has no CRF"):
+        Segmenter(model, crf=True, engine="torch")
+    segmenter = Segmenter(model, engine="torch")
+    with pytest.raises(ValueError, match="has no CRF"):
+        segmenter.crf = True
