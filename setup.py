@@ -17,7 +17,16 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={NAME: ["label_sets/*.yaml", "weights/*.safetensors", "weights/*.yaml"]},
+    package_data={
+        NAME: [
+            "label_sets/*.yaml",
+            *(
+                f"{folder}/*.{kind}"
+                for folder in ("weights", "benchmarks/ablation_models")
+                for kind in ("safetensors", "yaml")
+            ),
+        ]
+    },
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The race of the engines as a picture."""
+"""Figures as pictures: the race of the engines, flicker over time."""
 
 from __future__ import annotations
 
@@ -23,22 +23,71 @@ def save_chart(path: Path, report: Mapping[str, Any]) -> None:
     Raises:
         ImportError: Matplotlib is absent.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("pictures are drawn with Matplotlib: pip install matplotlib") from error
-
     first = {race["network"]: race for race in reversed(report["races"])}
     races = [first[name] for name in dict.fromkeys(race["network"] for race in report["races"])]
     bars = [len(race["contenders"]) for race in races]
     height = _BAR * sum(bars) + _GAP * (len(races) + 1)
-    figure = Figure(figsize=(8.0, height), dpi=110, layout="constrained")
+    figure = _figure(8.0, height)
     figure.suptitle(
         f"Milliseconds a pass, kernel maps included; ours in blue\n{report['machine']}", fontsize=9
     )
     grid = figure.subplots(len(races), 1, squeeze=False, height_ratios=bars)
     for axes, race in zip(grid[:, 0], races, strict=True):
         _draw(axes, race)
+    _save(figure, path)
+
+
+def save_flicker(path: Path, report: Mapping[str, Any]) -> None:
+    """Write a PNG: the share of changed labels by frame, for each case and contender.
+
+    What is done to a model's scores (averaging, CRF) is dashed, in the colour of the model.
+
+    Args:
+        path: where to write.
+        report: of `ablation.report`, with the machine.
+
+    Raises:
+        ImportError: Matplotlib is absent.
+    """
+    cases = report["cases"]
+    figure = _figure(11.0, 0.6 + 3.0 * ((len(cases) + 1) // 2))
+    figure.suptitle("Flicker: still points whose label changed since the last frame", fontsize=10)
+    panels = figure.subplots((len(cases) + 1) // 2, 2, squeeze=False, sharex=True).flat
+    for (case, rows), axes in zip(cases.items(), panels, strict=False):
+        models = list(dict.fromkeys(name.partition(" + ")[0] for name in rows))
+        for name, row in rows.items():
+            model, _, treatment = name.partition(" + ")
+            # The first frame has none before it.
+            shares = [100 * s for s in row["flicker_by_frame"] if s is not None]
+            style = {"": "-", "CRF": "--"}.get(treatment, ":")
+            frames = range(1, len(shares) + 1)
+            axes.plot(frames, shares, style, label=name, color=f"C{models.index(model)}", lw=1.4)
+        axes.set_title(case, fontsize=9, loc="left")
+        axes.set_ylim(bottom=0.0)
+        axes.set_ylabel("% changed", fontsize=8)
+        axes.tick_params(labelsize=8)
+        axes.grid(alpha=0.3)
+        axes.set_xlabel("frame", fontsize=8)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+    for unused in panels:
+        unused.set_visible(False)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right", fontsize=8, frameon=False)
+    _save(figure, path)
+
+
+def _figure(width: float, height: float) -> Any:
+    """Return an empty figure of so many inches."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError("pictures are drawn with Matplotlib: pip install matplotlib") from error
+    return Figure(figsize=(width, height), dpi=110, layout="constrained")
+
+
+def _save(figure: Any, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
 

@@ -1,0 +1,123 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+import json
+import re
+
+import numpy as np
+import pytest
+
+pytest.importorskip("open3d", exc_type=ImportError)
+
+from tiny_models import save_tiny
+
+from minkowski_perception.commands.main import main
+from minkowski_perception.simulation.drive import simulate_drive
+
+ROWS = [
+    "3D",
+    "3D + temporal averaging",
+    "4D hybrid window",
+    "4D tesseract window",
+    "4D causal incremental, cube",
+    "4D causal incremental, cube + CRF",
+]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    save_tiny(folder / "ablation_3d", dims=3)
+    save_tiny(folder / "ablation_hybrid", dims=4, kernel="hybrid")
+    save_tiny(folder / "ablation_tesseract", dims=4, kernel="cube")
+    save_tiny(folder / "ablation_causal_cube", crf=True, dims=4, kernel="causal")
+    return folder
+
+
+def run(*arguments):
+    return main(["benchmark", "ablation", "--device", "cpu", *map(str, arguments)])
+
+
+def test_one_table_compares_all_on_moving_and_still_scenes_clean_and_noisy(
+    models, tmp_path, capsys
+):
+    pytest.importorskip("matplotlib", reason="needs matplotlib for the picture")
+    report, picture = tmp_path / "out" / "ablation.json", tmp_path / "out" / "ablation.png"
+    size = ["--drives", 2, "--frames", 3, "--lidars", "vlp16", "--engine", "torch"]
+    assert run("--models", models, *size, "--json", report, "--picture", picture) == 0
+
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    cases = json.loads(report.read_text())["cases"]
+    scenes = ("moving scenes", "still scenes")
+    assert list(cases) == [f"{s}, {c}" for s in scenes for c in ("clean", "under noise")]
+    shown = capsys.readouterr().out
+    assert shown.count("left out") == 2  # other links
+    for case, rows in cases.items():
+        assert list(rows) == ROWS
+        assert re.search(rf"^{case} +mIoU +movable +moving +flicker +ms +MB$", shown, re.M)
+        for figures in rows.values():
+            assert 0.0 <= figures["miou"] <= 1.0
+            assert 0.0 <= figures["flicker"] <= 1.0
+            assert (figures["miou_moving"] is None) == case.startswith("still")
+            assert figures["milliseconds"] > 0.0
+            assert figures["compared_points"] > 1000
+            first, *later = figures["flicker_by_frame"]
+            assert first is None
+            assert len(later) == 2
+    for row in ROWS:
+        assert len(re.findall(rf"^{re.escape(row)}  +[\d-]", shown, re.M)) == 4
+    # What looks back keeps more.
+    state = {row: f["state_bytes"] for row, f in cases["moving scenes, clean"].items()}
+    assert state["3D"] < min(state[row] for row in ROWS[1:])
+
+
+def test_a_recorded_sequence_is_compared_on_by_its_labels(models, tmp_path, capsys):
+    sequence = tmp_path / "sequence"
+    for name in ("velodyne", "labels"):
+        (sequence / name).mkdir(parents=True)
+    poses = []
+    for i, frame in enumerate(simulate_drive(4008, "vlp16", 3)):
+        rows = np.column_stack([frame.points, frame.intensity]).astype("<f4")
+        (sequence / "velodyne" / f"{i:06d}.bin").write_bytes(rows.tobytes())
+        # As urban10 has them: 0 is road, 10 is none.
+        labels = np.where(frame.labels == 8, 0, 10).astype("<u4")
+        (sequence / "labels" / f"{i:06d}.label").write_bytes(labels.tobytes())
+        poses.append(" ".join(map(str, frame.pose[:3].ravel())))
+    (sequence / "poses_lidar.txt").write_text("\n".join(poses))
+    report = tmp_path / "ablation.json"
+
+    options = ["--sequence", sequence, "--true-label-set", "urban10", "--frames", 2]
+    assert run("--models", models, *options, "--engine", "torch", "--json", report) == 0
+
+    assert f"2 frames of {sequence}" in capsys.readouterr().out
+    cases = json.loads(report.read_text())["cases"]
+    assert list(cases) == [f"{sequence}, clean", f"{sequence}, under noise"]
+    for rows in cases.values():
+        iou = rows["3D"]["iou"]
+        assert [name for name, value in iou.items() if value is not None] == ["road"]
+        assert rows["3D"]["miou_moving"] is rows["3D"]["miou_movable"] is None
+
+
+def test_rows_without_a_model_are_left_out_with_what_makes_it(tmp_path, capsys):
+    save_tiny(tmp_path / "ablation_3d", dims=3)
+    size = ["--drives", 1, "--frames", 1, "--lidars", "vlp16", "--engine", "torch"]
+    assert run("--models", tmp_path, *size) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("left out") == 5
+    assert "4D hybrid window is left out: no " in shown
+    assert "minkowski-perception train config/training/ablation_hybrid.yaml --out" in shown
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--lidars", "vlp17"], "unknown lidar 'vlp17'"),
+        (["--model", "no-such"], "unknown model 'no-such'"),
+        (["--sequence", "absent"], "no scans in absent"),
+        (["--sequence", "absent", "--true-label-set", "moon"], "unknown label set 'moon'"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(models, options, message, capsys):
+    assert run("--models", models, *options) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
