@@ -22,9 +22,8 @@ from minkowski_perception.networks.model import Model
 from minkowski_perception.segmenter import choose_device
 from minkowski_perception.sparse import Engine, SparseTensor
 from minkowski_perception.sparse.engines.selection import choose_engine
-from minkowski_perception.training.clips import Sample
-from minkowski_perception.training.loop import class_weights
-from minkowski_perception.training.losses import segmentation_loss
+from minkowski_perception.training.clips import Sample, as_seen_in
+from minkowski_perception.training.losses import class_weights, segmentation_loss
 
 
 @dataclass(frozen=True)
@@ -57,8 +56,8 @@ def train_crf(
     Args:
         model: whose network it is for.
         clips: with a length; each is scored once.
-        settings: what `TrilateralCRF` takes, and `optimization`: `steps`, `clips` (of each step),
-            `learning_rate` and `weight_decay`.
+        settings: `lattice`, what `TrilateralCRF` takes, and `optimization`: `steps`, `clips` (of
+            each step), `learning_rate` and `weight_decay`.
         seed: of the order of the clips.
         device: see `choose_device`.
 
@@ -70,9 +69,8 @@ def train_crf(
         ModelError: the CRF needs a chroma that the network does not see.
     """
     optimization = settings["optimization"]
-    lattice = {key: value for key, value in settings.items() if key != "optimization"}
     target = choose_device(device)
-    crf = TrilateralCRF(model.network.num_classes, **lattice)
+    crf = TrilateralCRF(model.network.num_classes, **settings["lattice"])
     scored = score_clips(replace(model, crf=crf), clips, target)
     labels = torch.cat([clip.labels for clip in scored]).numpy()
     weights = class_weights(labels, crf.num_classes).to(target)
@@ -117,7 +115,7 @@ def score_clips(model: Model, clips: Dataset[Sample], device: torch.device) -> l
     for i in tqdm(range(len(clips)), desc="scoring clips", unit="clip"):  # type: ignore[arg-type]
         coordinates, features, labels = clips[i]
         voxels = (coordinates.to(device), features.to(device))
-        engine = engine or _fastest_engine(network, *voxels)
+        engine = engine or _engine_for(network, *voxels)
         score = _by_window if by_window else _at_once
         logits = score(network, *voxels, engine, model.window)
         chroma = model.chroma(features)
@@ -125,20 +123,16 @@ def score_clips(model: Model, clips: Dataset[Sample], device: torch.device) -> l
     return scored
 
 
-def _fastest_engine(network: Network, coordinates: Tensor, features: Tensor) -> Engine:
-    trial = (_voxels(network, coordinates), features)
-    return choose_engine("auto", network, lambda: trial, features.device, "float32").engine
-
-
-def _voxels(network: Network, coordinates: Tensor) -> Tensor:
-    """Coordinates [N, 5] as the network takes them: frames are batches of a network in 3D."""
-    return coordinates if network.dims > SPATIAL_DIMS else coordinates[:, [4, 1, 2, 3]]
+def _engine_for(network: Network, coordinates: Tensor, features: Tensor) -> Engine:
+    """Return an engine that gives the same bits in every run, and so the same CRF."""
+    trial = (as_seen_in(network.dims, coordinates), features)
+    return choose_engine("auto", network, lambda: trial, features.device, "float32", True).engine
 
 
 def _at_once(
     network: Network, coordinates: Tensor, features: Tensor, engine: Engine, _: int = 1
 ) -> Tensor:
-    voxels = _voxels(network, coordinates)
+    voxels = as_seen_in(network.dims, coordinates)
     logits: Tensor = network(SparseTensor(features, voxels, engine=engine)).at(voxels)
     return logits
 

@@ -1,42 +1,47 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Training of a network on simulated drives, by a recipe."""
+"""Training of a network, and of a CRF after it, on simulated drives, by a recipe."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from minkowski_perception.frame import Frame
-from minkowski_perception.labels import UNLABELLED, LabelSet
+from minkowski_perception.labels import LabelSet
 from minkowski_perception.metrics import ConfusionMatrix
 from minkowski_perception.networks import Network, build_network
+from minkowski_perception.networks.crf import TrilateralCRF
 from minkowski_perception.networks.inflate import transfer
-from minkowski_perception.networks.model import load_model, save_model
+from minkowski_perception.networks.model import Model, load_model, save_model
 from minkowski_perception.segmenter import Segmenter, choose_device
 from minkowski_perception.sparse import SparseTensor
 from minkowski_perception.training.augment import Augmentation
 from minkowski_perception.training.clips import ClipDataset, as_seen_in, collate, simulate_drives
-from minkowski_perception.training.losses import segmentation_loss
+from minkowski_perception.training.crf import train_crf
+from minkowski_perception.training.losses import class_weights, segmentation_loss
 from minkowski_perception.voxels import VoxelInput
 
 CHECKPOINT_EVERY = 200
 
 
 def train(recipe: Mapping[str, Any], out: Path, device: str = "auto") -> Path:
-    """Train a network and save it as a model.
+    """Train a network, and a CRF after it if asked for, and save it as a model.
 
     Args:
         recipe: as in config/training/*.yaml: `name`, `network`, `labels`, `input`, `window`,
             `seed`, `data`, `optimization` and `card`; with `start`, from the weights of that
             model (a name or path) instead of from scratch: in 3D or 4D, with whatever kernel.
+            With `crf`, for a CRF too: what `train_crf` takes, `seeds` of its drives, better not
+            those that the network knows, and `clips`, how many of them. With 0 iterations the
+            network stays what it started from.
         out: folder for the model's card and weights; they are written along the way too.
         device: see `choose_device`.
 
@@ -48,27 +53,31 @@ def train(recipe: Mapping[str, Any], out: Path, device: str = "auto") -> Path:
         ModelError: the model to start from cannot be loaded.
     """
     path = out / recipe["name"]
-    seed, data, settings = recipe["seed"], recipe["data"], recipe["optimization"]
     card = {key: recipe[key] for key in ("name", "network", "labels", "input", "window")}
     card |= recipe["card"]
-    torch.manual_seed(seed)
+    torch.manual_seed(recipe["seed"])
     target = choose_device(device)
     network = build_network(**recipe["network"])
     if "start" in recipe:
         transfer(load_model(recipe["start"]).network, network)
     network = network.to(target)
+    if recipe["optimization"]["iterations"]:
+        _train_network(network, recipe, target, partial(save_model, path, network, card))
+    crf = _train_crf(network, recipe, card, device) if "crf" in recipe else None
+    figures = evaluate(network, crf, card, path, recipe["data"])
+    save_model(path, network, {**card, "figures": figures}, crf=crf)
+    return path
+
+
+def _train_network(
+    network: Network, recipe: Mapping[str, Any], device: torch.device, save: Callable[[], None]
+) -> None:
+    data, settings = recipe["data"], recipe["optimization"]
     drives = _drives(data, range(*data["seeds"]), data["lidars"])
-    clips = ClipDataset(
-        drives,
-        VoxelInput.from_dict(recipe["input"]),
-        data.get("clip", recipe["window"]),
-        Augmentation(**recipe.get("augmentation", {})),
-        seed,
-        settings["iterations"] * settings["clips"],
-    )
+    clips = _clips(recipe, drives, settings["iterations"] * settings["clips"])
     loader = DataLoader(clips, settings["clips"], collate_fn=collate, num_workers=1)
     labels = np.concatenate([f.labels for drive in drives for f in drive if f.labels is not None])
-    weights = class_weights(labels, len(LabelSet.load(recipe["labels"]))).to(target)
+    weights = class_weights(labels, network.num_classes).to(device)
     optimizer = torch.optim.AdamW(
         network.parameters(), settings["learning_rate"], weight_decay=settings["weight_decay"]
     )
@@ -79,9 +88,9 @@ def train(recipe: Mapping[str, Any], out: Path, device: str = "auto") -> Path:
     smooth = 0.0
     progress = tqdm(loader, total=settings["iterations"], desc="training", unit="step")
     for step, (coordinates, features, truth) in enumerate(progress, start=1):
-        places = as_seen_in(network.dims, coordinates).to(target)
-        logits = network(SparseTensor(features.to(target), places)).at(places)
-        loss = segmentation_loss(logits, truth.to(target), weights)
+        places = as_seen_in(network.dims, coordinates).to(device)
+        logits = network(SparseTensor(features.to(device), places)).at(places)
+        loss = segmentation_loss(logits, truth.to(device), weights)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), settings["gradient_clip"])
@@ -90,10 +99,32 @@ def train(recipe: Mapping[str, Any], out: Path, device: str = "auto") -> Path:
         smooth = loss.item() if step == 1 else 0.98 * smooth + 0.02 * loss.item()
         progress.set_postfix(loss=f"{smooth:.3f}")
         if step % CHECKPOINT_EVERY == 0:
-            save_model(path, network, card)
-    figures = evaluate(network, card, path, data)
-    save_model(path, network, {**card, "figures": figures})
-    return path
+            save()
+
+
+def _train_crf(
+    network: Network, recipe: Mapping[str, Any], card: Mapping[str, Any], device: str
+) -> TrilateralCRF:
+    data, settings = recipe["data"], recipe["crf"]
+    drives = _drives(data, range(*settings["seeds"]), data["lidars"])
+    clips = _clips(recipe, drives, settings["clips"])
+    spec = VoxelInput.from_dict(recipe["input"])
+    labels = LabelSet.load(recipe["labels"])
+    model = Model(recipe["name"], network, labels, spec, recipe["window"], card)
+    return train_crf(model, clips, settings, seed=recipe["seed"], device=device)
+
+
+def _clips(
+    recipe: Mapping[str, Any], drives: Sequence[Sequence[Frame]], length: int
+) -> ClipDataset:
+    return ClipDataset(
+        drives,
+        VoxelInput.from_dict(recipe["input"]),
+        recipe["data"].get("clip", recipe["window"]),
+        Augmentation(**recipe.get("augmentation", {})),
+        recipe["seed"],
+        length,
+    )
 
 
 def _drives(
@@ -103,26 +134,19 @@ def _drives(
     return simulate_drives(seeds, lidars, data["frames"], cache)
 
 
-def class_weights(labels: np.ndarray, classes: int) -> Tensor:
-    """[K] float32: one over the square root of each class's share, mean 1 over the points.
-
-    The square root lifts rare classes without drowning the common ones.
-    """
-    counts = np.bincount(labels[labels != UNLABELLED], minlength=classes)[:classes]
-    share = counts / max(counts.sum(), 1)
-    weights = 1.0 / np.sqrt(share + 1e-4)
-    return torch.tensor(weights / (share * weights).sum(), dtype=torch.float32)
-
-
 def evaluate(
-    network: Network, card: Mapping[str, Any], path: Path, data: Mapping[str, Any]
+    network: Network,
+    crf: TrilateralCRF | None,
+    card: Mapping[str, Any],
+    path: Path,
+    data: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Score the model, as it is shipped, on held-out drives of each LiDAR.
 
     Returns:
         `miou` by LiDAR and `iou` by class over all of them, rounded for a card.
     """
-    save_model(path, network, card)
+    save_model(path, network, card, crf=crf)
     model = load_model(path.with_suffix(".yaml"))
     total = ConfusionMatrix(len(model.label_set))
     by_lidar = {}

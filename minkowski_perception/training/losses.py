@@ -4,9 +4,13 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from minkowski_perception.labels import UNLABELLED
 
 
 def lovasz_softmax(logits: Tensor, labels: Tensor, ignore: int = 255) -> Tensor:
@@ -48,3 +52,14 @@ def segmentation_loss(
     """Cross entropy plus the Lovasz softmax loss; shapes as in `lovasz_softmax`."""
     cross_entropy = F.cross_entropy(logits, labels, class_weights, ignore_index=ignore)
     return cross_entropy + lovasz_softmax(logits, labels, ignore)
+
+
+def class_weights(labels: npt.NDArray[np.integer], classes: int) -> Tensor:
+    """[K] float32: one over the square root of each class's share, mean 1 over the points.
+
+    The square root lifts rare classes without drowning the common ones.
+    """
+    counts = np.bincount(labels[labels != UNLABELLED], minlength=classes)[:classes]
+    share = counts / max(counts.sum(), 1)
+    weights = 1.0 / np.sqrt(share + 1e-4)
+    return torch.tensor(weights / (share * weights).sum(), dtype=torch.float32)

@@ -14,7 +14,7 @@ from minkowski_perception.voxels import VoxelInput
 
 CPU = torch.device("cpu")
 SETTINGS = {
-    "iterations": 2,
+    "lattice": {"iterations": 2},
     "optimization": {"steps": 40, "clips": 2, "learning_rate": 0.1, "weight_decay": 0.0},
 }
 
@@ -48,7 +48,9 @@ CLIPS = [clip(seed) for seed in range(3)]
 def test_a_trained_crf_scores_better_than_the_network_alone(causal):
     model = model_of()
     before = {key: value.clone() for key, value in model.network.state_dict().items()}
-    crf = train_crf(model, CLIPS, {**SETTINGS, "causal": causal}, device="cpu")
+    crf = train_crf(
+        model, CLIPS, {**SETTINGS, "lattice": {"iterations": 2, "causal": causal}}, device="cpu"
+    )
     assert (crf.causal, crf.iterations, crf.training) == (causal, 2, False)
     for key, value in model.network.state_dict().items():
         assert torch.equal(value, before[key]), key
@@ -113,4 +115,4 @@ def test_network_and_crf_can_be_trained_together():
 def test_a_chroma_that_the_network_does_not_see_is_refused():
     model = model_of(features=("one", "z"))
     with pytest.raises(ModelError, match="its CRF needs intensity"):
-        train_crf(model, CLIPS, {**SETTINGS, "chroma": "intensity"}, device="cpu")
+        train_crf(model, CLIPS, {**SETTINGS, "lattice": {"chroma": "intensity"}}, device="cpu")

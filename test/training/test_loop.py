@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import yaml
@@ -13,7 +12,7 @@ from minkowski_perception.networks.model import load_model
 from minkowski_perception.simulation.drive import simulate_drive
 from minkowski_perception.training.augment import Augmentation
 from minkowski_perception.training.clips import ClipDataset, collate
-from minkowski_perception.training.loop import class_weights, train
+from minkowski_perception.training.loop import train
 from minkowski_perception.voxels import VoxelInput
 
 RECIPE = Path(__file__).resolve().parents[2] / "config" / "training" / "outdoor_lidar_base.yaml"
@@ -63,14 +62,6 @@ def test_clips_depend_on_seed_and_index_alone_and_their_labels_on_their_voxels(r
     assert known.max() < 19
 
 
-def test_rare_classes_weigh_more_and_the_mean_weight_of_points_is_one():
-    labels = np.repeat([0, 1, 255], [900, 100, 50])
-    weights = class_weights(labels, 3)
-    assert weights[1] > weights[0]
-    assert (0.9 * weights[0] + 0.1 * weights[1]).item() == pytest.approx(1.0, abs=1e-5)
-    assert torch.isfinite(weights).all()
-
-
 def test_training_can_start_from_a_model(tmp_path, recipe):
     start = train(small(recipe, name="start"), tmp_path, "cpu").with_suffix(".yaml")
     settings = {**small(recipe)["optimization"], "learning_rate": 1e-9, "weight_decay": 0.0}
@@ -79,3 +70,20 @@ def test_training_can_start_from_a_model(tmp_path, recipe):
     before, after = (dict(load_model(p).network.named_parameters()) for p in (start, tuned))
     for key, value in before.items():
         torch.testing.assert_close(after[key], value, atol=1e-3, rtol=1e-3)
+
+
+def test_a_crf_is_trained_after_its_network_or_for_one_that_stays_as_it_is(tmp_path, recipe):
+    crf = {
+        "lattice": {"chroma": "intensity", "sigma_space": 2},
+        "seeds": [2, 3],
+        "clips": 2,
+        "optimization": {"steps": 2, "clips": 1, "learning_rate": 0.1, "weight_decay": 0.0},
+    }
+    both = train(small(recipe, name="both", crf=crf), tmp_path, "cpu").with_suffix(".yaml")
+    assert load_model(both).crf.kernel.abs().max() > 0
+    changes = {"start": str(both), "crf": {**crf, "lattice": {"causal": True}}}
+    changes["optimization"] = {"iterations": 0}
+    after = load_model(train(small(recipe, name="a", **changes), tmp_path).with_suffix(".yaml"))
+    assert after.crf.causal
+    for key, value in load_model(both).network.state_dict().items():
+        assert torch.equal(after.network.state_dict()[key], value), key

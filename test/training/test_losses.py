@@ -1,9 +1,10 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
+import numpy as np
 import pytest
 import torch
 
-from minkowski_perception.training.losses import lovasz_softmax, segmentation_loss
+from minkowski_perception.training.losses import class_weights, lovasz_softmax, segmentation_loss
 
 
 def test_the_lovasz_loss_of_hard_predictions_is_one_minus_the_mean_iou():
@@ -57,3 +58,11 @@ def test_the_lovasz_loss_equals_its_definition(certainty):
             before = jaccard
         losses.append(loss)
     assert lovasz_softmax(logits, truth).item() == pytest.approx(sum(losses) / 2, abs=1e-12)
+
+
+def test_rare_classes_weigh_more_and_the_mean_weight_of_points_is_one():
+    labels = np.repeat([0, 1, 255], [900, 100, 50])
+    weights = class_weights(labels, 3)
+    assert weights[1] > weights[0]
+    assert (0.9 * weights[0] + 0.1 * weights[1]).item() == pytest.approx(1.0, abs=1e-5)
+    assert torch.isfinite(weights).all()
