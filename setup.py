@@ -38,6 +38,7 @@ setup(
     # What each is for: docs/dependencies.md.
     extras_require={
         "bags": ["pointcloud2", "rosbags"],
+        "kiss-icp": ["kiss-icp"],
         "numba": ["numba"],
         "pictures": ["matplotlib"],
         "simulation": [
