@@ -11,7 +11,7 @@ from minkowski_perception.sparse.engines.base import Engine
 from minkowski_perception.sparse.engines.torch_engine import TorchEngine
 from minkowski_perception.sparse.kernel_maps import KernelMap
 from minkowski_perception.sparse.links import CausalMap, Memory, RecallMap
-from minkowski_perception.sparse.regions import CausalRegion, KernelRegion
+from minkowski_perception.sparse.regions import CausalRegion, KernelRegion, Offsets
 
 DEFAULT_ENGINE = TorchEngine()
 
@@ -40,7 +40,7 @@ class CoordinateManager:
         self.memory = memory
         self._recall_maps: dict[tuple[Stride, KernelRegion, int], CausalMap] = {}
         self._maps: dict[Stride, CoordinateMap] = {}
-        self._kernel_maps: dict[tuple[Stride, Stride, KernelRegion, int], KernelMap] = {}
+        self._kernel_maps: dict[tuple[Stride, Stride, Offsets, int], KernelMap] = {}
 
     def register(self, coordinate_map: CoordinateMap) -> CoordinateMap:
         """Take in the map of a stride, or return the one that is known already."""
@@ -72,7 +72,8 @@ class CoordinateManager:
         self, source: CoordinateMap, target: CoordinateMap, region: KernelRegion, dilation: int = 1
     ) -> KernelMap:
         """Kernel map between two maps of this manager, built once."""
-        key = (source.stride, target.stride, region, dilation)
+        # By offsets, for a causal region without links has those of a plain one.
+        key = (source.stride, target.stride, region.offsets, dilation)
         if key not in self._kernel_maps:
             self._kernel_maps[key] = KernelMap(source, target, region, dilation)
         return self._kernel_maps[key]

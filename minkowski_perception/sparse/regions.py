@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 
+Offsets = tuple[tuple[int, ...], ...]
+
 
 @dataclass(frozen=True)
 class KernelRegion:
@@ -25,7 +27,7 @@ class KernelRegion:
         offsets: K offsets of D integers each; position k belongs to the weights' slice k.
     """
 
-    offsets: tuple[tuple[int, ...], ...]
+    offsets: Offsets
 
     def __post_init__(self) -> None:
         """Check that the offsets are of one dimension and differ.
