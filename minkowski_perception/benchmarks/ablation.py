@@ -224,10 +224,7 @@ def contenders(
     """Rows of the table for models by name: each as it is, in 3D averaged, and with its CRF."""
     rows = []
     for name, model in models.items():
-        # Simulated clouds carry times but no skew, recorded sequences no times.
-        plain = Segmenter(
-            model, device=device, engine=engine, precision="float32", crf=False, deskew=False
-        )
+        plain = Segmenter(model, device=device, engine=engine, precision="float32", crf=False)
         rows.append(Contender(name, plain))
         if model.network.dims == SPATIAL_DIMS:
             average = TemporalAverage(_AVERAGED)

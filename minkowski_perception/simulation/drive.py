@@ -42,8 +42,9 @@ def simulate_drive(
             drive; only the noise of the measurement goes on.
 
     Yields:
-        Frames with points, intensity (0 to 1), time, labels (semantickitti19; 255 is no class),
-        moving, stamp and pose. Each frame is seen from its pose, as if motion were compensated.
+        Frames with points, intensity (0 to 1), labels (semantickitti19; 255 is no class), moving,
+        stamp and pose. Each frame is seen from its pose, as if motion were compensated: it tells
+        no times of points, by which somebody would compensate again.
 
     Raises:
         ValueError: no lidar has that name (told when the first frame is asked for).
@@ -87,7 +88,6 @@ def simulate_drive(
             stamp=START + round(index * 1e9 / model.rate_hz),
             frame_id="lidar",
             intensity=scan.intensity,
-            time=scan.time,
             labels=scan.labels,
             moving=(scan.scenes == 1) & (not still),
             pose=pose,

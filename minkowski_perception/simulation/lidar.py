@@ -62,14 +62,12 @@ class Scan(NamedTuple):
     Attributes:
         points: [N, 3] float32, metres, in the sensor's frame.
         intensity: [N] float32, 0 to 1.
-        time: [N] float32, seconds since the start of the turn.
         labels: [N] uint8.
         scenes: [N] uint8, which of the scenes each point lies on.
     """
 
     points: npt.NDArray[np.float32]
     intensity: npt.NDArray[np.float32]
-    time: npt.NDArray[np.float32]
     labels: npt.NDArray[np.uint8]
     scenes: npt.NDArray[np.uint8]
 
@@ -155,11 +153,9 @@ class LidarModel:
         kept = np.flatnonzero(returned)
         glow = reflectance[kept] * (0.7 + 0.3 * facing[kept]) * np.exp(-distance[kept] / 150.0)
         glow += rng.normal(0.0, 0.03, len(kept)) + rng.normal(0.0, 0.1, len(kept)) * glow
-        firing = kept // len(self.elevations)
         return Scan(
             points=directions[kept] * distance[kept, None],
             intensity=np.clip(glow, 0.0, 1.0).astype(np.float32),
-            time=(firing / (self.azimuth_steps * self.rate_hz)).astype(np.float32),
             labels=labels[kept],
             scenes=scene_of[kept],
         )

@@ -15,7 +15,7 @@ LABELS = LabelSet.load("semantickitti19")
 
 
 def columns(frame: Frame) -> list[bytes]:
-    arrays = (frame.points, frame.intensity, frame.time, frame.labels, frame.pose)
+    arrays = (frame.points, frame.intensity, frame.labels, frame.moving, frame.pose)
     return [array.tobytes() for array in arrays]
 
 
@@ -36,9 +36,9 @@ def test_frames_have_all_that_a_recording_with_truth_has():
         assert frame.frame_id == "lidar"
         assert model.min_range - 1e-3 <= ranges.min()
         assert ranges.max() <= model.max_range + 1e-3
-        assert frame.intensity.dtype == frame.time.dtype == frame.points.dtype == np.float32
+        assert frame.intensity.dtype == frame.points.dtype == np.float32
         assert 0.0 <= frame.intensity.min() <= frame.intensity.max() <= 1.0
-        assert 0.0 <= frame.time.min() <= frame.time.max() < 0.1
+        assert frame.time is None  # nobody is to de-skew what has no skew
         assert frame.labels.dtype == np.uint8
         assert set(frame.labels) <= {*range(len(LABELS)), UNLABELLED}
         np.testing.assert_allclose(frame.pose[:3, :3] @ frame.pose[:3, :3].T, np.eye(3), atol=1e-9)
