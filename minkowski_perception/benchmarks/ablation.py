@@ -252,7 +252,7 @@ def recorded_stream(folder: Path, truth: LabelSet, frames: int) -> Stream:
     read = [sequence[index] for index in range(min(frames, len(sequence)))]
     if any(frame.labels is None for frame in read):
         raise BenchmarkError(f"sequence {folder} has no labels to score by")
-    return Stream(str(folder), 0, read)
+    return Stream("recorded", 0, read)
 
 
 def simulated_streams(drives: int, frames: int, lidars: Sequence[str] = LIDARS) -> list[Stream]:
