@@ -151,7 +151,9 @@ def _play(args: argparse.Namespace, bag: BagReader, topic: str, moving: bool) ->
                 "engine": args.engine,
                 "precision": args.precision,
                 "deterministic": args.deterministic,
+                "execution": args.execution,
                 "window": args.window or 0,
+                "crf": not args.no_crf,
                 "ego_motion": "odometry" if moving else "none",
                 # A lossless run waits for what DDS lost and sends again, after up to 3 s.
                 "ego_motion_timeout": 0.5 if args.realtime else 10.0,

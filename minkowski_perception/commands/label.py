@@ -63,8 +63,15 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         help="give the same bits in every run, on CUDA too",
     )
     parser.add_argument(
-        "--window", type=int, help="frames seen together (as many as the model was trained on)"
+        "--execution",
+        default="auto",
+        help="auto, window or incremental (%(default)s: incremental where the network is causal "
+        "and no window is given)",
     )
+    parser.add_argument(
+        "--window", type=int, help="frames computed together (as many as the model was trained on)"
+    )
+    parser.add_argument("--no-crf", action="store_true", help="leave out the model's CRF")
     parser.add_argument(
         "--ego-motion",
         choices=("auto", "bag", "none"),
@@ -121,7 +128,9 @@ def load_segmenter(args: argparse.Namespace) -> Segmenter:
         return Segmenter.load(
             args.model or DEFAULT_MODEL,
             device=args.device,
+            execution=args.execution,
             window=args.window,
+            crf=False if args.no_crf else None,
             engine=args.engine,
             precision=args.precision,
             deterministic=args.deterministic,

@@ -16,6 +16,7 @@ from rclpy.node import Node
 from scipy.spatial.transform import Rotation
 
 from minkowski_perception.networks.model import DEFAULT_MODEL
+from minkowski_perception.segmenter import EXECUTIONS
 from minkowski_perception.sparse.engines.selection import ENGINE_CHOICES, PRECISION_CHOICES
 
 
@@ -83,24 +84,43 @@ PARAMETERS = {
         "CPU threads of the network; 0 for all cores, with engine torch all but one.",
         range=(0, 256),
     ),
+    "execution": Parameter(
+        "auto",
+        "Whether the last frames are computed together, or each once while what later ones look "
+        "back to is kept; auto is incremental where the network is causal and no window is given.",
+        choices=EXECUTIONS,
+    ),
     "window": Parameter(
         0,
-        "Frames that the network sees together; 0 for what the model was trained on.",
+        "Frames that execution 'window' computes together; 0 for what the model was trained on.",
         range=(0, 16),
     ),
-    "ego_motion": Parameter(
-        "none",
-        "Where the sensor's motion comes from: TF, the topic 'odometry', or nowhere.",
-        choices=("none", "odometry", "tf"),
+    "crf": Parameter(
+        True,
+        "Refine the network's answer by the model's CRF, if it has one; can be set at any time.",
     ),
-    "fixed_frame": Parameter("odom", "Frame that stands still, for ego_motion 'tf' (REP-105)."),
+    "ego_motion": Parameter(
+        "auto",
+        "Where the sensor's motion comes from: TF, the topic 'odometry', the clouds themselves by "
+        "KISS-ICP, or nowhere; auto takes the first of these that is there when a stream begins.",
+        choices=("auto", "tf", "odometry", "kiss_icp", "none"),
+    ),
+    "fixed_frame": Parameter("odom", "Frame that stands still, for motion from TF (REP-105)."),
     "sensor_pose": Parameter(
         [0.0] * 6,
-        "Sensor in the odometry's child frame, for ego_motion 'odometry': x, y, z in metres, "
-        "roll, pitch, yaw in radians.",
+        "Sensor in the odometry's child frame, for motion from odometry: x, y, z in metres, roll, "
+        "pitch, yaw in radians.",
     ),
     "ego_motion_timeout": Parameter(
-        0.5, "Seconds to wait for the pose of a cloud before it is dropped.", range=(0.0, 10.0)
+        0.5,
+        "Seconds to wait for the pose of a cloud before it is dropped, and with ego_motion 'auto' "
+        "for a sign of TF or odometry when a stream begins.",
+        range=(0.0, 10.0),
+    ),
+    "deskew": Parameter(
+        True,
+        "Move points by the sensor's motion to where they were at the stamp, where the clouds have "
+        "a field of per-point times; false if their driver has done so already.",
     ),
     "intensity_full_scale": Parameter(
         0.0, "The sensor's largest intensity, such as 1 or 255; 0 to detect it.", range=(0.0, 1e6)
@@ -139,11 +159,14 @@ class Settings:
     precision: str
     deterministic: bool
     threads: int
+    execution: str
     window: int | None
+    crf: bool
     ego_motion: str
     fixed_frame: str
     sensor_pose: npt.NDArray[np.float64]
     ego_motion_timeout: float
+    deskew: bool
     intensity_full_scale: float | None
     max_gap: float
     max_step_back: float

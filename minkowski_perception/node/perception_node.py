@@ -12,14 +12,16 @@ import functools
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import rclpy
 import torch
 from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import PointCloud2, PointField
 from visualization_msgs.msg import MarkerArray
@@ -33,7 +35,7 @@ from minkowski_perception.node.diagnostics import (
     count_values,
     diagnostic_array,
 )
-from minkowski_perception.node.ego_motion import EgoMotion, NoPoseError, create_ego_motion
+from minkowski_perception.node.ego_motion import create_ego_motion
 from minkowski_perception.node.legend import label_info, legend_markers
 from minkowski_perception.node.mailbox import Mailbox
 from minkowski_perception.node.parameters import (
@@ -96,6 +98,7 @@ class PerceptionNode(LifecycleNode):
         self._stages = Stages()
         self._monitor = Monitor()
         self._answers: deque[float] = deque(maxlen=50)
+        self._state_bytes = 0
         self._last_refusal = ""
         self._legend_frame = ""
         self._frame_id = ""
@@ -104,6 +107,15 @@ class PerceptionNode(LifecycleNode):
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", _RELIABLE)
         self._label_info: Any = None
         self.create_timer(_REPORT_PERIOD, self.report)
+        self.add_on_set_parameters_callback(self._on_parameters)
+
+    def _on_parameters(self, parameters: Sequence[Parameter]) -> SetParametersResult:
+        """Switch the CRF at once; all else is read when the node is configured."""
+        segmenter = self._segmenter
+        for parameter in parameters:
+            if parameter.name == "crf" and segmenter is not None:
+                segmenter.crf = parameter.value and segmenter.model.crf is not None
+        return SetParametersResult(successful=True)
 
     # Transitions
 
@@ -119,8 +131,11 @@ class PerceptionNode(LifecycleNode):
             segmenter = Segmenter(
                 load_model(settings.model),
                 device=settings.device,
+                execution=settings.execution,
                 window=settings.window,
+                crf=None if settings.crf else False,
                 intensity_full_scale=settings.intensity_full_scale,
+                deskew=settings.deskew,
                 max_gap=settings.max_gap,
                 max_step_back=settings.max_step_back,
                 engine=settings.engine,
@@ -141,8 +156,8 @@ class PerceptionNode(LifecycleNode):
         self._state = "inactive"
         self.get_logger().info(
             f"model '{segmenter.model.name}' on {segmenter.device} by engine {segmenter.engine} "
-            f"({segmenter.engine.reason}), window "
-            f"{segmenter.window_length}, ego motion '{settings.ego_motion}', clouds from "
+            f"({segmenter.engine.reason}), execution "
+            f"'{segmenter.execution}', ego motion '{settings.ego_motion}', clouds from "
             f"'{self._subscription.topic_name}'"
         )
         return TransitionCallbackReturn.SUCCESS
@@ -230,7 +245,9 @@ class PerceptionNode(LifecycleNode):
         if frame.stamp == 0:
             frame.stamp = self.get_clock().now().nanoseconds  # the driver gave none
         decoded = time.perf_counter()
-        frame.pose = ego_motion.pose(frame.frame_id, frame.stamp)
+        if not segmenter.continues(frame):
+            ego_motion.reset()
+        frame.pose = ego_motion.locate(frame)
         located = time.perf_counter()
         result = segmenter.segment(frame)
         segmented = time.perf_counter()
@@ -242,6 +259,7 @@ class PerceptionNode(LifecycleNode):
         finished = time.perf_counter()
         self.accounting.labelled()
         self._frame_id = frame.frame_id
+        self._state_bytes = segmenter.state_bytes  # asked here: no other thread may look into it
         self._answers.append(finished)
         self._stages.add(
             {
@@ -307,9 +325,13 @@ class PerceptionNode(LifecycleNode):
             "engine": str(segmenter.engine),
             "engine_reason": segmenter.engine.reason,
             "threads": str(thread_count()),
-            "window": str(segmenter.window_length),
+            "execution": segmenter.execution,
+            "crf": str(segmenter.crf).lower(),
+            "state_mb": f"{self._state_bytes / 1e6:.2f}",
             "voxel_size": f"{segmenter.model.input.voxel_size:g}",
-            "ego_motion": settings.ego_motion,
+            "ego_motion": motion.name,
+            "ego_motion_reason": motion.reason,
+            "ego_motion_coasted": str(motion.coasted),
             "intensity_full_scale": f"{scale.full_scale} ({scale.how})",
             "rate_hz": f"{(len(answers) - 1) / span if recent and span else 0.0:.2f}",
             **{f"resets_{reason}": str(n) for reason, n in sorted(segmenter.resets.items())},

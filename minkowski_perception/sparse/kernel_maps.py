@@ -80,7 +80,7 @@ class KernelMap:
     @cached_property
     def centre(self) -> int | None:
         """Index of the offset at which every row meets itself, if there is one."""
-        if self.source is not self.target or self.forward is not None:
+        if self.source is not self.target:
             return None
         return next((k for k, o in enumerate(self.region.offsets) if not any(o)), None)
 
