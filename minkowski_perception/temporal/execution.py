@@ -203,16 +203,18 @@ class WindowExecution(Execution):
         # Frames are stacked by time, so the last rows are the voxels of this frame.
         newest = slice(-len(voxels.coordinates), None)
         crf = self._runner.model.crf if self._runner.crf else None
-        wanted = coordinates if crf is not None and self.length > 1 else coordinates[newest]
-        values = logits.at(wanted[:, : logits.dimension + 1]).float()
+        # A causal CRF goes frame by frame, with marginals of each frame as the newest one.
+        together = crf is not None and self.length > 1 and not crf.causal
+        rows = slice(None) if together else newest
+        values = logits.at(coordinates[rows, : logits.dimension + 1]).float()
         seconds = {"network": time.perf_counter() - started}
         if crf is not None:
             started = time.perf_counter()
-            if self.length == 1:
-                values = self._refined(values, coordinates[:, :4], features)
-            else:
+            if together:
                 chroma = self._runner.model.chroma(features)
                 values = crf(values, coordinates, chroma, self._runner.engine)
+            else:
+                values = self._refined(values, coordinates[newest, :4], features[newest])
             seconds["crf"] = time.perf_counter() - started
         return Scores(values[newest], len(coordinates), seconds)
 

@@ -184,6 +184,29 @@ def test_a_crf_refines_frame_by_frame_can_be_switched_and_its_state_saved(execut
         torch.testing.assert_close(first, expected, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("causal", [False, True])
+def test_in_a_window_a_causal_crf_goes_frame_by_frame_and_another_over_the_window(causal):
+    torch.manual_seed(3)
+    crf = TrilateralCRF(19, sigma_space=2, causal=causal).eval()
+    torch.nn.init.normal_(crf.kernel, std=0.3)
+    model = causal_model(crf=crf)
+    segmenter = Segmenter(model, execution="window", window=2, engine="torch")
+    frames, state = [], None
+    for frame in drive(4):
+        frames.append(voxelize(frame, SPEC, frame.intensity))
+        coordinates, features = stack_in_time(frames[-2:])
+        newest = coordinates[:, 4] == coordinates[:, 4].max()
+        with torch.no_grad():
+            logits = model.network(SparseTensor(features, coordinates)).at(coordinates)
+            if causal:
+                if state is not None:
+                    state = state.rebased(frames[-1].origin - frames[-2].origin)
+                expected, state = crf.step(logits[newest], coordinates[newest, :4], None, state)
+            else:
+                expected = crf(logits, coordinates)[newest]
+        torch.testing.assert_close(segmenter.scores(frame)[1], expected, atol=1e-4, rtol=1e-4)
+
+
 def test_what_is_kept_is_bounded_and_a_reset_frees_it():
     segmenter = Segmenter(causal_model("memory"), engine="torch")
     held = []
