@@ -168,7 +168,7 @@ class CausalConvolution(Convolution):
         memory = tensor.manager.memory
         if memory is None:
             return tensor.features
-        return torch.cat([tensor.features, memory.recall(self, tensor.features, tensor.map)])
+        return memory.inputs(self, tensor.features, tensor.map)
 
 
 class TransposedConvolution(Convolution):

@@ -146,13 +146,16 @@ class Memory:
         self._noted.clear()
         self._maps.clear()
 
-    def recall(self, layer: nn.Module, features: Tensor, coordinates: CoordinateMap) -> Tensor:
-        """Note a layer's input features [N, C] and return those remembered of it, [M, C]."""
+    def inputs(self, layer: nn.Module, features: Tensor, coordinates: CoordinateMap) -> Tensor:
+        """Note a layer's input features [N, C]; return them and, behind, those remembered of it."""
         self._seen[coordinates.stride] = coordinates
-        self._noted[layer] = features
         self._strides[layer] = coordinates.stride
         remembered = self._features.get(layer)
-        return features[:0] if remembered is None else remembered.to(features.dtype)
+        both = features
+        if remembered is not None:
+            both = torch.cat([features, remembered.to(features.dtype)])
+        self._noted[layer] = features if self._recall == 1 else both
+        return both
 
     def kernel_map(self, present: KernelMap, region: CausalRegion) -> CausalMap:
         """Kernel map of this frame's voxels; built once a stride and region.
@@ -182,20 +185,23 @@ class Memory:
         """Remember the frame, which is done, and forget what was seen too long ago."""
         for stride, seen in self._seen.items():
             layers = [layer for layer in self._noted if self._strides[layer] == stride]
-            ages = torch.ones_like(seen.keys)
             if self._recall == 1 or stride not in self._levels:
-                self._levels[stride] = _Level(seen, ages)
+                self._levels[stride] = _Level(seen, torch.ones_like(seen.keys))
                 for layer in layers:
                     self._features[layer] = self._noted[layer]
                 continue
             old = self._levels[stride]
-            lasting = (old.age < self._recall) & (seen.rows(old.map.keys) < 0)
-            keys, order = torch.sort(torch.cat([seen.keys, old.map.keys[lasting]]))
-            ages = torch.cat([ages, old.age[lasting] + 1])[order]
-            self._levels[stride] = _Level(CoordinateMap(keys, seen.layout, stride), ages)
+            # Of a voxel that both have, the sort leaves the new one before the old one.
+            keys, order = torch.sort(torch.cat([seen.keys, old.map.keys]), stable=True)
+            ages = torch.cat([torch.ones_like(seen.keys), old.age + 1])[order]
+            lasts = ages <= self._recall
+            lasts[1:] &= keys[1:] != keys[:-1]
+            voxels = CoordinateMap(keys[lasts], seen.layout, stride)
+            self._levels[stride] = _Level(voxels, ages[lasts])
+            rows = order[lasts]
             for layer in layers:
-                both = torch.cat([self._noted[layer], self._features[layer][lasting]])
-                self._features[layer] = both[order]
+                # Not by an index in brackets, which takes many times as long.
+                self._features[layer] = self._noted[layer].index_select(0, rows)
         self.begin()
 
     def clear(self) -> None:
