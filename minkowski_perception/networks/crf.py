@@ -77,6 +77,12 @@ class CRFState:
         nodes[:, _SPACE] -= shift.to(nodes)
         return CRFState(nodes, self.marginals)
 
+    def aged(self, frames: int) -> CRFState:
+        """Return the state as it is so many frames later."""
+        nodes = self.nodes.clone()
+        nodes[:, -1] -= frames
+        return CRFState(nodes, self.marginals)
+
 
 class TrilateralCRF(nn.Module):
     """Refines the scores of voxels by those near them in space, time and chroma.
@@ -240,7 +246,7 @@ class TrilateralCRF(nn.Module):
         if elapsed < 1:
             raise ValueError(f"a frame must be later than the last one, not by {elapsed} frames")
         cells = self._cells(torch.nn.functional.pad(coordinates, (0, 1)), chroma)
-        past = None if state is None else self._aged(state, elapsed)
+        past = None if state is None else state.aged(elapsed)
         if len(logits) == 0:
             scores, state = logits, CRFState(cells, logits)
         else:
@@ -300,11 +306,6 @@ class TrilateralCRF(nn.Module):
         source = CoordinateMap(self._layout.pack(cells[near]), self._layout, nodes.stride)
         back = KernelMap(source, nodes, KernelRegion(self.region.offsets[-1:]))
         return convolve(past.marginals[near], self.kernel[-1:], back)
-
-    def _aged(self, state: CRFState, elapsed: int) -> CRFState:
-        nodes = state.nodes.clone()
-        nodes[:, -1] -= elapsed
-        return CRFState(nodes, state.marginals)
 
     def _cells(self, coordinates: Tensor, chroma: Tensor | None) -> Tensor:
         """[N, 1 + D] int64: cell of each voxel, the time being that of the voxel."""
