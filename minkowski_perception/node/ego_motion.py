@@ -1,48 +1,33 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where the sensor was when a cloud was taken: sources of poses in the odometry frame.
+"""Ego motion from what ROS tells of it, and the choice among all that there is.
 
-All have one method, `pose`, which the inference thread calls and which waits there, bounded, so
-that no callback ever does.
+A source's `locate` is called by the inference thread and waits there, bounded, so that no callback
+ever does.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import rclpy
 from nav_msgs.msg import Odometry
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
+from minkowski_perception.frame import Frame
 from minkowski_perception.node.parameters import ConfigurationError, Settings
-from minkowski_perception.temporal.poses import PoseBuffer, pose_matrix
 from minkowski_perception.temporal.continuity import NANOSECONDS
+from minkowski_perception.temporal.motion import EgoMotion, NoPoseError
+from minkowski_perception.temporal.poses import Pose, PoseBuffer, pose_matrix
+from minkowski_perception.temporal.registration import Registration
 
-Pose = npt.NDArray[np.float64]
 _TF_POLL = 0.005  # seconds
-
-
-class NoPoseError(LookupError):
-    """No pose of the sensor at a stamp came in time."""
-
-
-class EgoMotion(Protocol):
-    """A source of poses."""
-
-    def pose(self, frame_id: str, stamp: int) -> Pose | None:
-        """Pose [4, 4] of the sensor's frame at a stamp in nanoseconds; None if motion is unknown.
-
-        Raises:
-            NoPoseError: it did not come within the time allowed.
-        """
-
-    def close(self) -> None:
-        """Stop listening."""
+_NEAR = NANOSECONDS
+"""Between the latest pose and a cloud that was not kept waiting; more, and their clocks differ."""
 
 
 def create_ego_motion(node: Node, settings: Settings) -> EgoMotion:
@@ -51,27 +36,26 @@ def create_ego_motion(node: Node, settings: Settings) -> EgoMotion:
     Raises:
         ConfigurationError: it needs a package that is not installed.
     """
-    if settings.ego_motion == "odometry":
-        return OdometryMotion(node, settings)
-    if settings.ego_motion == "tf":
-        return TfMotion(node, settings)
-    return NoMotion()
+    create: dict[str, Callable[[], EgoMotion]] = {
+        "auto": lambda: AutoMotion(node, settings),
+        "tf": lambda: TfMotion(node, settings),
+        "odometry": lambda: OdometryMotion(node, settings),
+        "kiss_icp": lambda: Registration(deskew=settings.deskew),
+        "none": EgoMotion,
+    }
+    try:
+        return create[settings.ego_motion]()
+    except ImportError as error:
+        raise ConfigurationError(f"ego_motion '{settings.ego_motion}': {error}") from error
 
 
-class NoMotion:
-    """Motion is unknown: frames are laid over each other as if the sensor stood still."""
-
-    def pose(self, frame_id: str, stamp: int) -> None:
-        """Return None."""
-
-    def close(self) -> None:
-        """Nothing to stop."""
-
-
-class OdometryMotion:
+class OdometryMotion(EgoMotion):
     """Poses from nav_msgs/Odometry on the topic `odometry`, interpolated at the stamp."""
 
+    name = "odometry"
+
     def __init__(self, node: Node, settings: Settings) -> None:
+        super().__init__()
         self._node = node
         self._timeout = settings.ego_motion_timeout
         self._sensor_pose = settings.sensor_pose
@@ -105,8 +89,9 @@ class OdometryMotion:
             self._poses.add(stamp, pose @ self._sensor_pose)
             self._condition.notify_all()
 
-    def pose(self, frame_id: str, stamp: int) -> Pose:
-        """See `EgoMotion.pose`."""
+    def locate(self, frame: Frame) -> Pose:
+        """See `EgoMotion.locate`."""
+        stamp = frame.stamp
         with self._condition:
             found = self._condition.wait_for(
                 lambda: self._poses.at(stamp) is not None, self._timeout
@@ -119,21 +104,42 @@ class OdometryMotion:
             )
         return pose
 
+    def refusal(self, frame: Frame, deadline: float) -> str:
+        """See `EgoMotion.refusal`: odometry of about the frame's time must be heard.
+
+        The first frames of a stream may be older than what is heard first, and have no pose.
+        """
+        topic = self._subscription.topic_name
+        near = _NEAR + int(self._timeout * NANOSECONDS)
+        with self._condition:
+            if self._condition.wait_for(
+                lambda: len(self._poses) and abs(self._last - frame.stamp) <= near,
+                max(0.0, deadline - time.monotonic()),
+            ):
+                return ""
+            if not len(self._poses):
+                return f"no odometry on '{topic}'"
+            apart = (self._last - frame.stamp) / NANOSECONDS
+        return f"odometry on '{topic}' is {apart:+.3g} s from the clouds"
+
     def close(self) -> None:
         """Stop listening."""
         self._node.destroy_subscription(self._subscription)
 
 
-class TfMotion:
+class TfMotion(EgoMotion):
     """Poses from TF, by tf2_ros, listened to on a node and thread of its own."""
 
+    name = "tf"
+
     def __init__(self, node: Node, settings: Settings) -> None:
+        super().__init__()
         try:
             import tf2_ros
         except ImportError as error:
-            raise ConfigurationError(
-                "ego_motion 'tf' needs the package tf2_ros, which is not installed "
-                "(apt install ros-$ROS_DISTRO-tf2-ros-py); or choose 'odometry' or 'none'"
+            raise ImportError(
+                "TF needs the package tf2_ros, which is not installed "
+                "(apt install ros-$ROS_DISTRO-tf2-ros-py)"
             ) from error
         self._fixed_frame = settings.fixed_frame
         self._timeout = settings.ego_motion_timeout
@@ -146,30 +152,121 @@ class TfMotion:
         self._node = rclpy.create_node(name, context=node.context, cli_args=rename)
         self._listener = tf2_ros.TransformListener(self._buffer, self._node, spin_thread=True)
 
-    def pose(self, frame_id: str, stamp: int) -> Pose:
-        """See `EgoMotion.pose`."""
-        when = rclpy.time.Time(nanoseconds=stamp)
-        deadline = time.monotonic() + self._timeout
-        while True:
-            try:
-                # The core's look-up does not wait; the buffer's own would, on the wrong clock.
-                found = self._buffer.lookup_transform_core(self._fixed_frame, frame_id, when)
-                break
-            except self._errors as error:
-                if time.monotonic() >= deadline:
-                    raise NoPoseError(
-                        f"no transform from '{frame_id}' to '{self._fixed_frame}' within "
-                        f"{self._timeout:g} s: {error}"
-                    ) from error
-            time.sleep(_TF_POLL)
-        at, turn = found.transform.translation, found.transform.rotation
+    def locate(self, frame: Frame) -> Pose:
+        """See `EgoMotion.locate`."""
+        found = self._wait_for(frame, time.monotonic() + self._timeout).transform
+        at, turn = found.translation, found.rotation
         try:
             return pose_matrix((at.x, at.y, at.z), (turn.x, turn.y, turn.z, turn.w))
         except ValueError as error:
-            raise NoPoseError(f"transform from '{frame_id}': {error}") from error
+            raise NoPoseError(f"transform from '{frame.frame_id}': {error}") from error
+
+    def refusal(self, frame: Frame, deadline: float) -> str:
+        """See `EgoMotion.refusal`: TF must answer, or have begun just after the frame."""
+        try:
+            self._wait_for(frame, deadline)
+        except NoPoseError as error:
+            near = _NEAR + int(self._timeout * NANOSECONDS)
+            if not 0 < self._latest(frame) - frame.stamp <= near:
+                return str(error)
+        return ""
+
+    def _wait_for(self, frame: Frame, deadline: float) -> Any:
+        """TransformStamped at the frame's stamp.
+
+        Raises:
+            NoPoseError: it did not come in time.
+        """
+        when = rclpy.time.Time(nanoseconds=frame.stamp)
+        while True:
+            try:
+                # The core's look-up does not wait; the buffer's own would, on the wrong clock.
+                return self._buffer.lookup_transform_core(self._fixed_frame, frame.frame_id, when)
+            except self._errors as error:
+                if time.monotonic() >= deadline:
+                    raise NoPoseError(
+                        f"no transform from '{frame.frame_id}' to '{self._fixed_frame}' within "
+                        f"{self._timeout:g} s: {error}"
+                    ) from error
+            time.sleep(_TF_POLL)
+
+    def _latest(self, frame: Frame) -> int:
+        """Stamp of the latest transform in nanoseconds, 0 if there is none."""
+        try:
+            found = self._buffer.lookup_transform_core(
+                self._fixed_frame, frame.frame_id, rclpy.time.Time()
+            )
+        except self._errors:
+            return 0
+        return int(found.header.stamp.sec * NANOSECONDS + found.header.stamp.nanosec)
 
     def close(self) -> None:
         """Stop listening."""
         self._listener.unregister()
         self._listener.executor.shutdown()
         self._node.destroy_node()
+
+
+class AutoMotion(EgoMotion):
+    """The best of the sources that there are when a stream begins, until its end.
+
+    TF if it answers, else odometry if it is heard, else registration where KISS-ICP is installed,
+    else none. The first frame of a stream waits for the former two, as long as any for its pose.
+    """
+
+    name = "auto"
+
+    def __init__(self, node: Node, settings: Settings) -> None:
+        super().__init__("no cloud has come yet")
+        self._log = node.get_logger()
+        self._timeout = settings.ego_motion_timeout
+        # What is not installed is there as the reason for that.
+        self._candidates: list[EgoMotion | str] = []
+        for create in (
+            lambda: TfMotion(node, settings),
+            lambda: OdometryMotion(node, settings),
+            lambda: Registration(deskew=settings.deskew),
+        ):
+            try:
+                self._candidates.append(create())
+            except ImportError as error:
+                self._candidates.append(str(error))
+        self._taken: EgoMotion | None = None
+
+    @property
+    def source(self) -> EgoMotion:
+        """The source that was taken."""
+        return self._taken or self
+
+    def locate(self, frame: Frame) -> Pose | None:
+        """See `EgoMotion.locate`."""
+        if self._taken is None:
+            self._taken = self._choose(frame)
+            self._log.info(f"ego motion '{self._taken.name}': {self._taken.reason}")
+        return self._taken.locate(frame)
+
+    def _choose(self, frame: Frame) -> EgoMotion:
+        """Take the first source that a stream can rest on which begins with this frame."""
+        deadline = time.monotonic() + self._timeout
+        refusals: list[str] = []
+        for candidate in self._candidates:
+            if isinstance(candidate, str):
+                refusals.append(candidate)
+            elif refusal := candidate.refusal(frame, deadline):
+                refusals.append(refusal)
+            else:
+                candidate.reason = "; ".join(refusals) or "it answers"
+                return candidate
+        return EgoMotion("; ".join(refusals))
+
+    def reset(self) -> None:
+        """Choose anew at the next frame."""
+        if self._taken is not None:
+            self._taken.reset()
+        self._taken = None
+
+    def close(self) -> None:
+        """Stop listening."""
+        for candidate in self._candidates:
+            if not isinstance(candidate, str):
+                candidate.close()

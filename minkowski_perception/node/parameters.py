@@ -119,8 +119,8 @@ PARAMETERS = {
     ),
     "deskew": Parameter(
         True,
-        "Move points by the sensor's motion to where they were at the stamp, where the clouds have "
-        "a field of per-point times; false if their driver has done so already.",
+        "Move points by the sensor's motion to where they were at the stamp, where clouds have a "
+        "field of per-point times; false if their driver has done so already.",
     ),
     "intensity_full_scale": Parameter(
         0.0, "The sensor's largest intensity, such as 1 or 255; 0 to detect it.", range=(0.0, 1e6)

@@ -40,7 +40,6 @@ from minkowski_perception.node.legend import label_info, legend_markers
 from minkowski_perception.node.mailbox import Mailbox
 from minkowski_perception.node.parameters import (
     ConfigurationError,
-    Settings,
     declare,
     read,
 )
@@ -48,6 +47,7 @@ from minkowski_perception.node.stopping import init_until_signalled
 from minkowski_perception.segmenter import Segmenter, use_threads
 from minkowski_perception.sparse.threads import thread_count
 from minkowski_perception.temporal.continuity import OutOfOrderError
+from minkowski_perception.temporal.motion import EgoMotion, NoPoseError
 
 _REPORT_PERIOD = 1.0  # seconds, as diagnostic aggregators expect
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -89,7 +89,6 @@ class PerceptionNode(LifecycleNode):
         self.accounting = Accounting()
         self._state = "unconfigured"
         self._refused_parameters = declare(self)
-        self._settings: Settings | None = None
         self._segmenter: Segmenter | None = None
         self._ego_motion: EgoMotion | None = None
         self._subscription: Any = None
@@ -145,7 +144,7 @@ class PerceptionNode(LifecycleNode):
         except ValueError as error:
             raise ConfigurationError(str(error)) from error
         self._ego_motion = create_ego_motion(self, settings)
-        self._segmenter, self._settings = segmenter, settings
+        self._segmenter = segmenter
         self._publish_label_info(segmenter)
         reliability = ReliabilityPolicy[settings.input_reliability.upper()]
         depth = 10 if reliability == ReliabilityPolicy.RELIABLE else 1
@@ -299,8 +298,8 @@ class PerceptionNode(LifecycleNode):
         counts = self.accounting.snapshot()
         level, message = self._monitor.judge(self._state, self.problem, counts)
         values = {"state": self._state, **count_values(counts)}
-        if segmenter is not None and self._settings is not None:
-            values |= self._stream_values(segmenter, self._settings)
+        if segmenter is not None and self._ego_motion is not None:
+            values |= self._stream_values(segmenter, self._ego_motion.source)
         values |= {f"{k}_ms": f"{v:.1f}" for k, v in self._stages.medians().items()}
         values["last_refusal"] = self._last_refusal
         self._diagnostics.publish(
@@ -314,7 +313,7 @@ class PerceptionNode(LifecycleNode):
             )
         )
 
-    def _stream_values(self, segmenter: Segmenter, settings: Settings) -> dict[str, str]:
+    def _stream_values(self, segmenter: Segmenter, motion: EgoMotion) -> dict[str, str]:
         scale = segmenter.intensity_scale
         answers = list(self._answers)
         span = answers[-1] - answers[0] if len(answers) > 1 else 0.0

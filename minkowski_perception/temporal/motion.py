@@ -18,12 +18,28 @@ class EgoMotion:
     Attributes:
         name: of the source, as parameters, diagnostics and summaries have it.
         reason: why it was taken.
+        coasted: frames whose poses were guessed from the velocity before them.
     """
 
     name = "none"
+    coasted = 0
 
     def __init__(self, reason: str = "asked for") -> None:
         self.reason = reason
+
+    @property
+    def source(self) -> EgoMotion:
+        """Itself, unless it chooses among others."""
+        return self
+
+    def refusal(self, frame: Frame, deadline: float) -> str:
+        """Why a stream that begins with this frame cannot rest on the source; empty if it can.
+
+        Args:
+            frame: the first one.
+            deadline: of `time.monotonic`, until when a sign of life is waited for.
+        """
+        return ""
 
     def locate(self, frame: Frame) -> Pose | None:
         """Pose [4, 4] float64 of the sensor at the frame's stamp; None if motion is unknown.

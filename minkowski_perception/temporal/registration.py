@@ -38,14 +38,12 @@ class Registration(EgoMotion):
     """Registers the frames of one stream; the first one's pose is the identity.
 
     The same frames give the same poses. A frame that cannot be registered, such as one with fewer
-    points than `MIN_POINTS`, gets the pose that the velocity before it leads to, and is counted.
+    points than `MIN_POINTS`, gets the pose that the velocity before it leads to, and is counted
+    in `coasted`.
 
     Args:
         deskew: move points to the frame's stamp before, where they have times.
         reason: see `EgoMotion`.
-
-    Attributes:
-        coasted: frames that could not be registered.
 
     Raises:
         ImportError: the package kiss-icp is not installed.

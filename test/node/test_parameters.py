@@ -79,7 +79,11 @@ def test_roll_pitch_and_yaw_turn_as_rep_103_has_it(make_node):
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("ego_motion", "wheels", "ego_motion must be one of none, odometry, tf, not 'wheels'"),
+        (
+            "ego_motion",
+            "wheels",
+            "ego_motion must be one of auto, tf, odometry, kiss_icp, none, not 'wheels'",
+        ),
         ("sensor_pose", [1.0, 2.0], r"sensor_pose must be 6 finite numbers, not .*1\.0, 2\.0"),
         ("sensor_pose", "here", "sensor_pose must be 6 finite numbers, not 'here'"),
         ("max_gap", "long", "max_gap must be a number, not 'long'"),

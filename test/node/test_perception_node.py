@@ -200,7 +200,10 @@ def test_the_lifecycle_can_be_gone_through_by_a_manager_again_and_again(rig, dri
 
 def test_wrong_parameters_are_refused_at_configure_with_the_valid_choices(rig):
     for parameters, expected in (
-        ({"ego_motion": "guess"}, "ego_motion must be one of none, odometry, tf, not 'guess'"),
+        (
+            {"ego_motion": "guess"},
+            "ego_motion must be one of auto, tf, odometry, kiss_icp, none, not 'guess'",
+        ),
         ({"window": 99}, "window"),
         ({"model": "no_such_model"}, "unknown model 'no_such_model'; choose one of"),
         ({"engine": "abacus"}, "engine must be one of auto, torch, numba, spconv_triton, spconv"),
