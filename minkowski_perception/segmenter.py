@@ -210,6 +210,8 @@ class Segmenter:
         ):
             return IncrementalExecution, 2
         length = self.model.window if window is None else window
+        if length < 1:
+            raise ValueError(f"the window must be 1 frame or more, not {length}")
         if length > 1 and network.dims == SPATIAL_DIMS:
             raise ValueError(
                 f"model '{self.model.name}' is 3D: its window is 1 frame, not {length}"

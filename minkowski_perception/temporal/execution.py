@@ -166,8 +166,6 @@ class WindowExecution(Execution):
 
     def __init__(self, runner: Runner, length: int) -> None:
         super().__init__(runner)
-        if length < 1:
-            raise ValueError(f"the window must be 1 frame or more, not {length}")
         self._frames: deque[Voxels] = deque(maxlen=length)
 
     @property
