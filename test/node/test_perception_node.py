@@ -3,6 +3,7 @@
 """The node as a process of its own, fed over DDS with what sensors and bags may bring."""
 
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from sensor_msgs.msg import PointCloud2
 from minkowski_perception.labels import UNLABELLED, LabelSet
 from minkowski_perception.segmenter import Segmenter
 from minkowski_perception.simulation.drive import simulate_drive
+from minkowski_perception.temporal.registration import Registration
 
 pytestmark = pytest.mark.system
 
@@ -148,6 +150,52 @@ def test_a_cloud_without_a_pose_waits_bounded_and_the_next_one_with_a_pose_is_la
     running.wait_for(lambda: len(running.labelled) == 1)
     values = running.fresh_values()
     assert (values["received"], values["labelled"], values["dropped"]) == ("2", "1", "1")
+
+
+def labels_of(segmenter, motion, frames):
+    """What the node is to answer: the labels of each frame, located and segmented in turn."""
+    for frame in frames:
+        if not segmenter.continues(frame):
+            motion.reset()
+        pose = motion.locate(frame)
+        yield segmenter.segment(replace(frame, pose=pose)).labels
+
+
+def test_clouds_alone_are_registered_and_a_loop_of_the_bag_is_registered_anew(rig, drive):
+    pytest.importorskip("kiss_icp", reason="needs kiss-icp: pip install kiss-icp")
+    running = rig().ready()
+    late = [replace(frame, stamp=frame.stamp + 10 * 10**9) for frame in drive[:4]]
+    frames = [*late, *drive[:4]]
+    for i, frame in enumerate(frames, start=1):
+        running.publish(cloud_message(frame))
+        running.wait_for(lambda expected=i: len(running.labelled) == expected)
+    expected = labels_of(Segmenter.load(engine="torch"), Registration(), frames)
+    for message, labels in zip(running.labelled, expected, strict=True):
+        assert np.array_equal(column(message, "label"), labels)
+    values = running.fresh_values()
+    assert (values["ego_motion"], values["resets_time_jump"]) == ("kiss_icp", "1")
+    assert "no odometry on '/odometry'" in values["ego_motion_reason"]
+    assert "resets_pose_jump" not in values
+    assert "ego motion 'kiss_icp': " in running.output()
+
+
+def test_odometry_is_found_and_left_when_it_falls_silent(rig, drive):
+    running = rig(max_gap=1.0, ego_motion_timeout=0.3).ready()
+    running.wait_for(lambda: running.odometry.get_subscription_count() > 0)
+    for frame in drive[:3]:
+        running.odometry.publish(odometry_message(frame))
+        running.publish(cloud_message(frame))
+    assert running.fresh_values()["ego_motion"] == "odometry"
+    # It ends, but the stream goes on: no pose is guessed, until the gap is a new stream's start.
+    running.publish(cloud_message(drive[3]))
+    values = running.fresh_values()
+    assert (values["ego_motion"], values["dropped_no_pose"]) == ("odometry", "1")
+    for frame in drive[4:]:
+        running.publish(cloud_message(frame, stamp=frame.stamp + 2 * 10**9))
+    values = running.fresh_values()
+    assert values["ego_motion"] in ("kiss_icp", "none")
+    assert "odometry on '/odometry' is -" in values["ego_motion_reason"]
+    assert (values["labelled"], values["dropped"], values["resets_gap"]) == ("5", "1", "1")
 
 
 def test_a_burst_of_clouds_is_answered_by_the_latest_and_all_are_accounted_for(rig, drive):
