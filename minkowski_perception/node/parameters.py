@@ -122,6 +122,12 @@ PARAMETERS = {
         "Move points by the sensor's motion to where they were at the stamp, where clouds have a "
         "field of per-point times; false if their driver has done so already.",
     ),
+    "latency_budget": Parameter(
+        0.0,
+        "Seconds from a cloud's arrival to its labels beyond which the CRF is left out until "
+        "there is room again; 0 for no budget.",
+        range=(0.0, 60.0),
+    ),
     "intensity_full_scale": Parameter(
         0.0, "The sensor's largest intensity, such as 1 or 255; 0 to detect it.", range=(0.0, 1e6)
     ),
@@ -162,6 +168,7 @@ class Settings:
     execution: str
     window: int | None
     crf: bool
+    latency_budget: float
     ego_motion: str
     fixed_frame: str
     sensor_pose: npt.NDArray[np.float64]

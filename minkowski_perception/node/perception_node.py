@@ -36,6 +36,7 @@ from minkowski_perception.node.diagnostics import (
     diagnostic_array,
 )
 from minkowski_perception.node.ego_motion import create_ego_motion
+from minkowski_perception.node.ladder import FULL, WITHOUT_CRF, Ladder
 from minkowski_perception.node.legend import label_info, legend_markers
 from minkowski_perception.node.mailbox import Mailbox
 from minkowski_perception.node.parameters import (
@@ -98,6 +99,8 @@ class PerceptionNode(LifecycleNode):
         self._monitor = Monitor()
         self._answers: deque[float] = deque(maxlen=50)
         self._state_bytes = 0
+        self._crf_wanted = False
+        self._ladder = Ladder(0.0, (FULL,))
         self._last_refusal = ""
         self._legend_frame = ""
         self._frame_id = ""
@@ -110,11 +113,14 @@ class PerceptionNode(LifecycleNode):
 
     def _on_parameters(self, parameters: Sequence[Parameter]) -> SetParametersResult:
         """Switch the CRF at once; all else is read when the node is configured."""
-        segmenter = self._segmenter
         for parameter in parameters:
-            if parameter.name == "crf" and segmenter is not None:
-                segmenter.crf = parameter.value and segmenter.model.crf is not None
+            if parameter.name == "crf" and self._segmenter is not None:
+                self._crf_wanted = parameter.value and self._segmenter.model.crf is not None
+                self._switch_crf(self._segmenter)
         return SetParametersResult(successful=True)
+
+    def _switch_crf(self, segmenter: Segmenter) -> None:
+        segmenter.crf = self._crf_wanted and self._ladder.rung == FULL
 
     # Transitions
 
@@ -144,6 +150,9 @@ class PerceptionNode(LifecycleNode):
         except ValueError as error:
             raise ConfigurationError(str(error)) from error
         self._ego_motion = create_ego_motion(self, settings)
+        self._crf_wanted = segmenter.crf
+        rungs = (FULL,) if segmenter.model.crf is None else (FULL, WITHOUT_CRF)
+        self._ladder = Ladder(settings.latency_budget, rungs)
         self._segmenter = segmenter
         self._publish_label_info(segmenter)
         reliability = ReliabilityPolicy[settings.input_reliability.upper()]
@@ -260,6 +269,9 @@ class PerceptionNode(LifecycleNode):
         self._frame_id = frame.frame_id
         self._state_bytes = segmenter.state_bytes  # asked here: no other thread may look into it
         self._answers.append(finished)
+        if self._ladder.add(finished - arrival):
+            self._switch_crf(segmenter)
+            self.get_logger().warning(f"latency budget: now '{self._ladder.rung}'")
         self._stages.add(
             {
                 "latency": finished - arrival,
@@ -326,6 +338,7 @@ class PerceptionNode(LifecycleNode):
             "threads": str(thread_count()),
             "execution": segmenter.execution,
             "crf": str(segmenter.crf).lower(),
+            "ladder": self._ladder.rung,
             "state_mb": f"{self._state_bytes / 1e6:.2f}",
             "voxel_size": f"{segmenter.model.input.voxel_size:g}",
             "ego_motion": motion.name,

@@ -13,6 +13,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from nav_msgs.msg import Odometry
+from rcl_interfaces.srv import SetParameters
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from scipy.spatial.transform import Rotation
@@ -109,15 +110,25 @@ class Rig:
             self.wait_for(lambda: self.clouds.get_subscription_count() > 0)
         return self
 
-    def change_state(self, transition):
-        """Ask for a lifecycle transition, as `ros2 lifecycle set` does; return its success."""
-        service = f"{NAME}/change_state"
-        client = self.node.create_client(ChangeState, service)
+    def call(self, kind, name, request):
+        """Call one of the node's services; return its response."""
+        client = self.node.create_client(kind, f"{NAME}/{name}")
         self.wait_for(client.service_is_ready)
-        future = client.call_async(ChangeState.Request(transition=Transition(id=transition)))
+        future = client.call_async(request)
         self.wait_for(future.done)
         self.node.destroy_client(client)
-        return future.result().success
+        return future.result()
+
+    def change_state(self, transition):
+        """Ask for a lifecycle transition, as `ros2 lifecycle set` does; return its success."""
+        request = ChangeState.Request(transition=Transition(id=transition))
+        return self.call(ChangeState, "change_state", request).success
+
+    def set_parameter(self, name, value):
+        """Set a parameter, as `ros2 param set` does; return its success."""
+        parameter = rclpy.Parameter(name, value=value).to_parameter_msg()
+        request = SetParameters.Request(parameters=[parameter])
+        return self.call(SetParameters, "set_parameters", request).results[0].successful
 
     def publish(self, message):
         """Publish a cloud and wait until the node has counted an answer to it."""

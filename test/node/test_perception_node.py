@@ -14,6 +14,7 @@ pytest.importorskip("open3d", reason="needs open3d to simulate clouds")
 from lifecycle_msgs.msg import Transition
 from rig import Rig, assert_balanced, cloud_message, odometry_message, stamped
 from sensor_msgs.msg import PointCloud2
+from tiny_models import save_tiny
 
 from minkowski_perception.labels import UNLABELLED, LabelSet
 from minkowski_perception.segmenter import Segmenter
@@ -262,3 +263,32 @@ def test_wrong_parameters_are_refused_at_configure_with_the_valid_choices(rig):
         assert expected in running.status.message
         assert expected in running.output()
         running.stop()
+
+
+def test_the_crf_is_switched_while_clouds_come_by_parameter_and_by_the_latency_budget(
+    rig, drive, tmp_path
+):
+    save_tiny(tmp_path / "tiny", crf=True, dims=4, kernel="causal")
+    running = rig(model=tmp_path / "tiny.yaml", ego_motion="none", latency_budget=1e-6).ready()
+
+    def label(frame):
+        running.publish(cloud_message(frame))
+        return running.fresh_values()
+
+    values = label(drive[0])
+    assert (values["execution"], values["crf"], values["ladder"]) == (
+        "incremental",
+        "true",
+        "full",
+    )
+    assert float(values["crf_ms"]) > 0.0
+    assert float(values["state_mb"]) > 0.0
+    assert running.set_parameter("crf", False)
+    assert label(drive[1])["crf"] == "false"
+    assert running.set_parameter("crf", True)
+    assert label(drive[2])["crf"] == "true"
+    for i in range(12):
+        running.publish(cloud_message(replace(drive[3], stamp=drive[3].stamp + i * 10**8)))
+    values = running.fresh_values()
+    assert (values["crf"], values["ladder"]) == ("false", "without_crf")
+    assert values["labelled"] == "15"
