@@ -20,7 +20,7 @@ CONFIG = PathJoinSubstitution([FindPackageShare("minkowski_perception"), "config
 PARAMETERS = {
     "autostart": (bool, "true: the node configures and activates itself; false: you do"),
     "device": (str, "where the network runs: auto, cpu, cuda or cuda:N"),
-    "ego_motion": (str, "where poses come from: none, odometry or tf"),
+    "ego_motion": (str, "where poses come from: auto, tf, odometry, kiss_icp or none"),
     "engine": (str, "what computes: auto, torch, numba, spconv_triton, spconv or minkowski"),
     "input_reliability": (str, "of what the node subscribes: best_effort or reliable"),
     "model": (str, "name of a model of the package, or path of its .yaml card"),
@@ -30,7 +30,7 @@ PARAMETERS = {
 
 ARGUMENTS = {
     "cloud_topic": ("cloud", "topic of the sensor_msgs/PointCloud2 to label"),
-    "odometry_topic": ("odometry", "topic of nav_msgs/Odometry, used with ego_motion:=odometry"),
+    "odometry_topic": ("odometry", "topic of nav_msgs/Odometry, for ego_motion odometry and auto"),
     "params_file": (
         PathJoinSubstitution([CONFIG, "perception.yaml"]),
         "YAML file with the node's parameters",

@@ -21,14 +21,18 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
-from minkowski_perception.commands.label import motion_of_bag
+from minkowski_perception.commands.label import motion_in_node, motion_of_bag
 from minkowski_perception.datasets.bags import BagReader
 
 ARGUMENTS = {
     "bag": (None, "ROS 1 or ROS 2 bag: a file, or a folder that holds one"),
     "topic": ("", "topic of the bag's clouds; empty: the only one there is"),
     "odometry_topic": ("", "topic of the bag's odometry; empty: the only one, else its TF"),
-    "ego_motion": ("", "none or odometry; empty: odometry where the bag tells of motion"),
+    "ego_motion": (
+        "",
+        "odometry, kiss_icp or none; empty: odometry where the bag tells of motion, else kiss_icp "
+        "where it is installed, else none",
+    ),
     "rate": ("1.0", "speed of playing; 1.0 is that of the recording"),
     "loop": ("false", "true: play the bag again and again"),
     "wait_for_answer": (
@@ -103,11 +107,11 @@ def look_into_the_bag(context: LaunchContext) -> list[SetLaunchConfiguration]:
     given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
     with BagReader(given["bag"]) as bag:
         topic = bag.choose_cloud_topic(given["topic"] or None)
-        poses = motion_of_bag(bag, topic, "auto", given["odometry_topic"] or None)
+        motion = motion_of_bag(bag, topic, "auto", given["odometry_topic"] or None)
         _, cloud = next(bag.clouds(topic))
     found = {
         "topic": topic,
-        "ego_motion": "none" if poses is None else "odometry",
+        "ego_motion": motion_in_node(motion),
         "fixed_frame": cloud.header.frame_id,
     }
     return [SetLaunchConfiguration(name, given[name] or value) for name, value in found.items()]

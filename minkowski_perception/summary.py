@@ -28,6 +28,9 @@ class Summary:
         model: name of the model.
         device: where it ran.
         engine: what computed, with its precision unless float32.
+        ego_motion: where the sensor's poses came from: "bag", "kiss_icp" or "none".
+        ego_motion_reason: why from there.
+        ego_motion_coasted: clouds whose poses were guessed from the velocity before them.
         received: clouds taken in; received = labelled + sum(dropped) + pending.
         labelled: clouds that went out with labels.
         dropped: number of clouds by reason (see `accounting.DropReason`).
@@ -48,6 +51,9 @@ class Summary:
     model: str
     device: str
     engine: str
+    ego_motion: str
+    ego_motion_reason: str
+    ego_motion_coasted: int
     received: int
     labelled: int
     dropped: Mapping[str, int]
@@ -69,6 +75,9 @@ class Summary:
         model: str,
         device: str,
         engine: str,
+        ego_motion: str,
+        ego_motion_reason: str,
+        ego_motion_coasted: int,
         counts: Counts,
         seconds: float,
         latencies: Sequence[float],
@@ -82,6 +91,9 @@ class Summary:
             model: name of the model.
             device: where it ran.
             engine: what computed.
+            ego_motion: where the sensor's poses came from.
+            ego_motion_reason: why from there.
+            ego_motion_coasted: clouds whose poses were guessed.
             counts: what became of the clouds.
             seconds: duration of the run.
             latencies: seconds from the arrival of each labelled cloud to its labels.
@@ -97,6 +109,9 @@ class Summary:
             model=model,
             device=device,
             engine=engine,
+            ego_motion=ego_motion,
+            ego_motion_reason=ego_motion_reason,
+            ego_motion_coasted=ego_motion_coasted,
             received=counts.received,
             labelled=counts.labelled,
             dropped={reason.value: number for reason, number in counts.dropped.items()},
@@ -116,10 +131,14 @@ class Summary:
 
     def table(self) -> str:
         """Return the numbers as lines of text, below 80 columns wide."""
+        motion = f"{self.ego_motion}: {self.ego_motion_reason}"
+        if self.ego_motion_coasted:
+            motion += f"; {self.ego_motion_coasted} clouds guessed"
         drops = ", ".join(f"{number} {reason}" for reason, number in self.dropped.items())
         rows = [
             ("recording", f"{self.bag}  {self.topic}"),
             ("model", f"{self.model} on {self.device} by {self.engine}"),
+            ("ego motion", motion),
             ("received", f"{self.received} clouds"),
             ("labelled", f"{self.labelled}"),
             ("dropped", f"{sum(self.dropped.values())}" + (f"  ({drops})" if drops else "")),

@@ -18,6 +18,7 @@ from minkowski_perception.commands.label import (
     LABELLED_TOPIC,
     add_run_arguments,
     load_segmenter,
+    motion_in_node,
     motion_of_bag,
     truth_field_of,
 )
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from minkowski_perception.frame import Frame
     from minkowski_perception.labels import LabelSet
     from minkowski_perception.summary import Summary
+    from minkowski_perception.temporal.motion import EgoMotion
 
 DRIVE_SEED = 4016  # training and its figures use others
 DRIVE_LIDAR = "hdl64"
@@ -75,16 +77,16 @@ def run(args: argparse.Namespace) -> int:
     path = args.bag or _simulated_drive(args.out.parent / "demo_drive")
     with BagReader(path) as bag:
         topic = bag.choose_cloud_topic(args.topic)
-        moving = motion_of_bag(bag, topic, args.ego_motion, args.odometry_topic) is not None
+        motion = motion_of_bag(bag, topic, args.ego_motion, args.odometry_topic)
         # A model or device that cannot be is refused here, before anything has started.
         label_set = load_segmenter(args).label_set
         _clear(args.out)
         try:
-            _play(args, bag, topic, moving)
+            _play(args, bag, topic, motion)
         except ProcessError as error:
             print(f"minkowski-perception demo: {error}", file=sys.stderr)
             return 1
-        summary = _evaluate(args, bag, topic, label_set, truth_set)
+        summary = _evaluate(args, bag, topic, motion, label_set, truth_set)
     summary.save(args.out / "summary.json")
     print(f"{summary.table()}\n\nresults are in {args.out}")
     if summary.pending:
@@ -129,7 +131,7 @@ def _clear(out: Path) -> None:
         file.unlink(missing_ok=True)
 
 
-def _play(args: argparse.Namespace, bag: BagReader, topic: str, moving: bool) -> None:
+def _play(args: argparse.Namespace, bag: BagReader, topic: str, motion: EgoMotion) -> None:
     """Play the bag through the node into OUT/labelled and OUT/playback.csv.
 
     Raises:
@@ -154,7 +156,8 @@ def _play(args: argparse.Namespace, bag: BagReader, topic: str, moving: bool) ->
                 "execution": args.execution,
                 "window": args.window or 0,
                 "crf": not args.no_crf,
-                "ego_motion": "odometry" if moving else "none",
+                "ego_motion": motion_in_node(motion),
+                "deskew": not args.no_deskew,
                 # A lossless run waits for what DDS lost and sends again, after up to 3 s.
                 "ego_motion_timeout": 0.5 if args.realtime else 10.0,
                 "input_reliability": "reliable",
@@ -217,7 +220,12 @@ def _seconds(nanoseconds: str) -> float:
 
 
 def _evaluate(
-    args: argparse.Namespace, bag: BagReader, topic: str, label_set: LabelSet, truth_set: LabelSet
+    args: argparse.Namespace,
+    bag: BagReader,
+    topic: str,
+    motion: EgoMotion,
+    label_set: LabelSet,
+    truth_set: LabelSet,
 ) -> Summary:
     """Sum up what was recorded, and draw some of it."""
     from tqdm import tqdm
@@ -251,6 +259,9 @@ def _evaluate(
         model=report["model"],
         device=report["device"],
         engine=report["engine"],
+        ego_motion=motion.name,
+        ego_motion_reason=motion.reason,
+        ego_motion_coasted=int(report["ego_motion_coasted"]),
         # What went out and what came back: a cloud that vanished on the way stays pending.
         counts=Counts(len(played), labelled, {r: count for r, count in dropped.items() if count}),
         seconds=end - answered[0].published if answered else 0.0,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from minkowski_perception.labels import LabelSet
     from minkowski_perception.segmenter import Segmenter
     from minkowski_perception.summary import Summary
+    from minkowski_perception.temporal.motion import EgoMotion
     from minkowski_perception.temporal.poses import PoseBuffer
 
 LABELLED_TOPIC = "/minkowski_perception/labelled"
@@ -74,12 +75,18 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-crf", action="store_true", help="leave out the model's CRF")
     parser.add_argument(
         "--ego-motion",
-        choices=("auto", "bag", "none"),
+        choices=("auto", "bag", "kiss_icp", "none"),
         default="auto",
-        help="bag: by its odometry or transforms; none: as if the sensor stood still; "
-        "auto: bag where it tells of motion (%(default)s)",
+        help="bag: by its odometry or transforms; kiss_icp: by the clouds themselves; none: as if "
+        "the sensor stood still; auto: bag where it tells of motion, else kiss_icp where that is "
+        "installed, else none (%(default)s)",
     )
     parser.add_argument("--odometry-topic", help="where the bag has several")
+    parser.add_argument(
+        "--no-deskew",
+        action="store_true",
+        help="take clouds with per-point times as they are: the driver has moved their points",
+    )
     parser.add_argument(
         "--true-label-field",
         default="true_label",
@@ -103,11 +110,13 @@ def run(args: argparse.Namespace) -> int:
     truth_set = LabelSet.load(args.true_label_set)
     with BagReader(args.bag) as bag:
         topic = bag.choose_cloud_topic(args.topic)
-        poses = motion_of_bag(bag, topic, args.ego_motion, args.odometry_topic)
+        motion = motion_of_bag(
+            bag, topic, args.ego_motion, args.odometry_topic, deskew=not args.no_deskew
+        )
         segmenter = load_segmenter(args)
         with BagWriter(args.out / "labelled") as writer:
             summary = label_bag(
-                bag, topic, poses, segmenter, writer, args.true_label_field, truth_set
+                bag, topic, motion, segmenter, writer, args.true_label_field, truth_set
             )
     summary.save(args.out / "summary.json")
     print(f"{summary.table()}\n\n{args.out / 'labelled'}\n{args.out / 'summary.json'}")
@@ -131,6 +140,7 @@ def load_segmenter(args: argparse.Namespace) -> Segmenter:
             execution=args.execution,
             window=args.window,
             crf=False if args.no_crf else None,
+            deskew=not args.no_deskew,
             engine=args.engine,
             precision=args.precision,
             deterministic=args.deterministic,
@@ -140,44 +150,67 @@ def load_segmenter(args: argparse.Namespace) -> Segmenter:
 
 
 def motion_of_bag(
-    bag: BagReader, topic: str, ego_motion: str, odometry_topic: str | None
-) -> PoseBuffer | None:
-    """Poses of the sensor of a cloud topic; None where clouds are taken as if it stood still.
+    bag: BagReader, topic: str, choice: str, odometry_topic: str | None, *, deskew: bool = True
+) -> EgoMotion:
+    """Where the sensor of a cloud topic is to be taken to be.
 
     Args:
-        bag: where they are.
-        topic: its cloud topic.
-        ego_motion: "bag", "none", or "auto" for what the bag has.
+        bag: where the clouds are.
+        topic: their topic.
+        choice: "bag", "kiss_icp", "none", or "auto" for the first of these that there is.
         odometry_topic: where the bag has several.
+        deskew: see `Registration`.
 
     Raises:
-        CommandError: the topic has no clouds, or the bag no motion where it is asked for.
+        CommandError: the topic has no clouds, or what is asked for is not there.
         BagError: it is not clear which motion is meant, or the bag is corrupt.
     """
-    from scipy.spatial.transform import Rotation
-
-    from minkowski_perception.temporal.poses import PoseBuffer, pose_matrix
+    from minkowski_perception.temporal.motion import EgoMotion, RecordedMotion
+    from minkowski_perception.temporal.registration import Registration
 
     _, first = next(bag.clouds(topic), (0, None))
     if first is None:
         raise CommandError(f"topic '{topic}' of {bag.path} has no clouds")
-    frame_id = first.header.frame_id
-    known = [] if ego_motion == "none" else bag.poses(frame_id, topic=odometry_topic)
-    if not known:
-        if ego_motion == "bag":
+    reason = "asked for"
+    if choice in ("auto", "bag"):
+        frame_id = first.header.frame_id
+        if poses := _poses_of(bag, frame_id, odometry_topic):
+            return RecordedMotion(poses, reason if choice == "bag" else "the bag tells of it")
+        if choice == "bag":
             raise CommandError(f"{bag.path} tells of no motion of frame '{frame_id}'")
-        return None
+        reason = "the bag tells of no motion"
+    if choice == "none":
+        return EgoMotion(reason)
+    try:
+        return Registration(deskew=deskew, reason=reason)
+    except ImportError as error:
+        if choice == "kiss_icp":
+            raise CommandError(str(error)) from error
+        return EgoMotion(f"{reason}; {error}")
+
+
+def motion_in_node(motion: EgoMotion) -> str:
+    """Value of the node's parameter ego_motion, for clouds that the player plays to it."""
+    return "odometry" if motion.name == "bag" else motion.name
+
+
+def _poses_of(bag: BagReader, frame_id: str, odometry_topic: str | None) -> PoseBuffer | None:
+    from scipy.spatial.transform import Rotation
+
+    from minkowski_perception.temporal.poses import PoseBuffer, pose_matrix
+
+    known = bag.poses(frame_id, topic=odometry_topic)
     poses = PoseBuffer(capacity=len(known))
     for stamp, pose in known:
         # By way of the quaternion of an odometry message: bit for bit what the node gets.
         poses.add(stamp, pose_matrix(pose[:3, 3], Rotation.from_matrix(pose[:3, :3]).as_quat()))
-    return poses
+    return poses if known else None
 
 
 def label_bag(
     bag: BagReader,
     topic: str,
-    poses: PoseBuffer | None,
+    motion: EgoMotion,
     segmenter: Segmenter,
     writer: BagWriter,
     truth_field: str,
@@ -191,7 +224,7 @@ def label_bag(
     Args:
         bag: where the clouds are.
         topic: which of them.
-        poses: of the sensor; None as if it stood still.
+        motion: of the sensor.
         segmenter: at the start of a stream.
         writer: takes the labelled clouds, on `LABELLED_TOPIC`.
         truth_field: field with true labels; clouds without it are not scored.
@@ -218,7 +251,7 @@ def label_bag(
         arrived = time.perf_counter()
         try:
             frame, cloud, labels = _label_cloud(
-                message, receive_time, poses, segmenter, truth_field
+                message, receive_time, motion, segmenter, truth_field
             )
         except _DroppedError as drop:
             if drop.reason not in accounting.snapshot().dropped:
@@ -235,6 +268,9 @@ def label_bag(
         model=segmenter.model.name,
         device=str(segmenter.device),
         engine=str(segmenter.engine),
+        ego_motion=motion.name,
+        ego_motion_reason=motion.reason,
+        ego_motion_coasted=motion.coasted,
         counts=accounting.snapshot(),
         seconds=time.perf_counter() - started,
         latencies=latencies,
@@ -258,7 +294,7 @@ class _DroppedError(Exception):
 def _label_cloud(
     message: Any,
     receive_time: int,
-    poses: PoseBuffer | None,
+    motion: EgoMotion,
     segmenter: Segmenter,
     truth_field: str,
 ) -> tuple[Frame, CloudData, npt.NDArray[np.uint8]]:
@@ -270,20 +306,20 @@ def _label_cloud(
     from minkowski_perception.accounting import DropReason
     from minkowski_perception.codec import CloudError, decode, encode_labelled
     from minkowski_perception.temporal.continuity import OutOfOrderError
+    from minkowski_perception.temporal.motion import NoPoseError
 
     try:
         frame = decode(message, label_field=truth_field_of(message, truth_field))
     except CloudError as error:
         raise _DroppedError(DropReason.MALFORMED, error) from error
     frame.stamp = frame.stamp or receive_time  # where the driver gave none
-    if poses is not None:
-        frame.pose = poses.at(frame.stamp)
-        if frame.pose is None:
-            raise _DroppedError(
-                DropReason.NO_POSE, f"the bag has no pose on both sides of stamp {frame.stamp} ns"
-            )
     try:
+        if not segmenter.continues(frame):
+            motion.reset()
+        frame.pose = motion.locate(frame)
         result = segmenter.segment(frame)
+    except NoPoseError as error:
+        raise _DroppedError(DropReason.NO_POSE, error) from error
     except OutOfOrderError as error:
         raise _DroppedError(DropReason.OUT_OF_ORDER, error) from error
     except Exception as error:

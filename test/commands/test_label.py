@@ -1,6 +1,7 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +17,9 @@ from minkowski_perception.datasets.bags import BagReader, BagWriter
 from minkowski_perception.frame import Frame
 from minkowski_perception.labels import LabelSet
 from minkowski_perception.summary import Summary
-from minkowski_perception.temporal.poses import pose_matrix
 from minkowski_perception.temporal.continuity import OutOfOrderError
+from minkowski_perception.temporal.poses import pose_matrix
+from minkowski_perception.temporal.registration import Registration
 
 KITTI = LabelSet.load("semantickitti19")
 CAR, ROAD = KITTI.names.index("car"), KITTI.names.index("road")
@@ -36,9 +38,12 @@ class HeightSegmenter:
     def __init__(self) -> None:
         self.seen: list[Frame] = []
 
-    def segment(self, frame: Frame) -> SimpleNamespace:
+    def continues(self, frame: Frame) -> bool:
         if self.seen and frame.stamp <= self.seen[-1].stamp:
             raise OutOfOrderError("not later")
+        return bool(self.seen)
+
+    def segment(self, frame: Frame) -> SimpleNamespace:
         if not len(frame):
             raise RuntimeError("nothing to see")
         self.seen.append(frame)
@@ -73,9 +78,9 @@ def make_bag(tmp_path) -> Callable[..., Path]:
 
 def label(bag: Path, out: Path, segmenter=None, ego_motion="auto") -> Summary:
     with BagReader(bag) as reader, BagWriter(out) as writer:
-        poses = motion_of_bag(reader, "/points", ego_motion, None)
+        motion = motion_of_bag(reader, "/points", ego_motion, None)
         segmenter = segmenter or HeightSegmenter()
-        return label_bag(reader, "/points", poses, segmenter, writer, "true_label", KITTI)
+        return label_bag(reader, "/points", motion, segmenter, writer, "true_label", KITTI)
 
 
 def test_every_point_comes_out_in_its_place_with_its_label(make_bag, tmp_path):
@@ -141,12 +146,55 @@ def test_frames_come_with_the_pose_at_their_stamp(make_bag, tmp_path):
     assert at == pytest.approx([1.0, 2.5])
 
 
-@pytest.mark.parametrize(("ego_motion", "poses"), [("none", (0, 9)), ("auto", ())])
-def test_without_motion_frames_have_no_pose(make_bag, tmp_path, ego_motion, poses):
+def test_without_motion_frames_have_no_pose(make_bag, tmp_path):
     segmenter = HeightSegmenter()
-    label(make_bag([frame_at(1)], poses), tmp_path / "out", segmenter, ego_motion)
+    summary = label(make_bag([frame_at(1)], (0, 9)), tmp_path / "out", segmenter, "none")
 
     assert segmenter.seen[0].pose is None
+    assert (summary.ego_motion, summary.ego_motion_reason) == ("none", "asked for")
+
+
+@pytest.mark.parametrize("ego_motion", ["kiss_icp", "auto"])
+def test_clouds_that_nothing_tells_the_motion_of_are_registered(make_bag, tmp_path, ego_motion):
+    pytest.importorskip("kiss_icp", reason="needs kiss-icp: pip install kiss-icp")
+    frames = [frame_at(i, points=1000 if i != 2 else 5) for i in range(4)]
+    segmenter = HeightSegmenter()
+    poses = (0, 9) if ego_motion == "kiss_icp" else ()
+    summary = label(make_bag(frames, poses), tmp_path / "out", segmenter, ego_motion)
+
+    registration = Registration()
+    for frame in segmenter.seen:
+        assert np.array_equal(frame.pose, registration.locate(frame))
+    assert (summary.ego_motion, summary.ego_motion_coasted) == ("kiss_icp", 1)
+
+
+def test_a_stream_that_starts_anew_is_registered_anew(make_bag, tmp_path):
+    pytest.importorskip("kiss_icp", reason="needs kiss-icp: pip install kiss-icp")
+
+    class Restless(HeightSegmenter):
+        def continues(self, frame: Frame) -> bool:
+            return super().continues(frame) and len(self.seen) != 2
+
+    segmenter = Restless()
+    frames = [frame_at(i, points=1000) for i in range(4)]
+    label(make_bag(frames), tmp_path / "out", segmenter)
+
+    identity = [bool(np.array_equal(frame.pose, np.eye(4))) for frame in segmenter.seen]
+    assert identity == [True, False, True, False]
+
+
+def test_without_kiss_icp_auto_knows_of_no_motion_and_says_why(make_bag, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "kiss_icp.kiss_icp", None)
+    segmenter = HeightSegmenter()
+    bag = make_bag([frame_at(1)])
+    summary = label(bag, tmp_path / "out", segmenter)
+
+    assert segmenter.seen[0].pose is None
+    assert summary.ego_motion == "none"
+    assert "the bag tells of no motion" in summary.ego_motion_reason
+    assert "pip install kiss-icp" in summary.ego_motion_reason
+    with pytest.raises(CommandError, match="pip install kiss-icp"):
+        label(bag, tmp_path / "again", ego_motion="kiss_icp")
 
 
 def test_motion_that_is_asked_for_must_be_there(make_bag, tmp_path):

@@ -1,5 +1,7 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
+import json
+
 import pytest
 
 from minkowski_perception.datasets.bags import BagReader
@@ -8,11 +10,8 @@ pytestmark = pytest.mark.system
 TOPIC = "/minkowski_perception/labelled"
 
 
-def test_the_node_and_the_labeller_give_the_same_bytes(demo_run, drive, command, tmp_path):
-    labelled = command("label", drive, "--out", tmp_path, "--deterministic")
-    assert labelled.returncode == 0, labelled.stderr
-
-    with BagReader(demo_run.out / "labelled") as node, BagReader(tmp_path / "labelled") as offline:
+def assert_same_bytes(run, other, count):
+    with BagReader(run / "labelled") as node, BagReader(other / "labelled") as offline:
         pairs = list(
             zip(
                 (m for _, m in node.clouds(TOPIC)),
@@ -21,7 +20,7 @@ def test_the_node_and_the_labeller_give_the_same_bytes(demo_run, drive, command,
             )
         )
 
-    assert len(pairs) == 6
+    assert len(pairs) == count
     for online, offline in pairs:
         for name in ("height", "width", "point_step", "row_step", "is_bigendian", "is_dense"):
             assert getattr(online, name) == getattr(offline, name), name
@@ -31,3 +30,23 @@ def test_the_node_and_the_labeller_give_the_same_bytes(demo_run, drive, command,
             (f.name, f.offset, f.datatype, f.count) for f in offline.fields
         ]
         assert online.data.tobytes() == offline.data.tobytes()
+
+
+def test_the_node_and_the_labeller_give_the_same_bytes(demo_run, drive, command, tmp_path):
+    labelled = command("label", drive, "--out", tmp_path, "--deterministic")
+    assert labelled.returncode == 0, labelled.stderr
+    assert_same_bytes(demo_run.out, tmp_path, 6)
+
+
+def test_they_do_so_too_where_the_clouds_themselves_tell_the_motion(drive, command, tmp_path):
+    pytest.importorskip("rclpy", reason="needs rclpy: a ROS 2 installation or its wheels")
+    pytest.importorskip("kiss_icp", reason="needs kiss-icp: pip install kiss-icp")
+    for name, bag in (("demo", ["--bag", drive]), ("label", [drive])):
+        done = command(
+            name, *bag, "--out", tmp_path / name, "--ego-motion", "kiss_icp", "--deterministic"
+        )
+        assert done.returncode == 0, done.stderr
+        summary = json.loads((tmp_path / name / "summary.json").read_text())
+        assert (summary["ego_motion"], summary["labelled"]) == ("kiss_icp", 6)
+        assert "ego motion  kiss_icp: asked for" in done.stdout
+    assert_same_bytes(tmp_path / "demo", tmp_path / "label", 6)
