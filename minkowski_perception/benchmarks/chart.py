@@ -1,12 +1,14 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Figures as pictures: the race of the engines, flicker over time."""
+"""Figures as pictures: the race of the engines, flicker over time, what time costs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from minkowski_perception.benchmarks.temporal import FLAT, INCREMENTAL, windowed
 
 _OURS, _OTHERS = "#2a78b8", "#b0b4ba"
 _BAR = 0.26  # inches
@@ -75,6 +77,36 @@ def save_flicker(path: Path, report: Mapping[str, Any]) -> None:
         unused.set_visible(False)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right", fontsize=8, frameon=False)
+    _save(figure, path)
+
+
+def save_costs(path: Path, report: Mapping[str, Any]) -> None:
+    """Write a PNG: milliseconds a frame against the frames that a network sees together.
+
+    Args:
+        path: where to write.
+        report: of `temporal.report`, with the machine and the stream.
+
+    Raises:
+        ImportError: Matplotlib is absent.
+    """
+    times = {name: row["network"] for name, row in report["milliseconds"].items()}
+    windows = {int(t): times[windowed(int(t))] for t in report["window_over_incremental"]}
+    figure = _figure(7.0, 4.0)
+    figure.suptitle(f"A frame of {report['stream']}\n{report['machine']}", fontsize=9)
+    axes = figure.subplots()
+    axes.plot(*zip(*windows.items(), strict=True), "o-", color=_OTHERS, label="4D, windowed")
+    for name, colour, style in ((INCREMENTAL, _OURS, "-"), (FLAT, "black", "--")):
+        axes.axhline(times[name], color=colour, linestyle=style, label=name)
+    axes.set_xlabel("frames seen together", fontsize=8)
+    axes.set_ylabel("ms of the network", fontsize=8)
+    axes.set_xlim(0.5, max(windows) + 0.5)
+    axes.set_ylim(bottom=0.0)
+    axes.tick_params(labelsize=8)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8, frameon=False)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
     _save(figure, path)
 
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -51,14 +51,30 @@ class Scan:
     features: Tensor
 
 
-def simulated_scan(
-    beams: int, frames: int = 1, voxel_size: float = VOXEL_SIZE, dims: int | None = None
-) -> Scan:
-    """Return a scan of a street, or several from a car at 8 m/s in the odometry frame.
+def simulated_frames(beams: int, frames: int) -> Iterator[Frame]:
+    """Return clouds of a street from a car at 8 m/s, at 10 Hz.
 
     Args:
         beams: of the LiDAR: 16 (VLP-16), 64 (HDL-64E) or 128 (OS1-128).
-        frames: how many, at 10 Hz.
+        frames: how many.
+
+    Raises:
+        BenchmarkError: no LiDAR has so many beams.
+        ImportError: Open3D, which casts the rays, is missing (told with the first frame).
+    """
+    if beams not in _LIDARS:
+        raise BenchmarkError(f"beams must be one of {', '.join(map(str, BEAMS))}, not {beams}")
+    return simulate_drive(_SEED, _LIDARS[beams], frames, mount_height=_MOUNT_HEIGHT, speed=_SPEED)
+
+
+def simulated_scan(
+    beams: int, frames: int = 1, voxel_size: float = VOXEL_SIZE, dims: int | None = None
+) -> Scan:
+    """Return a scan of a street, or several in the odometry frame; see `simulated_frames`.
+
+    Args:
+        beams: of the LiDAR.
+        frames: how many.
         voxel_size: metres.
         dims: 3 or 4; by default 4 for several frames.
 
@@ -67,9 +83,7 @@ def simulated_scan(
         ValueError: the voxel size is not possible.
         ImportError: Open3D, which casts the rays, is missing.
     """
-    if beams not in _LIDARS:
-        raise BenchmarkError(f"beams must be one of {', '.join(map(str, BEAMS))}, not {beams}")
-    drive = simulate_drive(_SEED, _LIDARS[beams], frames, mount_height=_MOUNT_HEIGHT, speed=_SPEED)
+    drive = simulated_frames(beams, frames)
     return _scan(f"simulated {beams} beams", list(drive), voxel_size, dims)
 
 
@@ -79,7 +93,7 @@ def simulated_points(count: int, voxel_size: float = VOXEL_SIZE) -> Tensor:
     Returns:
         [count, 4] int64 [batch, x, y, z], the batch being 0; many points share a voxel.
     """
-    frames = simulate_drive(_SEED, _LIDARS[128], 10, mount_height=_MOUNT_HEIGHT, speed=_SPEED)
+    frames = simulated_frames(128, 10)
     points, seen = [], 0
     while seen < count:
         points.append(next(frames).points)

@@ -34,9 +34,8 @@ def peak_memory(work: Callable[[], object], device: torch.device) -> int | None:
         work()
         return torch.cuda.max_memory_allocated(device) - before
     try:
-        _give_back_freed_memory()
+        before = held_memory()
         (_PROC / "clear_refs").write_text("5")  # Linux: forget the peak so far
-        before = resident_memory("VmRSS")
         work()
         return resident_memory("VmHWM") - before
     except OSError:
@@ -54,6 +53,17 @@ def resident_memory(which: str = "VmRSS") -> int:
         if line.startswith(f"{which}:"):
             return int(line.split()[1]) * 1024
     raise OSError(f"no {which} in {_PROC / 'status'}")
+
+
+def held_memory() -> int:
+    """Bytes of this process in memory, but for what it has freed.
+
+    Raises:
+        OSError: the system is not Linux.
+    """
+    gc.collect()
+    _give_back_freed_memory()
+    return resident_memory()
 
 
 def _give_back_freed_memory() -> None:

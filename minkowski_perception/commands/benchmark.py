@@ -8,7 +8,7 @@ import argparse
 
 from minkowski_perception.commands import add_commands
 
-SUBJECTS = ("ablation", "engines", "exactness", "memory", "networks")
+SUBJECTS = ("ablation", "engines", "exactness", "memory", "networks", "temporal")
 """What can be measured; each is the module benchmark_{subject} of this folder."""
 
 

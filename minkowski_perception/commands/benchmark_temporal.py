@@ -1,0 +1,130 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""`minkowski-perception benchmark temporal`: incremental 4D beside 3D and windowed 4D.
+
+    minkowski-perception benchmark temporal --json out/temporal.json --picture out/temporal.png
+
+`benchmarks/temporal.py` says what is measured. `--long 10000` then lets the incremental network
+label so many small frames, and shows what is in memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from minkowski_perception.commands import CommandError, positive, write_report
+
+if TYPE_CHECKING:
+    from minkowski_perception.frame import Frame
+
+_POINTS = 4000
+"""Most of a small frame."""
+
+_OF_SECOND_STREAM = 3
+"""Frames, enough for its state to be as large as it gets with the default recall."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the subject's arguments."""
+    parser.add_argument(
+        "--model", help="name or path; made causal where it is not (the default model)"
+    )
+    parser.add_argument(
+        "--links",
+        nargs="+",
+        metavar="LINK",
+        help="instead of the model's, with random weights: none, voxel or cube for each of the "
+        "strides 1, 2, 4, 8 and 16",
+    )
+    parser.add_argument(
+        "--recall",
+        type=positive,
+        metavar="FRAMES",
+        help="that links reach back, instead of the model's",
+    )
+    parser.add_argument(
+        "--beams", type=positive, default=64, help="of the simulated LiDAR (%(default)s)"
+    )
+    parser.add_argument(
+        "--sequence",
+        type=Path,
+        metavar="DIR",
+        help="recorded, laid out as SemanticKITTI's, instead of a simulated one",
+    )
+    parser.add_argument(
+        "--frames", type=positive, default=10, help="to measure, of one stream (%(default)s)"
+    )
+    parser.add_argument("--engine", default="auto", help="as of the node (%(default)s)")
+    parser.add_argument("--precision", default="auto", help="as of the node (%(default)s)")
+    parser.add_argument("--threads", type=positive, help="of the CPU (all)")
+    parser.add_argument(
+        "--long", type=positive, metavar="FRAMES", help="small ones, to see what is in memory"
+    )
+    parser.add_argument("--json", type=Path, help="file for the figures")
+    parser.add_argument("--picture", type=Path, help="file for cost against frames, .png")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compare, print the tables."""
+    import torch
+    from tqdm import tqdm
+
+    from minkowski_perception.benchmarks import memory, temporal
+    from minkowski_perception.benchmarks.chart import save_costs
+    from minkowski_perception.benchmarks.engines import describe
+    from minkowski_perception.networks.model import DEFAULT_MODEL, load_model
+    from minkowski_perception.segmenter import use_threads
+    from minkowski_perception.sparse.threads import thread_count
+
+    try:
+        use_threads(args.threads or 0)
+        given = load_model(args.model or DEFAULT_MODEL)
+        model = temporal.causal_model(given, args.links, args.recall)
+        segmenters = temporal.contenders(model, args.engine, args.precision)
+        incremental = segmenters[temporal.INCREMENTAL]
+        machine = f"{describe(torch.device('cpu'))}, {thread_count()} threads"
+        frames, stream = _stream(args, args.frames + max(temporal.WINDOWS) - 1)
+        print(f"{args.frames} frames of {stream}; {model.name}, engine {incremental.engine}")
+        print(f"{machine}\n")
+        bar = tqdm(frames, "labelling", unit=" frames", leave=False, disable=None)
+        costs = temporal.compare(segmenters, bar, args.frames)
+        report = {
+            "machine": machine,
+            "stream": stream,
+            "frames": args.frames,
+            "model": model.name,
+            "random_weights": model is not given,
+            "engine": str(incremental.engine),
+            **temporal.report(costs),
+        }
+        print(temporal.table(report))
+        most = report["state_bytes"][temporal.INCREMENTAL]
+        print(f"\n{temporal.state_sentence(model.network, most)}")
+        report["second_stream"] = temporal.second_stream(incremental, frames[:_OF_SECOND_STREAM])
+        print(temporal.second_stream_sentence(report["second_stream"]))
+        if args.long is not None:
+            small = memory.resident_while_streaming(
+                incremental.another_stream(), args.long, _POINTS
+            )
+            held = dict(tqdm(small, "labelling", args.long, unit=" frames", disable=None))
+            print(f"\n{memory.table(held)}")
+            report["long"] = memory.report(held)
+        write_report(args.json, report)
+        if args.picture is not None:
+            save_costs(args.picture, report)
+    except (ImportError, OSError, ValueError) as error:
+        raise CommandError(str(error)) from error
+    return 0
+
+
+def _stream(args: argparse.Namespace, count: int) -> tuple[list[Frame], str]:
+    """Frames of a stream, so many if it has them, and what it is."""
+    from minkowski_perception.benchmarks.scans import simulated_frames
+    from minkowski_perception.datasets.kitti import KittiSequence
+
+    if args.sequence is not None:
+        return list(islice(KittiSequence(args.sequence), count)), str(args.sequence)
+    return list(simulated_frames(args.beams, count)), f"a simulated LiDAR of {args.beams} beams"
