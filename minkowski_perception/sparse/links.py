@@ -147,7 +147,7 @@ class Memory:
         self._maps.clear()
 
     def inputs(self, layer: nn.Module, features: Tensor, coordinates: CoordinateMap) -> Tensor:
-        """Note a layer's input features [N, C]; return them and, behind, those remembered of it."""
+        """Note a layer's input features [N, C]; return them and, behind, those remembered."""
         self._seen[coordinates.stride] = coordinates
         self._strides[layer] = coordinates.stride
         remembered = self._features.get(layer)
