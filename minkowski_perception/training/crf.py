@@ -65,12 +65,18 @@ def train_crf(
         The CRF, on the CPU, in evaluation mode.
 
     Raises:
-        KeyError, TypeError, ValueError: the settings lack something or ask for the impossible.
+        KeyError, TypeError, ValueError: the settings lack something or ask for the impossible, as
+            a CRF that looks at the future for a network that runs frame by frame.
         ModelError: the CRF needs a chroma that the network does not see.
     """
     optimization = settings["optimization"]
     target = choose_device(device)
     crf = TrilateralCRF(model.network.num_classes, **settings["lattice"])
+    if not crf.causal and (model.network.dims == SPATIAL_DIMS or model.network.causal):
+        raise ValueError(
+            "a network in 3D or a causal one runs frame by frame, where there is no future: its CRF "
+            "must have causal: true"
+        )
     scored = score_clips(replace(model, crf=crf), clips, target)
     labels = torch.cat([clip.labels for clip in scored]).numpy()
     weights = class_weights(labels, crf.num_classes).to(target)

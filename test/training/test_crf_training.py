@@ -14,7 +14,7 @@ from minkowski_perception.voxels import VoxelInput
 
 CPU = torch.device("cpu")
 SETTINGS = {
-    "lattice": {"iterations": 2},
+    "lattice": {"iterations": 2, "causal": True},
     "optimization": {"steps": 40, "clips": 2, "learning_rate": 0.1, "weight_decay": 0.0},
 }
 
@@ -44,9 +44,9 @@ def clip(seed, frames=3):
 CLIPS = [clip(seed) for seed in range(3)]
 
 
-@pytest.mark.parametrize("causal", [False, True])
-def test_a_trained_crf_scores_better_than_the_network_alone(causal):
-    model = model_of()
+@pytest.mark.parametrize(("dims", "causal"), [(3, True), (4, True), (4, False)])
+def test_a_trained_crf_scores_better_than_the_network_alone(dims, causal):
+    model = model_of(dims)
     before = {key: value.clone() for key, value in model.network.state_dict().items()}
     crf = train_crf(
         model, CLIPS, {**SETTINGS, "lattice": {"iterations": 2, "causal": causal}}, device="cpu"
@@ -115,4 +115,16 @@ def test_network_and_crf_can_be_trained_together():
 def test_a_chroma_that_the_network_does_not_see_is_refused():
     model = model_of(features=("one", "z"))
     with pytest.raises(ModelError, match="its CRF needs intensity"):
-        train_crf(model, CLIPS, {**SETTINGS, "lattice": {"chroma": "intensity"}}, device="cpu")
+        train_crf(
+            model,
+            CLIPS,
+            {**SETTINGS, "lattice": {"chroma": "intensity", "causal": True}},
+            device="cpu",
+        )
+
+
+@pytest.mark.parametrize("network", [{"dims": 3}, {"dims": 4, "kernel": "causal"}])
+def test_a_network_that_runs_frame_by_frame_takes_a_causal_crf_alone(network):
+    settings = {**SETTINGS, "lattice": {"causal": False}}
+    with pytest.raises(ValueError, match="its CRF must have causal: true"):
+        train_crf(model_of(**network), CLIPS, settings, device="cpu")
