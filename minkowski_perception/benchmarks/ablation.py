@@ -37,7 +37,7 @@ from tqdm import tqdm
 
 from minkowski_perception.benchmarks import BenchmarkError
 from minkowski_perception.benchmarks.averaging import TemporalAverage
-from minkowski_perception.benchmarks.noise import Noise
+from minkowski_perception.simulation.noise import Noise
 from minkowski_perception.datasets.kitti import KittiSequence
 from minkowski_perception.frame import Frame
 from minkowski_perception.labels import UNLABELLED, LabelSet

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minkowski_perception.frame import Frame
+from minkowski_perception.simulation.noise import Noise
 
 Rng = np.random.Generator
 
@@ -35,6 +36,7 @@ class Augmentation:
         intensity_lost: share of clips without intensity.
         sector: share of clips that see only a sector, as forward-looking sensors do.
         sector_width: its least and largest width, degrees.
+        noise: share of clips whose frames are measured under `Noise`.
     """
 
     scale: tuple[float, float] = (0.95, 1.05)
@@ -47,6 +49,7 @@ class Augmentation:
     intensity_lost: float = 0.2
     sector: float = 0.5
     sector_width: tuple[float, float] = (70.0, 200.0)
+    noise: float = 0.0
 
     def __call__(self, clip: Sequence[Frame], rng: Rng) -> list[Frame]:
         """Return a varied copy of the frames."""
@@ -58,8 +61,10 @@ class Augmentation:
             gain = 0.0
         width = rng.uniform(*self.sector_width) if rng.random() < self.sector else 360.0
         heading = rng.uniform(-np.pi, np.pi)
+        noisy = bool(self.noise) and rng.random() < self.noise
         frames = []
-        for frame in clip:
+        for given in clip:
+            frame = _noisy(given, rng) if noisy else given
             pose = None if frame.pose is None or forget else _changed(frame.pose, linear, shift)
             points = frame.points @ linear.T.astype(np.float32)
             points += rng.normal(0.0, rng.uniform(0.0, self.jitter), points.shape)
@@ -89,6 +94,11 @@ class Augmentation:
             band = np.floor(np.degrees(elevation) / 0.4).astype(int)
             kept &= (band + rng.integers(2)) % 2 == 0
         return np.asarray(kept)
+
+
+def _noisy(frame: Frame, rng: Rng) -> Frame:
+    measured = Noise()(frame, rng)
+    return measured.subset(measured.valid)
 
 
 def _in_sector(frame: Frame, heading: float, width: float) -> npt.NDArray[np.bool_]:

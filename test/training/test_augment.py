@@ -87,3 +87,14 @@ def test_the_original_is_left_alone():
     before = [frame.points.copy() for frame in frames]
     Augmentation()(frames, np.random.default_rng(0))
     assert all(np.array_equal(a, f.points) for a, f in zip(before, frames, strict=True))
+
+
+def test_noisy_clips_lose_points_and_others_do_not():
+    for share, least, most in ((0.0, 1.0, 1.0), (1.0, 0.35, 0.65)):
+        for before, after in zip(
+            clip(),
+            Augmentation(noise=share, **CALM)(clip(), np.random.default_rng(3)),
+            strict=True,
+        ):
+            assert least <= len(after) / len(before) <= most
+            assert np.isfinite(after.points).all()

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from minkowski_perception.benchmarks.noise import Noise
 from minkowski_perception.frame import Frame
+from minkowski_perception.simulation.noise import Noise
 
 NONE = Noise(jitter=0.0, elastic=0.0, dropout=0.0, gain=(1.0, 1.0), offset=0.0)
 
