@@ -26,7 +26,7 @@ def clip(count=3, points=200):
         seen = ((world - pose[:3, 3]) @ pose[:3, :3]).astype(np.float32)
         labels = np.arange(points) % 19
         frames.append(
-            Frame(seen, i, "lidar", np.ones(points, np.float32), None, None, labels, pose)
+            Frame(seen, i, "lidar", np.ones(points, np.float32), labels=labels, pose=pose)
         )
     return frames
 
