@@ -63,6 +63,7 @@ class Registration(EgoMotion):
         self._odometry: Any = None
         self._pose: Pose = np.eye(4)
         self._velocity = Twist(np.zeros(3), np.zeros(3))
+        self._period = 0.0  # seconds that the velocity was measured over
         self._stamp: int | None = None
         self._first: Frame | None = None
 
@@ -70,23 +71,24 @@ class Registration(EgoMotion):
         """Register a frame, later than the one before, and return its pose [4, 4] float64."""
         step = 0.0 if self._stamp is None else (frame.stamp - self._stamp) / NANOSECONDS
         expected = self._pose @ self._velocity.motion(step)
-        pose = self._register(self._measured(frame, step), expected)
+        begins = self._odometry is None
+        pose = self._register(self._measured(frame), expected)
         if pose is None:
             self.coasted += 1
             pose = expected
-        elif step >= _SHORTEST_STEP:
-            self._velocity = Twist.between(self._pose, pose, step)
-            if self._first is not None:
-                self._straighten(self._first, frame, pose, step)
-        elif self._deskew and frame.time is not None:
+        elif begins:
             self._first = replace(frame, pose=pose)
+        elif step >= _SHORTEST_STEP:
+            self._velocity, self._period = Twist.between(self._pose, pose, step), step
+            if self._first is not None:
+                self._straighten(self._first, frame, pose)
         self._pose, self._stamp = pose, frame.stamp
         return pose.copy()
 
-    def _measured(self, frame: Frame, step: float) -> npt.NDArray[np.float64]:
-        """[N, 3] points of a frame that are measurements, de-skewed."""
-        if self._deskew and step > 0.0:
-            frame = compensate(frame, self._velocity, step)
+    def _measured(self, frame: Frame) -> npt.NDArray[np.float64]:
+        """[N, 3] points of a frame that are measurements, de-skewed once there is a velocity."""
+        if self._deskew and self._period:
+            frame = compensate(frame, self._velocity, self._period)
         return frame.points[frame.valid & frame.points.any(axis=1)].astype(np.float64)
 
     def _register(self, points: npt.NDArray[np.float64], expected: Pose) -> Pose | None:
@@ -106,15 +108,17 @@ class Registration(EgoMotion):
         self._odometry = None  # its map holds what has no place
         return None
 
-    def _straighten(self, first: Frame, second: Frame, pose: Pose, step: float) -> None:
+    def _straighten(self, first: Frame, second: Frame, pose: Pose) -> None:
         """Map the first two sweeps anew, now that the velocity to de-skew them by is known.
 
         Bent alike they fit each other, but not those that follow.
         """
         self._first = None
+        if not self._deskew or first.time is None:
+            return
         self._odometry.local_map.clear()
         for frame, place in ((first, first.pose), (second, pose)):
-            _, points = self._odometry.voxelize(self._measured(frame, step))
+            _, points = self._odometry.voxelize(self._measured(frame))
             self._odometry.local_map.update(points, place)
 
     def _fit_range(self, points: npt.NDArray[np.float64]) -> None:

@@ -120,6 +120,15 @@ def test_sweeps_in_motion_are_deskewed_before_they_are_registered():
     assert skew[-1] > 0.3  # half a sweep at the speed that was lost is half a metre
 
 
+def test_a_burst_of_two_frames_tells_no_velocity_and_costs_no_map():
+    world = street()
+    times = [*TIMES[:8], TIMES[7] + 0.001, *TIMES[8:]]
+    frames = [swept(world, along, time) for time in times]
+    registration = Registration()
+    found = [registration.locate(frame) for frame in frames]
+    assert max(errors(found, truth(times))) < 0.15
+
+
 def test_the_same_frames_give_the_same_bits():
     first, again = Registration(), Registration()
     for frame in drive(TIMES):
@@ -163,6 +172,7 @@ def test_a_stream_that_begins_blind_is_registered_once_it_sees():
     )
     found = [registration.locate(frame) for frame in frames[1:]]
     assert max(errors(found, truth(TIMES[1:]))) < 0.1
+    assert registration.coasted == 1
 
 
 def leaving(seconds):
