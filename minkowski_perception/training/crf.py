@@ -74,8 +74,8 @@ def train_crf(
     crf = TrilateralCRF(model.network.num_classes, **settings["lattice"])
     if not crf.causal and (model.network.dims == SPATIAL_DIMS or model.network.causal):
         raise ValueError(
-            "a network in 3D or a causal one runs frame by frame, where there is no future: its CRF "
-            "must have causal: true"
+            "a network in 3D or a causal one runs frame by frame, where there is no future: its "
+            "CRF must have causal: true"
         )
     scored = score_clips(replace(model, crf=crf), clips, target)
     labels = torch.cat([clip.labels for clip in scored]).numpy()

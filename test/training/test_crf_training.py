@@ -114,6 +114,7 @@ def test_network_and_crf_can_be_trained_together():
 
 def test_a_chroma_that_the_network_does_not_see_is_refused():
     model = model_of(features=("one", "z"))
+    settings = {**SETTINGS, "lattice": {"chroma": "intensity", "causal": True}}
     with pytest.raises(ModelError, match="its CRF needs intensity"):
         train_crf(
             model,
