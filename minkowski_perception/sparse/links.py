@@ -264,8 +264,11 @@ class Memory:
             keys, age = state.get(f"keys.{spelt}"), state.get(f"age.{spelt}")
             if name not in layers or keys is None or age is None:
                 raise ValueError(f"{key} has no layer or no voxels to belong to")
-            if not len(tensor) == len(keys) == len(age):
-                raise ValueError(f"{key} has {len(tensor)} rows, its voxels are {len(keys)}")
+            wanted = [len(keys), layers[name].in_channels]
+            if list(tensor.shape) != wanted or age.shape != keys.shape:
+                raise ValueError(f"{key} must have shape {wanted}, not {list(tensor.shape)}")
+            if (keys[1:] <= keys[:-1]).any():
+                raise ValueError(f"keys.{spelt} are not in ascending order")
             stride = tuple(int(step) for step in spelt.split("x"))
             layout = KeyLayout.for_dimension(len(stride))
             restored._levels[stride] = _Level(CoordinateMap(keys, layout, stride), age)

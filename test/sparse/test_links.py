@@ -216,9 +216,14 @@ def test_a_state_can_be_restored_and_one_of_other_layers_is_refused():
         Memory(3).restore(
             state, {"first": layer, "second": CausalConvolution(1, 1, layer._region)}
         )
-    short = {k: v[:-1] if k.startswith("features") else v for k, v in state.items()}
-    with pytest.raises(ValueError, match="rows"):
-        Memory(3).restore(short, {"first": layer})
+    for kind, change, message in (
+        ("features", lambda t: t[:-1], "must have shape"),
+        ("features", lambda t: t[:, :2], "must have shape"),
+        ("keys", lambda t: t.flip(0), "ascending"),
+    ):
+        wrong = {k: change(v) if k.startswith(kind) else v for k, v in state.items()}
+        with pytest.raises(ValueError, match=message):
+            Memory(3).restore(wrong, {"first": layer})
 
 
 def test_a_causal_kernel_knows_its_present_and_its_links():
