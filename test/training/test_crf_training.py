@@ -116,12 +116,7 @@ def test_a_chroma_that_the_network_does_not_see_is_refused():
     model = model_of(features=("one", "z"))
     settings = {**SETTINGS, "lattice": {"chroma": "intensity", "causal": True}}
     with pytest.raises(ModelError, match="its CRF needs intensity"):
-        train_crf(
-            model,
-            CLIPS,
-            {**SETTINGS, "lattice": {"chroma": "intensity", "causal": True}},
-            device="cpu",
-        )
+        train_crf(model, CLIPS, settings, device="cpu")
 
 
 @pytest.mark.parametrize("network", [{"dims": 3}, {"dims": 4, "kernel": "causal"}])
