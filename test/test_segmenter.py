@@ -16,8 +16,8 @@ from minkowski_perception.sparse.engines import selection
 from minkowski_perception.sparse.engines.base import EngineError
 from minkowski_perception.sparse.engines.torch_engine import TorchEngine
 from minkowski_perception.sparse.threads import set_thread_count, thread_count
-from minkowski_perception.temporal.poses import pose_matrix
 from minkowski_perception.temporal.continuity import OutOfOrderError
+from minkowski_perception.temporal.poses import pose_matrix
 from minkowski_perception.voxels import VoxelInput
 
 VOXEL = 0.5

@@ -37,7 +37,6 @@ from tqdm import tqdm
 
 from minkowski_perception.benchmarks import BenchmarkError
 from minkowski_perception.benchmarks.averaging import TemporalAverage
-from minkowski_perception.simulation.noise import Noise
 from minkowski_perception.datasets.kitti import KittiSequence
 from minkowski_perception.frame import Frame
 from minkowski_perception.labels import UNLABELLED, LabelSet
@@ -47,6 +46,7 @@ from minkowski_perception.networks.model import Model, load_model
 from minkowski_perception.segmenter import Segmenter
 from minkowski_perception.simulation.drive import simulate_drive
 from minkowski_perception.simulation.lidar import get_lidar
+from minkowski_perception.simulation.noise import Noise
 
 TRUTH = "semantickitti19"
 LIDARS = ("hdl64", "vlp32", "vlp16")
