@@ -18,8 +18,8 @@ ROWS = [
     "3D + temporal averaging",
     "4D hybrid window",
     "4D tesseract window",
-    "4D causal incremental, cube",
-    "4D causal incremental, cube + CRF",
+    "4D causal incremental",
+    "4D causal incremental + CRF",
 ]
 
 
@@ -29,7 +29,7 @@ def models(tmp_path_factory):
     save_tiny(folder / "ablation_3d", dims=3)
     save_tiny(folder / "ablation_hybrid", dims=4, kernel="hybrid")
     save_tiny(folder / "ablation_tesseract", dims=4, kernel="cube")
-    save_tiny(folder / "ablation_causal_cube", crf=True, dims=4, kernel="causal")
+    save_tiny(folder / "ablation_causal", crf=True, dims=4, kernel="causal")
     return folder
 
 
