@@ -15,6 +15,7 @@ import pytest
 import minkowski_perception
 
 ROOT = Path(__file__).parents[1]
+MODEL_FOLDERS = ("weights", "benchmarks/ablation_models")
 MANIFEST = ElementTree.parse(ROOT / "package.xml").getroot()
 
 KEYS = {"tf2_ros": "tf2_ros_py", "torch": "python3-pytorch-pip"}
@@ -89,7 +90,8 @@ def test_colcon_builds_what_ros_looks_for(tmp_path):
         assert shipped, f"{folder}/{pattern}"
         assert shipped <= built
     [package] = prefix.glob("lib/python*/site-packages/minkowski_perception")
-    for data in ("label_sets/*.yaml", "weights/*.yaml", "weights/*.safetensors"):
+    models = [f"{d}/*.{e}" for d in MODEL_FOLDERS for e in ("yaml", "safetensors")]
+    for data in ("label_sets/*.yaml", *models):
         shipped = {file.name for file in ROOT.glob(f"minkowski_perception/{data}")}
         assert shipped, data
         assert shipped == {file.name for file in package.glob(data)}

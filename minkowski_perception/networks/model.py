@@ -18,7 +18,7 @@ from typing import Any
 import torch
 import yaml
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from minkowski_perception.labels import LabelSet
@@ -165,12 +165,13 @@ def save_model(
         key: value.half() if half and value.is_floating_point() else value.contiguous()
         for key, value in _parameters(network, crf).items()
     }
-    weights = path.with_suffix(".safetensors")
-    save_file(state, weights)
+    weights = save(state)
+    # Not by safetensors itself: nobody but its owner could read that file.
+    path.with_suffix(".safetensors").write_bytes(weights)
     card = {key: value for key, value in card.items() if key not in ("crf", "sha256")}
     if crf is not None:
         card["crf"] = crf.settings
-    card["sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest()
+    card["sha256"] = hashlib.sha256(weights).hexdigest()
     text = yaml.safe_dump(card, sort_keys=False, width=99, allow_unicode=True)
     path.with_suffix(".yaml").write_text(
         (_HEADER if card.get("licence") == _LICENCE else "") + text
