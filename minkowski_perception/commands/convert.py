@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--inflate",
-        choices=("hybrid", "cube"),
+        choices=("hybrid", "cube", "causal"),
         help="make it 4D, with this kernel; until trained on, it gives the same on each frame",
     )
     parser.add_argument(

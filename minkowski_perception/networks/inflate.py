@@ -24,8 +24,8 @@ def inflate(network: Network, kernel: Kernel = "hybrid") -> Network:
 
     Args:
         network: in 3D; it stays as it is.
-        kernel: region of the 4D network's blocks: "hybrid" or "cube"; "cross" for a network whose
-            blocks have a cross in 3D.
+        kernel: region of the 4D network's blocks: "hybrid", "cube" or "causal" (with default
+            links); "cross" for a network whose blocks have a cross in 3D.
 
     Raises:
         ValueError: the network is not in 3D, or the kernel has no place for its weights.

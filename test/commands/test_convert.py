@@ -90,7 +90,7 @@ def moving_camera(count=3):
         yield Frame(seen[kept], stamp=i * 10**8, pose=pose, colour=colour[kept])
 
 
-@pytest.mark.parametrize("kernel", ["hybrid", "cube"])
+@pytest.mark.parametrize("kernel", ["hybrid", "cube", "causal"])
 def test_an_inflated_model_gives_on_each_frame_what_it_gave_alone(tmp_path, kernel):
     state = plain_res16unet.checkpoint("Res16UNet14A", width=0.25)
     content = plain_res16unet.file_of(state, "sts")

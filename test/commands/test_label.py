@@ -225,7 +225,10 @@ def test_a_cloud_without_a_stamp_has_that_of_its_reception(make_bag, tmp_path):
     [
         (["/no/such/bag"], "no bag at /no/such/bag"),
         (["BAG", "--topic", "/front"], "choose one of /points (1 messages)"),
-        (["BAG", "--model", "gpt"], "unknown model 'gpt'; choose one of outdoor_lidar_causal, outdoor_lidar_first"),
+        (
+            ["BAG", "--model", "gpt"],
+            "unknown model 'gpt'; choose one of outdoor_lidar_causal, outdoor_lidar_first",
+        ),
         (
             ["BAG", "--device", "tpu"],
             "device must be 'auto', 'cpu', 'cuda' or 'cuda:N', not 'tpu'",

@@ -16,6 +16,7 @@ from minkowski_perception.networks.importers.checkpoint import Checkpoint, Check
 from minkowski_perception.networks.importers.homes import Home
 from minkowski_perception.networks.importers.reading import Orders, Reading
 from minkowski_perception.networks.inflate import inflate
+from minkowski_perception.networks.minkunet import DEFAULT_LINKS
 from minkowski_perception.networks.model import ModelError, load_model
 from minkowski_perception.networks.network import Kernel, Network
 from minkowski_perception.voxels import VoxelInput
@@ -150,8 +151,11 @@ def inflated(conversion: Conversion, kernel: Kernel, window: int) -> Conversion:
     except ValueError as error:
         raise ModelError(f"model '{card['name']}' cannot be inflated: {error}") from error
     decision = f"from 3D, kernel {kernel}: until it is trained on, it sees each frame alone"
+    config = {**card["network"], "dims": deep.dims, "kernel": kernel}
+    if kernel == "causal":
+        config |= {"links": list(DEFAULT_LINKS.levels), "recall": DEFAULT_LINKS.recall}
     changes = {
-        "network": {**card["network"], "dims": deep.dims, "kernel": kernel},
+        "network": config,
         "window": window,
         "source": {**card["source"], "inflated": decision},
     }
