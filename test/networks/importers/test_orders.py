@@ -14,7 +14,7 @@ from minkowski_perception.sparse import cube, hybrid
 @pytest.fixture(scope="module")
 def kernels():
     """Trained kernels by the number of their slices, those of the blocks without time."""
-    state = load_model().network.state_dict()
+    state = load_model("outdoor_lidar_first").network.state_dict()
     blocks = [v[:27] for k, v in state.items() if k.startswith("block") and v.dim() == 3]
     even = [v for v in state.values() if v.dim() == 3 and len(v) == 8]
     assert (len(blocks), len(even)) == (16, 8)

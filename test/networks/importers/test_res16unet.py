@@ -89,7 +89,7 @@ def test_where_weights_do_not_tell_the_code_and_the_date_decide(tmp_path):
 
 
 def test_trained_weights_decide_over_code_and_date(tmp_path):
-    state = load_model().network.state_dict()
+    state = load_model("outdoor_lidar_first").network.state_dict()
     spatial = {
         key: value[:27] if key.startswith("block") and value.dim() == 3 else value
         for key, value in state.items()
