@@ -176,8 +176,7 @@ class Segmenter:
         self._new_stream = partial(Continuity, max_gap, max_step_back)
         self._new_scale = partial(IntensityScale, intensity_full_scale)
         self._new_execution, self._trial_length = self._plan(execution, window)
-        if crf and model.crf is None:
-            raise ValueError(f"model '{model.name}' has no CRF: crf cannot be on")
+        self._check_crf(crf)
         self._deterministic = deterministic and self.device.type == "cuda"
         if self._deterministic:
             _prepare_determinism()
@@ -268,9 +267,12 @@ class Segmenter:
 
     @crf.setter
     def crf(self, on: bool) -> None:
+        self._check_crf(on)
+        self._runner.crf = on
+
+    def _check_crf(self, on: bool | None) -> None:
         if on and self.model.crf is None:
             raise ValueError(f"model '{self.model.name}' has no CRF: crf cannot be on")
-        self._runner.crf = on
 
     @property
     def resets(self) -> Counter[str]:

@@ -9,14 +9,16 @@ over time instead, which a frame without neighbours in time would weaken.)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-import torch
 from torch import Tensor
 
 from minkowski_perception.networks.minkunet import SPATIAL_DIMS
 from minkowski_perception.networks.network import Kernel, Network
 from minkowski_perception.sparse import Convolution, KernelRegion
+
+Move = Callable[[Tensor, KernelRegion, KernelRegion], Tensor]
+"""Takes a kernel from the order of one region to that of another."""
 
 
 def inflate(network: Network, kernel: Kernel = "hybrid") -> Network:
@@ -50,15 +52,7 @@ def inflate_state(
     Raises:
         ValueError: a kernel of the 4D network has no place for the weights of the 3D one.
     """
-    result = dict(state)
-    flat, deep = dict(network.named_modules()), dict(inflated.named_modules())
-    for name, layer in deep.items():
-        flat_layer = flat[name]
-        if isinstance(layer, Convolution) and isinstance(flat_layer, Convolution):
-            key = f"{name}.kernel"
-            if not layer.pointwise:
-                result[key] = _inflated(state[key], flat_layer.region, layer.region)
-    return result
+    return _refitted(state, network, inflated, _inflated)
 
 
 def transfer(source: Network, target: Network) -> None:
@@ -70,18 +64,25 @@ def transfer(source: Network, target: Network) -> None:
     Raises:
         ValueError: the architectures differ: a tensor is missing or of another shape.
     """
-    given, layers = source.state_dict(), dict(source.named_modules())
-    state = target.state_dict()
+    given, state = _refitted(source.state_dict(), source, target, _moved), target.state_dict()
+    wrong = [key for key in state if key not in given or given[key].shape != state[key].shape]
+    if wrong or len(given) != len(state):
+        raise ValueError(f"the networks differ in more than their kernels: {', '.join(wrong)}")
+    target.load_state_dict(given)
+
+
+def _refitted(
+    state: Mapping[str, Tensor], source: Network, target: Network, move: Move
+) -> dict[str, Tensor]:
+    """State dictionary of one network with the kernels of another, moved layer by layer."""
+    refitted, layers = dict(state), dict(source.named_modules())
     for name, layer in target.named_modules():
         twin = layers.get(name)
         if isinstance(layer, Convolution) and isinstance(twin, Convolution):
             key = f"{name}.kernel"
             if not layer.pointwise and not twin.pointwise:
-                given[key] = _moved(given[key], twin.region, layer.region)
-    wrong = [key for key in state if key not in given or given[key].shape != state[key].shape]
-    if wrong or len(given) != len(state):
-        raise ValueError(f"the networks differ in more than their kernels: {', '.join(wrong)}")
-    target.load_state_dict(given)
+                refitted[key] = move(state[key], twin.region, layer.region)
+    return refitted
 
 
 def _moved(kernel: Tensor, source: KernelRegion, target: KernelRegion) -> Tensor:
@@ -105,6 +106,4 @@ def _inflated(kernel: Tensor, flat: KernelRegion, deep: KernelRegion) -> Tensor:
             f"a kernel of {len(deep)} offsets in 4D has no place for the weights at {missing} "
             f"of one of {len(flat)} in 3D; choose kernel 'hybrid' or 'cube'"
         )
-    inflated = kernel.new_zeros(len(deep), *kernel.shape[1:])
-    inflated[torch.tensor(present, device=kernel.device)] = kernel
-    return inflated
+    return _moved(kernel, flat, deep)

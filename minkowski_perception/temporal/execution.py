@@ -101,9 +101,9 @@ class Execution(ABC):
         """Frames that the last answer rests on."""
 
     @property
-    @abstractmethod
     def nbytes(self) -> int:
         """Bytes that are kept for the frames to come."""
+        return 0 if self._marginals is None else self._marginals.bytes
 
     def clear(self) -> None:
         """Forget the stream: the next frame is a first one."""
@@ -183,7 +183,7 @@ class WindowExecution(Execution):
     def nbytes(self) -> int:
         """See `Execution.nbytes`."""
         kept = sum(f.coordinates.nbytes + f.features.nbytes for f in self._frames)
-        return kept + (0 if self._marginals is None else self._marginals.bytes)
+        return super().nbytes + kept
 
     def clear(self) -> None:
         """See `Execution.clear`."""
@@ -260,7 +260,7 @@ class IncrementalExecution(Execution):
     @property
     def nbytes(self) -> int:
         """See `Execution.nbytes`."""
-        return self._memory.nbytes + (0 if self._marginals is None else self._marginals.bytes)
+        return super().nbytes + self._memory.nbytes
 
     def clear(self) -> None:
         """See `Execution.clear`."""
