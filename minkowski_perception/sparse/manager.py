@@ -94,6 +94,11 @@ class CoordinateManager:
         key = voxels.stride, region, recall
         if key not in self._recall_maps:
             assert region.links is not None
-            links = RecallMap(voxels, region.links, recall)
+            # One frame back is an offset like any other, and sought by merging.
+            links = (
+                self.kernel_map(voxels, voxels, region.links)
+                if recall == 1
+                else RecallMap(voxels, region.links, recall)
+            )
             self._recall_maps[key] = CausalMap(present, links, region, in_one=True)
         return self._recall_maps[key]
