@@ -9,6 +9,7 @@ import math
 import os
 import struct
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TextIO
@@ -18,7 +19,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Odometry
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.duration import Duration
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -26,6 +27,7 @@ from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import PointCloud2
 
 from minkowski_perception.datasets.bags import BagError, BagReader, Pose
+from minkowski_perception.node.stopping import init_until_signalled
 
 USER_ERROR = 2
 
@@ -137,14 +139,22 @@ class AnswerLog:
             self._writer.writerow((stamp, published, answered))
 
 
+class StoppedError(Exception):
+    """The player was told to stop before the end of the bag."""
+
+
 class Player(Node):
     """Publishes a bag's clouds on their recorded topic and its motion on `odometry`.
 
     Clouds go out as they were recorded, byte for byte, and nothing before somebody listens.
+
+    Args:
+        stop: set to end the play, between two messages.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stop: threading.Event) -> None:
         super().__init__("player")
+        self._stop = stop
         for name, (default, description) in _PARAMETERS.items():
             self.declare_parameter(name, default, ParameterDescriptor(description=description))
         self._spinner = SingleThreadedExecutor()
@@ -157,6 +167,7 @@ class Player(Node):
         Raises:
             BagError: the bag cannot be played as the parameters ask.
             TimeoutError: nobody wants it.
+            StoppedError: it was told to stop.
         """
         if self._value("rate") <= 0.0:
             raise BagError(f"rate must be more than 0, not {self._value('rate'):g}")
@@ -262,6 +273,8 @@ class Player(Node):
         """Take what comes in until `done`, and tell whether that was in time."""
         deadline = time.monotonic() + timeout
         while not done():
+            if self._stop.is_set():
+                raise StoppedError
             left = deadline - time.monotonic()
             if left <= 0.0:
                 return False
@@ -283,8 +296,7 @@ def main(args: list[str] | None = None) -> int:
 
     1 is for a bag that nobody listens to.
     """
-    rclpy.init(args=args)
-    player = Player()
+    player = Player(init_until_signalled(args))
     try:
         sent = player.play()
         player.get_logger().info(f"sent {sent} clouds")
@@ -295,7 +307,7 @@ def main(args: list[str] | None = None) -> int:
     except TimeoutError as error:
         player.get_logger().fatal(str(error))
         return 1
-    except (KeyboardInterrupt, ExternalShutdownException):
+    except StoppedError:
         return 0
     finally:
         player.destroy_node()

@@ -4,6 +4,7 @@ import csv
 import io
 import itertools
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -270,15 +271,16 @@ def test_a_bag_that_nobody_listens_to_is_not_played(bag):
     assert "nobody subscribed to '/points' in 0.3 s" in played.stderr
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.system
-def test_a_loop_starts_again_until_it_is_stopped(bag, answerer):
+def test_a_loop_starts_again_until_it_is_stopped(bag, answerer, number):
     command = [sys.executable, "-m", "minkowski_perception.node.player", "--ros-args"]
     command += ["-p", f"bag:={bag}", "-p", "loop:=true", "-p", "rate:=0.5"]
     player = subprocess.Popen(command, env=os.environ)
     try:
         answerer.wait_for("cloud", 3 * FRAMES)
     finally:
-        player.terminate()
+        player.send_signal(number)
         assert player.wait(10) == 0
 
     stamps = answerer.stamps("cloud")
