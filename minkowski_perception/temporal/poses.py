@@ -28,6 +28,30 @@ def pose_matrix(translation: npt.ArrayLike, quaternion_xyzw: npt.ArrayLike) -> P
     return pose
 
 
+def in_changed_world(
+    pose: Pose,
+    linear: npt.NDArray[np.float64],
+    shift: npt.NDArray[np.float64] | float = 0.0,
+) -> Pose:
+    """Pose of a sensor in a world that is turned, mirrored, scaled or shifted, as its points are.
+
+    Where a point p of the sensor's frame becomes linear * p, its place in the world becomes
+    linear * place + shift.
+
+    Args:
+        pose: rigid.
+        linear: [3, 3], an orthogonal matrix times a number.
+        shift: [3], metres; or the same on each axis.
+
+    Returns:
+        [4, 4], rigid too.
+    """
+    changed = np.eye(4)
+    changed[:3, :3] = linear @ pose[:3, :3] @ np.linalg.inv(linear)
+    changed[:3, 3] = linear @ pose[:3, 3] + shift
+    return changed
+
+
 class PoseBuffer:
     """The recent poses of one frame, [4, 4] float64 each, asked for by stamp in nanoseconds.
 

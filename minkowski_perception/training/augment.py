@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from minkowski_perception.frame import Frame
 from minkowski_perception.simulation.noise import Noise
+from minkowski_perception.temporal.poses import in_changed_world
 
 Rng = np.random.Generator
 
@@ -65,7 +66,8 @@ class Augmentation:
         frames = []
         for given in clip:
             frame = _noisy(given, rng) if noisy else given
-            pose = None if frame.pose is None or forget else _changed(frame.pose, linear, shift)
+            known = None if forget else frame.pose
+            pose = None if known is None else in_changed_world(known, linear, shift)
             points = frame.points @ linear.T.astype(np.float32)
             points += rng.normal(0.0, rng.uniform(0.0, self.jitter), points.shape)
             intensity = frame.intensity
@@ -113,13 +115,3 @@ def _turn(angle: float, a: int, b: int) -> npt.NDArray[np.float64]:
     matrix[[a, b], [a, b]] = np.cos(angle)
     matrix[b, a], matrix[a, b] = np.sin(angle), -np.sin(angle)
     return matrix
-
-
-def _changed(
-    pose: npt.NDArray[np.float64], linear: npt.NDArray[np.float64], shift: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
-    """Pose in the changed world: new_pose * (linear * p) = linear * (pose * p) + shift."""
-    changed = np.eye(4)
-    changed[:3, :3] = linear @ pose[:3, :3] @ np.linalg.inv(linear)
-    changed[:3, 3] = linear @ pose[:3, 3] + shift
-    return changed
