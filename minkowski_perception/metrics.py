@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""How well labels agree with the truth, and from frame to frame with themselves."""
+"""How well labels agree with the truth, with how sure they are said, and from frame to frame."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy.typing as npt
 from scipy.spatial import cKDTree
 
 from minkowski_perception.frame import Frame
+from minkowski_perception.labels import LabelSet
 
 
 class ConfusionMatrix:
@@ -59,6 +60,19 @@ class ConfusionMatrix:
         return np.where(of_class > 0, hits / np.maximum(union, 1), np.nan)
 
     @property
+    def recall(self) -> npt.NDArray[np.float64]:
+        """[K] share of the points of each class that got it; NaN where there are none."""
+        of_class = self.counts.sum(axis=1)
+        hits = np.diagonal(self.counts)
+        return np.where(of_class > 0, hits / np.maximum(of_class, 1), np.nan)
+
+    @property
+    def precision(self) -> npt.NDArray[np.float64]:
+        """[K] share of the points taken for each class that are of it; NaN where none are."""
+        said = self.counts.sum(axis=0)[: len(self)]
+        return np.where(said > 0, np.diagonal(self.counts) / np.maximum(said, 1), np.nan)
+
+    @property
     def miou(self) -> float:
         """Mean of `iou` over the classes present in the truth; NaN where there is none."""
         iou = self.iou
@@ -70,6 +84,42 @@ class ConfusionMatrix:
         """Share of the points with a true class that got it; NaN where there is none."""
         total = self.counts.sum()
         return float(np.trace(self.counts) / total) if total else float("nan")
+
+
+class Calibration:
+    """How often labels are right, against how sure they are said.
+
+    Attributes:
+        edges: [B + 1] of the bins that confidence is sorted into, evenly from 0 to 1.
+        points: [B] int64, labels said with a confidence in the bin; the last bin holds 1 too.
+        confidence: [B] float64, sum of those confidences.
+        right: [B] int64, how many of the labels were right.
+    """
+
+    def __init__(self, bins: int = 15) -> None:
+        self.edges = np.linspace(0.0, 1.0, bins + 1)
+        self.points = np.zeros(bins, dtype=np.int64)
+        self.confidence = np.zeros(bins)
+        self.right = np.zeros(bins, dtype=np.int64)
+
+    def update(self, confidence: npt.NDArray[np.floating], right: npt.NDArray[np.bool_]) -> None:
+        """Enter labels [N] by how sure they were said, 0 to 1, and whether they were right."""
+        bins = len(self.points)
+        # In double precision, that a value on an edge is in the bin above it, as the edges say.
+        sure = confidence.astype(np.float64)
+        place = np.searchsorted(self.edges[1:-1], sure, side="right")
+        self.points += np.bincount(place, minlength=bins)
+        self.confidence += np.bincount(place, sure, minlength=bins)
+        self.right += np.bincount(place[right], minlength=bins)
+
+    @property
+    def expected_error(self) -> float:
+        """Expected calibration error (Guo et al. 2017): |right - confidence|, mean over points.
+
+        The difference is that of the means of each bin. NaN where nothing was entered.
+        """
+        total = self.points.sum()
+        return float(np.abs(self.right - self.confidence).sum() / total) if total else float("nan")
 
 
 class Flicker:
@@ -93,6 +143,21 @@ class Flicker:
     def share(self) -> float:
         """Share of the places whose label changed; NaN where there is none."""
         return self.changed / self.compared if self.compared else float("nan")
+
+
+def standing_still(
+    labels: npt.NDArray[np.integer], moving: npt.NDArray[np.bool_] | None, label_set: LabelSet
+) -> npt.NDArray[np.bool_]:
+    """Tell the points [N] of which it is known that they stand still.
+
+    Args:
+        labels: [N] true labels; a point without one may be anything.
+        moving: [N] what truly moves; None where nobody tells: then no class that can move stands
+            still.
+        label_set: of the labels.
+    """
+    moves = np.isin(labels, label_set.movable_ids) if moving is None else moving
+    return np.asarray((labels < len(label_set)) & ~moves)
 
 
 def same_places(

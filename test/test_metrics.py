@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minkowski_perception.frame import Frame
-from minkowski_perception.metrics import ConfusionMatrix, Flicker, same_places
+from minkowski_perception.labels import UNLABELLED, LabelSet
+from minkowski_perception.metrics import (
+    Calibration,
+    ConfusionMatrix,
+    Flicker,
+    same_places,
+    standing_still,
+)
 
 LABEL = st.sampled_from([0, 1, 2, 3, 200, 255])
 
@@ -39,6 +46,21 @@ def test_iou_is_that_of_the_sets_of_points(pairs):
         assert math.isnan(matrix.accuracy)
 
 
+@given(st.lists(st.tuples(LABEL, LABEL), max_size=60))
+def test_precision_and_recall_are_shares_of_what_was_said_and_of_what_is_so(pairs):
+    truth, prediction = np.array(pairs, dtype=np.uint8).reshape(-1, 2).T
+    matrix = ConfusionMatrix(4)
+    matrix.update(truth, prediction)
+
+    scored = [pair for pair in pairs if pair[0] < 4]
+    for label in range(4):
+        is_so = [p == label for t, p in scored if t == label]
+        was_said = [t == label for t, p in scored if p == label]
+        np.testing.assert_allclose(matrix.recall[label], np.mean(is_so) if is_so else np.nan)
+        expected = np.mean(was_said) if was_said else np.nan
+        np.testing.assert_allclose(matrix.precision[label], expected)
+
+
 def test_points_left_unlabelled_are_misses():
     matrix = ConfusionMatrix(2)
     matrix.update(np.array([0, 0, 1]), np.array([0, 255, 1]))
@@ -61,6 +83,51 @@ def test_several_clouds_count_as_one_large_one():
 def test_truth_and_prediction_must_have_the_same_points():
     with pytest.raises(ValueError, match=r"\[3\], \[2\]"):
         ConfusionMatrix(2).update(np.zeros(3, int), np.zeros(2, int))
+
+
+SURE = st.floats(0.0, 1.0, width=32)
+
+
+def calibration_error_by_hand(pairs: list[tuple[float, bool]], bins: int) -> float:
+    """Sum over bins of their share of the points times |accuracy - mean confidence|."""
+    error = 0.0
+    for i in range(bins):
+        end = i == bins - 1
+        members = [(c, r) for c, r in pairs if i / bins <= c and (c < (i + 1) / bins or end)]
+        if members:
+            confidence = math.fsum(c for c, _ in members) / len(members)
+            accuracy = sum(r for _, r in members) / len(members)
+            error += len(members) / len(pairs) * abs(accuracy - confidence)
+    return error
+
+
+@given(st.lists(st.tuples(SURE, st.booleans()), min_size=1, max_size=60), st.integers(1, 12))
+def test_the_calibration_error_is_that_of_its_definition(pairs, bins):
+    calibration = Calibration(bins)
+    confidence = np.array([c for c, _ in pairs], dtype=np.float32)
+    right = np.array([r for _, r in pairs])
+    half = len(pairs) // 2
+    calibration.update(confidence[:half], right[:half])
+    calibration.update(confidence[half:], right[half:])
+
+    assert calibration.points.sum() == len(pairs)
+    assert calibration.right.sum() == right.sum()
+    assert calibration.expected_error == pytest.approx(
+        calibration_error_by_hand(pairs, bins), abs=1e-9
+    )
+
+
+def test_who_is_as_often_right_as_sure_is_calibrated_and_who_is_always_sure_is_not():
+    draw = np.random.default_rng(0)
+    sure = draw.random(100_000).astype(np.float32)
+    right = draw.random(100_000) < sure
+    honest, boastful = Calibration(), Calibration()
+    assert math.isnan(honest.expected_error)
+    honest.update(sure, right)
+    boastful.update(np.ones_like(sure), right)
+
+    assert honest.expected_error < 0.02
+    assert boastful.expected_error == pytest.approx(1 - right.mean())
 
 
 def test_flicker_is_the_share_of_changed_labels_over_all_pairs():
@@ -124,3 +191,13 @@ def test_a_frame_without_a_pose_is_in_its_own_frame():
     still = np.ones(1, bool)
     assert len(same_places(first, second, still, still, 0.1)[0]) == 1
     assert len(same_places(first, second, still, still, 0.01)[0]) == 0
+
+
+def test_where_nobody_tells_what_moves_nothing_that_could_stands_still():
+    kitti = LabelSet.load("semantickitti19")
+    car, road = kitti.names.index("car"), kitti.names.index("road")
+    labels = np.array([car, car, road, UNLABELLED], dtype=np.uint8)
+    told = np.array([True, False, False, False])
+
+    assert standing_still(labels, None, kitti).tolist() == [False, False, True, False]
+    assert standing_still(labels, told, kitti).tolist() == [False, True, True, False]
