@@ -1,12 +1,12 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of labelled clouds: as a camera would see them and from above, input beside labels."""
+"""Pictures of labelled clouds, as a camera would see them and from above; figures to draw on."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -42,24 +42,8 @@ class _View:
     sizes: npt.NDArray[np.float64]
 
 
-def save_comparison(
-    path: Path,
-    frame: Frame,
-    labels: npt.NDArray[np.uint8],
-    label_set: LabelSet,
-    title: str = "",
-) -> None:
-    """Write a PNG: a camera-like view and a view from above, input on the left, labels right.
-
-    The input is shown in its own colours where it carries any, else coloured by height. The camera
-    hangs above and behind the sensor and looks along +x, or where much more of the cloud lies.
-
-    Args:
-        path: where to write.
-        frame: N points; those that are not finite are left out.
-        labels: [N] uint8.
-        label_set: names and colours of the labels.
-        title: one line above.
+def new_figure(width: float, height: float, **style: Any) -> Any:
+    """Return an empty Matplotlib figure of so many inches, which lays itself out unless told not to.
 
     Raises:
         ImportError: Matplotlib is absent.
@@ -68,22 +52,58 @@ def save_comparison(
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError("pictures are drawn with Matplotlib: pip install matplotlib") from error
+    return Figure(figsize=(width, height), **{"dpi": 110, "layout": "constrained", **style})
 
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure; folders are made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+
+
+def save_comparison(
+    path: Path,
+    frame: Frame,
+    labels: npt.NDArray[np.uint8],
+    label_set: LabelSet,
+    title: str = "",
+    truth: npt.NDArray[np.uint8] | None = None,
+) -> None:
+    """Write a PNG: a camera-like view and a view from above, labels on the right.
+
+    On the left is the truth, or else the input in its own colours where it carries any, or else
+    coloured by height. The camera hangs above and behind the sensor and looks along +x, or where
+    much more of the cloud lies.
+
+    Args:
+        path: where to write.
+        frame: N points; those that are not finite are left out.
+        labels: [N] uint8.
+        label_set: names and colours of the labels.
+        title: one line above.
+        truth: [N] uint8 true labels.
+
+    Raises:
+        ImportError: Matplotlib is absent.
+    """
+    figure = new_figure(_WIDTH, _HEIGHT, dpi=_DPI, layout=None, facecolor=BACKGROUND)
     points = _facing_forward(_upright(frame.points[frame.valid].astype(np.float64)))
-    labels = labels[frame.valid]
-    if frame.colour is None:
-        colours = _height_colours(points)
+    shown = labels[frame.valid]
+    columns = {"labels": label_set.palette[shown] / 255.0}
+    if truth is not None:
+        columns = {"truth": label_set.palette[truth[frame.valid]] / 255.0, **columns}
+        shown = np.concatenate([shown, truth[frame.valid]])
+    elif frame.colour is not None:
+        columns = {"input": frame.colour[frame.valid] / 255.0, **columns}
     else:
-        colours = frame.colour[frame.valid] / 255.0
-    columns = {"input": colours, "labels": label_set.palette[labels] / 255.0}
+        columns = {"input": _height_colours(points), **columns}
 
-    figure = Figure(figsize=(_WIDTH, _HEIGHT), dpi=_DPI, facecolor=BACKGROUND)
     figure.text(0.01, 0.965, title, color=FOREGROUND, fontsize=14)
     for row, view in enumerate((_camera_view(points), _view_from_above(points))):
         for column, (name, colours) in enumerate(columns.items()):
             _draw(figure, row, column, view, colours, name if row == 0 else "")
-    _draw_legend(figure, labels, label_set)
-    figure.savefig(path)
+    _draw_legend(figure, shown, label_set)
+    save_figure(figure, path)
 
 
 def _upright(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -47,6 +47,18 @@ def test_labels_are_on_the_right_in_the_colours_of_their_set(tmp_path):
         assert (places[:, 0] > 0.5).all()
 
 
+def test_the_truth_is_on_the_left_where_it_is_given(tmp_path):
+    points = wall_ahead()
+    path, shape = tmp_path / "new" / "picture.png", len(points)
+    labels, truth = np.full(shape, CAR, np.uint8), np.full(shape, BUILDING, np.uint8)
+    save_comparison(path, Frame(points), labels, KITTI, truth=truth)
+
+    assert (pixels_of(path, KITTI.colours[CAR])[:, 0] > 0.5).all()
+    left = pixels_of(path, KITTI.colours[BUILDING])
+    assert len(left) > 1000
+    assert (left[:, 0] < 0.5).all()
+
+
 def test_left_is_left_in_the_camera_view_and_up_in_the_view_from_above(tmp_path):
     points = wall_ahead()
     path = picture_of(tmp_path, points, np.where(points[:, 1] > 0, CAR, BUILDING))

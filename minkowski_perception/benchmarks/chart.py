@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from minkowski_perception.benchmarks.temporal import FLAT, INCREMENTAL, windowed
+from minkowski_perception.pictures import new_figure, save_figure
 
 _OURS, _OTHERS = "#2a78b8", "#b0b4ba"
 _BAR = 0.26  # inches
@@ -29,14 +30,14 @@ def save_chart(path: Path, report: Mapping[str, Any]) -> None:
     races = [first[name] for name in dict.fromkeys(race["network"] for race in report["races"])]
     bars = [len(race["contenders"]) for race in races]
     height = _BAR * sum(bars) + _GAP * (len(races) + 1)
-    figure = _figure(8.0, height)
+    figure = new_figure(8.0, height)
     figure.suptitle(
         f"Milliseconds a pass, kernel maps included; ours in blue\n{report['machine']}", fontsize=9
     )
     grid = figure.subplots(len(races), 1, squeeze=False, height_ratios=bars)
     for axes, race in zip(grid[:, 0], races, strict=True):
         _draw(axes, race)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def save_flicker(path: Path, report: Mapping[str, Any]) -> None:
@@ -52,7 +53,7 @@ def save_flicker(path: Path, report: Mapping[str, Any]) -> None:
         ImportError: Matplotlib is absent.
     """
     cases = report["cases"]
-    figure = _figure(11.0, 0.6 + 3.0 * ((len(cases) + 1) // 2))
+    figure = new_figure(11.0, 0.6 + 3.0 * ((len(cases) + 1) // 2))
     figure.suptitle("Flicker: still points whose label changed since the last frame", fontsize=10)
     panels = figure.subplots((len(cases) + 1) // 2, 2, squeeze=False, sharex=True).flat
     for (case, rows), axes in zip(cases.items(), panels, strict=False):
@@ -77,7 +78,7 @@ def save_flicker(path: Path, report: Mapping[str, Any]) -> None:
         unused.set_visible(False)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right", fontsize=8, frameon=False)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def save_costs(path: Path, report: Mapping[str, Any]) -> None:
@@ -92,7 +93,7 @@ def save_costs(path: Path, report: Mapping[str, Any]) -> None:
     """
     times = {name: row["network"] for name, row in report["milliseconds"].items()}
     windows = {int(t): times[windowed(int(t))] for t in report["window_over_incremental"]}
-    figure = _figure(7.0, 4.0)
+    figure = new_figure(7.0, 4.0)
     figure.suptitle(f"A frame of {report['stream']}\n{report['machine']}", fontsize=9)
     axes = figure.subplots()
     axes.plot(*zip(*windows.items(), strict=True), "o-", color=_OTHERS, label="4D, windowed")
@@ -107,21 +108,7 @@ def save_costs(path: Path, report: Mapping[str, Any]) -> None:
     axes.legend(fontsize=8, frameon=False)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    _save(figure, path)
-
-
-def _figure(width: float, height: float) -> Any:
-    """Return an empty figure of so many inches."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("pictures are drawn with Matplotlib: pip install matplotlib") from error
-    return Figure(figsize=(width, height), dpi=110, layout="constrained")
-
-
-def _save(figure: Any, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    save_figure(figure, path)
 
 
 def _draw(axes: Any, race: Mapping[str, Any]) -> None:
