@@ -17,68 +17,69 @@ All but the scans may be absent.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from minkowski_perception.datasets.reading import (
+    DatasetError,
+    Frames,
+    LabelIds,
+    found_in,
+    read_column,
+    read_rows,
+)
 from minkowski_perception.frame import Frame
 from minkowski_perception.labels import UNLABELLED, LabelSet
 
 _SECOND = 10**9
-_MOVING = {"semantickitti_raw": range(252, 260)}
-"""Ids of what was moving, where a data set tells it from what only could."""
 
 
-class SequenceError(ValueError):
-    """A sequence is missing or damaged; the message says which file and how."""
+def sequence_folders(root: Path) -> dict[str, Path]:
+    """Folders of the sequences `sequences/S/velodyne/*.bin` of a root, or of its `dataset`."""
+    for base in (root, root / "dataset"):
+        scans = sorted((base / "sequences").glob("*/velodyne"))
+        if folders := {f.parent.name: f.parent for f in scans if any(f.glob("*.bin"))}:
+            return folders
+    return {}
 
 
-class KittiSequence:
+class KittiSequence(Frames[int]):
     """The frames of a sequence, each read when it is asked for.
 
     Args:
         folder: of the sequence, as above.
-        label_set: to give labels in, as uint8, 255 where unknown or not exact. The files hold the
+        labels: to give labels in, as uint8, 255 where unknown or not exact. A set's files hold the
             ids of its data set (`<data set>_raw` among its sources), else the set's own; moving
             is told where the data set tells. None gives the ids as they are in the files, uint16.
         period: seconds between scans where no file tells their times.
 
     Raises:
-        SequenceError: there are no scans, or poses or times do not fit them.
+        DatasetError: there are no scans, or poses or times do not fit them.
     """
 
     def __init__(
-        self, folder: Path, label_set: LabelSet | None = None, period: float = 0.1
+        self, folder: Path, labels: LabelSet | LabelIds | None = None, period: float = 0.1
     ) -> None:
         self._folder = folder
         self._scans = sorted((folder / "velodyne").glob("*.bin"))
+        super().__init__(range(len(self._scans)), self._frame)
         if not self._scans:
-            raise SequenceError(f"no scans in {folder / 'velodyne'}: *.bin are looked for")
-        self._classes, self._moving = _meanings(label_set)
+            raise DatasetError(
+                f"no scans: {folder / 'velodyne'}/*.bin are looked for, "
+                f"and {found_in(folder / 'velodyne')}"
+            )
+        self._ids = LabelIds.of(labels) if isinstance(labels, LabelSet) else labels
         self._poses = self._read_poses()
         # Not from 0, which is no time in ROS.
         self._stamps = self._read_stamps() or [
             round((1 + i * period) * _SECOND) for i in range(len(self))
         ]
 
-    def __len__(self) -> int:
-        return len(self._scans)
-
-    def __iter__(self) -> Iterator[Frame]:
-        return (self[index] for index in range(len(self)))
-
-    def __getitem__(self, index: int) -> Frame:
-        """Read a frame.
-
-        Raises:
-            IndexError: there are not so many.
-            SequenceError: a file of the frame is damaged.
-        """
+    def _frame(self, index: int) -> Frame:
         scan = self._scans[index]
-        rows = _read(scan, "<f4", 4)
+        rows = read_rows(scan, "<f4", 4)
         labels, moving = self._read_labels(scan.stem, len(rows))
         return Frame(
             points=rows[:, :3],
@@ -96,14 +97,14 @@ class KittiSequence:
         path = self._folder / "labels" / f"{stem}.label"
         if not path.exists():
             return None, None
-        raw = _column(path, "<u4", points).astype(np.uint16)
-        if self._classes is None:
+        raw = read_column(path, "<u4", points).astype(np.uint16)
+        if self._ids is None:
             return raw, None
-        labels = self._classes[raw]
+        labels = self._ids.labels[raw]
         exact = self._folder / "exact_mask" / f"{stem}.u8"
         if exact.exists():
-            labels[_column(exact, "u1", points) != 1] = UNLABELLED
-        return labels, None if self._moving is None else np.isin(raw, self._moving)
+            labels[read_column(exact, "u1", points) != 1] = UNLABELLED
+        return labels, self._ids.moves(raw)
 
     def _read_poses(self) -> npt.NDArray[np.float64] | None:
         """[N, 4, 4] from the LiDAR to a fixed frame."""
@@ -118,10 +119,10 @@ class KittiSequence:
         try:
             lines = calibration.read_text().splitlines()
         except OSError as error:
-            raise SequenceError(f"{path} is of the camera, and no {calibration}") from error
+            raise DatasetError(f"{path} is of the camera, and no {calibration}") from error
         tr = [line.split()[1:] for line in lines if line.startswith("Tr:")]
         if not tr:
-            raise SequenceError(f"{calibration} has no line Tr")
+            raise DatasetError(f"{calibration} has no line Tr")
         to_camera = _matrices(calibration, tr)[0]
         return np.asarray(np.linalg.inv(to_camera) @ poses @ to_camera)
 
@@ -133,39 +134,14 @@ class KittiSequence:
         try:
             return [int(t) if t.isdigit() else round(float(t) * _SECOND) for t in times]
         except ValueError as error:
-            raise SequenceError(f"{path}: {error}") from error
+            raise DatasetError(f"{path}: {error}") from error
 
     def _lines(self, path: Path) -> list[str]:
         """Lines of a file that has one for each scan."""
         lines = path.read_text().strip().splitlines()
         if len(lines) != len(self):
-            raise SequenceError(f"{path} has {len(lines)} lines for {len(self)} scans")
+            raise DatasetError(f"{path} has {len(lines)} lines for {len(self)} scans")
         return lines
-
-
-def _meanings(
-    label_set: LabelSet | None,
-) -> tuple[npt.NDArray[np.uint8] | None, range | None]:
-    """Class by id in the files, and ids of what moves."""
-    if label_set is None:
-        return None, None
-    source = next((s for s in label_set.sources if s.endswith("_raw")), label_set.name)
-    return label_set.mapping_from(source), _MOVING.get(source)
-
-
-def _read(path: Path, dtype: str, columns: int) -> npt.NDArray[Any]:
-    """[N, columns] of a file that holds nothing else."""
-    size = np.dtype(dtype).itemsize * columns
-    if (length := path.stat().st_size) % size:
-        raise SequenceError(f"{path} has {length} bytes, not {size} a point")
-    return np.fromfile(path, dtype).reshape(-1, columns)
-
-
-def _column(path: Path, dtype: str, points: int) -> npt.NDArray[Any]:
-    values = _read(path, dtype, 1)[:, 0]
-    if len(values) != points:
-        raise SequenceError(f"{path} has {len(values)} points, the scan {points}")
-    return values
 
 
 def _matrices(path: Path, rows: list[list[str]]) -> npt.NDArray[np.float64]:
@@ -174,5 +150,5 @@ def _matrices(path: Path, rows: list[list[str]]) -> npt.NDArray[np.float64]:
     try:
         matrices[:, :3] = np.array(rows, dtype=np.float64).reshape(len(rows), 3, 4)
     except ValueError as error:
-        raise SequenceError(f"{path}: not 3 x 4 numbers in each line: {error}") from error
+        raise DatasetError(f"{path}: not 3 x 4 numbers in each line: {error}") from error
     return matrices

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from minkowski_perception.datasets.kitti import KittiSequence, SequenceError
+from minkowski_perception.datasets.kitti import KittiSequence
+from minkowski_perception.datasets.reading import DatasetError
 from minkowski_perception.labels import LabelSet
 
 POINTS = np.arange(20, dtype="<f4").reshape(5, 4)
@@ -109,12 +110,15 @@ def test_times_are_nanoseconds_where_whole_and_else_seconds(tmp_path, times, sta
     ],
 )
 def test_what_is_damaged_is_named(tmp_path, files, message):
-    with pytest.raises(SequenceError, match=message):
+    with pytest.raises(DatasetError, match=message):
         list(KittiSequence(write(tmp_path, **files)))
 
 
 def test_a_folder_without_scans_is_refused(tmp_path):
-    with pytest.raises(SequenceError, match=r"no scans in .*velodyne"):
+    with pytest.raises(
+        DatasetError,
+        match=r"no scans: .*velodyne/\*.bin are looked for, and .*velodyne does not exist",
+    ):
         KittiSequence(tmp_path)
 
 
