@@ -1,5 +1,7 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -62,7 +64,7 @@ def by_hand(network, recent):
 
 def test_labels_are_those_of_the_network_on_the_last_frames_as_one_4d_tensor():
     small = model()
-    segmenter = Segmenter(small, device="cpu", engine="torch")
+    segmenter = Segmenter(small, device="cpu", engine="torch", averaging=1)
     stream = list(frames(5))
     for i, frame in enumerate(stream):
         result = segmenter.segment(frame)
@@ -80,6 +82,25 @@ def test_a_past_frame_matters():
     together = [segmenter.segment(frame) for frame in stream][-1]
     assert alone.window == 1
     assert not np.array_equal(alone.confidence, together.confidence)
+
+
+def test_probabilities_are_averaged_over_the_frames_that_saw_a_voxel_and_can_be_switched():
+    alone = Segmenter(model(), device="cpu", engine="torch", averaging=1)
+    averaged = Segmenter(model(), device="cpu", engine="torch", averaging=2)
+    first, _, third = frames(3)
+    second = replace(first, stamp=first.stamp + 10**8)  # of the same points
+    said = [alone.scores(frame)[1].softmax(dim=1) for frame in (first, second)]
+    averaged.segment(first)
+    result = averaged.segment(second)
+    voxels = averaged.another_stream().scores(second)[0]
+    expected = voxels.quantization.slice((said[0] + said[1]) / 2)
+    np.testing.assert_allclose(result.confidence, expected.max(dim=1).values, atol=1e-6)
+    assert "average" in result.timings
+
+    averaged.averaging = 1
+    assert np.array_equal(averaged.segment(third).labels, alone.segment(third).labels)
+    with pytest.raises(ValueError, match="1 frame or more, not 0"):
+        averaged.averaging = 0
 
 
 def test_points_without_a_measurement_get_no_label_and_disturb_none():

@@ -29,21 +29,19 @@ from importlib import resources
 from itertools import product
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
 from minkowski_perception.benchmarks import BenchmarkError
-from minkowski_perception.benchmarks.averaging import TemporalAverage
 from minkowski_perception.datasets.kitti import KittiSequence
 from minkowski_perception.frame import Frame
 from minkowski_perception.labels import UNLABELLED, LabelSet
 from minkowski_perception.metrics import ConfusionMatrix, Flicker, same_places
-from minkowski_perception.networks.minkunet import SPATIAL_DIMS
 from minkowski_perception.networks.model import Model, load_model
-from minkowski_perception.segmenter import Segmenter
+from minkowski_perception.segmenter import DEFAULT_AVERAGING, Segmenter
 from minkowski_perception.simulation.drive import simulate_drive
 from minkowski_perception.simulation.lidar import get_lidar
 from minkowski_perception.simulation.noise import Noise
@@ -64,48 +62,14 @@ ROWS: Mapping[str, str] = {
 }
 """What the table calls the models that belong in it, in its order."""
 
-_AVERAGED = 3  # frames, as many as the 4D networks see together
 _FIRST_SEED = 4000  # of held-out drives; training has those below 3000
 
 
-class Contender:
-    """A row of the table: a model, with or without its CRF, or averaged over time.
+class Contender(NamedTuple):
+    """A row of the table: what it is called, and what labels the frames."""
 
-    Args:
-        name: what the table calls it.
-        segmenter: what labels the frames.
-        average: of its probabilities over the last frames, if any.
-    """
-
-    def __init__(
-        self, name: str, segmenter: Segmenter, average: TemporalAverage | None = None
-    ) -> None:
-        self.name = name
-        self.label_set = segmenter.label_set
-        self._segmenter = segmenter
-        self._average = average
-
-    def reset(self) -> None:
-        """Forget the stream."""
-        self._segmenter.reset()
-        if self._average is not None:
-            self._average.clear()
-
-    @property
-    def state_bytes(self) -> int:
-        """Memory of what it keeps of the stream."""
-        average = 0 if self._average is None else self._average.state_bytes
-        return self._segmenter.state_bytes + average
-
-    def label(self, frame: Frame) -> npt.NDArray[np.uint8]:
-        """Labels [N] of the points of the next frame."""
-        if self._average is None:
-            return self._segmenter.segment(frame).labels
-        voxels, logits = self._segmenter.scores(frame)
-        best = self._average(voxels, logits.softmax(dim=1)).argmax(dim=1)
-        labels = np.full(len(frame), UNLABELLED, dtype=np.uint8)
-        labels[voxels.valid] = voxels.quantization.slice(best).numpy()
-        return labels
+    name: str
+    segmenter: Segmenter
 
 
 @dataclass(frozen=True)
@@ -219,18 +183,20 @@ def find_models(
 def contenders(
     models: Mapping[str, Model], device: str = "auto", engine: str = "auto"
 ) -> list[Contender]:
-    """Rows of the table for models by name: each as it is, in 3D averaged, and with its CRF."""
+    """Rows of the table for models by name: each as it is, with its CRF, and either averaged."""
     rows = []
     for name, model in models.items():
-        plain = Segmenter(model, device=device, engine=engine, precision="float32", crf=False)
-        rows.append(Contender(name, plain))
-        if model.network.dims == SPATIAL_DIMS:
-            average = TemporalAverage(_AVERAGED)
-            rows.append(Contender(f"{name} + temporal averaging", plain.another_stream(), average))
-        if model.crf is not None:
-            refined = plain.another_stream()
-            refined.crf = True
-            rows.append(Contender(f"{name} + CRF", refined))
+        plain = Segmenter(
+            model, device=device, engine=engine, precision="float32", crf=False, averaging=1
+        )
+        for crf in (False, True) if model.crf is not None else (False,):
+            for averaging in (1, DEFAULT_AVERAGING):
+                segmenter = plain.another_stream()
+                segmenter.averaging = averaging
+                if crf:
+                    segmenter.crf = True
+                row = name + " + CRF" * crf + " + averaging" * (averaging > 1)
+                rows.append(Contender(row, segmenter))
     return rows
 
 
@@ -244,7 +210,7 @@ def recorded_stream(folder: Path, truth: LabelSet, frames: int) -> Stream:
 
     Raises:
         BenchmarkError: it has no labels.
-        SequenceError: it cannot be read.
+        DatasetError: it cannot be read.
     """
     sequence = KittiSequence(folder, truth)
     read = [sequence[index] for index in range(min(frames, len(sequence)))]
@@ -302,18 +268,18 @@ def compare(
         for stream, (condition, noise) in product(streams, CONDITIONS.items()):
             case = f"{stream.case}, {condition}"
             if case not in scores:
-                scores[case] = {row.name: Score(truth, row.label_set) for row in rows}
+                scores[case] = {row.name: Score(truth, row.segmenter.label_set) for row in rows}
             last: dict[str, npt.NDArray[np.uint8]] = {}
             for row in rows:
-                row.reset()
+                row.segmenter.reset()
             for scene in _scenes(stream, noise, truth):
                 # In turns, so that whatever else the machine does slows all of them alike.
                 for row in rows:
                     score = scores[case][row.name]
                     started = time.perf_counter()
-                    labels = row.label(scene.frame)
+                    labels = row.segmenter.segment(scene.frame).labels
                     score.seconds.append(time.perf_counter() - started)
-                    score.state_bytes = max(score.state_bytes, row.state_bytes)
+                    score.state_bytes = max(score.state_bytes, row.segmenter.state_bytes)
                     score.add(scene, labels, last.get(row.name, labels))
                     last[row.name] = labels
                 bar.update()

@@ -80,7 +80,7 @@ def contenders(
         ValueError: what is asked for is not possible.
     """
     # Recorded or simulated, whether points have times must not make a difference.
-    settings: dict[str, Any] = {"device": "cpu", "crf": False, "deskew": False}
+    settings: dict[str, Any] = {"device": "cpu", "crf": False, "averaging": 1, "deskew": False}
     network = model.network.twin(SPATIAL_DIMS, "cube").eval()
     in_3d = replace(model, name=f"{model.name} in 3D", network=network, window=1, crf=None)
     flat = Segmenter(in_3d, engine=engine, precision=precision, **settings)

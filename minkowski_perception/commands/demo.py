@@ -156,6 +156,7 @@ def _play(args: argparse.Namespace, bag: BagReader, topic: str, motion: EgoMotio
                 "execution": args.execution,
                 "window": args.window or 0,
                 "crf": not args.no_crf,
+                "averaging": args.averaging,
                 "ego_motion": motion_in_node(motion),
                 "deskew": not args.no_deskew,
                 # A lossless run waits for what DDS lost and sends again, after up to 3 s.

@@ -74,6 +74,12 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-crf", action="store_true", help="leave out the model's CRF")
     parser.add_argument(
+        "--averaging",
+        type=int,
+        default=5,
+        help="frames over which each place's probabilities are averaged; 1 for none (%(default)s)",
+    )
+    parser.add_argument(
         "--ego-motion",
         choices=("auto", "bag", "kiss_icp", "none"),
         default="auto",
@@ -140,6 +146,7 @@ def load_segmenter(args: argparse.Namespace) -> Segmenter:
             execution=args.execution,
             window=args.window,
             crf=False if args.no_crf else None,
+            averaging=args.averaging,
             deskew=not args.no_deskew,
             engine=args.engine,
             precision=args.precision,

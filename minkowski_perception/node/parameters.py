@@ -16,7 +16,7 @@ from rclpy.node import Node
 from scipy.spatial.transform import Rotation
 
 from minkowski_perception.networks.model import DEFAULT_MODEL
-from minkowski_perception.segmenter import EXECUTIONS
+from minkowski_perception.segmenter import DEFAULT_AVERAGING, EXECUTIONS
 from minkowski_perception.sparse.engines.selection import ENGINE_CHOICES, PRECISION_CHOICES
 
 
@@ -99,6 +99,12 @@ PARAMETERS = {
         True,
         "Refine the network's answer by the model's CRF, if it has one; can be set at any time.",
     ),
+    "averaging": Parameter(
+        DEFAULT_AVERAGING,
+        "Frames over which each place's class probabilities are averaged, against flicker; 1 for "
+        "none; can be set at any time.",
+        range=(1, 32),
+    ),
     "ego_motion": Parameter(
         "auto",
         "Where the sensor's motion comes from: TF, the topic 'odometry', the clouds themselves by "
@@ -168,6 +174,7 @@ class Settings:
     execution: str
     window: int | None
     crf: bool
+    averaging: int
     latency_budget: float
     ego_motion: str
     fixed_frame: str

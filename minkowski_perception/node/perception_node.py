@@ -112,11 +112,16 @@ class PerceptionNode(LifecycleNode):
         self.add_on_set_parameters_callback(self._on_parameters)
 
     def _on_parameters(self, parameters: Sequence[Parameter]) -> SetParametersResult:
-        """Switch the CRF at once; all else is read when the node is configured."""
+        """Switch CRF and averaging at once; all else is read when the node is configured."""
+        segmenter = self._segmenter
         for parameter in parameters:
-            if parameter.name == "crf" and self._segmenter is not None:
-                self._crf_wanted = parameter.value and self._segmenter.model.crf is not None
-                self._switch_crf(self._segmenter)
+            if segmenter is None:
+                break
+            if parameter.name == "crf":
+                self._crf_wanted = parameter.value and segmenter.model.crf is not None
+                self._switch_crf(segmenter)
+            elif parameter.name == "averaging":
+                segmenter.averaging = parameter.value
         return SetParametersResult(successful=True)
 
     def _switch_crf(self, segmenter: Segmenter) -> None:
@@ -139,6 +144,7 @@ class PerceptionNode(LifecycleNode):
                 execution=settings.execution,
                 window=settings.window,
                 crf=None if settings.crf else False,
+                averaging=settings.averaging,
                 intensity_full_scale=settings.intensity_full_scale,
                 deskew=settings.deskew,
                 max_gap=settings.max_gap,
@@ -338,6 +344,7 @@ class PerceptionNode(LifecycleNode):
             "threads": str(thread_count()),
             "execution": segmenter.execution,
             "crf": str(segmenter.crf).lower(),
+            "averaging": str(segmenter.averaging),
             "ladder": self._ladder.rung,
             "state_mb": f"{self._state_bytes / 1e6:.2f}",
             "voxel_size": f"{segmenter.model.input.voxel_size:g}",

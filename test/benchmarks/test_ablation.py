@@ -1,6 +1,7 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ pytest.importorskip("open3d", exc_type=ImportError)
 from tiny_models import save_tiny
 
 from minkowski_perception.benchmarks import BenchmarkError, ablation
-from minkowski_perception.benchmarks.ablation import Stream, compare, report
+from minkowski_perception.benchmarks.ablation import Contender, Stream, compare, report
 from minkowski_perception.frame import Frame
 from minkowski_perception.labels import UNLABELLED, LabelSet
 
@@ -47,10 +48,10 @@ def parade(frames: int = 4, told: bool = True) -> Stream:
 
 
 class Puppet:
-    """A contender that says what it is told to."""
+    """A segmenter that says what it is told to."""
 
-    def __init__(self, say, name="puppet", label_set=KITTI):
-        self.name, self.label_set, self.state_bytes = name, label_set, 0
+    def __init__(self, say, label_set=KITTI):
+        self.label_set, self.state_bytes = label_set, 0
         self._say = say
         self.seen: list[list[Frame]] = []
 
@@ -58,15 +59,15 @@ class Puppet:
         self.seen.append([])
         self.state_bytes = 0
 
-    def label(self, frame):
+    def segment(self, frame):
         self.seen[-1].append(frame)
         self.state_bytes = 100 * len(self.seen[-1])
         said = self._say(frame, len(self.seen[-1]) - 1)
-        return np.where(frame.valid, said, UNLABELLED).astype(np.uint8)
+        return SimpleNamespace(labels=np.where(frame.valid, said, UNLABELLED).astype(np.uint8))
 
 
 def figures_of(say, stream=None, truth=KITTI):
-    scores = compare([Puppet(say)], [stream or parade()], truth)
+    scores = compare([Contender("puppet", Puppet(say))], [stream or parade()], truth)
     return {case: rows["puppet"] for case, rows in report(scores, truth)["cases"].items()}
 
 
@@ -108,19 +109,19 @@ def test_flicker_counts_what_stands_still_alone(told):
 
 
 def test_points_lost_to_noise_do_not_count_and_all_rows_see_the_same_noise():
-    rows = [Puppet(lambda frame, _: frame.labels, name) for name in ("one", "other")]
+    one, other = (Puppet(lambda frame, _: frame.labels) for _ in range(2))
     stream = parade()
-    scores = compare(rows, [stream], KITTI)
+    scores = compare([Contender("one", one), Contender("other", other)], [stream], KITTI)
 
-    for clean, noisy, again in zip(stream.frames, rows[0].seen[1], rows[1].seen[1], strict=True):
+    for clean, noisy, again in zip(stream.frames, one.seen[1], other.seen[1], strict=True):
         assert noisy.points.tobytes() == again.points.tobytes()
         assert 0.4 < noisy.valid.mean() < 0.6
         assert not np.array_equal(clean.points[noisy.valid], noisy.points[noisy.valid])
-    seen = sum(frame.valid[:600].sum() for frame in rows[0].seen[1])
+    seen = sum(frame.valid[:600].sum() for frame in one.seen[1])
     score = scores["parade, under noise"]["one"]
     assert score.all.counts.sum() == seen
     # Points that stand still are paired where neither of the two is lost.
-    lived = [frame.valid[:400] for frame in rows[0].seen[1]]
+    lived = [frame.valid[:400] for frame in one.seen[1]]
     both = sum((a & b).sum() for a, b in pairwise(lived))
     assert sum(flicker.compared for flicker in score.flicker) == both
 
@@ -155,32 +156,26 @@ def test_rows_are_the_models_of_a_folder_in_a_known_order(tmp_path):
         "4D tesseract window",
     ]
     assert f"train config/training/ablation_hybrid.yaml --out {tmp_path}" in absent[0]
-    rows = ablation.contenders(models, "cpu", "torch")
-    assert [row.name for row in rows] == [
-        "3D",
-        "3D + temporal averaging",
-        "3D + CRF",
-        *list(models)[1:],
-        "another + temporal averaging",
-    ]
+    settings = {
+        row.name: (row.segmenter.crf, row.segmenter.averaging > 1)
+        for row in ablation.contenders(models, "cpu", "torch")
+    }
+    assert settings == {
+        "3D": (False, False),
+        "3D + averaging": (False, True),
+        "3D + CRF": (True, False),
+        "3D + CRF + averaging": (True, True),
+        **{
+            f"{name}{averaging}": (False, bool(averaging))
+            for name in list(models)[1:]
+            for averaging in ("", " + averaging")
+        },
+    }
 
 
 def test_nothing_to_compare_is_refused_with_what_would_make_it(tmp_path):
     with pytest.raises(BenchmarkError, match=r"(?s)no model.*train config/training/ablation_3d"):
         ablation.find_models(tmp_path)
-
-
-def test_an_average_labels_points_by_their_voxels(tmp_path):
-    save_tiny(tmp_path / "ablation_3d", dims=3)
-    models, _ = ablation.find_models(tmp_path)
-    alone, averaged = ablation.contenders(models, "cpu", "torch")
-    frame = parade().frames[0]
-    frame.points[5] = np.nan
-    # Of a first frame, the average is what the network itself says.
-    labels = averaged.label(frame)
-    np.testing.assert_array_equal(labels, alone.label(frame))
-    assert labels[5] == UNLABELLED
-    assert averaged.state_bytes > alone.state_bytes
 
 
 def test_streets_are_simulated_moving_and_standing_still():

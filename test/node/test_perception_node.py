@@ -287,8 +287,9 @@ def test_the_crf_is_switched_while_clouds_come_by_parameter_and_by_the_latency_b
     assert label(drive[1])["crf"] == "false"
     assert running.set_parameter("crf", True)
     assert label(drive[2])["crf"] == "true"
+    assert running.set_parameter("averaging", 2)
     for i in range(12):
         running.publish(cloud_message(replace(drive[3], stamp=drive[3].stamp + i * 10**8)))
     values = running.fresh_values()
     assert (values["crf"], values["ladder"]) == ("false", "without_crf")
-    assert values["labelled"] == "15"
+    assert (values["averaging"], values["labelled"]) == ("2", "15")

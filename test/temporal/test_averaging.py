@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from minkowski_perception.benchmarks.averaging import TemporalAverage
 from minkowski_perception.frame import Frame
+from minkowski_perception.temporal.averaging import TemporalAverage
 from minkowski_perception.voxels import VoxelInput, voxelize
 
 SPEC = VoxelInput.from_dict({"voxel_size": 0.5, "features": ["one"]})
@@ -41,7 +41,7 @@ def test_an_average_of_one_frame_or_after_a_clear_is_that_frame_s():
     for voxels, probabilities in drive(2):
         assert torch.equal(alone(voxels, probabilities), probabilities)
         cleared.clear()
-        assert cleared.state_bytes == 0
+        assert cleared.nbytes == 0
         assert torch.equal(cleared(voxels, probabilities), probabilities)
 
 
@@ -51,4 +51,14 @@ def test_the_state_is_that_of_the_frames_kept_and_no_more():
     for voxels, probabilities in drive(8):
         average(voxels, probabilities)
         sizes.append(len(probabilities) * (3 * 8 + 4 * 4))
-        assert average.state_bytes == sum(sizes[-2:])
+        assert average.nbytes == sum(sizes[-2:])
+
+
+def test_a_state_goes_on_where_it_was_taken():
+    average, restored = TemporalAverage(3), TemporalAverage(3)
+    for i, (voxels, probabilities) in enumerate(drive(6)):
+        if i == 4:
+            restored.restore(average.state())
+        expected = average(voxels, probabilities)
+        if i >= 4:
+            assert torch.equal(restored(voxels, probabilities), expected)
