@@ -20,6 +20,7 @@ setup(
     package_data={
         NAME: [
             "label_sets/*.yaml",
+            "simulation/sensors/*/*.yaml",
             *(
                 f"{folder}/*.{kind}"
                 for folder in ("weights", "benchmarks/ablation_models")

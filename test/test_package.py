@@ -91,7 +91,7 @@ def test_colcon_builds_what_ros_looks_for(tmp_path):
         assert shipped <= built
     [package] = prefix.glob("lib/python*/site-packages/minkowski_perception")
     models = [f"{d}/*.{e}" for d in MODEL_FOLDERS for e in ("yaml", "safetensors")]
-    for data in ("label_sets/*.yaml", *models):
+    for data in ("label_sets/*.yaml", "simulation/sensors/*/*.yaml", *models):
         shipped = {file.name for file in ROOT.glob(f"minkowski_perception/{data}")}
         assert shipped, data
         assert shipped == {file.name for file in package.glob(data)}

@@ -4,13 +4,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 from scipy.spatial.transform import Rotation
 
 from minkowski_perception.frame import Frame
-from minkowski_perception.simulation.lidar import LidarModel, Scene, get_lidar
+from minkowski_perception.simulation.lidar import LidarModel, get_lidar
+from minkowski_perception.simulation.scene import Scene
 from minkowski_perception.simulation.street import Street
 
 START = 1_700_000_000 * 10**9
@@ -28,6 +30,7 @@ def simulate_drive(
     mount_height: float | None = None,
     speed: float | None = None,
     still: bool = False,
+    skew: bool = False,
 ) -> Iterator[Frame]:
     """Frames of a drive along a street; the same arguments give the same bytes.
 
@@ -40,14 +43,16 @@ def simulate_drive(
             on a sidewalk.
         still: the world stands still, and the sensor in it, as they are in the first frame of the
             drive; only the noise of the measurement goes on.
+        skew: the sensor and the actors move on while a cloud is measured, and the frame tells the
+            times of its points, from its stamp on; its pose is that at its stamp.
 
     Yields:
         Frames with points, intensity (0 to 1), labels (semantickitti19; 255 is no class), moving,
-        stamp and pose. Each frame is seen from its pose, as if motion were compensated: it tells
-        no times of points, by which somebody would compensate again.
+        stamp and pose. Without skew each frame is seen from its pose, as if motion were
+        compensated: it tells no times of points, by which somebody would compensate again.
 
     Raises:
-        ValueError: no lidar has that name (told when the first frame is asked for).
+        SensorError: no lidar has that name (told when the first frame is asked for).
     """
     model = get_lidar(lidar) if isinstance(lidar, str) else lidar
     rng = np.random.default_rng([seed, 1])
@@ -68,26 +73,43 @@ def simulate_drive(
     drift = rng.uniform(0.0, 0.2)
 
     static = Scene(street.static)
-    for index in range(frames):
-        time = 0.0 if still else index / model.rate_hz
-        wave = np.sin(2 * np.pi * rates * time + phases)
+
+    def place_at(time: float) -> npt.NDArray[np.float64]:
         s = street.length - _LEAD - pace * time if back else _LEAD + pace * time
-        place = np.array([s, d + drift * np.sin(0.3 * time + phases[0])])
-        yaw = float(street.ground.heading(s)) + (np.pi if back else 0.0) + shake[2] * wave[2]
+        return np.array([s, d + drift * np.sin(0.3 * time + phases[0])])
+
+    def scenes_at(time: float) -> Sequence[Scene]:
+        time = 0.0 if still else time
+        return [static, Scene(street.moving(time, place_at(time)))]
+
+    def pose_at(time: float) -> npt.NDArray[np.float64]:
+        time = 0.0 if still else time
+        place = place_at(time)
+        wave = np.sin(2 * np.pi * rates * time + phases)
+        yaw = float(street.ground.heading(place[0])) + (np.pi if back else 0.0)
         pose = np.eye(4)
         pose[:3, :3] = Rotation.from_euler(
-            "ZYX", [yaw, tilt[0] + shake[0] * wave[0], tilt[1] + shake[1] * wave[1]]
+            "ZYX",
+            [yaw + shake[2] * wave[2], tilt[0] + shake[0] * wave[0], tilt[1] + shake[1] * wave[1]],
         ).as_matrix()
         pose[:3, 3] = street.ground.position(*place)
         pose[2, 3] += height
-        moving = Scene(street.moving(time, place))
+        return pose
+
+    for index in range(frames):
+        start = index / model.rate_hz
+        pose = pose_at(start)
         noise = np.random.default_rng([seed, 2, index])
-        scan = model.scan([static, moving], pose, noise)
+        if skew:
+            scan = model.scan_moving(scenes_at, pose_at, start, noise, index)
+        else:
+            scan = model.scan(scenes_at(start), pose, noise, index)
         yield Frame(
             points=scan.points,
             stamp=START + round(index * 1e9 / model.rate_hz),
             frame_id="lidar",
             intensity=scan.intensity,
+            time=scan.time if skew else None,
             labels=scan.labels,
             moving=(scan.scenes == 1) & (not still),
             pose=pose,

@@ -1,59 +1,23 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Spinning LiDARs: where their rays go, which of them come back, and with what noise."""
+"""LiDARs: where their rays go, which of them come back, and with what noise."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy.spatial.transform import Rotation, Slerp
 
-from minkowski_perception.simulation.meshes import Mesh
+from minkowski_perception.simulation.scene import Hits, Scene, first_hits
+from minkowski_perception.simulation.sensors import read_sensor
 
-
-class Scene:
-    """A mesh made ready for ray casting."""
-
-    def __init__(self, mesh: Mesh) -> None:
-        """Index the triangles.
-
-        Raises:
-            ImportError: Open3D, or a system library that it needs, is missing.
-        """
-        o3d = _open3d()
-        self.mesh = mesh
-        # One thread, so that the index, and with it every tie between triangles, is the same.
-        self._scene = o3d.t.geometry.RaycastingScene(nthreads=1)
-        self._scene.add_triangles(o3d.core.Tensor(mesh.vertices), o3d.core.Tensor(mesh.triangles))
-
-    def cast(
-        self, rays: npt.NDArray[np.float32]
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint32], npt.NDArray[np.float32]]:
-        """First hits of [R, 6] rays (origin, unit direction).
-
-        Returns:
-            Distances [R] (infinite without a hit), triangles [R], surface normals [R, 3].
-        """
-        hits = self._scene.cast_rays(_open3d().core.Tensor(rays))
-        return (
-            hits["t_hit"].numpy(),
-            hits["primitive_ids"].numpy(),
-            hits["primitive_normals"].numpy(),
-        )
-
-
-def _open3d() -> Any:
-    try:
-        import open3d
-    except ImportError as error:
-        raise ImportError(
-            f"the simulator casts rays with Open3D, which cannot be imported ({error}); "
-            "install it with: pip install open3d-cpu; apt install libusb-1.0-0"
-        ) from error
-    return open3d
+_SPANS = 10
+"""Parts of a turn in each of which the world stands still, and the sensor moves evenly."""
 
 
 class Scan(NamedTuple):
@@ -64,38 +28,87 @@ class Scan(NamedTuple):
         intensity: [N] float32, 0 to 1.
         labels: [N] uint8.
         scenes: [N] uint8, which of the scenes each point lies on.
+        time: [N] float32, seconds from the start of the turn.
     """
 
     points: npt.NDArray[np.float32]
     intensity: npt.NDArray[np.float32]
     labels: npt.NDArray[np.uint8]
     scenes: npt.NDArray[np.uint8]
+    time: npt.NDArray[np.float32]
+
+
+class Rosette(NamedTuple):
+    """Two prisms that turn against each other and draw petals, never the same ones twice.
+
+    Attributes:
+        turns: of each prism, in a second; backwards where negative.
+        deflection: degrees by which each prism bends the ray.
+        points: rays in a second.
+    """
+
+    turns: tuple[float, float]
+    deflection: float
+    points: int
 
 
 @dataclass(frozen=True)
 class LidarModel:
-    """A spinning LiDAR.
+    """A LiDAR: one that spins, or one that draws a rosette around x.
 
     Attributes:
         name: what options call it.
-        elevations: of the beams, degrees, up is positive.
-        azimuth_steps: firings in one turn.
-        rate_hz: turns in a second.
+        elevations: of the beams of one that spins, degrees, up is positive.
+        azimuth_steps: its firings in one turn.
+        rate_hz: turns, or clouds, in a second.
         min_range, max_range: metres; what lies outside is not reported.
         range_noise: standard deviation, metres.
         reach: metres at which a white surface, seen face on, is missed once in e times.
         dropout: share of returns that is lost for no reason.
+        divergence: degrees from side to side of a beam; at an edge it meets two surfaces.
+        pulse: metres within which two surfaces in one beam return as one, somewhere between them;
+            of two further apart the stronger returns.
+        rosette: where rays go if not along elevations.
     """
 
     name: str
-    elevations: tuple[float, ...]
-    azimuth_steps: int
+    elevations: tuple[float, ...] = ()
+    azimuth_steps: int = 0
     rate_hz: float = 10.0
     min_range: float = 0.9
     max_range: float = 100.0
     range_noise: float = 0.02
     reach: float = 300.0
     dropout: float = 0.02
+    divergence: float = 0.0
+    pulse: float = 0.5
+    rosette: Rosette | None = None
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> LidarModel:
+        """Build a model from what its YAML says.
+
+        Elevations are numbers, or evenly spaced ones: {from, to, count}.
+
+        Raises:
+            KeyError, TypeError, ValueError: the mapping does not describe a LiDAR.
+        """
+        values = dict(data)
+        values["elevations"] = tuple(
+            float(angle)
+            for item in values.get("elevations", ())
+            for angle in (
+                np.linspace(item["from"], item["to"], item["count"])
+                if isinstance(item, dict)
+                else [item]
+            )
+        )
+        if rosette := values.get("rosette"):
+            values["rosette"] = Rosette(**{**rosette, "turns": tuple(rosette["turns"])})
+        model = cls(**values)
+        if (model.rosette is None) != bool(model.elevations and model.azimuth_steps > 0):
+            raise ValueError("either elevations and azimuth_steps, or a rosette")
+        return model
 
     def directions(self, phase: float = 0.0) -> npt.NDArray[np.float32]:
         """[azimuth_steps * beams, 3] unit vectors, clockwise from the rear, firing by firing.
@@ -113,91 +126,141 @@ class LidarModel:
         )
         return np.stack(axes, axis=-1).reshape(-1, 3).astype(np.float32)
 
+    def sweep(
+        self, turn: int = 0, phase: float = 0.0
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
+        """Where the rays of a turn go, and when.
+
+        Args:
+            turn: how many came before; only a rosette depends on it.
+            phase: as in `directions`.
+
+        Returns:
+            [N, 3] unit vectors; [N] seconds from the start of the turn.
+        """
+        if self.rosette is None:
+            firing = np.arange(self.azimuth_steps) / (self.azimuth_steps * self.rate_hz)
+            return self.directions(phase), np.repeat(firing, len(self.elevations))
+        turns, deflection, points = self.rosette
+        time = np.arange(round(points / self.rate_hz)) / points
+        angles = 2 * np.pi * np.outer(turns, turn / self.rate_hz + time + phase / points)
+        # The deflections add up in the plane across the axis, as small angles do.
+        aside = np.radians(deflection) * np.stack([np.cos(angles), np.sin(angles)]).sum(axis=1)
+        off = np.hypot(*aside)
+        across = aside * np.sinc(off / np.pi)
+        return np.stack([np.cos(off), *across], axis=1).astype(np.float32), time
+
     def scan(
         self,
         scenes: Sequence[Scene],
         pose: npt.NDArray[np.float64],
         rng: np.random.Generator,
+        turn: int = 0,
     ) -> Scan:
         """One turn, all of it seen from one pose, as if its motion were compensated.
 
         A return is the likelier, the brighter, the nearer and the less grazing its surface is.
         """
-        directions = self.directions(rng.random())
+        directions, time = self.sweep(turn, rng.random())
         rays = np.empty((len(directions), 6), dtype=np.float32)
         rays[:, :3] = pose[:3, 3]
         rays[:, 3:] = directions @ pose[:3, :3].T.astype(np.float32)
-        distance = np.full(len(rays), np.inf, dtype=np.float32)
-        reflectance = np.zeros(len(rays), dtype=np.float32)
-        facing = np.zeros(len(rays), dtype=np.float32)
-        fuzz = np.zeros(len(rays), dtype=np.float32)
-        labels, scene_of = np.zeros((2, len(rays)), dtype=np.uint8)
-        for index, scene in enumerate(scenes):
-            hit, triangle, normal = scene.cast(rays)
-            nearer = np.flatnonzero(hit < distance)
-            distance[nearer] = hit[nearer]
-            scene_of[nearer] = index
-            labels[nearer] = scene.mesh.labels[triangle[nearer]]
-            reflectance[nearer] = scene.mesh.reflectances[triangle[nearer]]
-            fuzz[nearer] = scene.mesh.fuzz[triangle[nearer]]
-            facing[nearer] = np.abs(np.sum(rays[nearer, 3:] * normal[nearer], axis=1))
+        return self._measure(directions, time, self._see(scenes, rays, rng), rng)
 
-        brightness = reflectance * (0.2 + 0.8 * facing)
-        seen = 1.0 - np.exp(-brightness * (self.reach / np.maximum(distance, 1.0)) ** 2)
-        returned = rng.random(len(rays)) < (1.0 - self.dropout) * seen
+    def scan_moving(
+        self,
+        scenes_at: Callable[[float], Sequence[Scene]],
+        pose_at: Callable[[float], npt.NDArray[np.float64]],
+        start: float,
+        rng: np.random.Generator,
+        turn: int = 0,
+    ) -> Scan:
+        """One turn in which the sensor and the world go on moving: skewed, as it is measured.
+
+        Args:
+            scenes_at: the scenes at a time, seconds.
+            pose_at: the [4, 4] pose of the sensor in them at a time.
+            start: of the turn.
+            rng: draws the noise.
+            turn: how many came before.
+        """
+        directions, time = self.sweep(turn, rng.random())
+        progress = time * self.rate_hz * _SPANS
+        span = np.minimum(progress, _SPANS - 1).astype(int)
+        borders = start + np.arange(_SPANS + 1) / (_SPANS * self.rate_hz)
+        poses = np.stack([pose_at(float(border)) for border in borders])
+        seen: list[Hits] = []
+        for index in range(_SPANS):
+            shares, of_ray = np.unique(progress[span == index] - index, return_inverse=True)
+            (x0, x1), turns = poses[index : index + 2, :3, 3], poses[index : index + 2, :3, :3]
+            turned = Slerp([0, 1], Rotation.from_matrix(turns))(shares.clip(0, 1)).as_matrix()
+            rays = np.empty((len(of_ray), 6), dtype=np.float32)
+            rays[:, :3] = (x0 + shares[:, None] * (x1 - x0))[of_ray]
+            rays[:, 3:] = np.einsum("rij,rj->ri", turned[of_ray], directions[span == index])
+            scenes = scenes_at(float(borders[index] + borders[index + 1]) / 2)
+            seen.append(self._see(scenes, rays, rng))
+        hits = Hits(*(np.concatenate(parts) for parts in zip(*seen, strict=True)))
+        return self._measure(directions, time, hits, rng)
+
+    def _see(
+        self, scenes: Sequence[Scene], rays: npt.NDArray[np.float32], rng: np.random.Generator
+    ) -> Hits:
+        """Hits of beams: of their axes, and of a ray beside it where they diverge."""
+        hits = first_hits(scenes, rays)
+        if not self.divergence:
+            return hits
+        beside = rays.copy()
+        # Four standard deviations from side to side: where a Gaussian beam is down to 1 / e^2.
+        beside[:, 3:] += rng.normal(0.0, np.radians(self.divergence) / 4, (len(rays), 3))
+        beside[:, 3:] /= np.linalg.norm(beside[:, 3:], axis=1, keepdims=True)
+        others = first_hits(scenes, beside)
+        share = rng.random(len(rays), np.float32)
+        with np.errstate(invalid="ignore"):
+            between = hits.distance + share * (others.distance - hits.distance)
+            joined = np.abs(others.distance - hits.distance) <= self.pulse
+            stronger = _brightness(hits) / hits.distance**2 >= (
+                _brightness(others) / others.distance**2
+            )
+        returned = hits.where(np.where(joined, share < 0.5, stronger), others)
+        return returned._replace(distance=np.where(joined, between, returned.distance))
+
+    def _measure(
+        self,
+        directions: npt.NDArray[np.float32],
+        time: npt.NDArray[np.float64],
+        hits: Hits,
+        rng: np.random.Generator,
+    ) -> Scan:
+        distance = hits.distance
+        seen = 1.0 - np.exp(-_brightness(hits) * (self.reach / np.maximum(distance, 1.0)) ** 2)
+        returned = rng.random(len(distance)) < (1.0 - self.dropout) * seen
         # What stands out from a surface stops grazing rays well before it.
-        distance -= rng.random(len(rays), np.float32) * fuzz / np.maximum(facing, 0.15)
-        distance += rng.normal(0.0, self.range_noise, len(rays)).astype(np.float32)
+        stands_out = rng.random(len(distance), np.float32) * hits.fuzz
+        distance = distance - stands_out / np.maximum(hits.facing, np.float32(0.15))
+        distance += rng.normal(0.0, self.range_noise, len(distance)).astype(np.float32)
         returned &= (distance >= self.min_range) & (distance <= self.max_range)
 
         kept = np.flatnonzero(returned)
-        glow = reflectance[kept] * (0.7 + 0.3 * facing[kept]) * np.exp(-distance[kept] / 150.0)
-        glow += rng.normal(0.0, 0.03, len(kept)) + rng.normal(0.0, 0.1, len(kept)) * glow
+        fade = np.exp(-distance[kept] / 150.0)
+        glow = hits.reflectance[kept] * (0.7 + 0.3 * hits.facing[kept]) * fade
+        glow = glow + rng.normal(0.0, 0.03, len(kept)) + rng.normal(0.0, 0.1, len(kept)) * glow
         return Scan(
             points=directions[kept] * distance[kept, None],
             intensity=np.clip(glow, 0.0, 1.0).astype(np.float32),
-            labels=labels[kept],
-            scenes=scene_of[kept],
+            labels=hits.labels[kept],
+            scenes=hits.scene[kept],
+            time=time[kept].astype(np.float32),
         )
 
 
-def _steps(start: float, stop: float, count: int) -> tuple[float, ...]:
-    return tuple(float(angle) for angle in np.linspace(start, stop, count))
+def _brightness(hits: Hits) -> npt.NDArray[np.float32]:
+    return hits.reflectance * (0.2 + 0.8 * hits.facing)
 
 
-# Beam angles from the makers' manuals: Velodyne VLP-16, VLP-32C, HDL-64E, Hesai Pandar64, Ouster.
-LIDARS = {
-    model.name: model
-    for model in (
-        LidarModel("vlp16", _steps(-15, 15, 16), 900, range_noise=0.02, min_range=0.5),
-        LidarModel(
-            "vlp32",
-            (
-                *(-25, -15.639, -11.31, -8.843, -7.254, -6.148, -5.333, -4.667, -4),
-                *_steps(-3.667, 1.667, 17),
-                *(2.333, 3.333, 4.667, 7, 10.333, 15),
-            ),
-            900,
-            max_range=150.0,
-        ),
-        LidarModel("hdl64", _steps(-24.9, -8.87, 32) + _steps(-8.33, 2, 32), 1024, max_range=80.0),
-        LidarModel(
-            "pandar64",
-            (-25, -19, *_steps(-14, -7, 8), *_steps(-6, 2, 49), 3, 5, 8, 11, 15),
-            1800,
-            max_range=150.0,
-        ),
-        LidarModel("os1_64", _steps(-22.5, 22.5, 64), 1024, min_range=0.5, reach=220.0),
-    )
-}
-
-
-def get_lidar(name: str) -> LidarModel:
-    """Look up a LiDAR by its name.
+def get_lidar(name: str | Path) -> LidarModel:
+    """Look up a LiDAR by its name, or read it from a YAML file by its path.
 
     Raises:
-        ValueError: there is none; the message lists those that there are.
+        SensorError: there is none (the message lists those that there are), or it is malformed.
     """
-    if name not in LIDARS:
-        raise ValueError(f"unknown lidar '{name}'; choose one of {', '.join(LIDARS)}")
-    return LIDARS[name]
+    return read_sensor("lidar", name, LidarModel.from_dict)

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Triangles of labelled materials, and the few shapes that streets are built from."""
+"""Triangles of labelled materials, and the few shapes that streets and rooms are built from."""
 
 from __future__ import annotations
 
@@ -16,18 +16,45 @@ import numpy.typing as npt
 Vector = Sequence[float] | npt.NDArray[np.floating]
 
 
+class Paint(NamedTuple):
+    """What a surface looks like to a colour camera.
+
+    Attributes:
+        colour: red, green, blue, 0 to 1, as the eye sees them (not linear in light).
+        accent: the second colour of the pattern.
+        pattern: one of `PATTERNS`.
+        size: metres from one element of the pattern to the next.
+    """
+
+    colour: tuple[float, float, float]
+    accent: tuple[float, float, float]
+    pattern: str = "plain"
+    size: float = 0.1
+
+
+PATTERNS = ("plain", "grain", "planks", "tiles", "weave", "blotches")
+"""Even; along a direction, as wood; boards; squares with joints; cloth; patches."""
+
+PAINT = np.dtype([("colour", "3f4"), ("accent", "3f4"), ("pattern", "u1"), ("size", "f4")])
+"""`Paint` of one triangle, its pattern by its place in `PATTERNS`."""
+
+_GREY = Paint((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+
+
 class Material(NamedTuple):
     """What a surface is made of.
 
     Attributes:
         label: its class.
-        reflectance: share of light that it sends back; 1 is white.
+        reflectance: share of (infrared) light that it sends back; 1 is white.
         fuzz: metres that blades or leaves stand out from it.
+        paint: what it looks like.
     """
 
     label: int
     reflectance: float
     fuzz: float = 0.0
+    paint: Paint = _GREY
 
 
 @dataclass(frozen=True)
@@ -40,6 +67,7 @@ class Mesh:
         labels: [T] uint8.
         reflectances: [T] float32.
         fuzz: [T] float32, metres.
+        paints: [T] `PAINT`.
     """
 
     vertices: npt.NDArray[np.float32]
@@ -47,6 +75,7 @@ class Mesh:
     labels: npt.NDArray[np.uint8]
     reflectances: npt.NDArray[np.float32]
     fuzz: npt.NDArray[np.float32]
+    paints: npt.NDArray[np.void]
 
     @classmethod
     def of(cls, material: Material, vertices: npt.ArrayLike, triangles: npt.ArrayLike) -> Mesh:
@@ -58,6 +87,7 @@ class Mesh:
             np.full(len(corners), material.label, dtype=np.uint8),
             np.full(len(corners), material.reflectance, dtype=np.float32),
             np.full(len(corners), material.fuzz, dtype=np.float32),
+            _paints(material.paint, len(corners)),
         )
 
     @classmethod
@@ -77,6 +107,7 @@ class Mesh:
             np.concatenate([mesh.labels for mesh in meshes]),
             np.concatenate([mesh.reflectances for mesh in meshes]),
             np.concatenate([mesh.fuzz for mesh in meshes]),
+            np.concatenate([mesh.paints for mesh in meshes]),
         )
 
     def moved(self, offset: Vector = (0.0, 0.0, 0.0), yaw: float = 0.0) -> Mesh:
@@ -90,6 +121,12 @@ class Mesh:
     def relabelled(self, label: int) -> Mesh:
         """Give everything one label."""
         return replace(self, labels=np.full_like(self.labels, label))
+
+
+def _paints(paint: Paint, count: int) -> npt.NDArray[np.void]:
+    pattern = PATTERNS.index(paint.pattern)
+    one = np.array((paint.colour, paint.accent, pattern, paint.size), dtype=PAINT)
+    return np.repeat(one, count)
 
 
 _BOX_CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) / 2
@@ -150,7 +187,7 @@ def tube(material: Material, points: Sequence[Vector], radius: float, sides: int
 
 
 @lru_cache
-def _sphere(rings: int = 6, sides: int = 8) -> tuple[npt.NDArray, npt.NDArray]:
+def _sphere(rings: int, sides: int) -> tuple[npt.NDArray, npt.NDArray]:
     polar = np.linspace(0, np.pi, rings + 1)[:, None]
     round_ = np.linspace(0, 2 * np.pi, sides, endpoint=False)[None, :]
     vertices = np.stack(
@@ -168,9 +205,11 @@ def _sphere(rings: int = 6, sides: int = 8) -> tuple[npt.NDArray, npt.NDArray]:
     return vertices, triangles
 
 
-def ellipsoid(material: Material, centre: Vector, radii: Vector) -> Mesh:
+def ellipsoid(
+    material: Material, centre: Vector, radii: Vector, rings: int = 6, sides: int = 8
+) -> Mesh:
     """Make a coarse ellipsoid with its axes along the axes."""
-    vertices, triangles = _sphere()
+    vertices, triangles = _sphere(rings, sides)
     return Mesh.of(material, vertices * np.asarray(radii) + np.asarray(centre), triangles)
 
 
@@ -256,4 +295,5 @@ def relief(
         label.ravel()[owner].astype(np.uint8),
         reflectance.ravel()[owner].astype(np.float32),
         fuzz.ravel()[owner].astype(np.float32),
+        _paints(_GREY, len(triangles)),
     )

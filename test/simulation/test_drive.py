@@ -10,6 +10,7 @@ from minkowski_perception.frame import Frame
 from minkowski_perception.labels import UNLABELLED, LabelSet
 from minkowski_perception.simulation.drive import simulate_drive
 from minkowski_perception.simulation.lidar import get_lidar
+from minkowski_perception.temporal.deskew import deskew
 
 LABELS = LabelSet.load("semantickitti19")
 
@@ -100,6 +101,30 @@ def test_in_a_still_drive_only_the_noise_of_the_measurement_goes_on():
     movable = [np.isin(frame.labels, LABELS.movable_ids) for frame in (first, second)]
     apart = cKDTree(first.points[movable[0]]).query(second.points[movable[1]])[0]
     assert np.percentile(apart, 90) < 0.5
+
+
+def test_skew_is_undone_by_de_skewing():
+    """What stands still, de-skewed, lies where frames without skew have it."""
+    straight = list(simulate_drive(4, "os1_64", 3, speed=12.0))
+    skewed = list(simulate_drive(4, "os1_64", 3, speed=12.0, skew=True))
+    for frame in skewed:
+        assert frame.time.dtype == np.float32
+        assert 0.0 <= frame.time.min() < 0.01
+        assert 0.09 < frame.time.max() < 0.1
+    np.testing.assert_array_equal(skewed[2].pose, straight[2].pose)
+    restored = deskew(skewed[2], skewed[1].pose, skewed[1].stamp)
+    thin = [LABELS.names.index(name) for name in ("trunk", "pole", "traffic-sign")]
+
+    def apart(frame: Frame) -> float:
+        """Median metres between what stands upright in the frame and in the one without skew."""
+        there, here = (
+            f.points[np.isin(f.labels, thin) & (np.linalg.norm(f.points, axis=1) < 25.0)]
+            for f in (straight[2], frame)
+        )
+        return float(np.median(cKDTree(there).query(here)[0]))
+
+    assert apart(restored) < 0.06
+    assert apart(skewed[2]) > 2 * apart(restored)
 
 
 def test_every_class_occurs_in_several_streets():

@@ -7,8 +7,10 @@ import pytest
 
 pytest.importorskip("open3d", exc_type=ImportError)
 
-from minkowski_perception.simulation.lidar import LIDARS, LidarModel, Scene, get_lidar
+from minkowski_perception.simulation.lidar import LidarModel, Rosette, get_lidar
 from minkowski_perception.simulation.meshes import Material, Mesh, box
+from minkowski_perception.simulation.scene import Scene
+from minkowski_perception.simulation.sensors import SensorError, sensor_names
 
 IDEAL = LidarModel(
     "ideal", (-30.0, -10.0, 0.0, 10.0), 360, range_noise=0.0, reach=1e6, dropout=0.0
@@ -128,19 +130,123 @@ def test_points_come_in_the_order_of_one_turn_from_the_rear(floor, rng):
     assert turned[-1] > 359.0 - 1e-3
 
 
-@pytest.mark.parametrize("name", LIDARS)
+def test_a_beam_on_an_edge_returns_a_point_between_two_near_surfaces(rng):
+    step = Mesh.merge(
+        [box(WALL, (10.5, 50.0, 0), (1.0, 100.0, 100.0)), box(WALL, (10.8, 0, 0), (1, 300, 300))]
+    )
+    beam = replace(IDEAL, elevations=(0.0,), azimuth_steps=360_000, divergence=0.5, pulse=0.4)
+    for pulse, mixed in ((0.4, True), (0.1, False)):
+        scan = replace(beam, pulse=pulse).scan([Scene(step)], np.eye(4), rng)
+        ahead = scan.points[np.abs(scan.points[:, 1]) < 1.0]
+        between = ahead[(ahead[:, 0] > 10.02) & (ahead[:, 0] < 10.28)]
+        assert (len(between) > 20) == mixed
+        # A beam is 0.25 degrees wide to either side: 4.4 cm at 10 m.
+        assert np.abs(between[:, 1]).max(initial=0.0) < 0.1
+
+
+def test_of_two_surfaces_far_apart_in_a_beam_the_stronger_returns(rng):
+    far = box(Material(2, 0.9), (31.0, 0, 0), (2.0, 200.0, 200.0))
+    beam = replace(IDEAL, elevations=(0.0,), azimuth_steps=36_000, divergence=1.0)
+
+    def half_width(reflectance: float) -> float:
+        near = box(Material(1, reflectance), (10.5, 0, 0), (1.0, 4.0, 4.0))
+        scan = beam.scan([Scene(Mesh.merge([near, far]))], np.eye(4), rng)
+        on_near = (scan.labels == 1) & (scan.points[:, 0] < 12.0)
+        return float(np.abs(scan.points[on_near, 1]).max())
+
+    assert half_width(0.9) > 2.02  # a part of the beam is enough
+    assert half_width(0.05) < 2.001  # outshone by the wall behind wherever that is in the beam
+
+
+def test_a_rosette_fills_its_field_of_view_and_never_repeats():
+    model = LidarModel("r", rosette=Rosette((121.57, -77.73), 10.0, 100_000))
+    first, time = model.sweep(0)
+    second, _ = model.sweep(1)
+    np.testing.assert_allclose(np.linalg.norm(first, axis=1), 1.0, rtol=1e-6)
+    assert np.degrees(np.arccos(first[:, 0])).max() == pytest.approx(20.0, abs=0.1)
+    np.testing.assert_allclose(time, np.arange(10_000) / 100_000)
+
+    def cells(directions: np.ndarray) -> set:
+        return set(map(tuple, np.round(np.degrees(directions[:, 1:]) * 2).astype(int)))
+
+    assert len(cells(first) | cells(second)) > 1.2 * len(cells(first))
+
+
+def test_in_a_skewed_scan_each_ray_starts_where_the_sensor_is_then(rng):
+    """The sensor drives towards a wall, and turns; the wall drives away from it."""
+    model = replace(IDEAL, elevations=(0.0,), azimuth_steps=1000)
+    speed, rate, recedes, start = 8.0, 0.6, 3.0, 0.4
+
+    def pose_at(time: float) -> np.ndarray:
+        cosine, sine = np.cos(rate * time), np.sin(rate * time)
+        pose = pose_at_origin.copy()
+        pose[:2, :2] = [[cosine, -sine], [sine, cosine]]
+        pose[0, 3] = speed * time
+        return pose
+
+    pose_at_origin = np.eye(4)
+
+    def scenes_at(time: float) -> list[Scene]:
+        return [Scene(box(WALL, (30.5 + recedes * time, 0, 0), (1.0, 200.0, 100.0)))]
+
+    scan = model.scan_moving(scenes_at, pose_at, start, rng)
+    assert 0.0 <= scan.time.min() <= scan.time.max() < 0.1
+    assert len(np.unique(scan.time)) == len(scan.time)
+    for point, time in zip(scan.points[::20], scan.time[::20].astype(float), strict=True):
+        pose = pose_at(start + time)
+        x = (pose[:3, :3] @ point + pose[:3, 3])[0]
+        middle = (np.floor(time * 100) + 0.5) / 100  # of the span in which the wall stands
+        assert x == pytest.approx(30.0 + recedes * (start + middle), abs=2e-3)
+
+
+@pytest.mark.parametrize("name", sensor_names("lidar"))
 def test_rays_of_a_model_have_its_elevations_and_unit_length(name):
     model = get_lidar(name)
-    rays = model.directions().reshape(model.azimuth_steps, -1, 3)
-    np.testing.assert_allclose(np.linalg.norm(rays, axis=-1), 1.0, rtol=1e-6)
-    np.testing.assert_allclose(
-        np.degrees(np.arcsin(rays[..., 2])),
-        np.broadcast_to(model.elevations, rays.shape[:2]),
-        atol=1e-3,
-    )
-    assert len(model.elevations) == int("".join(c for c in name if c.isdigit())[-2:])
+    assert model.name == name
+    directions, time = model.sweep()
+    np.testing.assert_allclose(np.linalg.norm(directions, axis=-1), 1.0, rtol=1e-6)
+    assert len(time) == len(directions)
+    assert 0.0 <= time.min() <= time.max() < 1.0 / model.rate_hz
+    if model.rosette is None:
+        elevation = np.degrees(np.arcsin(directions[:, 2])).reshape(model.azimuth_steps, -1)
+        np.testing.assert_allclose(
+            elevation, np.broadcast_to(model.elevations, elevation.shape), atol=1e-3
+        )
+        beams = {"hdl64": 64, "os1_128": 128, "os1_64": 64, "pandar64": 64, "vlp16": 16}
+        assert len(model.elevations) == beams.get(name, 32)
 
 
 def test_a_model_of_unknown_name_is_refused_with_the_names_that_there_are():
-    with pytest.raises(ValueError, match=r"unknown lidar 'vlp17'.*vlp16.*hdl64"):
+    with pytest.raises(SensorError, match=r"unknown lidar 'vlp17'.*hdl64.*vlp16"):
         get_lidar("vlp17")
+
+
+def test_a_lidar_of_ones_own_is_read_from_its_file(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "name: mine\nelevations: [-8, {from: 0, to: 3, count: 4}]\nazimuth_steps: 500\n"
+    )
+    model = get_lidar(path)
+    assert model.elevations == (-8.0, 0.0, 1.0, 2.0, 3.0)
+    assert model.azimuth_steps == 500
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("name: mine\n", "either elevations and azimuth_steps, or a rosette"),
+        ("name: mine\nbeams: 3\n", "beams"),
+        ("name: mine\nelevations: [up]\nazimuth_steps: 5\n", "up"),
+        ("[", "malformed"),
+    ],
+)
+def test_a_malformed_lidar_is_refused_with_the_cause(tmp_path, text, cause):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(SensorError, match=cause):
+        get_lidar(path)
+
+
+def test_a_lidar_without_a_file_is_refused(tmp_path):
+    with pytest.raises(SensorError, match=r"cannot read lidar .*gone.yaml: No such file"):
+        get_lidar(tmp_path / "gone.yaml")

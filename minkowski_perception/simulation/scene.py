@@ -1,0 +1,130 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Ray casting: what rays hit first, and what is there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from minkowski_perception.simulation.meshes import PAINT, Mesh
+
+
+class Scene:
+    """A mesh made ready for ray casting."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        """Index the triangles.
+
+        Raises:
+            ImportError: Open3D, or a system library that it needs, is missing.
+        """
+        o3d = _open3d()
+        self.mesh = mesh
+        # One thread, so that the index, and with it every tie between triangles, is the same.
+        self._scene = o3d.t.geometry.RaycastingScene(nthreads=1)
+        self._scene.add_triangles(o3d.core.Tensor(mesh.vertices), o3d.core.Tensor(mesh.triangles))
+
+    def cast(
+        self, rays: npt.NDArray[np.float32]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint32], npt.NDArray[np.float32]]:
+        """First hits of [R, 6] rays (origin, unit direction).
+
+        Returns:
+            Distances [R] (infinite without a hit), triangles [R], surface normals [R, 3].
+        """
+        hits = self._scene.cast_rays(_open3d().core.Tensor(rays))
+        return (
+            hits["t_hit"].numpy(),
+            hits["primitive_ids"].numpy(),
+            hits["primitive_normals"].numpy(),
+        )
+
+    def blocks(
+        self, rays: npt.NDArray[np.float32], reach: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.bool_]:
+        """[R] bool: whether a ray ([R, 6], as in `cast`) meets anything within `reach` [R] metres.
+
+        What is nearer than 2 mm to the origin is taken for the surface that a ray starts from.
+        """
+        near = rays.copy()
+        near[:, :3] += 2e-3 * rays[:, 3:]
+        # The reach as the length of the direction, so that one limit is that of all rays.
+        near[:, 3:] *= np.maximum(reach - 4e-3, 0.0)[:, None]
+        blocked = self._scene.test_occlusions(_open3d().core.Tensor(near), tnear=0.0, tfar=1.0)
+        return np.asarray(blocked.numpy())
+
+
+def _open3d() -> Any:
+    try:
+        import open3d
+    except ImportError as error:
+        raise ImportError(
+            f"the simulator casts rays with Open3D, which cannot be imported ({error}); "
+            "install it with: pip install open3d-cpu; apt install libusb-1.0-0"
+        ) from error
+    return open3d
+
+
+class Hits(NamedTuple):
+    """What each of R rays hit first in several scenes.
+
+    Attributes:
+        distance: [R] float32, metres; infinite without a hit.
+        scene: [R] uint8, which of the scenes.
+        normal: [R, 3] float32, of the surface, unit length, towards where the ray came from.
+        facing: [R] float32, cosine between the ray and the normal.
+        labels: [R] uint8.
+        reflectance: [R] float32.
+        fuzz: [R] float32, metres.
+        paints: [R] `PAINT`.
+    """
+
+    distance: npt.NDArray[np.float32]
+    scene: npt.NDArray[np.uint8]
+    normal: npt.NDArray[np.float32]
+    facing: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.uint8]
+    reflectance: npt.NDArray[np.float32]
+    fuzz: npt.NDArray[np.float32]
+    paints: npt.NDArray[np.void]
+
+    def where(self, chosen: npt.NDArray[np.bool_], others: Hits) -> Hits:
+        """Take these hits where `chosen` [R] is true, and `others` elsewhere."""
+        return Hits(
+            *(
+                np.where(chosen if a.ndim == 1 else chosen[:, None], a, b)
+                for a, b in zip(self, others, strict=True)
+            )
+        )
+
+
+def first_hits(scenes: Sequence[Scene], rays: npt.NDArray[np.float32]) -> Hits:
+    """Cast [R, 6] rays (origin, unit direction) into all scenes; the nearest surface counts."""
+    count = len(rays)
+    hits = Hits(
+        np.full(count, np.inf, dtype=np.float32),
+        np.zeros(count, dtype=np.uint8),
+        np.zeros((count, 3), dtype=np.float32),
+        np.zeros(count, dtype=np.float32),
+        np.zeros(count, dtype=np.uint8),
+        np.zeros(count, dtype=np.float32),
+        np.zeros(count, dtype=np.float32),
+        np.zeros(count, dtype=PAINT),
+    )
+    for index, scene in enumerate(scenes):
+        distance, triangle, normal = scene.cast(rays)
+        nearer = np.flatnonzero(distance < hits.distance)
+        triangle, along = triangle[nearer], np.sum(rays[nearer, 3:] * normal[nearer], axis=1)
+        hits.distance[nearer] = distance[nearer]
+        hits.scene[nearer] = index
+        hits.normal[nearer] = normal[nearer] * -np.sign(along)[:, None]
+        hits.facing[nearer] = np.abs(along)
+        hits.labels[nearer] = scene.mesh.labels[triangle]
+        hits.reflectance[nearer] = scene.mesh.reflectances[triangle]
+        hits.fuzz[nearer] = scene.mesh.fuzz[triangle]
+        hits.paints[nearer] = scene.mesh.paints[triangle]
+    return hits

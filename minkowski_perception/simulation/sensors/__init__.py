@@ -1,0 +1,46 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Sensors as data: a YAML file each, in a folder for each kind, so that a new one is no code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+Model = TypeVar("Model")
+
+
+class SensorError(ValueError):
+    """A sensor is missing or malformed; the message names it, and those that there are."""
+
+
+def sensor_names(kind: str) -> list[str]:
+    """Names of the sensors of a kind ("lidar" or "camera") that come with the package."""
+    folder = resources.files(__name__) / kind
+    return sorted(Path(str(f)).stem for f in folder.iterdir() if str(f).endswith(".yaml"))
+
+
+def read_sensor(kind: str, name: str | Path, build: Callable[[Mapping[str, Any]], Model]) -> Model:
+    """Read a sensor by its name, or from a YAML file by its path, and build its model.
+
+    Raises:
+        SensorError: no such sensor or file (the valid names are listed), or a malformed one.
+    """
+    path = Path(name)
+    if path.suffix not in (".yaml", ".yml"):
+        if str(name) not in sensor_names(kind):
+            raise SensorError(
+                f"unknown {kind} '{name}'; choose one of {', '.join(sensor_names(kind))}, "
+                "or give the path of a .yaml file"
+            )
+        path = Path(str(resources.files(__name__) / kind / f"{name}.yaml"))
+    try:
+        return build(yaml.safe_load(path.read_text()))
+    except OSError as error:
+        raise SensorError(f"cannot read {kind} {path}: {error.strerror}") from error
+    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise SensorError(f"{kind} {path} is malformed: {error!r}") from error
