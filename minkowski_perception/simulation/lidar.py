@@ -231,12 +231,12 @@ class LidarModel:
         hits: Hits,
         rng: np.random.Generator,
     ) -> Scan:
-        distance = hits.distance
+        distance = hits.distance.copy()
         seen = 1.0 - np.exp(-_brightness(hits) * (self.reach / np.maximum(distance, 1.0)) ** 2)
         returned = rng.random(len(distance)) < (1.0 - self.dropout) * seen
         # What stands out from a surface stops grazing rays well before it.
         stands_out = rng.random(len(distance), np.float32) * hits.fuzz
-        distance = distance - stands_out / np.maximum(hits.facing, np.float32(0.15))
+        distance -= stands_out / np.maximum(hits.facing, 0.15)
         distance += rng.normal(0.0, self.range_noise, len(distance)).astype(np.float32)
         returned &= (distance >= self.min_range) & (distance <= self.max_range)
 
