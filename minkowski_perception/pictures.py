@@ -43,7 +43,7 @@ class _View:
 
 
 def new_figure(width: float, height: float, **style: Any) -> Any:
-    """Return an empty Matplotlib figure of so many inches, which lays itself out unless told not to.
+    """Return an empty Matplotlib figure of so many inches, which lays itself out by default.
 
     Raises:
         ImportError: Matplotlib is absent.
