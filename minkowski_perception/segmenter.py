@@ -77,6 +77,26 @@ class Segmentation:
     voxels: int
 
 
+@dataclass(frozen=True)
+class Probabilities:
+    """What is said of a frame's voxels.
+
+    Attributes:
+        voxels: M, and which points are in them.
+        values: [M, K] float32 on the CPU, of each class; averaged over the last frames where the
+            segmenter averages.
+        timings: as those of `Segmentation`, but for "slice".
+        window: see `Segmentation`.
+        computed: voxels that the network computed.
+    """
+
+    voxels: VoxelFrame
+    values: torch.Tensor
+    timings: dict[str, float]
+    window: int
+    computed: int
+
+
 def choose_device(name: str) -> torch.device:
     """Return the device of a name: "auto" is CUDA where there is one, else the CPU.
 
@@ -353,23 +373,33 @@ class Segmenter:
             OutOfOrderError: the frame is not later than the last one; nothing changes.
             ValueError: the model needs a field that the cloud does not have.
         """
-        voxels, scores, timings = self._score(frame)
+        said = self.probabilities(frame)
+        started = time.perf_counter()
         labels = np.full(len(frame), UNLABELLED, dtype=np.uint8)
         confidence = np.zeros(len(frame), dtype=np.float32)
-        if scores is not None:
-            started = time.perf_counter()
-            probabilities = torch.softmax(scores.logits, dim=1).cpu()
-            if self._average.length > 1:
-                probabilities = self._average(voxels, probabilities)
-                timings["average"] = time.perf_counter() - started
-                started = time.perf_counter()
-            probability, best = probabilities.max(dim=1)
-            slice_ = voxels.quantization.slice
-            labels[voxels.valid] = slice_(best.to(torch.uint8)).numpy()
-            confidence[voxels.valid] = slice_(probability).numpy()
-            timings["slice"] = time.perf_counter() - started
-        computed = 0 if scores is None else scores.voxels
-        return Segmentation(labels, confidence, timings, self._execution.frames, computed)
+        valid, slice_ = said.voxels.valid, said.voxels.quantization.slice
+        probability, best = said.values.max(dim=1)
+        labels[valid] = slice_(best.to(torch.uint8)).numpy()
+        confidence[valid] = slice_(probability).numpy()
+        timings = said.timings | {"slice": time.perf_counter() - started}
+        return Segmentation(labels, confidence, timings, said.window, said.computed)
+
+    def probabilities(self, frame: Frame) -> Probabilities:
+        """Tell the probabilities of all classes; `segment` without the points.
+
+        Raises:
+            OutOfOrderError, ValueError: as `segment`.
+        """
+        voxels, scores, timings = self._score(frame)
+        if scores is None:
+            values = torch.zeros(0, len(self.label_set))
+            return Probabilities(voxels, values, timings, self._execution.frames, 0)
+        started = time.perf_counter()
+        values = torch.softmax(scores.logits, dim=1).cpu()
+        if self._average.length > 1:
+            values = self._average(voxels, values)
+            timings["average"] = time.perf_counter() - started
+        return Probabilities(voxels, values, timings, self._execution.frames, scores.voxels)
 
     def scores(self, frame: Frame) -> tuple[VoxelFrame, torch.Tensor]:
         """Return a frame's voxels and their logits, [M, K] float32, before any averaging.

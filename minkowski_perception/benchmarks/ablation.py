@@ -39,7 +39,7 @@ from minkowski_perception.benchmarks import BenchmarkError
 from minkowski_perception.datasets.kitti import KittiSequence
 from minkowski_perception.frame import Frame
 from minkowski_perception.labels import UNLABELLED, LabelSet
-from minkowski_perception.metrics import ConfusionMatrix, Flicker, same_places
+from minkowski_perception.metrics import ConfusionMatrix, Flicker, same_places, standing_still
 from minkowski_perception.networks.model import Model, load_model
 from minkowski_perception.segmenter import DEFAULT_AVERAGING, Segmenter
 from minkowski_perception.simulation.drive import simulate_drive
@@ -294,9 +294,8 @@ def _scenes(stream: Stream, noise: Noise | None, truth: LabelSet) -> Iterator[Sc
         rng = np.random.default_rng([stream.seed, 3, index])
         frame = clean if noise is None else noise(clean, rng)
         labels = np.where(frame.valid, clean.labels, UNLABELLED)
-        movable = np.isin(labels, truth.movable_ids)
-        moves = np.zeros_like(movable) if clean.moving is None else clean.moving
-        still = (labels < len(truth)) & ~(movable if clean.moving is None else moves)
+        moves = np.zeros(len(labels), dtype=bool) if clean.moving is None else clean.moving
+        still = standing_still(labels, clean.moving, truth)
         same = same_places(before, clean, still_before, still)
         yield Scene(index, frame, labels, np.where(moves, labels, UNLABELLED), same)
         before, still_before = clean, still

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from minkowski_perception.commands.label import (
     LABELLED_TOPIC,
     add_run_arguments,
-    load_segmenter,
     motion_in_node,
     motion_of_bag,
     truth_field_of,
@@ -27,6 +26,7 @@ from minkowski_perception.commands.processes import (
     Processes,
     isolated_environment,
 )
+from minkowski_perception.commands.segmenters import load_segmenter
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minkowski_perception.commands import CommandError
+from minkowski_perception.commands.segmenters import add_segmenter_arguments, load_segmenter
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,43 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what every run over a bag can be told."""
     parser.add_argument("--topic", help="cloud topic; needed where the bag has several")
-    parser.add_argument(
-        "--model", help="name of a model, or path of its card (that of the package)"
-    )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (%(default)s)")
-    parser.add_argument(
-        "--engine",
-        default="auto",
-        help="auto, torch, numba, spconv_triton, spconv or minkowski (%(default)s: the fastest "
-        "here that agrees with torch)",
-    )
-    parser.add_argument(
-        "--precision",
-        default="auto",
-        help="auto, float32, bfloat16 or float16 (%(default)s: below float32 only where that is "
-        "faster and the labels stay)",
-    )
-    parser.add_argument(
-        "--deterministic",
-        action="store_true",
-        help="give the same bits in every run, on CUDA too",
-    )
-    parser.add_argument(
-        "--execution",
-        default="auto",
-        help="auto, window or incremental (%(default)s: incremental where the network is causal "
-        "and no window is given)",
-    )
-    parser.add_argument(
-        "--window", type=int, help="frames computed together (as many as the model was trained on)"
-    )
-    parser.add_argument("--no-crf", action="store_true", help="leave out the model's CRF")
-    parser.add_argument(
-        "--averaging",
-        type=int,
-        default=5,
-        help="frames over which each place's probabilities are averaged; 1 for none (%(default)s)",
-    )
+    add_segmenter_arguments(parser)
     parser.add_argument(
         "--ego-motion",
         choices=("auto", "bag", "kiss_icp", "none"),
@@ -88,11 +53,6 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         "installed, else none (%(default)s)",
     )
     parser.add_argument("--odometry-topic", help="where the bag has several")
-    parser.add_argument(
-        "--no-deskew",
-        action="store_true",
-        help="take clouds with per-point times as they are: the driver has moved their points",
-    )
     parser.add_argument(
         "--true-label-field",
         default="true_label",
@@ -127,33 +87,6 @@ def run(args: argparse.Namespace) -> int:
     summary.save(args.out / "summary.json")
     print(f"{summary.table()}\n\n{args.out / 'labelled'}\n{args.out / 'summary.json'}")
     return 0 if summary.labelled else 1
-
-
-def load_segmenter(args: argparse.Namespace) -> Segmenter:
-    """Load the model that the arguments name.
-
-    Raises:
-        CommandError: it cannot be loaded, or not run like this.
-    """
-    from minkowski_perception.networks.model import DEFAULT_MODEL
-    from minkowski_perception.segmenter import Segmenter, use_threads
-
-    use_threads()
-    try:
-        return Segmenter.load(
-            args.model or DEFAULT_MODEL,
-            device=args.device,
-            execution=args.execution,
-            window=args.window,
-            crf=False if args.no_crf else None,
-            averaging=args.averaging,
-            deskew=not args.no_deskew,
-            engine=args.engine,
-            precision=args.precision,
-            deterministic=args.deterministic,
-        )
-    except ValueError as error:
-        raise CommandError(str(error)) from error
 
 
 def motion_of_bag(
