@@ -17,6 +17,7 @@ from scipy.ndimage import map_coordinates, uniform_filter
 
 from minkowski_perception.frame import Frame
 
+Array = npt.NDArray[np.float64]
 Rng = np.random.Generator
 
 
@@ -56,30 +57,44 @@ class Noise:
         return replace(frame, points=points.astype(np.float32), intensity=intensity)
 
 
-def _distortion(
-    points: npt.NDArray[np.float32], spacing: float, rng: Rng
-) -> npt.NDArray[np.float64]:
-    """[N, 3] smooth random displacements of [N, 3] points, of standard deviation 1.
+def smooth_noise(points: npt.NDArray[np.floating], spacing: float, rng: Rng) -> Array:
+    """[N, 3] smooth random displacements of [N, 3] points.
 
-    White noise on a grid, smoothed twice by the mean of three nodes along each axis, between the
-    nodes by linear interpolation: as in SpatioTemporalSegmentation.
+    White noise of standard deviation 1 on a grid, smoothed twice by the mean of three nodes along
+    each axis, between the nodes by linear interpolation: as in SpatioTemporalSegmentation.
+
+    Args:
+        points: finite.
+        spacing: between the nodes, metres.
+        rng: draws the noise.
     """
     if not len(points):
         return np.zeros((0, 3))
-    low = points.min(axis=0)
-    # Two nodes more on each side, so that smoothing meets no edge.
-    places = (points - low).T / spacing + 2.0
+    places = _places(points, spacing)
     shape = np.ceil(places.max(axis=1)).astype(int) + 3
     displacements = []
     for _ in range(3):
         field = rng.normal(size=shape)
         for _ in range(2):
             field = uniform_filter(field, size=3)
-        displacements.append(map_coordinates(field, places, order=1) / _spread(places))
+        displacements.append(map_coordinates(field, places, order=1))
     return np.stack(displacements, axis=1)
 
 
-def _spread(places: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _distortion(points: npt.NDArray[np.float32], spacing: float, rng: Rng) -> Array:
+    """[N, 3] displacements as of `smooth_noise`, of standard deviation 1."""
+    displacements = smooth_noise(points, spacing, rng)
+    if not len(points):
+        return displacements
+    return displacements / _spread(_places(points, spacing))[:, None]
+
+
+def _places(points: npt.NDArray[np.floating], spacing: float) -> Array:
+    """[3, N] in units of nodes; two nodes more on each side, so that smoothing meets no edge."""
+    return np.asarray((points - points.min(axis=0)).T / spacing + 2.0)
+
+
+def _spread(places: Array) -> Array:
     """[N] standard deviation of the smoothed field at [3, N] places, in units of nodes.
 
     Two means of three are the weights 1, 2, 3, 2, 1 (over 9) on the white noise of five nodes;
