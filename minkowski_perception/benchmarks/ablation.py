@@ -42,7 +42,7 @@ from minkowski_perception.labels import UNLABELLED, LabelSet
 from minkowski_perception.metrics import ConfusionMatrix, Flicker, same_places, standing_still
 from minkowski_perception.networks.model import Model, load_model
 from minkowski_perception.segmenter import DEFAULT_AVERAGING, Segmenter
-from minkowski_perception.simulation.drive import simulate_drive
+from minkowski_perception.simulation.drive import HELD_OUT_SEED, simulate_drive
 from minkowski_perception.simulation.lidar import get_lidar
 from minkowski_perception.simulation.noise import Noise
 
@@ -61,8 +61,6 @@ ROWS: Mapping[str, str] = {
     "ablation_causal": "4D causal incremental",
 }
 """What the table calls the models that belong in it, in its order."""
-
-_FIRST_SEED = 4000  # of held-out drives; training has those below 3000
 
 
 class Contender(NamedTuple):
@@ -232,7 +230,7 @@ def simulated_streams(drives: int, frames: int, lidars: Sequence[str] = LIDARS) 
         ImportError: Open3D, which casts the rays, is missing.
     """
     models = [get_lidar(lidar) for lidar in lidars for _ in range(drives)]
-    seeds = range(_FIRST_SEED, _FIRST_SEED + len(models))
+    seeds = range(HELD_OUT_SEED, HELD_OUT_SEED + len(models))
     cases = [
         (case, seed, m.name) for case in SCENES for seed, m in zip(seeds, models, strict=True)
     ]

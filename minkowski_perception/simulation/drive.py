@@ -18,6 +18,9 @@ from minkowski_perception.simulation.street import Street
 START = 1_700_000_000 * 10**9
 """Stamp of the first frame, nanoseconds."""
 
+HELD_OUT_SEED = 4000
+"""Drives of this seed and those after it are to evaluate on: none of them is trained on."""
+
 _LEAD = 90.0
 """Metres of street behind the first pose and beyond the last one."""
 
