@@ -18,7 +18,7 @@ LAYERS = [
     {"networks"},
     {"temporal"},
     {"segmenter", "simulation", "datasets"},
-    {"benchmarks", "training", "node"},
+    {"benchmarks", "evaluation", "training", "node"},
     {"commands"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}

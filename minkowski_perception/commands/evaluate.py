@@ -1,0 +1,188 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""`minkowski-perception evaluate`: tell how good a model is on labelled frames.
+
+    minkowski-perception evaluate --dataset semantickitti --root DIR --split val --report out/val
+    minkowski-perception evaluate --dataset simulation --lidars vlp16 hdl64
+
+docs/evaluation.md says what the figures mean, and what the JSON holds.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from minkowski_perception.commands import CommandError, positive, write_report
+from minkowski_perception.commands.segmenters import add_segmenter_arguments, load_segmenter
+
+if TYPE_CHECKING:
+    from minkowski_perception.datasets.catalogue import Dataset
+    from minkowski_perception.evaluation.report import Subject
+    from minkowski_perception.evaluation.tally import Tally
+
+_DRIVE_FRAMES = 10
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument(
+        "--dataset",
+        required=True,
+        metavar="NAME",
+        help="semantickitti, nuscenes, ... (docs/datasets.md), or simulation: drives that nothing "
+        "was trained on",
+    )
+    parser.add_argument("--root", type=Path, metavar="DIR", help="folder of the data set")
+    parser.add_argument("--split", help="of the data set: train, val or test (all there is)")
+    parser.add_argument(
+        "--sequences", nargs="+", metavar="NAME", help="these of the data set alone"
+    )
+    parser.add_argument(
+        "--limit",
+        type=positive,
+        metavar="N",
+        help=f"most frames of each sequence (all; {_DRIVE_FRAMES} of a simulated drive)",
+    )
+    parser.add_argument(
+        "--lidars",
+        nargs="+",
+        default=["vlp16", "vlp32", "hdl64"],
+        metavar="NAME",
+        help="simulated (vlp16 vlp32 hdl64)",
+    )
+    parser.add_argument(
+        "--drives", type=positive, default=2, help="simulated for each LiDAR (%(default)s)"
+    )
+    parser.add_argument(
+        "--ranges",
+        nargs="+",
+        type=float,
+        default=[10.0, 20.0, 30.0, 50.0],
+        metavar="M",
+        help="metres from the sensor, between the bins of range (10 20 30 50)",
+    )
+    parser.add_argument(
+        "--tta",
+        action="store_true",
+        help="mean of the probabilities over 36 flips, rotations and scales; 36 times the work",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="file for the figures")
+    parser.add_argument(
+        "--picture",
+        type=Path,
+        metavar="FILE",
+        help="PNG of confusion, calibration and mIoU by range",
+    )
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="PATH",
+        help="Markdown with pictures: a .md file, or a folder for report.md",
+    )
+    add_segmenter_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate the model, print the report."""
+    from minkowski_perception.evaluation import report
+    from minkowski_perception.evaluation.augmented import AugmentedSegmenter, worlds
+    from minkowski_perception.evaluation.charts import save_overview
+    from minkowski_perception.evaluation.evaluate import chosen, evaluate
+
+    if args.ranges != sorted(set(args.ranges)) or args.ranges[0] <= 0.0:
+        raise CommandError(f"--ranges must be above 0 and rise, not {args.ranges}")
+    if args.picture is not None or args.report is not None:
+        _require_matplotlib()
+    dataset = _open(args)
+    sequences = chosen(dataset.sequences, args.sequences)
+    segmenter = load_segmenter(args, intensity_full_scale=dataset.intensity_full_scale)
+    changes = worlds() if args.tta else []
+    labeller = AugmentedSegmenter(segmenter, changes) if args.tta else segmenter
+    try:
+        tally = evaluate(labeller, dataset.label_set, sequences, args.limit, args.ranges)
+    except ImportError as error:
+        raise CommandError(str(error)) from error
+    subject = report.Subject(
+        dataset=dataset.name,
+        root=None if args.root is None else str(args.root),
+        split=args.split,
+        model=segmenter.model.name,
+        device=str(segmenter.device),
+        engine=str(segmenter.engine),
+        execution=segmenter.execution,
+        crf=segmenter.crf,
+        worlds=max(len(changes), 1),
+    )
+    print(report.text(subject, tally))
+    write_report(args.json, report.figures(subject, tally))
+    if args.picture is not None:
+        save_overview(args.picture, tally, f"{subject.model} on {subject.dataset}")
+    if args.report is not None:
+        _write_markdown(args.report, subject, tally)
+    return 0
+
+
+def _require_matplotlib() -> None:
+    """Tell that pictures cannot be drawn before the work, not after it.
+
+    Raises:
+        CommandError: Matplotlib is absent.
+    """
+    from minkowski_perception.pictures import new_figure
+
+    try:
+        new_figure(1.0, 1.0)
+    except ImportError as error:
+        raise CommandError(str(error)) from error
+
+
+def _open(args: argparse.Namespace) -> Dataset:
+    """Find the frames that the arguments name.
+
+    Raises:
+        CommandError: there is no such data set, or it is not said where it is.
+        DatasetError: it is not there.
+    """
+    from minkowski_perception.datasets.catalogue import dataset_names, open_dataset
+    from minkowski_perception.evaluation.simulated import SIMULATION, held_out_drives
+
+    if args.dataset == SIMULATION:
+        if args.root is not None or args.split is not None:
+            raise CommandError(f"data set '{SIMULATION}' has neither --root nor --split")
+        return held_out_drives(args.lidars, args.drives, args.limit or _DRIVE_FRAMES)
+    names = [*dataset_names(), SIMULATION]
+    if args.dataset not in names:
+        raise CommandError(f"unknown data set '{args.dataset}'; choose one of {', '.join(names)}")
+    if args.root is None:
+        raise CommandError(f"data set '{args.dataset}' needs --root, the folder that it lies in")
+    return open_dataset(args.dataset, args.root, args.split)
+
+
+def _write_markdown(path: Path, subject: Subject, tally: Tally) -> None:
+    """Write the report, and its pictures beside it."""
+    from minkowski_perception.evaluation.charts import save_overview
+    from minkowski_perception.evaluation.report import markdown
+    from minkowski_perception.pictures import save_comparison
+
+    file = path if path.suffix == ".md" else path / "report.md"
+    overview = file.with_name(f"{file.stem}.png")
+    save_overview(overview, tally, f"{subject.model} on {subject.dataset}")
+    pictures = {"Confusion, calibration and range": overview.name}
+    if tally.worst is not None:
+        worst = file.with_name(f"{file.stem}_worst.png")
+        caption = (
+            f"The worst frame: {tally.worst.index} of sequence {tally.worst.sequence}, "
+            f"{tally.worst.accuracy:.0%} right"
+        )
+        save_comparison(
+            worst,
+            tally.worst.frame,
+            tally.worst.labels,
+            tally.views["classes"].label_set,
+            caption,
+            tally.worst.truth,
+        )
+        pictures[caption] = worst.name
+    file.write_text(markdown(subject, tally, pictures))
