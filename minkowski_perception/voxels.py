@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -18,39 +18,77 @@ from minkowski_perception.sparse import KeyLayout, Quantization, quantize
 
 Array = npt.NDArray[np.float32]
 
+_Feature: TypeAlias = "Callable[[_Points], Array]"
+
 ORIGIN_GRID = 256
 """Origins are multiples of this many voxels, so that voxels of all strides stay where they are."""
 
 
-def _colour(channel: int) -> Callable[[Frame, Array], Array]:
-    def read(frame: Frame, _: Array) -> Array:
-        if frame.colour is None:
+class _Points(NamedTuple):
+    """The N points that fall into voxels, as features are made of them."""
+
+    positions: Array
+    """[N, 3] metres, in the sensor's frame."""
+    intensity: Array
+    colour: npt.NDArray[np.uint8] | None
+    offsets: Array
+    """[N, 3] voxels, from the centre of each point's voxel, along the odometry frame's axes."""
+    quantization: Quantization
+
+
+def _position(axis: int) -> _Feature:
+    return lambda points: points.positions[:, axis]
+
+
+def _offset(axis: int) -> _Feature:
+    return lambda points: points.offsets[:, axis]
+
+
+def _colour(channel: int) -> _Feature:
+    def read(points: _Points) -> Array:
+        if points.colour is None:
             raise ValueError("the model needs colour, and the cloud has no rgb field")
-        return frame.colour[:, channel].astype(np.float32) / 255.0
+        return points.colour[:, channel].astype(np.float32) / 255.0
 
     return read
 
 
+def _spread_z(points: _Points) -> Array:
+    heights = torch.from_numpy(points.offsets[:, 2:].astype(np.float64))
+    moments = points.quantization.reduce(torch.cat([heights, heights**2], dim=1), "mean")
+    variance = moments[:, 1] - moments[:, 0] ** 2
+    return points.quantization.slice(variance.clamp(min=0).sqrt().float()).numpy()
+
+
+def _of_voxels(read: Callable[[Tensor], Tensor]) -> _Feature:
+    def of_points(points: _Points) -> Array:
+        values = read(points.quantization.coordinates[:, 1:]).float()
+        return points.quantization.slice(values).numpy()
+
+    return of_points
+
+
 # Positions are relative to the sensor, so that a network sees the same wherever the robot is.
-_POINT_FEATURES: Mapping[str, Callable[[Frame, Array], Array]] = {
-    "one": lambda frame, _: np.ones(len(frame), dtype=np.float32),
-    "x": lambda frame, _: frame.points[:, 0],
-    "y": lambda frame, _: frame.points[:, 1],
-    "z": lambda frame, _: frame.points[:, 2],
-    "range": lambda frame, _: np.linalg.norm(frame.points, axis=1),
-    "intensity": lambda _, intensity: intensity,
+_FEATURES: Mapping[str, _Feature] = {
+    "one": lambda points: np.ones(len(points.positions), dtype=np.float32),
+    "x": _position(0),
+    "y": _position(1),
+    "z": _position(2),
+    "range": lambda points: np.linalg.norm(points.positions, axis=1),
+    "intensity": lambda points: points.intensity,
     "red": _colour(0),
     "green": _colour(1),
     "blue": _colour(2),
+    "offset_x": _offset(0),
+    "offset_y": _offset(1),
+    "offset_z": _offset(2),
+    "spread_z": _spread_z,
+    # How SpatioTemporalSegmentation tells places in a room.
+    "voxel_x": _of_voxels(lambda voxels: voxels[:, 0] - voxels[:, 0].double().mean()),
+    "voxel_y": _of_voxels(lambda voxels: voxels[:, 1] - voxels[:, 1].double().mean()),
+    "voxel_z": _of_voxels(lambda voxels: voxels[:, 2] - voxels[:, 2].min()),
 }
-
-# Of the voxels themselves, in voxels: how SpatioTemporalSegmentation tells places in a room.
-_VOXEL_FEATURES: Mapping[str, Callable[[Tensor], Tensor]] = {
-    "voxel_x": lambda voxels: voxels[:, 0] - voxels[:, 0].double().mean(),
-    "voxel_y": lambda voxels: voxels[:, 1] - voxels[:, 1].double().mean(),
-    "voxel_z": lambda voxels: voxels[:, 2] - voxels[:, 2].min(),
-}
-FEATURES = (*_POINT_FEATURES, *_VOXEL_FEATURES)
+FEATURES = tuple(_FEATURES)
 
 _ROUNDINGS: Mapping[str, Callable[..., npt.NDArray[np.floating]]] = {
     "floor": np.floor,
@@ -65,8 +103,11 @@ class VoxelInput:
     Attributes:
         voxel_size: edge of a voxel, metres.
         features: names out of "one", "x", "y", "z", "range" (metres, in the sensor's frame),
-            "intensity" (0 to 1), "red", "green", "blue" (0 to 1), "voxel_x", "voxel_y" (voxels
-            from the mean of the frame's voxels), "voxel_z" (voxels above the lowest).
+            "intensity" (0 to 1), "red", "green", "blue" (0 to 1), "offset_x", "offset_y",
+            "offset_z" (voxels, from the centre of the point's voxel along the odometry frame's
+            axes), "spread_z" (voxels, standard deviation of heights within the voxel), "voxel_x",
+            "voxel_y" (voxels from the mean of the frame's voxels), "voxel_z" (voxels above the
+            lowest).
         scale: factor on each feature.
         reduce: a voxel's features are those of its "first" point (of lowest index: networks of
             other code bases were trained so, and another order of points may change labels), or
@@ -186,31 +227,40 @@ def voxelize(
         within = (np.abs(frame.points) < reach).all(axis=1)
     # Many drivers put a ray without a return at the sensor's own place.
     valid = np.asarray(within & frame.points.any(axis=1))
-    rounded = _ROUNDINGS[spec.rounding]
+    positions = frame.points[valid]
     if spec.shift == "minimum":
         # In float32, as where such networks come from: else points would change their voxels.
-        cells = rounded(frame.points[valid] / np.float32(spec.voxel_size)).astype(np.int64)
-        coordinates = cells - cells.min(axis=0, initial=np.iinfo(np.int64).max)
+        places = positions / np.float32(spec.voxel_size)
+        cells = _ROUNDINGS[spec.rounding](places)
+        coordinates = cells.astype(np.int64)
+        coordinates -= coordinates.min(axis=0, initial=np.iinfo(np.int64).max)
         origin = np.zeros(3, dtype=np.int64)
     else:
         pose = np.eye(4) if frame.pose is None else frame.pose
         origin = np.floor(pose[:3, 3] / spec.voxel_size / ORIGIN_GRID).astype(np.int64)
         origin *= ORIGIN_GRID
         # Not a matrix product: BLAS may round a row by its place among the others.
-        x, y, z = frame.points[valid].astype(np.float64).T[:, :, None]
-        points = x * pose[:3, 0] + y * pose[:3, 1] + z * pose[:3, 2] + pose[:3, 3]
-        coordinates = rounded(points / spec.voxel_size).astype(np.int64) - origin
+        x, y, z = positions.astype(np.float64).T[:, :, None]
+        places = x * pose[:3, 0] + y * pose[:3, 1] + z * pose[:3, 2] + pose[:3, 3]
+        places /= spec.voxel_size
+        cells = _ROUNDINGS[spec.rounding](places)
+        coordinates = cells.astype(np.int64) - origin
 
     quantization = quantize(torch.from_numpy(np.insert(coordinates, 0, 0, axis=1)))
-    voxels = quantization.coordinates[:, 1:]
-    columns = []
-    for name, scale, offset in zip(spec.features, spec.scale, spec.offsets, strict=True):
-        if name in _VOXEL_FEATURES:
-            values = quantization.slice(_VOXEL_FEATURES[name](voxels).float()).numpy()
-        else:
-            values = _POINT_FEATURES[name](frame, intensity)[valid]
-        columns.append(values * np.float32(scale) + np.float32(offset))
+    centre = 0.5 if spec.rounding == "floor" else 0.0
+    points = _Points(
+        positions,
+        intensity[valid],
+        None if frame.colour is None else frame.colour[valid],
+        (places - cells - centre).astype(np.float32),
+        quantization,
+    )
+    columns = [
+        _FEATURES[name](points) * np.float32(scale) + np.float32(offset)
+        for name, scale, offset in zip(spec.features, spec.scale, spec.offsets, strict=True)
+    ]
     features = quantization.reduce(torch.from_numpy(np.stack(columns, axis=1)), spec.reduce)
+    voxels = quantization.coordinates[:, 1:]
     return VoxelFrame(voxels, torch.from_numpy(origin), features, quantization, valid)
 
 

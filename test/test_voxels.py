@@ -38,6 +38,26 @@ def test_features_are_relative_to_the_sensor_wherever_it_is():
     assert first.tolist() == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(("rounding", "centre"), [("floor", 0.5), ("round", 0.0)])
+def test_offsets_and_spread_tell_where_in_its_voxel_a_point_lies(rounding, centre):
+    features = ("offset_x", "offset_y", "offset_z", "spread_z")
+    spec = VoxelInput(0.5, features, (1.0,) * 4, "mean", rounding=rounding)
+    points = np.random.default_rng(0).uniform(-2, 2, (400, 3)).astype(np.float32)
+    pose = pose_matrix((300.3, -7.1, 0.2), (0.0, 0.0, 0.6, 0.8))
+    voxels = voxelize(Frame(points, pose=pose), spec)
+
+    places = (points @ pose[:3, :3].T + pose[:3, 3]) / 0.5
+    of_voxel: dict = {}
+    for place in places:
+        cell = np.floor(place) if rounding == "floor" else np.round(place)
+        of_voxel.setdefault(tuple(cell.astype(int)), []).append(place - cell - centre)
+    assert max(map(len, of_voxel.values())) > 1
+    for cell, found in zip(absolute(voxels).tolist(), voxels.features, strict=True):
+        inside = np.array(of_voxel[tuple(cell)])
+        expected = [*inside.mean(axis=0), inside[:, 2].std()]
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 def test_the_mean_of_a_voxel_s_points_is_taken_where_the_card_says_so():
     spec = VoxelInput(0.5, ("x",), (1.0,), "mean")
     voxels = voxelize(Frame(POINTS), spec)
