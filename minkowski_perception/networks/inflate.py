@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import torch.nn.functional as F
 from torch import Tensor
 
 from minkowski_perception.networks.minkunet import SPATIAL_DIMS
@@ -59,12 +60,18 @@ def transfer(source: Network, target: Network) -> None:
     """Give a network the weights of another of the same architecture, whatever its kernels.
 
     Each offset of a kernel takes the weights of the same offset; offsets that the source lacks,
-    all of other instants where it is in 3D, begin at zero.
+    all of other instants where it is in 3D, begin at zero, as do features that the target sees
+    beside those of the source, after them.
 
     Raises:
         ValueError: the architectures differ: a tensor is missing or of another shape.
     """
     given, state = _refitted(source.state_dict(), source, target, _moved), target.state_dict()
+    more = target.in_channels - source.in_channels
+    for key in [key for key in given if more > 0 and given[key].ndim == 3 and key in state]:
+        channels = given[key].shape[1], state[key].shape[1]
+        if channels == (source.in_channels, target.in_channels):
+            given[key] = F.pad(given[key], (0, 0, 0, more))
     wrong = [key for key in state if key not in given or given[key].shape != state[key].shape]
     if wrong or len(given) != len(state):
         raise ValueError(f"the networks differ in more than their kernels: {', '.join(wrong)}")

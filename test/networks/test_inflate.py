@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from minkowski_perception.networks import build_network
-from minkowski_perception.networks.inflate import inflate, inflate_state
+from minkowski_perception.networks.inflate import inflate, inflate_state, transfer
 from minkowski_perception.sparse import SparseTensor
 
 FRAMES = 3
@@ -101,3 +101,21 @@ def test_a_cube_has_no_place_in_a_cross():
 def test_a_4d_network_is_not_inflated_again():
     with pytest.raises(ValueError, match="in 4D cannot be inflated"):
         inflate(build("MinkUNet14A", "hybrid", dims=4))
+
+
+def test_a_network_that_sees_more_features_begins_as_the_one_that_it_starts_from():
+    source = trained(build("MinkUNet14A"))
+    target = build_network("MinkUNet14A", in_channels=5, num_classes=5, dims=3, width=0.25).eval()
+    transfer(source, target)
+    coordinates, features = clip()
+    places = torch.unique(coordinates[:, :4], dim=0)
+    seen = features[: len(places)]
+    more = torch.cat([seen, torch.randn(len(places), 3)], dim=1)
+    expected = source(SparseTensor(seen, places)).at(places)
+    torch.testing.assert_close(target(SparseTensor(more, places)).at(places), expected)
+
+
+def test_a_network_of_another_width_gives_no_weights():
+    wider = build_network("MinkUNet14A", in_channels=2, num_classes=5, dims=3, width=0.5)
+    with pytest.raises(ValueError, match=r"differ in more than their kernels: conv0p1s1\.kernel"):
+        transfer(wider, build("MinkUNet14A"))
