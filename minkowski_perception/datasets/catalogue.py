@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from minkowski_perception.datasets.kitti import KittiSequence, sequence_folders
-from minkowski_perception.datasets.reading import DatasetError, LabelIds, found_in, only_split
+from minkowski_perception.datasets import kitti, pandaset
+from minkowski_perception.datasets.reading import DatasetError, LabelIds, found_in
 from minkowski_perception.frame import Frame
 from minkowski_perception.labels import LabelSet
 
@@ -34,21 +35,31 @@ class Dataset:
     intensity_full_scale: float | None
 
 
+Reader = Callable[[Path, str | None, LabelIds], Mapping[str, Sequence[Frame]]]
+"""Gives sequences by name, of a root, a split or None, and what the ids in the files mean."""
+
+
 @dataclass(frozen=True)
-class _Kind:
-    """What is known of a data set before it is opened.
+class _Layout:
+    """How a data set's files can lie.
 
     Attributes:
-        label_set: name of its own.
+        files: which are looked for.
+        label_set: name of the data set's own.
         full_scale: of intensity.
-        period: seconds between scans where no file tells their times.
-        splits: names of sequences in the layout of SemanticKITTI, by split.
+        read: gives the sequences; none where there are no such files.
+        ids: name of the ids in the files, see `LabelIds.of`.
     """
 
+    files: str
     label_set: str
-    full_scale: float
-    period: float = 0.1
-    splits: Mapping[str, frozenset[str]] | None = None
+    full_scale: float | None
+    read: Reader
+    ids: str | None = None
+
+
+def _as_kitti(label_set: str, full_scale: float | None, read: Reader = kitti.sequences) -> _Layout:
+    return _Layout("sequences/S/velodyne/*.bin", label_set, full_scale, read)
 
 
 def _numbered(*numbers: int) -> frozenset[str]:
@@ -60,18 +71,24 @@ _SEMANTICKITTI_SPLITS = {
     "val": _numbered(8),
     "test": _numbered(*range(11, 22)),
 }
+_SEMANTICKITTI = partial(kitti.sequences, splits=_SEMANTICKITTI_SPLITS)
+_NUSCENES_REDUCED = _as_kitti("nuscenes9", 255.0, partial(kitti.sequences, period=0.5))
 
-_KINDS = {
-    "semantickitti": _Kind("semantickitti19", 1.0, splits=_SEMANTICKITTI_SPLITS),
-    "nuscenes11": _Kind("nuscenes9", 255.0, period=0.5),
-    "pandaset": _Kind("pandaset12", 1.0),
-    "ika": _Kind("urban10", 255.0),
+# The layouts in which each can lie, the first that is there is read.
+_LAYOUTS: dict[str, tuple[_Layout, ...]] = {
+    "semantickitti": (_as_kitti("semantickitti19", 1.0, _SEMANTICKITTI),),
+    "nuscenes11": (_NUSCENES_REDUCED,),
+    "pandaset": (
+        _as_kitti("pandaset12", 1.0, pandaset.kitti_sequences),
+        _Layout("S/lidar/NN.pkl.gz", "pandaset12", 255.0, pandaset.sequences),
+    ),
+    "ika": (_as_kitti("urban10", 255.0),),
 }
 
 
 def dataset_names() -> list[str]:
     """Names that `open_dataset` knows."""
-    return list(_KINDS)
+    return list(_LAYOUTS)
 
 
 def open_dataset(
@@ -91,18 +108,12 @@ def open_dataset(
         DatasetError: there is no such data set, split or layout, or a file is damaged.
         LabelSetError: `labels` does not know the data set's.
     """
-    kind = _KINDS.get(name)
-    if kind is None:
-        raise DatasetError(f"unknown data set '{name}'; choose one of {', '.join(_KINDS)}")
-    own = LabelSet.load(kind.label_set)
-    ids = LabelIds.of(own, target=labels)
-    folders = sequence_folders(root)
-    if not folders:
-        raise DatasetError(
-            f"no data set '{name}': sequences/S/velodyne/*.bin is looked for, and {found_in(root)}"
-        )
-    sequences = {
-        sequence: KittiSequence(folders[sequence], ids, kind.period)
-        for sequence in only_split(folders, split, dict(kind.splits or {}))
-    }
-    return Dataset(name, labels or own, sequences, kind.full_scale)
+    if name not in _LAYOUTS:
+        raise DatasetError(f"unknown data set '{name}'; choose one of {', '.join(_LAYOUTS)}")
+    for layout in _LAYOUTS[name]:
+        own = LabelSet.load(layout.label_set)
+        ids = LabelIds.of(own, layout.ids, labels)
+        if sequences := layout.read(root, split, ids):
+            return Dataset(name, labels or own, sequences, layout.full_scale)
+    files = " or ".join(layout.files for layout in _LAYOUTS[name])
+    raise DatasetError(f"no data set '{name}': {files} is looked for, and {found_in(root)}")

@@ -17,6 +17,7 @@ All but the scans may be absent.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from minkowski_perception.datasets.reading import (
     Frames,
     LabelIds,
     found_in,
+    only_split,
     read_column,
     read_rows,
 )
@@ -43,6 +45,31 @@ def sequence_folders(root: Path) -> dict[str, Path]:
         if folders := {f.parent.name: f.parent for f in scans if any(f.glob("*.bin"))}:
             return folders
     return {}
+
+
+def sequences(
+    root: Path,
+    split: str | None,
+    ids: LabelIds,
+    *,
+    period: float = 0.1,
+    splits: Mapping[str, frozenset[str]] | None = None,
+) -> dict[str, KittiSequence]:
+    """Sequences `sequences/S/velodyne/*.bin` of a root by name.
+
+    Args:
+        root: see `sequence_folders`.
+        split: one of `splits`, or None for all.
+        ids: what the ids in the files mean.
+        period: see `KittiSequence`.
+        splits: names of sequences by split.
+
+    Raises:
+        DatasetError: there is no such split, or a sequence cannot be read.
+    """
+    folders = sequence_folders(root)
+    names = only_split(folders, split, splits or {})
+    return {name: KittiSequence(folders[name], ids, period) for name in names}
 
 
 class KittiSequence(Frames[int]):
@@ -76,6 +103,10 @@ class KittiSequence(Frames[int]):
         self._stamps = self._read_stamps() or [
             round((1 + i * period) * _SECOND) for i in range(len(self))
         ]
+
+    def name_of(self, index: int) -> str:
+        """Name of a frame's files, without what they end in."""
+        return self._scans[index].stem
 
     def _frame(self, index: int) -> Frame:
         scan = self._scans[index]

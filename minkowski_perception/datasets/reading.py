@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar, overload
@@ -112,12 +112,12 @@ def found_in(folder: Path) -> str:
 
 
 def only_split(
-    names: Iterable[str], split: str | None, splits: dict[str, frozenset[str]]
+    names: Iterable[str], split: str | None, splits: Mapping[str, frozenset[str]]
 ) -> list[str]:
     """Those of the names that belong to a split, in order; all of them where it is None.
 
     Raises:
-        DatasetError: there is no such split, or none of its names is there.
+        DatasetError: there is no such split, or names but none of it.
     """
     names = sorted(names)
     if split is None:
@@ -126,7 +126,7 @@ def only_split(
         choices = ", ".join(splits) or "none, and all sequences are read without one"
         raise DatasetError(f"unknown split '{split}'; there are: {choices}")
     kept = [name for name in names if name in splits[split]]
-    if not kept:
+    if names and not kept:
         raise DatasetError(
             f"split '{split}' is {_listed(splits[split])}, but there are: {_listed(names)}"
         )

@@ -31,6 +31,9 @@ IDS = {
     "ika": ([0, 8, 3, 10, 5], ["road", "truck", "pole-barrier-cone", None, "person"]),
 }
 
+MOUNTS = {"pandaset": np.array([0, 0.80, 1.85], np.float32)}
+"""Where the LiDAR sits, where the files are of another frame."""
+
 
 @pytest.mark.parametrize("name", IDS)
 def test_the_layout_of_semantickitti_is_read_with_the_ids_of_the_data_set(tmp_path, name):
@@ -40,7 +43,7 @@ def test_the_layout_of_semantickitti_is_read_with_the_ids_of_the_data_set(tmp_pa
     assert [len(sequence) for sequence in dataset.sequences.values()] == [2, 2]
     frame = dataset.sequences["b"][1]
     assert names_of(dataset, frame) == meaning
-    np.testing.assert_array_equal(frame.points, POINTS[:, :3])
+    np.testing.assert_array_equal(frame.points, POINTS[:, :3] - MOUNTS.get(name, 0))
 
 
 @pytest.mark.parametrize("name", IDS)
