@@ -20,12 +20,14 @@ HALF_WIDTH = 70.0
 
 _GROUND = {
     # label: reflectance from, to; roughness from, to, in metres
-    "road": ((0.2, 0.4), (0.002, 0.012)),
-    "parking": ((0.22, 0.45), (0.002, 0.012)),
-    "sidewalk": ((0.28, 0.5), (0.002, 0.012)),
+    "road": ((0.12, 0.35), (0.002, 0.012)),
+    "parking": ((0.15, 0.5), (0.004, 0.016)),
+    "sidewalk": ((0.28, 0.55), (0.002, 0.012)),
     "other-ground": ((0.2, 0.5), (0.01, 0.04)),
-    "terrain": ((0.3, 0.55), (0.02, 0.1)),
+    "terrain": ((0.3, 0.55), (0.03, 0.12)),
 }
+_LINE = 0.06
+"""Metres from the middle of a painted line to its edge."""
 
 
 class Strip(NamedTuple):
@@ -181,6 +183,16 @@ class Street:
             low, high = min(d0, d1), max(d0, d1)
             return Patch(s0, s1, low, high, label, looks[name][0], level, looks[name][1])
 
+        # Parking is paved otherwise than the road, or it would be road but for its lines.
+        road, rough = looks["road"][0], looks["parking"][1]
+        darker = road > 0.22 and rng.random() < 0.3
+        contrast = rng.uniform(0.06, 0.12) if darker else -rng.uniform(0.06, 0.2)
+        looks["parking"] = (road - contrast, rough)
+        paint = rng.uniform(0.5, 0.9)
+
+        def line(name: str, s0: float, s1: float, d0: float, d1: float, level: float) -> Patch:
+            return patch(name, s0, s1, d0, d1, level)._replace(reflectance=paint)
+
         patches = []
         for sign, side in self._sides.items():
             start = 0.0
@@ -189,6 +201,7 @@ class Street:
                 across = sign * start, sign * end
                 patches.append(patch(strip.name, 0.0, self.length, *across, strip.level))
                 start = end
+            patches += [line(*marking) for marking in self._draw_bays(sign, side)]
             patches += [patch(*drive) for drive in self._draw_drives(sign, side)]
             beside = rng.uniform(1.2, 3.0) if side.sidewalk else 0.0
             out = sign * HALF_WIDTH
@@ -198,8 +211,45 @@ class Street:
                         walk = s0 - beside, s1 + beside, sign * side.sidewalk[0], out
                         patches.append(patch("sidewalk", *walk, side.kerb))
                     patches.append(patch("road", s0, s1, sign * self._half_road, out, 0.0))
+        patches += [line("road", *marking, 0.0) for marking in self._draw_lanes()]
         patches += [patch("other-ground", s0, s1, -0.7, 0.7, 0.15) for s0, s1 in self._islands]
         return patches
+
+    def _draw_lanes(self) -> list[tuple[float, float, float, float]]:
+        """Lines and zebra crossings on the road: s0, s1, d0, d1."""
+        rng = self._rng
+        markings: list[tuple[float, float, float, float]] = []
+        if rng.random() < 0.6:
+            period, share = rng.uniform(6, 12), rng.choice([0.35, 0.5, 1.0])
+            starts = np.arange(rng.uniform(0, period), self.length, period)
+            markings += [(s, s + share * period, -_LINE, _LINE) for s in starts]
+        if rng.random() < 0.35:
+            for d in (self._half_road - 0.2, 0.2 - self._half_road):
+                markings.append((0.0, self.length, d - _LINE, d + _LINE))
+        stripes = np.arange(0.4 - self._half_road, self._half_road - 0.5, 1.0)
+        for s0, _, _ in self._crossings:
+            if rng.random() < 0.5:
+                markings += [(s0 - 4.5, s0 - 1.5, float(d), float(d) + 0.5) for d in stripes]
+        return markings
+
+    def _draw_bays(
+        self, sign: int, side: Side
+    ) -> list[tuple[str, float, float, float, float, float]]:
+        """Lines between places to park: class, s0, s1, d0, d1, level."""
+        rng = self._rng
+        if side.parking is None or rng.random() < 0.3:
+            return []
+        near, far = side.parking
+        gap = 2.6 if side.in_bays else 6.0
+        across = sign * near, sign * far
+        lines = [
+            ("parking", float(s) - _LINE, float(s) + _LINE, *across, 0.01)
+            for s in np.arange(rng.uniform(0, gap), self.length, gap)
+        ]
+        if rng.random() < 0.5:
+            along = sign * near, sign * (near + 2 * _LINE)
+            lines.append(("parking", 0.0, self.length, *along, 0.01))
+        return lines
 
     def _draw_drives(
         self, sign: int, side: Side
