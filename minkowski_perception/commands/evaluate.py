@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     from minkowski_perception.evaluation import report
     from minkowski_perception.evaluation.augmented import AugmentedSegmenter, worlds
     from minkowski_perception.evaluation.charts import save_overview
-    from minkowski_perception.evaluation.evaluate import chosen, evaluate
+    from minkowski_perception.evaluation.scoring import chosen, evaluate
 
     if args.ranges != sorted(set(args.ranges)) or args.ranges[0] <= 0.0:
         raise CommandError(f"--ranges must be above 0 and rise, not {args.ranges}")
@@ -113,6 +113,7 @@ def run(args: argparse.Namespace) -> int:
         engine=str(segmenter.engine),
         execution=segmenter.execution,
         crf=segmenter.crf,
+        averaging=segmenter.averaging,
         worlds=max(len(changes), 1),
     )
     print(report.text(subject, tally))

@@ -31,6 +31,7 @@ class Subject:
         engine: what computed.
         execution: "incremental" or "window N".
         crf: whether the model's CRF refined the answer.
+        averaging: frames over which each place's probabilities were averaged; 1 for none.
         worlds: changed worlds whose probabilities were averaged; 1 for none.
     """
 
@@ -42,6 +43,7 @@ class Subject:
     engine: str
     execution: str
     crf: bool
+    averaging: int
     worlds: int = 1
 
 
@@ -204,13 +206,16 @@ def headlines(subject: Subject, tally: Tally) -> list[str]:
     """Return two sentences: what was evaluated, and on what."""
     place = "" if subject.root is None else f" at {subject.root}"
     split = "" if subject.split is None else f", split {subject.split}"
-    how = "with" if subject.crf else "without"
-    worlds = f", mean of {subject.worlds} augmentations" if subject.worlds > 1 else ""
+    how = [
+        f"{'with' if subject.crf else 'without'} CRF",
+        *([f"averaged over {subject.averaging} frames"] if subject.averaging > 1 else []),
+        *([f"mean of {subject.worlds} augmentations"] if subject.worlds > 1 else []),
+    ]
     return [
         f"{subject.dataset}{place}{split}: {_counted(len(tally.by_sequence), 'sequence')}, "
         f"{_counted(tally.frames, 'frame')}, {tally.scored:,} of {tally.points:,} points scored",
         f"{subject.model} on {subject.device} by {subject.engine}, {subject.execution}, "
-        f"{how} CRF{worlds}",
+        f"{', '.join(how)}",
     ]
 
 

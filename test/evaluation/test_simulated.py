@@ -1,0 +1,32 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+import numpy as np
+import pytest
+
+pytest.importorskip("open3d", exc_type=ImportError)
+
+from minkowski_perception.evaluation.simulated import held_out_drives
+from minkowski_perception.simulation.drive import HELD_OUT_SEED, simulate_drive
+from minkowski_perception.simulation.sensors import SensorError
+
+
+def test_drives_are_those_of_the_held_out_seeds_for_each_lidar():
+    dataset = held_out_drives(["vlp16", "hdl64"], 2, 3)
+    assert list(dataset.sequences) == [
+        f"{lidar}_{HELD_OUT_SEED + i}" for lidar in ("vlp16", "hdl64") for i in range(2)
+    ]
+    drive = dataset.sequences[f"vlp16_{HELD_OUT_SEED + 1}"]
+    assert len(drive) == 3
+
+    expected = list(simulate_drive(HELD_OUT_SEED + 1, "vlp16", 3))
+    for found in (list(drive), drive[0:3], [drive[0], drive[1], drive[-1]]):
+        for frame, wanted in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(frame.points, wanted.points)
+            np.testing.assert_array_equal(frame.labels, wanted.labels)
+    assert expected[0].labels.max() < 256
+    assert set(np.unique(expected[0].labels)) <= {*range(len(dataset.label_set)), 255}
+
+
+def test_an_unknown_lidar_is_refused_before_anything_is_simulated():
+    with pytest.raises(SensorError, match="vlp17"):
+        held_out_drives(["vlp17"], 1, 1)
