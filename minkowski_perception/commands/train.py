@@ -5,14 +5,14 @@
 from __future__ import annotations
 
 import argparse
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from minkowski_perception.commands import CommandError
-
-_KEYS = ("name", "network", "labels", "input", "window", "seed", "data", "optimization", "card")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +21,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, default=Path("out/models"), help="folder for the model (%(default)s)"
     )
+    parser.add_argument(
+        "--root",
+        action="append",
+        default=[],
+        type=_root,
+        metavar="NAME=DIR",
+        help="where a data set of the recipe is, instead of the recipe's root; may be repeated",
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on from the checkpoint in the folder of --out"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (%(default)s)")
+    parser.add_argument(
+        "--workers", type=int, default=1, help="processes that prepare clips (%(default)s)"
+    )
+    parser.add_argument(
+        "--tensorboard", action="store_true", help="write NAME.tensorboard beside the model"
+    )
     parser.add_argument("--iterations", type=int, help="instead of the recipe's number")
 
 
@@ -30,22 +47,51 @@ def run(args: argparse.Namespace) -> int:
     from minkowski_perception.networks.model import load_model
     from minkowski_perception.training.loop import train
 
-    recipe = _read_recipe(args.recipe)
-    if args.iterations is not None:
-        recipe["optimization"]["iterations"] = args.iterations
-    path = train(recipe, args.out, args.device)
-    figures = load_model(path.with_suffix(".yaml")).card["figures"]
-    print(f"{path}.safetensors, {path}.yaml")
-    print(yaml.safe_dump(figures, sort_keys=False), end="")
+    path = train(
+        _read_recipe(args.recipe, dict(args.root), args.iterations),
+        args.out,
+        args.device,
+        resume=args.resume,
+        workers=args.workers,
+        tensorboard=args.tensorboard,
+    )
+    if os.environ.get("RANK", "0") == "0":  # of the processes of torchrun one speaks
+        figures = load_model(path.with_suffix(".yaml")).card["figures"]
+        print(f"{path}.safetensors, {path}.yaml")
+        print(yaml.safe_dump(figures, sort_keys=False), end="")
     return 0
 
 
-def _read_recipe(path: Path) -> dict[str, Any]:
+def _root(text: str) -> tuple[str, str]:
+    name, given, folder = text.partition("=")
+    if not (name and given and folder):
+        raise argparse.ArgumentTypeError(f"must be NAME=DIR, not {text!r}")
+    return name, folder
+
+
+def _read_recipe(path: Path, roots: Mapping[str, str], iterations: int | None) -> dict[str, Any]:
+    """Read a recipe, with what the command line changes in it."""
     try:
         recipe = yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise CommandError(f"cannot read recipe {path}: {error}") from error
-    missing = [key for key in _KEYS if not isinstance(recipe, dict) or key not in recipe]
-    if missing:
-        raise CommandError(f"recipe {path} lacks {', '.join(missing)}")
-    return dict(recipe)
+    if not isinstance(recipe, dict):
+        raise CommandError(f"recipe {path} holds no mapping")
+    if iterations is not None:
+        recipe.setdefault("optimization", {})["iterations"] = iterations
+    if roots:
+        _set_roots(recipe, roots)
+    return recipe
+
+
+def _set_roots(recipe: Mapping[str, Any], roots: Mapping[str, str]) -> None:
+    data = recipe.get("data", {})
+    sets = [*data.get("sets", ()), *data.get("held_out_sets", ())]
+    names = {chosen["name"] for chosen in sets}
+    if unknown := set(roots) - names:
+        raise CommandError(
+            f"--root: the recipe has no data set {', '.join(sorted(unknown))}; "
+            f"it has {', '.join(sorted(names)) or 'none'}"
+        )
+    for chosen in sets:
+        chosen["root"] = roots.get(chosen["name"], chosen.get("root"))

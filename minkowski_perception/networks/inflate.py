@@ -56,17 +56,24 @@ def inflate_state(
     return _refitted(state, network, inflated, _inflated)
 
 
-def transfer(source: Network, target: Network) -> None:
+def transfer(source: Network, target: Network, *, head: bool = True) -> None:
     """Give a network the weights of another of the same architecture, whatever its kernels.
 
     Each offset of a kernel takes the weights of the same offset; offsets that the source lacks,
     all of other instants where it is in 3D, begin at zero, as do features that the target sees
     beside those of the source, after them.
 
+    Args:
+        source: stays as it is.
+        target: gets the weights.
+        head: whether its last layer gets them too; else it stays as it is, as for other classes.
+
     Raises:
         ValueError: the architectures differ: a tensor is missing or of another shape.
     """
     given, state = _refitted(source.state_dict(), source, target, _moved), target.state_dict()
+    if not head:
+        given |= {key: own for key, own in state.items() if key.startswith(f"{target.head}.")}
     more = target.in_channels - source.in_channels
     for key in [key for key in given if more > 0 and given[key].ndim == 3 and key in state]:
         channels = given[key].shape[1], state[key].shape[1]

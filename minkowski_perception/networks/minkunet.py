@@ -217,6 +217,8 @@ class MinkUNet(Network):
         links: where a causal network looks back.
     """
 
+    head = "final"
+
     def __init__(
         self,
         architecture: Architecture,

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import nn
 
@@ -22,10 +22,15 @@ class Network(nn.Module, ABC):
         num_classes: logits a voxel.
         dims: 3 for space, 4 for space and time.
 
+    Attributes:
+        head: name of the last layer, the one whose shape depends on the classes.
+
     Shapes:
         input: SparseTensor with features [N, in_channels] on [batch, x, y, z(, t)] of stride 1.
         output: SparseTensor with logits [N, num_classes] on the same voxels.
     """
+
+    head: ClassVar[str]
 
     def __init__(self, in_channels: int, num_classes: int, dims: int) -> None:
         super().__init__()

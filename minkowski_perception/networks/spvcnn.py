@@ -167,6 +167,8 @@ class LidarUNet(Network):
         links: where a causal network looks back.
     """
 
+    head = "classifier"
+
     def __init__(
         self,
         architecture: LidarArchitecture,

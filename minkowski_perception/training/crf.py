@@ -23,7 +23,7 @@ from minkowski_perception.segmenter import choose_device
 from minkowski_perception.sparse import Engine, SparseTensor
 from minkowski_perception.sparse.engines.selection import choose_engine
 from minkowski_perception.training.clips import Sample, as_seen_in
-from minkowski_perception.training.losses import class_weights, segmentation_loss
+from minkowski_perception.training.losses import Loss, class_shares, class_weights
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def train_crf(
         )
     scored = score_clips(replace(model, crf=crf), clips, target)
     labels = torch.cat([clip.labels for clip in scored]).numpy()
-    weights = class_weights(labels, crf.num_classes).to(target)
+    weights = class_weights(class_shares(labels, crf.num_classes)).to(target)
     crf = crf.to(target).train()
     optimizer = torch.optim.AdamW(
         crf.parameters(),
@@ -95,7 +95,7 @@ def train_crf(
         chosen = rng.integers(len(scored), size=optimization["clips"])
         batch = _joined([scored[i] for i in chosen], target)
         scores = crf(batch.logits, batch.coordinates, batch.chroma)
-        loss = segmentation_loss(scores, batch.labels, weights)
+        loss = Loss()(scores, batch.labels, weights)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

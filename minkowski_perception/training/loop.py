@@ -1,167 +1,239 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Training of a network, and of a CRF after it, on simulated drives, by a recipe."""
+"""Training of a network, and of a CRF after it, by a recipe (docs/training.md)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from minkowski_perception.frame import Frame
 from minkowski_perception.labels import LabelSet
-from minkowski_perception.metrics import ConfusionMatrix
 from minkowski_perception.networks import Network, build_network
 from minkowski_perception.networks.crf import TrilateralCRF
 from minkowski_perception.networks.inflate import transfer
 from minkowski_perception.networks.model import Model, load_model, save_model
-from minkowski_perception.segmenter import Segmenter, choose_device
-from minkowski_perception.sparse import SparseTensor
-from minkowski_perception.training.augment import Augmentation
-from minkowski_perception.training.clips import ClipDataset, as_seen_in, collate, simulate_drives
+from minkowski_perception.training.checkpoints import load_checkpoint, save_checkpoint
+from minkowski_perception.training.clips import ClipDataset, collate
 from minkowski_perception.training.crf import train_crf
-from minkowski_perception.training.losses import class_weights, segmentation_loss
-from minkowski_perception.voxels import VoxelInput
+from minkowski_perception.training.distributed import StepSampler, World, processes
+from minkowski_perception.training.journal import Journal
+from minkowski_perception.training.losses import class_weights
+from minkowski_perception.training.recipe import Recipe
+from minkowski_perception.training.schema import RecipeError
+from minkowski_perception.training.sources import (
+    ClipSize,
+    Drives,
+    Source,
+    open_sources,
+    simulated,
+)
+from minkowski_perception.training.trainer import Trainer
+from minkowski_perception.training.validation import HeldOutSequences, evaluate, open_held_out
 
-CHECKPOINT_EVERY = 200
 
-
-def train(recipe: Mapping[str, Any], out: Path, device: str = "auto") -> Path:
+def train(
+    recipe: Mapping[str, Any],
+    out: Path,
+    device: str = "auto",
+    *,
+    resume: bool = False,
+    workers: int = 1,
+    tensorboard: bool = False,
+) -> Path:
     """Train a network, and a CRF after it if asked for, and save it as a model.
 
+    Started by `torchrun`, all processes train together; the first one writes.
+
     Args:
-        recipe: as in config/training/*.yaml: `name`, `network`, `labels`, `input`, `window`,
-            `seed`, `data`, `optimization` and `card`; with `start`, from the weights of that
-            model (a name or path) instead of from scratch: in 3D or 4D, with whatever kernel.
-            With `crf`, for a CRF too: what `train_crf` takes, `seeds` of its drives, better not
-            those that the network knows, and `clips`, how many of them. With 0 iterations the
-            network stays what it started from.
-        out: folder for the model's card and weights; they are written along the way too.
+        recipe: see `Recipe`.
+        out: folder for NAME.yaml and NAME.safetensors, the model, and NAME.checkpoint, from which
+            a training goes on; they are written along the way too.
         device: see `choose_device`.
+        resume: whether to go on from the checkpoint in `out`, if there is one.
+        workers: processes that prepare clips; with 0 the training does it.
+        tensorboard: whether to write NAME.tensorboard.
 
     Returns:
         Path of the model, without suffix.
 
     Raises:
-        KeyError, TypeError, ValueError: the recipe lacks something or asks for the impossible.
+        RecipeError: the recipe lacks something or asks for the impossible.
         ModelError: the model to start from cannot be loaded.
+        CheckpointError: the checkpoint is damaged or of another recipe.
+        DatasetError, LabelSetError: a data set cannot be opened.
     """
-    path = out / recipe["name"]
-    card = {key: recipe[key] for key in ("name", "network", "labels", "input", "window")}
-    card |= recipe["card"]
-    torch.manual_seed(recipe["seed"])
-    target = choose_device(device)
-    network = build_network(**recipe["network"])
-    if "start" in recipe:
-        transfer(load_model(recipe["start"]).network, network)
-    network = network.to(target)
-    if recipe["optimization"]["iterations"]:
-        _train_network(network, recipe, target, partial(save_model, path, network, card))
-    crf = _train_crf(network, recipe, card, device) if "crf" in recipe else None
-    figures = evaluate(network, crf, card, path, recipe["data"])
-    save_model(path, network, {**card, "figures": figures}, crf=crf)
-    return path
+    plan = Recipe.from_dict(recipe)
+    with processes(device) as world:
+        training = _Training(plan, recipe, out, world, workers)
+        if plan.optimization.iterations:
+            training.train_network(resume, tensorboard)
+        if world.leads:
+            training.finish()
+        world.wait()
+        return training.path
 
 
-def _train_network(
-    network: Network, recipe: Mapping[str, Any], device: torch.device, save: Callable[[], None]
-) -> None:
-    data, settings = recipe["data"], recipe["optimization"]
-    drives = _drives(data, range(*data["seeds"]), data["lidars"])
-    clips = _clips(recipe, drives, settings["iterations"] * settings["clips"])
-    loader = DataLoader(clips, settings["clips"], collate_fn=collate, num_workers=1)
-    labels = np.concatenate([f.labels for drive in drives for f in drive if f.labels is not None])
-    weights = class_weights(labels, network.num_classes).to(device)
-    optimizer = torch.optim.AdamW(
-        network.parameters(), settings["learning_rate"], weight_decay=settings["weight_decay"]
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, settings["learning_rate"], settings["iterations"], pct_start=0.05
-    )
-    network.train()
-    smooth = 0.0
-    progress = tqdm(loader, total=settings["iterations"], desc="training", unit="step")
-    for step, (coordinates, features, truth) in enumerate(progress, start=1):
-        places = as_seen_in(network.dims, coordinates).to(device)
-        logits = network(SparseTensor(features.to(device), places)).at(places)
-        loss = segmentation_loss(logits, truth.to(device), weights)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), settings["gradient_clip"])
-        optimizer.step()
-        schedule.step()
-        smooth = loss.item() if step == 1 else 0.98 * smooth + 0.02 * loss.item()
-        progress.set_postfix(loss=f"{smooth:.3f}")
-        if step % CHECKPOINT_EVERY == 0:
-            save()
+class _Training:
+    """What the parts of a training share."""
+
+    def __init__(
+        self,
+        plan: Recipe,
+        recipe: Mapping[str, Any],
+        out: Path,
+        world: World,
+        workers: int,
+    ) -> None:
+        self.path = out / plan.name
+        self._plan = plan
+        self._recipe = recipe
+        self._world = world
+        self._workers = workers
+        self._labels = LabelSet.load(plan.labels)
+        torch.manual_seed(plan.seed)
+        self._network = _network(plan).to(world.device)
+        if world.rank:  # the processes start from the same weights and then go their own ways
+            torch.manual_seed(plan.seed + world.rank)
+
+    @cached_property
+    def _held_out(self) -> list[HeldOutSequences]:
+        return open_held_out(self._plan.data, self._labels)
+
+    @cached_property
+    def _sources(self) -> list[Source]:
+        """Where clips come from; the first process fills the cache for the others."""
+        if not self._world.leads:
+            self._world.wait()
+        sources = open_sources(self._plan.data, self._labels, self._plan.seed)
+        if self._world.leads:
+            self._world.wait()
+        return sources
+
+    def train_network(self, resume: bool, tensorboard: bool) -> None:
+        """Train the network, from its start or from a checkpoint."""
+        plan, world, settings = self._plan, self._world, self._plan.optimization
+        weights = None
+        if plan.loss.class_weights == "inverse_root":
+            weights = self._class_weights()
+        trainer = Trainer(self._network, settings, plan.loss, weights, world)
+        checkpoint = self.path.with_suffix(".checkpoint")
+        if resume and checkpoint.exists():
+            trainer.restore(load_checkpoint(checkpoint, self._recipe))
+        elif resume and world.leads:
+            tqdm.write(f"no {checkpoint} to go on from: training from the start")
+        steps = range(trainer.step, settings.iterations)
+        clips = self._clips(self._sources, settings.iterations * settings.clips)
+        loader = DataLoader(
+            clips,
+            batch_sampler=StepSampler(steps, settings.clips, world),
+            collate_fn=collate,
+            num_workers=self._workers,
+            generator=torch.Generator(),  # not PyTorch's own, which is the network's
+        )
+        board = self.path.with_suffix(".tensorboard") if tensorboard else None
+        due = {*range(0, settings.iterations, settings.checkpoint_every), settings.iterations}
+        with Journal(settings.iterations, trainer.step, board, world.leads) as journal:
+            for batch in loader:
+                learning_rate = trainer.learning_rate
+                loss = trainer.advance(batch)
+                journal.step(trainer.step, loss, learning_rate)
+                if trainer.step in due:
+                    self._save(checkpoint, trainer)
+                if plan.validation is not None and trainer.step % plan.validation.every == 0:
+                    self._validate(journal, trainer.step, plan.validation.frames)
+
+    def finish(self) -> None:
+        """Train the CRF, score the model and save it."""
+        plan, card = self._plan, self._plan.model_card
+        crf = None if plan.crf is None else self._train_crf()
+        save_model(self.path, self._network, card, crf=crf)
+        figures = self._scores()
+        save_model(self.path, self._network, {**card, "figures": figures}, crf=crf)
+
+    def _scores(self, frames: int | None = None) -> dict[str, Any]:
+        held_out, data = self._held_out, self._plan.data
+        figures = evaluate(
+            self.path.with_suffix(".yaml"), held_out, str(self._world.device), frames
+        )
+        if data.held_out_seeds is None:
+            return figures
+        return {"held_out_seeds": list(data.held_out_seeds), **figures}
+
+    def _validate(self, journal: Journal, step: int, frames: int | None) -> None:
+        if self._world.leads:
+            save_model(self.path, self._network, self._plan.model_card)
+            journal.scores(step, self._scores(frames)["miou"])
+        self._world.wait()
+
+    def _save(self, checkpoint: Path, trainer: Trainer) -> None:
+        state = trainer.state()
+        if self._world.leads:
+            save_checkpoint(checkpoint, self._recipe, state)
+            save_model(self.path, self._network, self._plan.model_card)
+
+    def _class_weights(self) -> torch.Tensor:
+        """Weights of the classes, each source counted by its share."""
+        shares = [source.share for source in self._sources]
+        parts = [
+            share / sum(shares) * source.class_shares(len(self._labels))
+            for share, source in zip(shares, self._sources, strict=True)
+        ]
+        return class_weights(sum(parts[1:], start=parts[0]))
+
+    def _clips(self, sources: Sequence[Source], length: int) -> ClipDataset:
+        plan, data = self._plan, self._plan.data
+        return ClipDataset(
+            sources,
+            ClipSize(data.clip or plan.window, data.shorter, data.stride),
+            plan.spec,
+            plan.augmentation,
+            plan.seed,
+            length,
+            data.max_voxels,
+            data.voxel_labels,
+        )
+
+    def _train_crf(self) -> TrilateralCRF:
+        plan = self._plan
+        assert plan.crf is not None
+        sources: Sequence[Source] = self._sources
+        if plan.crf.seeds is not None:
+            sources = [Drives(simulated(plan.data, range(*plan.crf.seeds), plan.data.lidars))]
+        card = plan.model_card
+        model = Model(plan.name, self._network, self._labels, plan.spec, plan.window, card)
+        settings = {"lattice": plan.crf.lattice, "optimization": plan.crf.optimization}
+        return train_crf(
+            model,
+            self._clips(sources, plan.crf.clips),
+            settings,
+            seed=plan.seed,
+            device=str(self._world.device),
+        )
 
 
-def _train_crf(
-    network: Network, recipe: Mapping[str, Any], card: Mapping[str, Any], device: str
-) -> TrilateralCRF:
-    data, settings = recipe["data"], recipe["crf"]
-    drives = _drives(data, range(*settings["seeds"]), data["lidars"])
-    clips = _clips(recipe, drives, settings["clips"])
-    spec = VoxelInput.from_dict(recipe["input"])
-    labels = LabelSet.load(recipe["labels"])
-    model = Model(recipe["name"], network, labels, spec, recipe["window"], card)
-    return train_crf(model, clips, settings, seed=recipe["seed"], device=device)
-
-
-def _clips(
-    recipe: Mapping[str, Any], drives: Sequence[Sequence[Frame]], length: int
-) -> ClipDataset:
-    return ClipDataset(
-        drives,
-        VoxelInput.from_dict(recipe["input"]),
-        recipe["data"].get("clip", recipe["window"]),
-        Augmentation(**recipe.get("augmentation", {})),
-        recipe["seed"],
-        length,
-    )
-
-
-def _drives(
-    data: Mapping[str, Any], seeds: range, lidars: Mapping[str, float]
-) -> list[list[Frame]]:
-    cache = Path(data["cache"]) if "cache" in data else None
-    return simulate_drives(seeds, lidars, data["frames"], cache)
-
-
-def evaluate(
-    network: Network,
-    crf: TrilateralCRF | None,
-    card: Mapping[str, Any],
-    path: Path,
-    data: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Score the model, as it is shipped, on held-out drives of each LiDAR.
-
-    Returns:
-        `miou` by LiDAR and `iou` by class over all of them, rounded for a card.
-    """
-    save_model(path, network, card, crf=crf)
-    model = load_model(path.with_suffix(".yaml"))
-    total = ConfusionMatrix(len(model.label_set))
-    by_lidar = {}
-    for lidar in data["lidars"]:
-        scores = ConfusionMatrix(len(model.label_set))
-        for drive in _drives(data, range(*data["held_out_seeds"]), {lidar: 1.0}):
-            segmenter = Segmenter(model, precision="float32")
-            for frame in drive:
-                assert frame.labels is not None
-                scores.update(frame.labels, segmenter.segment(frame).labels)
-        by_lidar[lidar] = round(scores.miou, 3)
-        total.counts += scores.counts
-    iou = zip(model.label_set.names, total.iou.tolist(), strict=True)
-    return {
-        "held_out_seeds": list(data["held_out_seeds"]),
-        "miou": by_lidar,
-        "iou": {name: round(value, 3) for name, value in iou if not np.isnan(value)},
-    }
+def _network(plan: Recipe) -> Network:
+    """Return the network of a recipe, with the weights that it starts from."""
+    try:
+        network = build_network(**plan.network)
+    except (TypeError, ValueError) as error:
+        raise RecipeError(f"recipe.network: {error}") from error
+    if plan.start is None:
+        return network
+    source = load_model(plan.start).network
+    try:
+        transfer(source, network, head=not plan.fresh_head)
+    except ValueError as error:
+        hint = ""
+        if source.num_classes != network.num_classes and not plan.fresh_head:
+            hint = (
+                f" ({source.num_classes} classes there, {network.num_classes} here: with "
+                "fresh_head: true the last layer starts from scratch)"
+            )
+        raise RecipeError(f"recipe.start: {error}{hint}") from error
+    return network

@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Literal
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -11,6 +14,60 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from minkowski_perception.labels import UNLABELLED
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What is minimised.
+
+    Attributes:
+        cross_entropy: weight of the cross entropy.
+        lovasz: weight of the Lovasz softmax loss.
+        class_weights: in the cross entropy: "inverse_root" lifts rare classes as `class_weights`
+            does, "none" counts all points alike.
+        label_smoothing: share of the truth that the cross entropy spreads over all classes.
+    """
+
+    cross_entropy: float = 1.0
+    lovasz: float = 1.0
+    class_weights: Literal["inverse_root", "none"] = "inverse_root"
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the weights.
+
+        Raises:
+            ValueError: one is negative, or nothing is minimised.
+        """
+        weights = (self.cross_entropy, self.lovasz, self.label_smoothing)
+        if min(weights) < 0.0 or self.cross_entropy + self.lovasz == 0.0:
+            raise ValueError("weights must not be negative, and one must be positive")
+
+    def __call__(self, logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Loss of voxels; `UNLABELLED` does not count.
+
+        Args:
+            logits: [N, K].
+            labels: [N] int64 ids.
+            weights: [K] of the classes, or None.
+
+        Returns:
+            A scalar; zero where no label counts.
+        """
+        if not (labels != UNLABELLED).any():
+            return logits.sum() * 0.0
+        total = logits.new_zeros(())
+        if self.cross_entropy:
+            total = total + self.cross_entropy * F.cross_entropy(
+                logits,
+                labels,
+                weights,
+                ignore_index=UNLABELLED,
+                label_smoothing=self.label_smoothing,
+            )
+        if self.lovasz:
+            total = total + self.lovasz * lovasz_softmax(logits, labels, UNLABELLED)
+        return total
 
 
 def lovasz_softmax(logits: Tensor, labels: Tensor, ignore: int = 255) -> Tensor:
@@ -46,20 +103,16 @@ def _jaccard_gradient(truth: Tensor) -> Tensor:
     return torch.cat([jaccard[:1], jaccard[1:] - jaccard[:-1]])
 
 
-def segmentation_loss(
-    logits: Tensor, labels: Tensor, class_weights: Tensor | None = None, ignore: int = 255
-) -> Tensor:
-    """Cross entropy plus the Lovasz softmax loss; shapes as in `lovasz_softmax`."""
-    cross_entropy = F.cross_entropy(logits, labels, class_weights, ignore_index=ignore)
-    return cross_entropy + lovasz_softmax(logits, labels, ignore)
+def class_shares(labels: npt.NDArray[np.integer], classes: int) -> npt.NDArray[np.float64]:
+    """[K]: each class's share of the labels that count."""
+    counts = np.bincount(labels[labels != UNLABELLED], minlength=classes)[:classes]
+    return np.asarray(counts / max(counts.sum(), 1))
 
 
-def class_weights(labels: npt.NDArray[np.integer], classes: int) -> Tensor:
+def class_weights(share: npt.NDArray[np.float64]) -> Tensor:
     """[K] float32: one over the square root of each class's share, mean 1 over the points.
 
     The square root lifts rare classes without drowning the common ones.
     """
-    counts = np.bincount(labels[labels != UNLABELLED], minlength=classes)[:classes]
-    share = counts / max(counts.sum(), 1)
     weights = 1.0 / np.sqrt(share + 1e-4)
     return torch.tensor(weights / (share * weights).sum(), dtype=torch.float32)

@@ -10,7 +10,8 @@ from minkowski_perception.commands.main import main
     [
         ("a: [", "cannot read recipe"),
         ("name: a\nnetwork: {}\n", "lacks labels, input, window, seed, data, optimization, card"),
-        ("just words", "lacks name, network"),
+        ("name: a\nrate: 3\n", "knows no rate; its keys are name, network, labels"),
+        ("just words", "holds no mapping"),
     ],
 )
 def test_a_recipe_that_cannot_be_followed_is_refused_in_one_line(tmp_path, capsys, text, message):

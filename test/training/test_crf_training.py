@@ -9,7 +9,7 @@ from minkowski_perception.networks.crf import TrilateralCRF
 from minkowski_perception.networks.model import Model, ModelError
 from minkowski_perception.sparse import SparseTensor
 from minkowski_perception.training.crf import score_clips, train_crf
-from minkowski_perception.training.losses import segmentation_loss
+from minkowski_perception.training.losses import Loss
 from minkowski_perception.voxels import VoxelInput
 
 CPU = torch.device("cpu")
@@ -58,8 +58,8 @@ def test_a_trained_crf_scores_better_than_the_network_alone(dims, causal):
     logits = torch.randn(len(labels), 10, generator=torch.Generator().manual_seed(1))
     logits = logits * 0.1 + 0.1 * torch.nn.functional.one_hot(labels, 10)
     with torch.no_grad():
-        alone = segmentation_loss(logits, labels)
-        refined = segmentation_loss(crf(logits, coordinates), labels)
+        alone = Loss()(logits, labels)
+        refined = Loss()(crf(logits, coordinates), labels)
     assert refined < 0.8 * alone
 
 
@@ -106,7 +106,7 @@ def test_network_and_crf_can_be_trained_together():
     coordinates, features, labels = CLIPS[0]
     voxels = coordinates[:, [4, 1, 2, 3]]
     logits = model.network.train()(SparseTensor(features, voxels)).at(voxels)
-    segmentation_loss(crf(logits, coordinates), labels).backward()
+    Loss()(crf(logits, coordinates), labels).backward()
     for name, parameter in [*model.network.named_parameters(), *crf.named_parameters()]:
         assert parameter.grad is not None, name
         assert parameter.grad.abs().max() > 0, name

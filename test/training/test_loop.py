@@ -10,9 +10,10 @@ pytest.importorskip("open3d", reason="needs open3d to simulate drives")
 
 from minkowski_perception.networks.model import load_model
 from minkowski_perception.simulation.drive import simulate_drive
-from minkowski_perception.training.augment import Augmentation
 from minkowski_perception.training.clips import ClipDataset, collate
+from minkowski_perception.training.composition import read_augmentation
 from minkowski_perception.training.loop import train
+from minkowski_perception.training.sources import ClipSize, Drives
 from minkowski_perception.voxels import VoxelInput
 
 RECIPE = Path(__file__).resolve().parents[2] / "config" / "training" / "outdoor_lidar_base.yaml"
@@ -49,9 +50,9 @@ def test_training_twice_gives_the_same_weights(tmp_path, recipe):
 
 
 def test_clips_depend_on_seed_and_index_alone_and_their_labels_on_their_voxels(recipe):
-    drives = [list(simulate_drive(1, "vlp16", 3))]
-    spec = VoxelInput.from_dict(recipe["input"])
-    first, second = (ClipDataset(drives, spec, 3, Augmentation(), 5, 10) for _ in range(2))
+    sources = [Drives([list(simulate_drive(1, "vlp16", 3))])]
+    spec, augment = VoxelInput.from_dict(recipe["input"]), read_augmentation({}, "augmentation")
+    first, second = (ClipDataset(sources, ClipSize(3), spec, augment, 5, 10) for _ in range(2))
     for a, b in zip(first[4], second[4], strict=True):
         assert torch.equal(a, b)
     batch = collate([first[0], first[1]])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from minkowski_perception.training.losses import class_weights, lovasz_softmax, segmentation_loss
+from minkowski_perception.training.losses import Loss, class_shares, class_weights, lovasz_softmax
 
 
 def test_the_lovasz_loss_of_hard_predictions_is_one_minus_the_mean_iou():
@@ -20,8 +20,8 @@ def test_ignored_labels_do_not_count():
     logits = torch.randn(6, 3)
     truth = torch.tensor([0, 255, 1, 255, 2, 0])
     counted = truth != 255
-    expected = segmentation_loss(logits[counted], truth[counted])
-    torch.testing.assert_close(segmentation_loss(logits, truth), expected)
+    expected = Loss()(logits[counted], truth[counted])
+    torch.testing.assert_close(Loss()(logits, truth), expected)
 
 
 def test_where_no_label_counts_the_lovasz_loss_is_zero_and_has_a_gradient():
@@ -36,8 +36,8 @@ def test_class_weights_lift_a_class():
     logits = torch.zeros(2, 2)
     logits[1, 0] = 2.0
     truth = torch.tensor([0, 1])
-    lifted = segmentation_loss(logits, truth, torch.tensor([1.0, 5.0]))
-    assert lifted > segmentation_loss(logits, truth)
+    lifted = Loss()(logits, truth, torch.tensor([1.0, 5.0]))
+    assert lifted > Loss()(logits, truth)
 
 
 @pytest.mark.parametrize("certainty", [0.1, 5.0])
@@ -62,7 +62,7 @@ def test_the_lovasz_loss_equals_its_definition(certainty):
 
 def test_rare_classes_weigh_more_and_the_mean_weight_of_points_is_one():
     labels = np.repeat([0, 1, 255], [900, 100, 50])
-    weights = class_weights(labels, 3)
+    weights = class_weights(class_shares(labels, 3))
     assert weights[1] > weights[0]
     assert (0.9 * weights[0] + 0.1 * weights[1]).item() == pytest.approx(1.0, abs=1e-5)
     assert torch.isfinite(weights).all()

@@ -1,0 +1,65 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Checkpoints: all that a training needs to go on as if it had never stopped."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+_FREE = (
+    "card.",
+    "crf.",
+    "validation.",
+    "data.held_out_seeds.",
+    "data.held_out_sets.",
+    "data.cache.",
+)
+"""Keys of a recipe on which the network's weights do not depend."""
+
+
+class CheckpointError(ValueError):
+    """A checkpoint is damaged, or of another training."""
+
+
+def save_checkpoint(path: Path, recipe: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+    """Write a training's state; the file is whole or the one before."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".unfinished")
+    torch.save({"recipe": dict(recipe), **state}, unfinished)
+    unfinished.replace(path)
+
+
+def load_checkpoint(path: Path, recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Read a training's state, tensors and plain values alone: no code runs.
+
+    Raises:
+        CheckpointError: the file is damaged, or its recipe is another one; what differs is named.
+    """
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        before = dict(_flat(state.pop("recipe")))
+    except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+        raise CheckpointError(f"cannot read checkpoint {path}: {error}") from error
+    now = dict(_flat(recipe))
+    differ = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    if differ := [
+        key for key in differ if not f"{key}.".startswith(tuple(f"{f}." for f in _FREE))
+    ]:
+        raise CheckpointError(
+            f"checkpoint {path} is of another recipe, which differs in {', '.join(differ)}: go on "
+            "with that, or train into another folder"
+        )
+    return state
+
+
+def _flat(recipe: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in recipe.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -1,0 +1,168 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Parts of an augmentation that change the measurement.
+
+What belongs to the sensor (its beams, its gain, its colours) is drawn once for a clip; what
+belongs to each shot (noise, lost points) for each frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from minkowski_perception.frame import Frame
+
+Rng = np.random.Generator
+
+_BRIGHTEST = 255.0
+
+
+@dataclass(frozen=True)
+class Jitter:
+    """Adds Gaussian noise to points.
+
+    Attributes:
+        sigma: its standard deviation, metres.
+    """
+
+    sigma: float = 0.01
+
+    def __call__(self, clip: Sequence[Frame], rng: Rng) -> list[Frame]:
+        """Return a noisy copy."""
+        return [
+            replace(frame, points=frame.points + _normal(rng, frame.points.shape, self.sigma))
+            for frame in clip
+        ]
+
+
+@dataclass(frozen=True)
+class DropPoints:
+    """Loses points.
+
+    Attributes:
+        ratio: least and largest share of a frame's points.
+    """
+
+    ratio: tuple[float, float] = (0.2, 0.2)
+
+    def __call__(self, clip: Sequence[Frame], rng: Rng) -> list[Frame]:
+        """Return a thinner copy."""
+        return [
+            frame.subset(rng.random(len(frame)) >= ratio)
+            for frame, ratio in zip(clip, rng.uniform(*self.ratio, len(clip)), strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class DropBeams:
+    """Loses beams of a spinning LiDAR, the same in all frames.
+
+    Attributes:
+        ratio: least and largest share of the beams.
+        spacing: degrees of elevation that are one beam.
+    """
+
+    ratio: tuple[float, float] = (0.0, 0.5)
+    spacing: float = 0.4
+
+    def __call__(self, clip: Sequence[Frame], rng: Rng) -> list[Frame]:
+        """Return a copy of fewer beams."""
+        lost = rng.random(int(180.0 / self.spacing) + 1) < rng.uniform(*self.ratio)
+        frames = []
+        for frame in clip:
+            elevation = np.degrees(np.arctan2(frame.points[:, 2], np.hypot(*frame.points.T[:2])))
+            beam = np.nan_to_num((elevation + 90.0) / self.spacing).astype(int)
+            frames.append(frame.subset(~lost[beam]))
+        return frames
+
+
+@dataclass(frozen=True)
+class ShiftIntensity:
+    """Brightens or darkens intensity (0 to 1).
+
+    Attributes:
+        gain: least and largest factor.
+        shift: most that is added or taken.
+    """
+
+    gain: tuple[float, float] = (0.8, 1.2)
+    shift: float = 0.1
+
+    def __call__(self, clip: Sequence[Frame], rng: Rng) -> list[Frame]:
+        """Return a copy of other intensity, where there is any."""
+        gain, shift = rng.uniform(*self.gain), rng.uniform(-self.shift, self.shift)
+        return [
+            frame
+            if frame.intensity is None
+            else replace(
+                frame,
+                intensity=np.clip(gain * frame.intensity + shift, 0.0, 1.0).astype(np.float32),
+            )
+            for frame in clip
+        ]
+
+
+@dataclass(frozen=True)
+class AutoContrast:
+    """Stretches each colour to its full range, and blends the outcome with what was."""
+
+    def __call__(self, clip: Sequence[Frame], rng: Rng) -> list[Frame]:
+        """Return a copy of more contrast."""
+        colours = [frame.colour for frame in clip if frame.colour is not None and len(frame)]
+        if not colours:
+            return list(clip)
+        low = np.min([colour.min(axis=0) for colour in colours], axis=0).astype(float)
+        high = np.max([colour.max(axis=0) for colour in colours], axis=0).astype(float)
+        span = np.maximum(high - low, 1.0)
+        blend = rng.random()
+        return _recoloured(
+            clip, lambda c: (1.0 - blend) * c + blend * (c - low) * (_BRIGHTEST / span)
+        )
+
+
+@dataclass(frozen=True)
+class ShiftColour:
+    """Adds to red, green and blue, each up to this share of the full range either way."""
+
+    ratio: float = 0.1
+
+    def __call__(self, clip: Sequence[Frame], rng: Rng) -> list[Frame]:
+        """Return a copy of other colours."""
+        shift = rng.uniform(-1.0, 1.0, 3) * self.ratio * _BRIGHTEST
+        return _recoloured(clip, lambda colour: colour + shift)
+
+
+@dataclass(frozen=True)
+class JitterColour:
+    """Adds Gaussian noise to colours.
+
+    Attributes:
+        sigma: its standard deviation, a share of the full range.
+    """
+
+    sigma: float = 0.05
+
+    def __call__(self, clip: Sequence[Frame], rng: Rng) -> list[Frame]:
+        """Return a copy of noisy colours."""
+        return _recoloured(clip, lambda c: c + _normal(rng, c.shape, self.sigma * _BRIGHTEST))
+
+
+def _normal(rng: Rng, shape: tuple[int, ...], sigma: float) -> npt.NDArray[np.float32]:
+    return rng.normal(0.0, sigma, shape).astype(np.float32)
+
+
+def _recoloured(
+    clip: Sequence[Frame], change: Callable[[npt.NDArray[np.floating]], npt.NDArray[np.floating]]
+) -> list[Frame]:
+    """Frames whose colours are changed as floats, 0 to 255, where they have any."""
+    frames = []
+    for frame in clip:
+        if frame.colour is not None:
+            changed = change(frame.colour.astype(np.float32)).clip(0.0, _BRIGHTEST)
+            frame = replace(frame, colour=np.round(changed).astype(np.uint8))
+        frames.append(frame)
+    return frames
