@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Models with random weights, as small as they can be."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,22 @@ from minkowski_perception.networks.crf import TrilateralCRF
 from minkowski_perception.networks.model import save_model
 
 
-def save_tiny(path: Path, *, crf: bool = False, **network: Any) -> None:
+def save_tiny(
+    path: Path,
+    *,
+    crf: bool = False,
+    features: Sequence[str] = ("one", "intensity"),
+    **network: Any,
+) -> None:
     """Save a U-Net of voxels of half a metre, with a random CRF if asked for."""
     torch.manual_seed(0)
-    config = {"name": "MinkUNet14A", "in_channels": 2, "num_classes": 19, "width": 0.125}
-    config |= {"stem_kernel": 3, **network}
+    config = {"name": "MinkUNet14A", "in_channels": len(features), "num_classes": 19}
+    config |= {"width": 0.125, "stem_kernel": 3, **network}
     card = {
         "network": config,
         "labels": "semantickitti19",
         "window": 1 if config["dims"] == 3 else 3,
-        "input": {"voxel_size": 0.5, "features": ["one", "intensity"], "reduce": "mean"},
+        "input": {"voxel_size": 0.5, "features": list(features), "reduce": "mean"},
     }
     refiner = TrilateralCRF(19, causal=True) if crf else None
     if refiner is not None:

@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
     labeller = AugmentedSegmenter(segmenter, changes) if args.tta else segmenter
     try:
         tally = evaluate(labeller, dataset.label_set, sequences, args.limit, args.ranges)
-    except ImportError as error:
+    except (ImportError, ValueError) as error:
         raise CommandError(str(error)) from error
     subject = report.Subject(
         dataset=dataset.name,

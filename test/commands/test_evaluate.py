@@ -1,0 +1,204 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+import json
+import re
+
+import numpy as np
+import pytest
+from tiny_models import save_tiny
+
+from minkowski_perception.commands.main import main
+from minkowski_perception.datasets.catalogue import open_dataset
+from minkowski_perception.labels import LabelSet
+from minkowski_perception.metrics import ConfusionMatrix
+from minkowski_perception.segmenter import Segmenter
+
+RAW = (10, 40, 48, 50, 70, 72, 80, 0)
+"""Ids of SemanticKITTI: seven classes, and unlabelled."""
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    save_tiny(folder / "tiny", dims=4, kernel="causal")
+    return folder / "tiny.yaml"
+
+
+def write_kitti(root, name, frames=3, points=400, labels=True, poses=True):
+    """Write a sequence of a world that stands still, seen from a sensor that drives."""
+    draw = np.random.default_rng(int(name))
+    folder = root / "sequences" / name
+    (folder / "velodyne").mkdir(parents=True)
+    (folder / "labels").mkdir()
+    world = draw.uniform(-30, 30, (points, 3)) * [1, 1, 0.1]
+    ids = draw.choice(RAW, points).astype("<u4")
+    for i in range(frames):
+        rows = np.column_stack([world - [0.5 * i, 0, 0], draw.random(points)]).astype("<f4")
+        (folder / "velodyne" / f"{i:06d}.bin").write_bytes(rows.tobytes())
+        if labels:
+            (folder / "labels" / f"{i:06d}.label").write_bytes(ids.tobytes())
+    if poses:
+        lines = [f"1 0 0 {0.5 * i} 0 1 0 0 0 0 1 0" for i in range(frames)]
+        (folder / "poses_lidar.txt").write_text("\n".join(lines) + "\n")
+    return root
+
+
+@pytest.fixture(scope="module")
+def kitti(tmp_path_factory):
+    root = tmp_path_factory.mktemp("kitti")
+    write_kitti(root, "08")
+    return write_kitti(root, "01", frames=2)
+
+
+def run(*arguments, dataset="semantickitti"):
+    return main(["evaluate", "--dataset", dataset, "--device", "cpu", *map(str, arguments)])
+
+
+def test_the_figures_are_those_of_the_labels_that_the_model_gives(kitti, model, tmp_path, capsys):
+    report = tmp_path / "new" / "figures.json"
+    assert run("--root", kitti, "--model", model, "--engine", "torch", "--json", report) == 0
+
+    found = json.loads(report.read_text())
+    kitti19, groups = LabelSet.load("semantickitti19"), LabelSet.load("outdoor_groups7")
+    classes, coarse = ConfusionMatrix(19), ConfusionMatrix(7)
+    segmenter = Segmenter.load(model, device="cpu", engine="torch", intensity_full_scale=1.0)
+    told = groups.mapping_from(kitti19)
+    points = 0
+    for frames in open_dataset("semantickitti", kitti).sequences.values():
+        segmenter.reset()
+        for frame in frames:
+            labels = segmenter.segment(frame).labels
+            classes.update(frame.labels, labels)
+            coarse.update(told[frame.labels], told[labels])
+            points += len(frame)
+    assert found["miou"] == pytest.approx(classes.miou)
+    assert found["groups"]["miou"] == pytest.approx(coarse.miou)
+    for key, matrix, names in (
+        ("classes", classes, kitti19.names),
+        ("groups", coarse, groups.names),
+    ):
+        expected = [None if np.isnan(iou) else pytest.approx(iou) for iou in matrix.iou]
+        assert [found[key][name] for name in names] == expected
+    assert found["points"] == points
+    assert found["scored_points"] == classes.counts.sum() < points
+    assert found["frames"] == 5
+    assert found["sequences"] == ["01", "08"]
+    assert found["flicker"]["compared_points"] > 500
+    shown = capsys.readouterr().out
+    assert re.search(rf"^mIoU +{classes.miou:.3f} ", shown, re.MULTILINE)
+
+
+def test_sequences_splits_and_frames_are_chosen(kitti, model, tmp_path):
+    report = tmp_path / "figures.json"
+    common = ("--root", kitti, "--model", model, "--json", report, "--engine", "torch")
+
+    assert run(*common, "--split", "val", "--limit", 2) == 0
+    found = json.loads(report.read_text())
+    assert (found["sequences"], found["frames"], found["split"]) == (["08"], 2, "val")
+    assert run(*common, "--sequences", "01", "--ranges", 5, 15) == 0
+    found = json.loads(report.read_text())
+    assert (found["sequences"], found["frames"]) == (["01"], 2)
+    assert [b["to"] for b in found["by_range"]] == [5.0, 15.0, None]
+
+
+def test_augmentation_averages_over_36_worlds(kitti, model, tmp_path, capsys):
+    report = tmp_path / "figures.json"
+    arguments = ("--root", kitti, "--sequences", "01", "--model", model, "--engine", "torch")
+    assert run(*arguments, "--limit", 1, "--tta", "--json", report) == 0
+    found = json.loads(report.read_text())
+    assert found["worlds"] == 36
+    assert found["scored_points"] > 0
+    assert "mean of 36 augmentations" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["folder", "folder/mine.md"])
+def test_the_report_is_markdown_with_its_pictures_beside_it(kitti, model, tmp_path, name):
+    pytest.importorskip("matplotlib", reason="needs matplotlib for the pictures")
+    picture = tmp_path / "own" / "picture.png"
+    arguments = ("--root", kitti, "--model", model, "--limit", 1, "--engine", "torch")
+    assert run(*arguments, "--report", tmp_path / name, "--picture", picture) == 0
+
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    file = tmp_path / "folder" / ("mine.md" if name.endswith(".md") else "report.md")
+    pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", file.read_text())
+    assert pictures == [f"{file.stem}.png", f"{file.stem}_worst.png"]
+    for target in pictures:
+        assert (file.parent / target).read_bytes().startswith(b"\x89PNG")
+
+
+def test_simulated_drives_need_no_data(model, tmp_path, capsys):
+    pytest.importorskip("open3d", exc_type=ImportError)
+    report = tmp_path / "figures.json"
+    size = ("--lidars", "vlp16", "--drives", 1, "--limit", 2)
+    assert run(*size, "--model", model, "--json", report, dataset="simulation") == 0
+    found = json.loads(report.read_text())
+    assert (found["sequences"], found["frames"], found["root"]) == (["vlp16_4000"], 2, None)
+    assert found["flicker"]["compared_points"] > 1000
+
+
+@pytest.mark.parametrize(
+    ("dataset", "arguments", "complaint"),
+    [
+        (
+            "kitti",
+            ["--root", "."],
+            r"unknown data set 'kitti'; choose one of semantickitti, .*simu",
+        ),
+        ("semantickitti", [], r"'semantickitti' needs --root"),
+        ("semantickitti", ["--root", "/nowhere"], r"/nowhere does not exist"),
+        ("semantickitti", ["--root", "{kitti}", "--split", "vall"], r"unknown split 'vall'"),
+        (
+            "semantickitti",
+            ["--root", "{kitti}", "--sequences", "99"],
+            r"no sequence 99; .* 01, 08",
+        ),
+        ("semantickitti", ["--root", "{kitti}", "--model", "nomodel"], r"nomodel"),
+        (
+            "semantickitti",
+            ["--root", "{kitti}", "--device", "tpu"],
+            r"device must be .* not 'tpu'",
+        ),
+        ("semantickitti", ["--root", "{kitti}", "--ranges", "9", "3"], r"--ranges must .* rise"),
+        ("semantickitti", ["--root", "{unlabelled}"], r"no labels to score by in sequence 08"),
+        ("simulation", ["--root", "."], r"'simulation' has neither --root nor --split"),
+        ("simulation", ["--lidars", "vlp17"], r"vlp17"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_told_in_one_line(
+    kitti, model, tmp_path, capsys, dataset, arguments, complaint
+):
+    unlabelled = write_kitti(tmp_path, "08", labels=False)
+    given = [a.format(kitti=kitti, unlabelled=unlabelled) for a in arguments]
+    model_given = () if "--model" in given else ("--model", model)
+    assert run(*model_given, "--engine", "torch", *given, dataset=dataset) == 2
+    said = capsys.readouterr().err.strip().splitlines()
+    errors = [line for line in said if line.startswith("minkowski-perception evaluate: ")]
+    assert len(errors) == 1
+    assert re.search(complaint, errors[0])
+    assert errors[0] == said[-1]
+
+
+def test_a_model_that_needs_what_the_clouds_do_not_have_is_told_in_one_line(
+    kitti, tmp_path, capsys
+):
+    save_tiny(tmp_path / "coloured", dims=3, features=("red", "green", "blue"))
+    arguments = ("--root", kitti, "--model", tmp_path / "coloured.yaml", "--engine", "torch")
+    assert run(*arguments) == 2
+    assert (
+        capsys.readouterr()
+        .err.splitlines()[-1]
+        .endswith("evaluate: the model needs colour, and the cloud has no rgb field")
+    )
+
+
+def test_on_a_real_street_only_exact_labels_are_scored(shared_data, tmp_path):
+    root = shared_data / "semantickitti_00"
+    report = tmp_path / "figures.json"
+    assert run("--root", root, "--limit", 1, "--json", report) == 0
+    found = json.loads(report.read_text())
+    folder = root / "sequences" / "00"
+    exact = np.fromfile(sorted((folder / "exact_mask").glob("*.u8"))[0], np.uint8) == 1
+    ids = np.fromfile(sorted((folder / "labels").glob("*.label"))[0], "<u4") & 0xFFFF
+    known = LabelSet.load("semantickitti19").sources["semantickitti_raw"].keys()
+    assert found["scored_points"] == np.isin(ids[exact], list(known)).sum()
+    assert found["groups"]["ground"] > 0.5
