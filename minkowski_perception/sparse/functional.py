@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Convolution and pooling over kernel maps: CPU and CUDA, differentiable.
 
-All of it is plain PyTorch, but for convolutions in float32 on the CPU, which are compiled.
+All of it is plain PyTorch, but for convolutions on the CPU, which are compiled. Under
+`torch.autocast` convolutions are in its precision.
 """
 
 from __future__ import annotations
@@ -39,11 +40,14 @@ def convolve(features: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
         ValueError: the weight does not fit the features or the kernel map.
     """
     _require_fit(features, weight, kernel_map)
+    if torch.is_autocast_enabled(features.device.type):
+        precision = torch.get_autocast_dtype(features.device.type)
+        features, weight = features.to(precision), weight.to(precision)
     if kernel_map.centre is not None and len(kernel_map) == 1:
         return features @ weight[0]
     on_cpu = features.device.type == weight.device.type == "cpu"
-    in_float32 = features.dtype == weight.dtype == torch.float32
-    if compiled_convolution is not None and on_cpu and in_float32:
+    can = features.dtype == weight.dtype and weight.dtype in (torch.float32, torch.bfloat16)
+    if compiled_convolution is not None and on_cpu and can:
         return _CompiledConvolution.apply(features, weight, kernel_map)
     return _Convolution.apply(features, weight, kernel_map)
 
@@ -106,7 +110,7 @@ class _CompiledConvolution(torch.autograd.Function):
     def forward(ctx: Any, features: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
         ctx.save_for_backward(features, weight)
         ctx.kernel_map = kernel_map
-        packed = compiled_convolution.PackedWeights.pack(weight)
+        packed = compiled_convolution.PackedWeights.pack(weight, precision=weight.dtype)
         return compiled_convolution.convolve(features, packed, kernel_map)
 
     @staticmethod
@@ -116,13 +120,15 @@ class _CompiledConvolution(torch.autograd.Function):
         needs_features, needs_weight, _ = ctx.needs_input_grad
         grad_features = grad_weight = None
         if needs_features:
-            packed = compiled_convolution.PackedWeights.pack(weight.transpose(1, 2))
+            packed = compiled_convolution.PackedWeights.pack(
+                weight.transpose(1, 2), precision=weight.dtype
+            )
             swapped = ctx.kernel_map.transposed()
             grad_features = compiled_convolution.convolve(grad_output, packed, swapped)
         if needs_weight:
             grad_weight = compiled_convolution.kernel_gradient(
                 features, grad_output, ctx.kernel_map
-            )
+            ).to(weight.dtype)
         return grad_features, grad_weight, None
 
 

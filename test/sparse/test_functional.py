@@ -157,3 +157,24 @@ def test_without_numba_pytorch_does_the_work(monkeypatch):
     got = gradients(convolve, *problem[:2], kernel_map, problem[2])
     for some, expected in zip(got, want, strict=True):
         torch.testing.assert_close(some, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("compiled", [pytest.param(True, marks=compiled_only), False])
+@pytest.mark.parametrize("name", REGIONS)
+def test_under_autocast_outputs_and_gradients_are_those_of_bfloat16(name, compiled, monkeypatch):
+    if not compiled:
+        monkeypatch.setattr(sparse_functional, "compiled_convolution", None)
+    kernel_map = kernel_map_of(name)
+    features, weight, grad = random_problem(kernel_map, (21, 32))
+
+    def mixed(features, weight, kernel_map):
+        with torch.autocast("cpu", torch.bfloat16):
+            output = convolve(features, weight, kernel_map)
+        assert output.dtype == torch.bfloat16
+        return output.float()
+
+    expected = gradients(gather_gemm_scatter, features, weight, kernel_map, grad)
+    actual = gradients(mixed, features, weight, kernel_map, grad)
+    for one, other in zip(actual, expected, strict=True):
+        assert one.dtype == torch.float32
+        assert (one - other).norm() < 0.02 * other.norm()
