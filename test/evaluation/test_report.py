@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -81,6 +82,13 @@ def test_the_figures_are_those_of_a_count_by_hand():
     assert (counts[road][road], counts[road][parking], np.sum(counts)) == (6, 2, 12)
     assert (found["dataset"], found["model"], found["split"]) == ("semantickitti", "tiny", "val")
     assert found["worst_frame"] == {"sequence": "08", "index": 0, "accuracy": 0.75}
+
+
+def test_every_key_is_documented():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "evaluation.md").read_text()
+    table = page.split("## The JSON\n")[1]
+    documented = {name.split(".")[0] for name in re.findall(r"`([a-z_]+)(?:\.[^`]*)?`", table)}
+    assert set(figures(SUBJECT, street())) <= documented
 
 
 def test_sets_without_groups_have_none_in_any_report():
