@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from minkowski_perception.datasets import kitti, pandaset
+from minkowski_perception.datasets import kitti, nuscenes, pandaset, rellis3d
 from minkowski_perception.datasets.reading import DatasetError, LabelIds, found_in
 from minkowski_perception.frame import Frame
 from minkowski_perception.labels import LabelSet
@@ -73,14 +73,30 @@ _SEMANTICKITTI_SPLITS = {
 }
 _SEMANTICKITTI = partial(kitti.sequences, splits=_SEMANTICKITTI_SPLITS)
 _NUSCENES_REDUCED = _as_kitti("nuscenes9", 255.0, partial(kitti.sequences, period=0.5))
+_NUSCENES_FILES = "v1.0-*/scene.json"
+# The sensor's signal over 65535, of which it uses some ten bits.
+_OUSTER_FULL_SCALE = 1024 / 65535
 
 # The layouts in which each can lie, the first that is there is read.
 _LAYOUTS: dict[str, tuple[_Layout, ...]] = {
     "semantickitti": (_as_kitti("semantickitti19", 1.0, _SEMANTICKITTI),),
-    "nuscenes11": (_NUSCENES_REDUCED,),
+    "nuscenes": (
+        _NUSCENES_REDUCED,
+        _Layout(_NUSCENES_FILES, "nuscenes16", 255.0, nuscenes.sequences),
+    ),
+    "nuscenes11": (
+        _NUSCENES_REDUCED,
+        _Layout(_NUSCENES_FILES, "nuscenes9", 255.0, nuscenes.sequences, "nuscenes_raw"),
+    ),
     "pandaset": (
         _as_kitti("pandaset12", 1.0, pandaset.kitti_sequences),
         _Layout("S/lidar/NN.pkl.gz", "pandaset12", 255.0, pandaset.sequences),
+    ),
+    "rellis3d": (
+        _as_kitti("rellis9", _OUSTER_FULL_SCALE),
+        _Layout(
+            "S/os1_cloud_node_kitti_bin/*.bin", "rellis9", _OUSTER_FULL_SCALE, rellis3d.sequences
+        ),
     ),
     "ika": (_as_kitti("urban10", 255.0),),
 }

@@ -55,7 +55,7 @@ def sequences(
     period: float = 0.1,
     splits: Mapping[str, frozenset[str]] | None = None,
 ) -> dict[str, KittiSequence]:
-    """Sequences `sequences/S/velodyne/*.bin` of a root by name.
+    """Sequences `sequences/S/velodyne/*.bin` of a root by name, none where none is there.
 
     Args:
         root: see `sequence_folders`.
@@ -67,7 +67,8 @@ def sequences(
     Raises:
         DatasetError: there is no such split, or a sequence cannot be read.
     """
-    folders = sequence_folders(root)
+    if not (folders := sequence_folders(root)):
+        return {}
     names = only_split(folders, split, splits or {})
     return {name: KittiSequence(folders[name], ids, period) for name in names}
 
@@ -81,21 +82,29 @@ class KittiSequence(Frames[int]):
             ids of its data set (`<data set>_raw` among its sources), else the set's own; moving
             is told where the data set tells. None gives the ids as they are in the files, uint16.
         period: seconds between scans where no file tells their times.
+        scans: name of the folder of scans.
+        truths: name of the folder of labels.
 
     Raises:
         DatasetError: there are no scans, or poses or times do not fit them.
     """
 
     def __init__(
-        self, folder: Path, labels: LabelSet | LabelIds | None = None, period: float = 0.1
+        self,
+        folder: Path,
+        labels: LabelSet | LabelIds | None = None,
+        period: float = 0.1,
+        *,
+        scans: str = "velodyne",
+        truths: str = "labels",
     ) -> None:
         self._folder = folder
-        self._scans = sorted((folder / "velodyne").glob("*.bin"))
+        self._scans = sorted((folder / scans).glob("*.bin"))
+        self._truths = folder / truths
         super().__init__(range(len(self._scans)), self._frame)
         if not self._scans:
             raise DatasetError(
-                f"no scans: {folder / 'velodyne'}/*.bin are looked for, "
-                f"and {found_in(folder / 'velodyne')}"
+                f"no scans: {folder / scans}/*.bin are looked for, and {found_in(folder / scans)}"
             )
         self._ids = LabelIds.of(labels) if isinstance(labels, LabelSet) else labels
         self._poses = self._read_poses()
@@ -125,7 +134,7 @@ class KittiSequence(Frames[int]):
     def _read_labels(
         self, stem: str, points: int
     ) -> tuple[npt.NDArray[np.integer] | None, npt.NDArray[np.bool_] | None]:
-        path = self._folder / "labels" / f"{stem}.label"
+        path = self._truths / f"{stem}.label"
         if not path.exists():
             return None, None
         raw = read_column(path, "<u4", points).astype(np.uint16)

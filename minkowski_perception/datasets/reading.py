@@ -117,7 +117,7 @@ def only_split(
     """Those of the names that belong to a split, in order; all of them where it is None.
 
     Raises:
-        DatasetError: there is no such split, or names but none of it.
+        DatasetError: there is no such split, or none of its names is there.
     """
     names = sorted(names)
     if split is None:
@@ -126,7 +126,7 @@ def only_split(
         choices = ", ".join(splits) or "none, and all sequences are read without one"
         raise DatasetError(f"unknown split '{split}'; there are: {choices}")
     kept = [name for name in names if name in splits[split]]
-    if names and not kept:
+    if not kept:
         raise DatasetError(
             f"split '{split}' is {_listed(splits[split])}, but there are: {_listed(names)}"
         )
