@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 from minkowski_perception.simulation.meshes import PAINT, Mesh
 
+_NEARLY = 0.998
+
 
 class Scene:
     """A mesh made ready for ray casting."""
@@ -43,18 +45,24 @@ class Scene:
             hits["primitive_normals"].numpy(),
         )
 
-    def blocks(
-        self, rays: npt.NDArray[np.float32], reach: npt.NDArray[np.float32]
+    def between(
+        self,
+        start: npt.NDArray[np.float32],
+        end: npt.NDArray[np.float32],
+        until: float = _NEARLY,
     ) -> npt.NDArray[np.bool_]:
-        """[R] bool: whether a ray ([R, 6], as in `cast`) meets anything within `reach` [R] metres.
+        """[R] bool: whether anything lies on the way from places to others, both [R, 3].
 
-        What is nearer than 2 mm to the origin is taken for the surface that a ray starts from.
+        Args:
+            start: where from; the surface that a way starts on is not in it.
+            end: where to.
+            until: the share of the way that counts; the surface that it ends on does not.
         """
-        near = rays.copy()
-        near[:, :3] += 2e-3 * rays[:, 3:]
-        # The reach as the length of the direction, so that one limit is that of all rays.
-        near[:, 3:] *= np.maximum(reach - 4e-3, 0.0)[:, None]
-        blocked = self._scene.test_occlusions(_open3d().core.Tensor(near), tnear=0.0, tfar=1.0)
+        rays = np.concatenate([start, end - start], axis=1)
+        if not len(self.mesh.triangles):
+            return np.zeros(len(rays), dtype=bool)
+        o3d = _open3d()
+        blocked = self._scene.test_occlusions(o3d.core.Tensor(rays), 1.0 - _NEARLY, until)
         return np.asarray(blocked.numpy())
 
 
@@ -116,6 +124,8 @@ def first_hits(scenes: Sequence[Scene], rays: npt.NDArray[np.float32]) -> Hits:
         np.zeros(count, dtype=PAINT),
     )
     for index, scene in enumerate(scenes):
+        if not len(scene.mesh.triangles):
+            continue
         distance, triangle, normal = scene.cast(rays)
         nearer = np.flatnonzero(distance < hits.distance)
         triangle, along = triangle[nearer], np.sum(rays[nearer, 3:] * normal[nearer], axis=1)
