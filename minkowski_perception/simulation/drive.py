@@ -34,6 +34,7 @@ def simulate_drive(
     speed: float | None = None,
     still: bool = False,
     skew: bool = False,
+    style: str | None = None,
 ) -> Iterator[Frame]:
     """Frames of a drive along a street; the same arguments give the same bytes.
 
@@ -48,6 +49,7 @@ def simulate_drive(
             drive; only the noise of the measurement goes on.
         skew: the sensor and the actors move on while a cloud is measured, and the frame tells the
             times of its points, from its stamp on; its pose is that at its stamp.
+        style: one of `street.STYLES`, that both sides of the street are of; None draws each.
 
     Yields:
         Frames with points, intensity (0 to 1), labels (semantickitti19; 255 is no class), moving,
@@ -66,7 +68,7 @@ def simulate_drive(
     pace = rng.uniform(0.5, 2.0) if walks else rng.uniform(2.0, 12.0)
     pace = pace if speed is None else speed
 
-    street = Street(seed, 2 * _LEAD + pace * frames / model.rate_hz)
+    street = Street(seed, 2 * _LEAD + pace * frames / model.rate_hz, style)
     ways = street.sidewalks if walks and street.sidewalks else [street.lane]
     d = float(rng.choice(ways))
     back = rng.random() < 0.5 and d != street.lane

@@ -18,6 +18,9 @@ from minkowski_perception.simulation.meshes import Mesh
 HALF_WIDTH = 70.0
 """Metres from the centre line to the end of the world."""
 
+STYLES = ("dense", "gardens", "open", "yard")
+"""What a side of a street is built up with."""
+
 _GROUND = {
     # label: reflectance from, to; roughness from, to, in metres
     "road": ((0.12, 0.35), (0.002, 0.012)),
@@ -67,10 +70,9 @@ class Actor:
 class Side:
     """One side of the street: strips from the centre line outwards, and what stands on them."""
 
-    def __init__(self, rng: np.random.Generator, road: float) -> None:
-        self.style = str(
-            rng.choice(["dense", "gardens", "open", "yard"], p=[0.37, 0.36, 0.15, 0.12])
-        )
+    def __init__(self, rng: np.random.Generator, road: float, style: str | None = None) -> None:
+        drawn = str(rng.choice(STYLES, p=[0.37, 0.36, 0.15, 0.12]))
+        self.style = style or drawn
         kerb = rng.uniform(0.06, 0.2) if self.style != "open" or rng.random() < 0.5 else 0.02
         self.strips = [Strip("road", road, 0.0)]
         self.parking = self._add("parking", rng.uniform(1.9, 2.5), 0.01, rng.random() < 0.35)
@@ -118,11 +120,12 @@ class Street:
         sidewalks: d of the free way on each sidewalk.
     """
 
-    def __init__(self, seed: int, length: float = 250.0) -> None:
+    def __init__(self, seed: int, length: float = 250.0, style: str | None = None) -> None:
+        """Draw a street; `style`, one of `STYLES`, is that of both its sides."""
         self._rng = rng = np.random.default_rng([seed, 0])
         self.length = length
         self._half_road = rng.uniform(2.8, 6.0)
-        self._sides = {1: Side(rng, self._half_road), -1: Side(rng, self._half_road)}
+        self._sides = {sign: Side(rng, self._half_road, style) for sign in (1, -1)}
         self._crossings = self._draw_crossings()
         self._islands = self._draw_islands()
         edges = (-self._sides[-1].edge, self._sides[1].edge)
