@@ -104,15 +104,29 @@ class BagReader:
         """
         return self._choose("cloud", self.cloud_topics(), topic)
 
-    def clouds(self, topic: str) -> Iterator[tuple[int, Any]]:
+    def clouds(self, topic: str, at: int | None = None) -> Iterator[tuple[int, Any]]:
         """Receive time in nanoseconds and sensor_msgs/PointCloud2 of each cloud, in time order.
+
+        Args:
+            topic: of clouds.
+            at: only those received just then, nanoseconds; None for all.
 
         Raises:
             BagError: no such cloud topic, or the bag is corrupt.
         """
         topic = self.choose_cloud_topic(topic)
-        for _, receive_time, message in self._messages([topic]):
+        for _, receive_time, message in self._messages([topic], at):
             yield receive_time, message
+
+    def cloud_times(self, topic: str) -> list[int]:
+        """When each cloud was received, nanoseconds, in order.
+
+        Raises:
+            BagError: no such cloud topic, or the bag is corrupt.
+        """
+        connections = self._connections([self.choose_cloud_topic(topic)])
+        with self._bag_errors():
+            return [time for _, time, _ in self._reader.messages(connections)]
 
     def raw(self, topics: Iterable[str]) -> Iterator[tuple[str, str, int, bytes]]:
         """Messages as ROS 2 has them on the wire, in time order.
@@ -217,10 +231,14 @@ class BagReader:
         store.register({**types, header: get_typestore(Stores.LATEST).fielddefs[header]})
         return store
 
-    def _messages(self, topics: Iterable[str]) -> Iterator[tuple[str, int, Any]]:
+    def _messages(
+        self, topics: Iterable[str], at: int | None = None
+    ) -> Iterator[tuple[str, int, Any]]:
         """Topic, receive time and message, in time order."""
+        stop = None if at is None else at + 1
+        connections = self._connections(topics)
         with self._bag_errors():
-            for connection, receive_time, raw in self._reader.messages(self._connections(topics)):
+            for connection, receive_time, raw in self._reader.messages(connections, at, stop):
                 message = self._reader.deserialize(raw, connection.msgtype)
                 yield connection.topic, receive_time, message
 
@@ -360,6 +378,22 @@ class BagWriter:
             ),
         )
         self._write(topic, ODOMETRY_TYPE, stamp, message)
+
+    def write_transform(
+        self, stamp: int, pose: Pose, frame_id: str, child_frame_id: str
+    ) -> None:
+        """Write a pose to /tf; see `write_odometry`."""
+        types = self._store.types
+        quaternion = Rotation.from_matrix(pose[:3, :3]).as_quat()
+        transform = types["geometry_msgs/msg/TransformStamped"](
+            header=self._header(stamp, frame_id),
+            child_frame_id=child_frame_id,
+            transform=types["geometry_msgs/msg/Transform"](
+                types["geometry_msgs/msg/Vector3"](*pose[:3, 3].tolist()),
+                types["geometry_msgs/msg/Quaternion"](*quaternion.tolist()),
+            ),
+        )
+        self._write("/tf", TRANSFORMS_TYPE, stamp, types[TRANSFORMS_TYPE]([transform]))
 
     def write_raw(self, topic: str, message_type: str, receive_time: int, cdr: bytes) -> None:
         """Write a message that is serialised already, such as those of `BagReader.raw`.

@@ -77,6 +77,8 @@ _NUSCENES_FILES = "v1.0-*/scene.json"
 # The sensor's signal over 65535, of which it uses some ten bits.
 _OUSTER_FULL_SCALE = 1024 / 65535
 
+_BAG = "bag"
+
 # The layouts in which each can lie, the first that is there is read.
 _LAYOUTS: dict[str, tuple[_Layout, ...]] = {
     "semantickitti": (_as_kitti("semantickitti19", 1.0, _SEMANTICKITTI),),
@@ -104,11 +106,15 @@ _LAYOUTS: dict[str, tuple[_Layout, ...]] = {
 
 def dataset_names() -> list[str]:
     """Names that `open_dataset` knows."""
-    return list(_LAYOUTS)
+    return [*_LAYOUTS, _BAG]
 
 
 def open_dataset(
-    name: str, root: Path, split: str | None = None, labels: LabelSet | None = None
+    name: str,
+    root: Path,
+    split: str | None = None,
+    labels: LabelSet | None = None,
+    bag_labels: LabelSet | None = None,
 ) -> Dataset:
     """Find the frames of a data set; none is read yet.
 
@@ -119,13 +125,19 @@ def open_dataset(
             layout is looked for.
         split: as the data set calls it ("train", "val", "test"); None takes all sequences.
         labels: the set that labels are wanted in; by default the data set's own.
+        bag_labels: the set that the labels in a bag's clouds are in, by default semantickitti19.
 
     Raises:
         DatasetError: there is no such data set, split or layout, or a file is damaged.
+        BagError: there is no bag, or it is corrupt.
         LabelSetError: `labels` does not know the data set's.
     """
+    if name == _BAG:
+        return _open_bag(root, split, bag_labels or LabelSet.load("semantickitti19"), labels)
     if name not in _LAYOUTS:
-        raise DatasetError(f"unknown data set '{name}'; choose one of {', '.join(_LAYOUTS)}")
+        raise DatasetError(
+            f"unknown data set '{name}'; choose one of {', '.join(dataset_names())}"
+        )
     for layout in _LAYOUTS[name]:
         own = LabelSet.load(layout.label_set)
         ids = LabelIds.of(own, layout.ids, labels)
@@ -133,3 +145,11 @@ def open_dataset(
             return Dataset(name, labels or own, sequences, layout.full_scale)
     files = " or ".join(layout.files for layout in _LAYOUTS[name])
     raise DatasetError(f"no data set '{name}': {files} is looked for, and {found_in(root)}")
+
+
+def _open_bag(path: Path, split: str | None, own: LabelSet, labels: LabelSet | None) -> Dataset:
+    # Bags need rosbags, which nobody else does.
+    from minkowski_perception.datasets import labelled_bag
+
+    ids = LabelIds.of(own, own.name, labels)
+    return Dataset(_BAG, labels or own, labelled_bag.sequences(path, split, ids), None)
