@@ -46,13 +46,15 @@ def load_checkpoint(path: Path, recipe: Mapping[str, Any]) -> dict[str, Any]:
     except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
         raise CheckpointError(f"cannot read checkpoint {path}: {error}") from error
     now = dict(_flat(recipe))
-    differ = [key for key in {**before, **now} if before.get(key) != now.get(key)]
-    if differ := [
-        key for key in differ if not f"{key}.".startswith(tuple(f"{f}." for f in _FREE))
-    ]:
+    differ = [
+        key
+        for key in {**before, **now}
+        if before.get(key) != now.get(key) and not f"{key}.".startswith(_FREE)
+    ]
+    if differ:
         raise CheckpointError(
-            f"checkpoint {path} is of another recipe, which differs in {', '.join(differ)}: go on "
-            "with that, or train into another folder"
+            f"checkpoint {path} is of another recipe, which differs in {', '.join(differ)}: go "
+            "on with that, or train into another folder"
         )
     return state
 

@@ -24,6 +24,9 @@ from minkowski_perception.voxels import VoxelFrame, VoxelInput, stack_in_time, v
 Sample = tuple[Tensor, Tensor, Tensor]
 """Coordinates [N, 5], features [N, C] and labels [N] int64 of the voxels of one clip."""
 
+_ATTEMPTS = 10
+"""Clips that are drawn instead of one of which the augmentation left nothing."""
+
 
 class ClipDataset(Dataset[Sample]):
     """Clips of a training; item i depends on the seed and i alone.
@@ -65,8 +68,12 @@ class ClipDataset(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         rng = np.random.default_rng((self._seed, index))
         source = self._source(rng)
-        clip = source.clip(rng, self._size, index)
-        clip = self._augment(clip, rng, partial(source.clip, rng, self._size))
+        another = partial(source.clip, rng, self._size)
+        clip = self._augment(source.clip(rng, self._size, index), rng, another)
+        for _ in range(_ATTEMPTS):
+            if any(len(frame) for frame in clip):
+                break
+            clip = self._augment(another(), rng, another)
         frames = [voxelize(frame, self._spec, frame.intensity) for frame in clip]
         coordinates, features = stack_in_time(frames)
         labels = torch.cat(

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from minkowski_perception.frame import Frame
 from minkowski_perception.labels import UNLABELLED
+from minkowski_perception.temporal.poses import Pose
 
 Rng = np.random.Generator
 
@@ -72,7 +73,8 @@ class PolarMix:
     def __call__(self, clip: Sequence[Frame], other: Sequence[Frame], rng: Rng) -> list[Frame]:
         """Return the first clip with parts of the other one."""
         start = rng.uniform(-np.pi, 0.0) if rng.random() < self.swap else None
-        angles = [0.0, *(rng.uniform(k, k + 1) * 2.0 * np.pi / 3.0 for k in (0, 1))]
+        third = 2.0 * np.pi / 3.0
+        angles = [0.0, rng.uniform(0.0, third), rng.uniform(third, 2.0 * third)]
         if rng.random() >= self.paste:
             angles = []
         frames = []
@@ -82,7 +84,8 @@ class PolarMix:
                 parts = [frame.subset(~_sector(frame, start)), mate.subset(_sector(mate, start))]
             if mate.labels is not None:
                 things = [mate.subset(mate.labels == label) for label in self.classes]
-                parts += [_turned(thing, angle) for angle in angles for thing in things]
+                turns = [_turn(angle, _since(frame, clip[-1])) for angle in angles]
+                parts += [_moved(thing, turn) for turn in turns for thing in things]
             frames.append(joined(parts))
         return frames
 
@@ -93,13 +96,21 @@ def _sector(frame: Frame, start: float) -> npt.NDArray[np.bool_]:
     return np.asarray((angle > start) & (angle < start + np.pi))
 
 
-def _turned(frame: Frame, angle: float) -> Frame:
-    """Frame turned about the sensor's z axis, counterclockwise."""
-    if angle == 0.0:
-        return frame
-    cos, sin = np.cos(angle), np.sin(angle)
-    turn = np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]], dtype=np.float32)
-    return replace(frame, points=frame.points @ turn.T)
+def _turn(angle: float, sensor: Pose | None) -> Pose:
+    """Counterclockwise turn about the z axis of the newest sensor, as a sensor elsewhere sees it.
+
+    Args:
+        angle: radians.
+        sensor: pose in the newest sensor's frame, None where it is unknown.
+    """
+    turn = np.eye(4)
+    turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    return turn if sensor is None else np.asarray(np.linalg.inv(sensor) @ turn @ sensor)
+
+
+def _moved(frame: Frame, motion: Pose) -> Frame:
+    points = frame.points @ motion[:3, :3].T + motion[:3, 3]
+    return replace(frame, points=points.astype(np.float32))
 
 
 def _pairs(clip: Sequence[Frame], other: Sequence[Frame]) -> list[tuple[Frame, Frame]]:
@@ -113,14 +124,12 @@ def _pairs(clip: Sequence[Frame], other: Sequence[Frame]) -> list[tuple[Frame, F
         mate = other[max(len(other) - 1 - age, 0)]
         here, there = _since(frame, clip[-1]), _since(mate, other[-1])
         if age and here is not None and there is not None:
-            moved = np.linalg.inv(here) @ there
-            points = mate.points @ moved[:3, :3].T + moved[:3, 3]
-            mate = replace(mate, points=points.astype(np.float32))
+            mate = _moved(mate, np.linalg.inv(here) @ there)
         pairs.append((frame, mate))
     return pairs[::-1]
 
 
-def _since(frame: Frame, newest: Frame) -> npt.NDArray[np.float64] | None:
+def _since(frame: Frame, newest: Frame) -> Pose | None:
     """Pose of a frame's sensor in the frame of the newest one's, where both are known."""
     if frame.pose is None or newest.pose is None:
         return None
