@@ -37,6 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--root", type=Path, metavar="DIR", help="folder of the data set")
     parser.add_argument("--split", help="of the data set: train, val or test (all there is)")
     parser.add_argument(
+        "--bag-labels",
+        default="semantickitti19",
+        metavar="SET",
+        help="label set of the field label or true_label, for data set bag (%(default)s)",
+    )
+    parser.add_argument(
         "--sequences", nargs="+", metavar="NAME", help="these of the data set alone"
     )
     parser.add_argument(
@@ -145,9 +151,11 @@ def _open(args: argparse.Namespace) -> Dataset:
     Raises:
         CommandError: there is no such data set, or it is not said where it is.
         DatasetError: it is not there.
+        LabelSetError: there is no such label set.
     """
     from minkowski_perception.datasets.catalogue import dataset_names, open_dataset
     from minkowski_perception.evaluation.simulated import SIMULATION, held_out_drives
+    from minkowski_perception.labels import LabelSet
 
     if args.dataset == SIMULATION:
         if args.root is not None or args.split is not None:
@@ -158,7 +166,8 @@ def _open(args: argparse.Namespace) -> Dataset:
         raise CommandError(f"unknown data set '{args.dataset}'; choose one of {', '.join(names)}")
     if args.root is None:
         raise CommandError(f"data set '{args.dataset}' needs --root, the folder that it lies in")
-    return open_dataset(args.dataset, args.root, args.split)
+    bag_labels = LabelSet.load(args.bag_labels)
+    return open_dataset(args.dataset, args.root, args.split, bag_labels=bag_labels)
 
 
 def _write_markdown(path: Path, subject: Subject, tally: Tally) -> None:
