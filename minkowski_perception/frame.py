@@ -13,6 +13,24 @@ import numpy.typing as npt
 _COLUMNS = ("intensity", "colour", "time", "labels", "moving")
 
 
+_OPTICAL = ("_optical", "_optical_frame")
+
+OPTICAL_AXES = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
+"""[3, 3], takes what is given in optical axes to axes with x forward, y left and z up."""
+
+
+def upright(frame_id: str) -> npt.NDArray[np.float64]:
+    """Pose [4, 4] that a sensor's frame has as far as its name alone tells.
+
+    By REP-103 the z axis points up, but for optical frames, named so, whose x axis points right,
+    y down and z forward.
+    """
+    pose = np.eye(4)
+    if frame_id.endswith(_OPTICAL):
+        pose[:3, :3] = OPTICAL_AXES
+    return pose
+
+
 @dataclass
 class Frame:
     """One cloud of a LiDAR or depth camera, in the order in which its points arrived.

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from minkowski_perception.frame import Frame
+from minkowski_perception.frame import Frame, upright
 from minkowski_perception.sparse import KeyLayout, Quantization, quantize
 
 Array = npt.NDArray[np.float32]
@@ -29,6 +29,8 @@ class _Points(NamedTuple):
 
     positions: Array
     """[N, 3] metres, in the sensor's frame."""
+    heights: Array
+    """[N] metres above the sensor, along the odometry frame's z axis."""
     intensity: Array
     colour: npt.NDArray[np.uint8] | None
     offsets: Array
@@ -74,6 +76,7 @@ _FEATURES: Mapping[str, _Feature] = {
     "x": _position(0),
     "y": _position(1),
     "z": _position(2),
+    "height": lambda points: points.heights,
     "range": lambda points: np.linalg.norm(points.positions, axis=1),
     "intensity": lambda points: points.intensity,
     "red": _colour(0),
@@ -103,7 +106,7 @@ class VoxelInput:
     Attributes:
         voxel_size: edge of a voxel, metres.
         features: names out of "one", "x", "y", "z", "range" (metres, in the sensor's frame),
-            "intensity" (0 to 1), "red", "green", "blue" (0 to 1), "offset_x", "offset_y",
+            "height" (metres above the sensor, however it is turned), "intensity" (0 to 1), "red", "green", "blue" (0 to 1), "offset_x", "offset_y",
             "offset_z" (voxels, from the centre of the point's voxel along the odometry frame's
             axes), "spread_z" (voxels, standard deviation of heights within the voxel), "voxel_x",
             "voxel_y" (voxels from the mean of the frame's voxels), "voxel_z" (voxels above the
@@ -206,8 +209,8 @@ def voxelize(
 ) -> VoxelFrame:
     """Put a frame's points into voxels of the odometry frame.
 
-    Voxels are floor(position / voxel size), position being pose times point, or the point where
-    the frame has no pose; `VoxelInput` says what else they can be. Left out are points that are
+    Voxels are floor(position / voxel size), position being pose times point, the pose being
+    `upright` where the frame has none; `VoxelInput` says what else they can be. Left out are points that are
     not finite, that lie exactly at the sensor (no return), or too far away for a key.
 
     Args:
@@ -228,6 +231,7 @@ def voxelize(
     # Many drivers put a ray without a return at the sensor's own place.
     valid = np.asarray(within & frame.points.any(axis=1))
     positions = frame.points[valid]
+    pose = upright(frame.frame_id) if frame.pose is None else frame.pose
     if spec.shift == "minimum":
         # In float32, as where such networks come from: else points would change their voxels.
         places = positions / np.float32(spec.voxel_size)
@@ -236,13 +240,9 @@ def voxelize(
         coordinates -= coordinates.min(axis=0, initial=np.iinfo(np.int64).max)
         origin = np.zeros(3, dtype=np.int64)
     else:
-        pose = np.eye(4) if frame.pose is None else frame.pose
         origin = np.floor(pose[:3, 3] / spec.voxel_size / ORIGIN_GRID).astype(np.int64)
         origin *= ORIGIN_GRID
-        # Not a matrix product: BLAS may round a row by its place among the others.
-        x, y, z = positions.astype(np.float64).T[:, :, None]
-        places = x * pose[:3, 0] + y * pose[:3, 1] + z * pose[:3, 2] + pose[:3, 3]
-        places /= spec.voxel_size
+        places = (_product(positions, pose[:3, :3]) + pose[:3, 3]) / spec.voxel_size
         cells = _ROUNDINGS[spec.rounding](places)
         coordinates = cells.astype(np.int64) - origin
 
@@ -250,6 +250,7 @@ def voxelize(
     centre = 0.5 if spec.rounding == "floor" else 0.0
     points = _Points(
         positions,
+        _product(positions, pose[2:3, :3])[:, 0].astype(np.float32),
         intensity[valid],
         None if frame.colour is None else frame.colour[valid],
         (places - cells - centre).astype(np.float32),
@@ -262,6 +263,15 @@ def voxelize(
     features = quantization.reduce(torch.from_numpy(np.stack(columns, axis=1)), spec.reduce)
     voxels = quantization.coordinates[:, 1:]
     return VoxelFrame(voxels, torch.from_numpy(origin), features, quantization, valid)
+
+
+def _product(points: Array, rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """[N, R]: rows [R, 3] times points [N, 3], each rounded as if it were alone.
+
+    In a matrix product BLAS may round a row by its place among the others.
+    """
+    x, y, z = points.astype(np.float64).T[:, :, None]
+    return np.asarray(x * rows[:, 0] + y * rows[:, 1] + z * rows[:, 2])
 
 
 def stack_in_time(frames: Sequence[Voxels], batch: int = 0) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minkowski_perception.frame import Frame
+from minkowski_perception.frame import Frame, upright
 
 POINTS = np.array([[1, 2, 3], [np.nan, 0, 0], [0, np.inf, 0], [4, 5, 6]], np.float32)
 
@@ -12,6 +12,19 @@ def test_points_without_a_measurement_stay_in_place_and_are_told_apart():
     frame = Frame(POINTS)
     assert len(frame) == 4
     assert frame.valid.tolist() == [True, False, False, True]
+
+
+@pytest.mark.parametrize("name", ["camera_depth_optical_frame", "left_optical"])
+def test_optical_frames_look_forward_along_z(name):
+    right, down, forward = np.eye(3) @ upright(name)[:3, :3].T
+    assert forward.tolist() == [1, 0, 0]
+    assert right.tolist() == [0, -1, 0]
+    assert down.tolist() == [0, 0, -1]
+
+
+@pytest.mark.parametrize("name", ["", "velodyne", "optical_bench_lidar"])
+def test_all_other_frames_have_z_up(name):
+    assert np.array_equal(upright(name), np.eye(4))
 
 
 def test_a_subset_takes_every_column_along():

@@ -38,6 +38,19 @@ def test_features_are_relative_to_the_sensor_wherever_it_is():
     assert first.tolist() == pytest.approx(expected)
 
 
+def test_height_is_along_the_odometry_s_z_axis_and_that_of_an_optical_frame_without_a_pose():
+    spec = VoxelInput(0.5, ("height",), (1.0,), "first")
+    points = np.random.default_rng(0).uniform(-2, 2, (50, 3)).astype(np.float32)
+    pose = pose_matrix((9.0, 8.0, 7.0), (0.5, 0.5, 0.5, 0.5))  # z points along y
+    voxels = voxelize(Frame(points, pose=pose), spec)
+    first = voxels.quantization.first
+    expected = (points @ pose[:3, :3].T)[first, 2]
+    np.testing.assert_allclose(voxels.features[:, 0], expected, atol=1e-6)
+
+    seen = voxelize(Frame(points, frame_id="camera_optical_frame"), spec)
+    np.testing.assert_allclose(seen.features[:, 0], -points[seen.quantization.first, 1])
+
+
 @pytest.mark.parametrize(("rounding", "centre"), [("floor", 0.5), ("round", 0.0)])
 def test_offsets_and_spread_tell_where_in_its_voxel_a_point_lies(rounding, centre):
     features = ("offset_x", "offset_y", "offset_z", "spread_z")

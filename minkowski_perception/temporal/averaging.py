@@ -63,7 +63,7 @@ class TemporalAverage:
 
     def state(self) -> dict[str, Tensor]:
         """All that is kept, as tensors by name."""
-        state = {}
+        state: dict[str, Tensor] = {}
         for i, (places, said) in enumerate(self._past):
             state |= {f"{i}.places": places, f"{i}.said": said}
         return state

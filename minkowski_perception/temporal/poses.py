@@ -32,22 +32,26 @@ def in_changed_world(
     pose: Pose,
     linear: npt.NDArray[np.float64],
     shift: npt.NDArray[np.float64] | float = 0.0,
+    of_points: npt.NDArray[np.float64] | None = None,
 ) -> Pose:
     """Pose of a sensor in a world that is turned, mirrored, scaled or shifted, as its points are.
 
-    Where a point p of the sensor's frame becomes linear * p, its place in the world becomes
+    Where a point p of the sensor's frame becomes of_points * p, its place in the world becomes
     linear * place + shift.
 
     Args:
         pose: rigid.
         linear: [3, 3], an orthogonal matrix times a number.
         shift: [3], metres; or the same on each axis.
+        of_points: [3, 3], the same change in the sensor's axes, with the same number; None where
+            they are as the world's.
 
     Returns:
         [4, 4], rigid too.
     """
     changed = np.eye(4)
-    changed[:3, :3] = linear @ pose[:3, :3] @ np.linalg.inv(linear)
+    of_points = linear if of_points is None else of_points
+    changed[:3, :3] = linear @ pose[:3, :3] @ np.linalg.inv(of_points)
     changed[:3, 3] = linear @ pose[:3, 3] + shift
     return changed
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from minkowski_perception.frame import Frame
+from minkowski_perception.frame import Frame, upright
 from minkowski_perception.temporal.continuity import MAX_STEP, NANOSECONDS
 from minkowski_perception.temporal.deskew import compensate
 from minkowski_perception.temporal.motion import EgoMotion
@@ -35,7 +35,7 @@ _SHORTEST_STEP = 0.005
 
 
 class Registration(EgoMotion):
-    """Registers the frames of one stream; the first one's pose is the identity.
+    """Registers the frames of one stream; the first one's pose is `upright`.
 
     The same frames give the same poses. A frame that cannot be registered, such as one with fewer
     points than `MIN_POINTS`, gets the pose that the velocity before it leads to, and is counted
@@ -61,7 +61,7 @@ class Registration(EgoMotion):
     def reset(self) -> None:
         """Take the next frame for the first of a stream."""
         self._odometry: Any = None
-        self._pose: Pose = np.eye(4)
+        self._pose: Pose = upright("")
         self._velocity = Twist(np.zeros(3), np.zeros(3))
         self._period = 0.0  # seconds that the velocity was measured over
         self._stamp: int | None = None
@@ -69,7 +69,9 @@ class Registration(EgoMotion):
 
     def locate(self, frame: Frame) -> Pose:
         """Register a frame, later than the one before, and return its pose [4, 4] float64."""
-        step = 0.0 if self._stamp is None else (frame.stamp - self._stamp) / NANOSECONDS
+        if self._stamp is None:
+            self._pose, self._stamp = upright(frame.frame_id), frame.stamp
+        step = (frame.stamp - self._stamp) / NANOSECONDS
         expected = self._pose @ self._velocity.motion(step)
         begins = self._odometry is None
         pose = self._register(self._measured(frame), expected)

@@ -71,16 +71,19 @@ def test_clear_forgets_all():
 
 
 @pytest.mark.parametrize("mirror", [1.0, -1.0])
-def test_points_and_poses_of_a_changed_world_stay_together(mirror):
+@pytest.mark.parametrize("optical", [False, True])
+def test_points_and_poses_of_a_changed_world_stay_together(mirror, optical):
     turn = Rotation.from_euler("xyz", [0.1, -0.2, 0.7]).as_matrix()
     linear, shift = 0.9 * turn @ np.diag([1.0, mirror, 1.0]), np.array([5.0, -3.0, 1.0])
     before = pose_matrix((4.0, -2.0, 1.0), Rotation.from_euler("zx", [0.8, 0.1]).as_quat())
     points = np.random.default_rng(0).uniform(-9, 9, (20, 3))
+    axes = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
+    of_points = axes.T @ linear @ axes if optical else linear
 
-    after = in_changed_world(before, linear, shift)
+    after = in_changed_world(before, linear, shift, of_points if optical else None)
 
     places = points @ before[:3, :3].T + before[:3, 3]
-    moved = (points @ linear.T) @ after[:3, :3].T + after[:3, 3]
+    moved = (points @ of_points.T) @ after[:3, :3].T + after[:3, 3]
     np.testing.assert_allclose(moved, places @ linear.T + shift, atol=1e-9)
     np.testing.assert_allclose(after[:3, :3] @ after[:3, :3].T, np.eye(3), atol=1e-12)
     assert np.linalg.det(after[:3, :3]) == pytest.approx(1.0)

@@ -9,7 +9,7 @@ from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from minkowski_perception.datasets.kitti import KittiSequence
-from minkowski_perception.frame import Frame
+from minkowski_perception.frame import Frame, upright
 from minkowski_perception.labels import UNLABELLED, LabelSet
 
 pytest.importorskip("kiss_icp", reason="needs kiss-icp: pip install kiss-icp")
@@ -96,6 +96,18 @@ def test_the_first_frame_is_the_origin_and_the_others_lie_where_the_sensor_was()
         turned = Rotation.from_matrix(pose[:3, :3].T @ true[:3, :3]).magnitude()
         assert np.degrees(turned) < 0.3
     assert registration.coasted == 0
+
+
+def test_a_camera_s_first_frame_is_turned_upright():
+    axes = upright("camera_optical_frame")[:3, :3]
+    frames = [
+        replace(frame, points=frame.points @ axes.astype(np.float32), frame_id="camera_optical")
+        for frame in drive(TIMES[:4])
+    ]
+    registration = Registration()
+    found = [registration.locate(frame) for frame in frames]
+    assert np.array_equal(found[0][:3, :3], axes)
+    assert max(errors(found, truth(TIMES[:4]))) < 0.1
 
 
 def test_frames_that_never_came_cost_nothing():
