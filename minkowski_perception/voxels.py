@@ -106,11 +106,11 @@ class VoxelInput:
     Attributes:
         voxel_size: edge of a voxel, metres.
         features: names out of "one", "x", "y", "z", "range" (metres, in the sensor's frame),
-            "height" (metres above the sensor, however it is turned), "intensity" (0 to 1), "red", "green", "blue" (0 to 1), "offset_x", "offset_y",
-            "offset_z" (voxels, from the centre of the point's voxel along the odometry frame's
-            axes), "spread_z" (voxels, standard deviation of heights within the voxel), "voxel_x",
-            "voxel_y" (voxels from the mean of the frame's voxels), "voxel_z" (voxels above the
-            lowest).
+            "height" (metres above the sensor, however it is turned), "intensity" (0 to 1),
+            "red", "green", "blue" (0 to 1), "offset_x", "offset_y", "offset_z" (voxels, from the
+            centre of the point's voxel along the odometry frame's axes), "spread_z" (voxels,
+            standard deviation of heights within the voxel), "voxel_x", "voxel_y" (voxels from the
+            mean of the frame's voxels), "voxel_z" (voxels above the lowest).
         scale: factor on each feature.
         reduce: a voxel's features are those of its "first" point (of lowest index: networks of
             other code bases were trained so, and another order of points may change labels), or
@@ -210,8 +210,9 @@ def voxelize(
     """Put a frame's points into voxels of the odometry frame.
 
     Voxels are floor(position / voxel size), position being pose times point, the pose being
-    `upright` where the frame has none; `VoxelInput` says what else they can be. Left out are points that are
-    not finite, that lie exactly at the sensor (no return), or too far away for a key.
+    `upright` where the frame has none; `VoxelInput` says what else they can be. Left out are
+    points that are not finite, that lie exactly at the sensor (no return), or too far away for a
+    key.
 
     Args:
         frame: N points.
