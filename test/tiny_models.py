@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from minkowski_perception.labels import LabelSet
 from minkowski_perception.networks import build_network
 from minkowski_perception.networks.crf import TrilateralCRF
 from minkowski_perception.networks.model import save_model
@@ -17,20 +18,22 @@ def save_tiny(
     path: Path,
     *,
     crf: bool = False,
+    labels: str = "semantickitti19",
     features: Sequence[str] = ("one", "intensity"),
     **network: Any,
 ) -> None:
     """Save a U-Net of voxels of half a metre, with a random CRF if asked for."""
     torch.manual_seed(0)
-    config = {"name": "MinkUNet14A", "in_channels": len(features), "num_classes": 19}
+    classes = len(LabelSet.load(labels))
+    config = {"name": "MinkUNet14A", "in_channels": len(features), "num_classes": classes}
     config |= {"width": 0.125, "stem_kernel": 3, **network}
     card = {
         "network": config,
-        "labels": "semantickitti19",
+        "labels": labels,
         "window": 1 if config["dims"] == 3 else 3,
         "input": {"voxel_size": 0.5, "features": list(features), "reduce": "mean"},
     }
-    refiner = TrilateralCRF(19, causal=True) if crf else None
+    refiner = TrilateralCRF(classes, causal=True) if crf else None
     if refiner is not None:
         torch.nn.init.normal_(refiner.kernel)
     save_model(path, build_network(**config), card, crf=refiner)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from minkowski_perception.evaluation.report import Subject
     from minkowski_perception.evaluation.tally import Tally
 
-_DRIVE_FRAMES = 10
+_SIMULATED_FRAMES = 10
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,8 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dataset",
         required=True,
         metavar="NAME",
-        help="semantickitti, nuscenes, ... (docs/datasets.md), or simulation: drives that nothing "
-        "was trained on",
+        help="semantickitti, nuscenes, ... (docs/datasets.md); simulation or simulation_indoor: "
+        "drives or rooms that nothing was trained on",
     )
     parser.add_argument("--root", type=Path, metavar="DIR", help="folder of the data set")
     parser.add_argument("--split", help="of the data set: train, val or test (all there is)")
@@ -49,25 +49,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--limit",
         type=positive,
         metavar="N",
-        help=f"most frames of each sequence (all; {_DRIVE_FRAMES} of a simulated drive)",
+        help=f"most frames of each sequence (all; {_SIMULATED_FRAMES} of a simulated one)",
     )
     parser.add_argument(
         "--lidars",
         nargs="+",
         default=["vlp16", "vlp32", "hdl64"],
         metavar="NAME",
-        help="simulated (vlp16 vlp32 hdl64)",
+        help="of simulated drives (vlp16 vlp32 hdl64)",
     )
     parser.add_argument(
-        "--drives", type=positive, default=2, help="simulated for each LiDAR (%(default)s)"
+        "--cameras",
+        nargs="+",
+        default=["d435", "kinect"],
+        metavar="NAME",
+        help="of simulated rooms (d435 kinect)",
+    )
+    parser.add_argument(
+        "--drives", type=positive, default=2, help="or rooms, for each sensor (%(default)s)"
     )
     parser.add_argument(
         "--ranges",
         nargs="+",
         type=float,
-        default=[10.0, 20.0, 30.0, 50.0],
         metavar="M",
-        help="metres from the sensor, between the bins of range (10 20 30 50)",
+        help="metres from the sensor, between the bins of range (10 20 30 50; indoors 1 2 3 5)",
     )
     parser.add_argument(
         "--tta",
@@ -97,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
     from minkowski_perception.evaluation.charts import save_overview
     from minkowski_perception.evaluation.scoring import chosen, evaluate
 
-    if args.ranges != sorted(set(args.ranges)) or args.ranges[0] <= 0.0:
+    if args.ranges and (args.ranges != sorted(set(args.ranges)) or args.ranges[0] <= 0.0):
         raise CommandError(f"--ranges must be above 0 and rise, not {args.ranges}")
     if args.picture is not None or args.report is not None:
         _require_matplotlib()
@@ -154,14 +160,22 @@ def _open(args: argparse.Namespace) -> Dataset:
         LabelSetError: there is no such label set.
     """
     from minkowski_perception.datasets.catalogue import dataset_names, open_dataset
-    from minkowski_perception.evaluation.simulated import SIMULATION, held_out_drives
+    from minkowski_perception.evaluation.simulated import (
+        INDOOR,
+        OUTDOOR,
+        held_out_drives,
+        held_out_rooms,
+    )
     from minkowski_perception.labels import LabelSet
 
-    if args.dataset == SIMULATION:
+    frames = args.limit or _SIMULATED_FRAMES
+    if args.dataset in (OUTDOOR, INDOOR):
         if args.root is not None or args.split is not None:
-            raise CommandError(f"data set '{SIMULATION}' has neither --root nor --split")
-        return held_out_drives(args.lidars, args.drives, args.limit or _DRIVE_FRAMES)
-    names = [*dataset_names(), SIMULATION]
+            raise CommandError(f"data set '{args.dataset}' has neither --root nor --split")
+        if args.dataset == OUTDOOR:
+            return held_out_drives(args.lidars, args.drives, frames)
+        return held_out_rooms(args.cameras, args.drives, frames)
+    names = [*dataset_names(), OUTDOOR, INDOOR]
     if args.dataset not in names:
         raise CommandError(f"unknown data set '{args.dataset}'; choose one of {', '.join(names)}")
     if args.root is None:

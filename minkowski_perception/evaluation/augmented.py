@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from minkowski_perception.frame import Frame
+from minkowski_perception.frame import Frame, upright
 from minkowski_perception.labels import UNLABELLED, LabelSet
 from minkowski_perception.segmenter import Segmentation, Segmenter
 from minkowski_perception.temporal.poses import in_changed_world
@@ -91,7 +91,20 @@ class AugmentedSegmenter:
 
 
 def _changed(frame: Frame, linear: Linear) -> Frame:
+    of_points = _in_axes_of(frame, linear)
     with np.errstate(invalid="ignore"):  # points that carry no measurement
-        points = frame.points @ linear.T.astype(np.float32)
-    pose = None if frame.pose is None else in_changed_world(frame.pose, linear)
+        points = frame.points @ of_points.T.astype(np.float32)
+    pose = frame.pose
+    if pose is not None:
+        pose = in_changed_world(pose, linear, of_points=of_points)
     return replace(frame, points=points, pose=pose)
+
+
+def _in_axes_of(frame: Frame, linear: Linear) -> Linear:
+    """Tell a change about the vertical in the axes of the sensor: y is down in a camera's."""
+    pose = upright(frame.frame_id) if frame.pose is None else frame.pose
+    vertical = int(np.abs(pose[2, :3]).argmax())
+    order = np.roll(np.arange(3), 2 - vertical)
+    of_points = np.empty((3, 3))
+    of_points[np.ix_(order, order)] = linear
+    return of_points

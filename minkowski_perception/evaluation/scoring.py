@@ -12,7 +12,7 @@ from typing import Protocol
 from tqdm import tqdm
 
 from minkowski_perception.evaluation import EvaluationError
-from minkowski_perception.evaluation.tally import RANGES, Tally
+from minkowski_perception.evaluation.tally import Tally
 from minkowski_perception.frame import Frame
 from minkowski_perception.labels import LabelSet
 from minkowski_perception.segmenter import Segmentation
@@ -53,7 +53,7 @@ def evaluate(
     truth: LabelSet,
     sequences: Mapping[str, Sequence[Frame]],
     limit: int | None = None,
-    ranges: Sequence[float] = RANGES,
+    ranges: Sequence[float] | None = None,
 ) -> Tally:
     """Label frames and count.
 

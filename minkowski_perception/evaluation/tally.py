@@ -27,7 +27,8 @@ from minkowski_perception.metrics import (
 from minkowski_perception.segmenter import Segmentation
 
 GROUPS = "outdoor_groups7"
-RANGES = (10.0, 20.0, 30.0, 50.0)
+OUTDOOR_RANGES = (10.0, 20.0, 30.0, 50.0)
+INDOOR_RANGES = (1.0, 2.0, 3.0, 5.0)
 """Metres from the sensor, between the bins that ranges are told in."""
 
 
@@ -122,7 +123,8 @@ class Tally:
     Args:
         truth: label set of the frames.
         said: label set of the model.
-        ranges: metres, between the bins of range.
+        ranges: metres, between the bins of range; None for `OUTDOOR_RANGES` where there are
+            groups, else `INDOOR_RANGES`.
 
     Attributes:
         views: what labels are compared in.
@@ -140,9 +142,12 @@ class Tally:
         LabelSetError: the model's labels cannot be told in the data set's classes.
     """
 
-    def __init__(self, truth: LabelSet, said: LabelSet, ranges: Sequence[float] = RANGES) -> None:
+    def __init__(
+        self, truth: LabelSet, said: LabelSet, ranges: Sequence[float] | None = None
+    ) -> None:
         self.views = views_of(truth, said)
-        self.ranges = np.array([0.0, *ranges, np.inf])
+        usual = OUTDOOR_RANGES if "groups" in self.views else INDOOR_RANGES
+        self.ranges = np.array([0.0, *(ranges or usual), np.inf])
         self.all = Agreement(self.views)
         self.by_range = [Agreement(self.views) for _ in self.ranges[1:]]
         self.by_sequence: dict[str, Agreement] = {}

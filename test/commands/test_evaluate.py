@@ -136,6 +136,26 @@ def test_simulated_drives_need_no_data(model, tmp_path, capsys):
     assert found["flicker"]["compared_points"] > 1000
 
 
+def test_simulated_rooms_are_for_models_of_rooms(tmp_path, capsys):
+    pytest.importorskip("open3d", exc_type=ImportError)
+    save_tiny(
+        tmp_path / "indoor",
+        labels="indoor8",
+        features=("red", "green", "blue"),
+        dims=4,
+        kernel="causal",
+    )
+    report = tmp_path / "figures.json"
+    size = ("--cameras", "xtion_qvga", "--drives", 1, "--limit", 2)
+    model = ("--model", tmp_path / "indoor.yaml", "--engine", "torch")
+    assert run(*size, *model, "--json", report, dataset="simulation_indoor") == 0
+    found = json.loads(report.read_text())
+    assert found["sequences"] == ["xtion_qvga_room_4000"]
+    assert [b["to"] for b in found["by_range"]] == [1.0, 2.0, 3.0, 5.0, None]
+    assert "groups" not in found
+    assert found["flicker"]["compared_points"] > 1000
+
+
 @pytest.mark.parametrize(
     ("dataset", "arguments", "complaint"),
     [

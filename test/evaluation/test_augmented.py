@@ -95,6 +95,46 @@ def test_each_world_is_a_stream_of_its_own_and_probabilities_are_averaged(segmen
         assert near.mean() > 0.9
 
 
+class _EnoughError(Exception):
+    """All that was to be seen was seen."""
+
+
+class Witness:
+    """Stands in for a segmenter: keeps what it is shown, and says nothing."""
+
+    label_set = ("only",)
+
+    def __init__(self, seen: list[Frame]) -> None:
+        self.seen = seen
+
+    def another_stream(self) -> "Witness":
+        return self
+
+    def probabilities(self, frame: Frame):
+        self.seen.append(frame)
+        raise _EnoughError
+
+
+@pytest.mark.parametrize("pitch", [-0.4, 0.0, 0.4])
+def test_what_is_up_stays_up_for_a_camera_too(pitch):
+    # x right, y down, z forward; in the world z is up.
+    optical = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
+    pose = pose_matrix((1.0, 2.0, 3.0), Rotation.from_euler("zy", [1.1, pitch]).as_quat())
+    pose[:3, :3] = pose[:3, :3] @ optical
+    points = np.random.default_rng(2).uniform(-5, 5, (30, 3)).astype(np.float32)
+    frame = Frame(points, 1, "optical", pose=pose)
+    for linear in worlds():
+        seen: list[Frame] = []
+        with pytest.raises(_EnoughError):
+            AugmentedSegmenter(Witness(seen), [linear]).segment(frame)
+        after = seen[0]
+        scale = np.linalg.norm(linear[:, 2])
+        np.testing.assert_allclose(after.points[:, 1], scale * points[:, 1], rtol=1e-5)
+        places = points @ pose[:3, :3].T + pose[:3, 3]
+        moved = after.points @ after.pose[:3, :3].T + after.pose[:3, 3]
+        np.testing.assert_allclose(moved, places @ linear.T, atol=1e-5)
+
+
 def test_points_without_a_measurement_get_no_label(segmenter):
     frame = drive(1)[0]
     frame.points[:5] = np.nan

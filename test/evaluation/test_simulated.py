@@ -5,8 +5,9 @@ import pytest
 
 pytest.importorskip("open3d", exc_type=ImportError)
 
-from minkowski_perception.evaluation.simulated import held_out_drives
+from minkowski_perception.evaluation.simulated import held_out_drives, held_out_rooms
 from minkowski_perception.simulation.drive import HELD_OUT_SEED, simulate_drive
+from minkowski_perception.simulation.indoor import simulate_indoor
 from minkowski_perception.simulation.sensors import SensorError
 
 
@@ -25,6 +26,20 @@ def test_drives_are_those_of_the_held_out_seeds_for_each_lidar():
             np.testing.assert_array_equal(frame.labels, wanted.labels)
     assert expected[0].labels.max() < 256
     assert set(np.unique(expected[0].labels)) <= {*range(len(dataset.label_set)), 255}
+
+
+def test_rooms_are_of_all_kinds_and_of_the_held_out_seeds_for_each_camera():
+    dataset = held_out_rooms(["xtion_qvga"], 4, 1)
+    kinds = ("room", "corridor", "hall", "room")
+    assert list(dataset.sequences) == [
+        f"xtion_qvga_{kind}_{HELD_OUT_SEED + i}" for i, kind in enumerate(kinds)
+    ]
+    (frame,) = dataset.sequences[f"xtion_qvga_corridor_{HELD_OUT_SEED + 1}"]
+    (expected,) = simulate_indoor(HELD_OUT_SEED + 1, "xtion_qvga", 1, kind="corridor")
+    np.testing.assert_array_equal(frame.points, expected.points)
+    assert set(np.unique(frame.labels)) <= {*range(len(dataset.label_set)), 255}
+    with pytest.raises(SensorError, match="lens"):
+        held_out_rooms(["lens"], 1, 1)
 
 
 def test_an_unknown_lidar_is_refused_before_anything_is_simulated():

@@ -143,6 +143,8 @@ def test_classes_that_the_model_cannot_say_are_told():
 def test_indoor_sets_have_no_groups():
     scannet = LabelSet.load("scannet20")
     assert list(views_of(scannet, scannet)) == ["classes"]
+    assert list(Tally(scannet, scannet).ranges) == [0.0, 1.0, 2.0, 3.0, 5.0, math.inf]
+    assert list(Tally(KITTI, KITTI).ranges) == [0.0, 10.0, 20.0, 30.0, 50.0, math.inf]
 
 
 def test_a_model_of_classes_that_the_data_set_does_not_know_is_refused():
