@@ -160,6 +160,45 @@ class Reverse:
         return list(reversed(clip)) if rng.random() < 0.5 else list(clip)
 
 
+@dataclass(frozen=True)
+class Mount:
+    """Moves the origin of the sensor's frame up or down: clouds are given at the ground, say.
+
+    Attributes:
+        height: least and largest way down, metres; what is measured stays where it is.
+    """
+
+    height: tuple[float, float] = (-0.3, 2.2)
+
+    def __call__(self, clip: Sequence[Frame], rng: Rng) -> list[Frame]:
+        """Return a copy seen from another origin."""
+        up = np.array([0.0, 0.0, rng.uniform(*self.height)])
+        return [
+            replace(
+                frame,
+                points=frame.points + up.astype(np.float32),
+                pose=None if frame.pose is None else frame.pose @ _moved(-up),
+            )
+            for frame in clip
+        ]
+
+
+@dataclass(frozen=True)
+class ForgetMotion:
+    """Forgets all poses, as of a robot that tells of no motion."""
+
+    def __call__(self, clip: Sequence[Frame], rng: Rng) -> list[Frame]:
+        """Return a copy without poses."""
+        return [replace(frame, pose=None) for frame in clip]
+
+
+def _moved(way: Array) -> Array:
+    """[4, 4] pose of a frame without a turn."""
+    pose = np.eye(4)
+    pose[:3, 3] = way
+    return pose
+
+
 def _turn(axis: int, angle: float) -> Array:
     """[3, 3] rotation about an axis, radians."""
     a, b = (axis + 1) % 3, (axis + 2) % 3

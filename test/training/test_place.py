@@ -9,6 +9,8 @@ from minkowski_perception.training.place import (
     Crop,
     Elastic,
     Flip,
+    ForgetMotion,
+    Mount,
     Reverse,
     Rotate,
     Scale,
@@ -34,7 +36,7 @@ def in_world(frame):
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize(
     "change",
-    [Rotate(5.0, 5.0, 180.0), Scale(), Flip(("x", "y", "z")), Shift(), Elastic()],
+    [Rotate(5.0, 5.0, 180.0), Scale(), Flip(("x", "y", "z")), Shift(), Elastic(), Mount()],
     ids=str,
 )
 def test_what_stands_still_does_so_in_the_changed_place(change, seed):
@@ -127,6 +129,22 @@ def test_a_crop_around_the_middle_is_the_same_place_in_all_frames():
 def test_a_shift_gives_frames_without_a_pose_one():
     (frame,) = Shift(3.0)([Frame(np.ones((2, 3), np.float32))], np.random.default_rng(0))
     assert 0.0 < np.abs(frame.pose[:3, 3]).max() <= 3.0
+
+
+def test_a_mount_moves_the_sensor_s_frame_and_nothing_in_the_place():
+    before = clip()
+    lowered = Mount((1.0, 2.0))(before, np.random.default_rng(0))
+    up = lowered[0].points[0, 2] - before[0].points[0, 2]
+    assert 1.0 < up < 2.0
+    for old, new in zip(before, lowered, strict=True):
+        np.testing.assert_allclose(new.points, old.points + np.float32([0, 0, up]), atol=1e-5)
+        np.testing.assert_allclose(in_world(new), in_world(old), atol=1e-4)
+
+
+def test_forgotten_motion_leaves_the_clouds_alone():
+    for old, new in zip(clip(), ForgetMotion()(clip(), np.random.default_rng(0)), strict=True):
+        assert new.pose is None
+        assert np.array_equal(new.points, old.points)
 
 
 def test_time_runs_backwards_in_half_of_the_clips():
