@@ -101,23 +101,12 @@ def _simulated_drive(path: Path) -> Path:
         return path
     from tqdm import tqdm
 
-    from minkowski_perception.codec import encode_frame
-    from minkowski_perception.datasets.bags import BagWriter
     from minkowski_perception.simulation.drive import simulate_drive
+    from minkowski_perception.simulation.export import write_bag
 
     print(f"Simulating a drive into {path} ...")
-    unfinished = path.parent / "unfinished" / path.name
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.parent.mkdir(parents=True, exist_ok=True)
     frames = simulate_drive(DRIVE_SEED, DRIVE_LIDAR, DRIVE_FRAMES)
-    with BagWriter(unfinished) as writer:
-        for frame in tqdm(frames, "simulating", DRIVE_FRAMES, unit=" clouds", disable=None):
-            assert frame.pose is not None
-            writer.write_odometry("/odometry", frame.stamp, frame.pose, "odom", frame.frame_id)
-            cloud = encode_frame(frame, label_field="true_label")
-            writer.write_cloud("/points", cloud, frame.stamp, frame.frame_id)
-    unfinished.rename(path)
-    unfinished.parent.rmdir()
+    write_bag(path, tqdm(frames, "simulating", DRIVE_FRAMES, unit=" clouds", disable=None))
     return path
 
 

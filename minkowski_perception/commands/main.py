@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import minkowski_perception
 from minkowski_perception.commands import add_commands
 
-COMMANDS = ("benchmark", "convert", "demo", "evaluate", "label", "train")
+COMMANDS = ("benchmark", "convert", "demo", "evaluate", "label", "simulate", "train")
 """Modules of this folder, each the command of its name."""
 
 USER_ERROR = 2

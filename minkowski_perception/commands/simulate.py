@@ -1,0 +1,169 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""`minkowski-perception simulate`: make recordings with true labels and poses from seeds."""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor, wait
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import minkowski_perception
+from minkowski_perception.commands import CommandError, positive
+
+if TYPE_CHECKING:
+    from minkowski_perception.frame import Frame
+    from minkowski_perception.simulation.recording import Recording
+
+_SCENES = ("street", "yard", "room", "corridor", "hall")
+_LIDAR, _CAMERA = "hdl64", "xtion_qvga"
+_TOLD = ("scene", "frames", "mount_height", "speed", "still", "skew")
+_POLL = 0.2  # seconds
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder, one recording a seed: 00, 01, ..."
+    )
+    parser.add_argument("--scene", choices=_SCENES, default="street", help="(%(default)s)")
+    sensor = parser.add_mutually_exclusive_group()
+    sensor.add_argument(
+        "--lidar", help=f"name, or a YAML file such as come along ({_LIDAR} outdoors)"
+    )
+    sensor.add_argument(
+        "--camera", help=f"depth camera: name, or a YAML file ({_CAMERA}, in rooms)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the first recording (%(default)s)")
+    parser.add_argument(
+        "--drives", type=positive, default=1, help="recordings, one a seed (%(default)s)"
+    )
+    parser.add_argument(
+        "--frames", type=positive, default=100, help="clouds in each (%(default)s)"
+    )
+    parser.add_argument(
+        "--format",
+        choices=("kitti", "bag"),
+        help="the layout of SemanticKITTI, in OUT/sequences, or ROS 2 bags in OUT "
+        "(kitti for a LiDAR, bag for a camera, as the layout has no colour)",
+    )
+    parser.add_argument("--mount-height", type=float, help="of the sensor, metres (drawn)")
+    parser.add_argument("--speed", type=float, help="metres a second (drawn)")
+    parser.add_argument("--still", action="store_true", help="world and sensor stand still")
+    parser.add_argument(
+        "--skew",
+        action="store_true",
+        help="all moves on while a cloud is measured, and its points tell their times "
+        "(outdoors, in bags)",
+    )
+    parser.add_argument(
+        "--workers", type=positive, default=os.cpu_count(), help="processes (%(default)s)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Simulate, in parallel over recordings; say where they are and how fast it went."""
+    import yaml
+
+    recording = _recording(args)
+    organised = recording.image_size is not None
+    layout = args.format or ("bag" if organised or recording.skew else "kitti")
+    if layout == "kitti" and (organised or recording.skew):
+        lacking = "colour" if organised else "times of points"
+        raise CommandError(f"the layout of SemanticKITTI has no {lacking}: --format bag")
+    folder = args.out / "sequences" if layout == "kitti" else args.out
+    paths = {
+        folder / f"{i:02}": seed
+        for i, seed in enumerate(range(args.seed, args.seed + args.drives))
+    }
+    if there := [path for path in paths if path.exists()]:
+        raise CommandError(f"{there[0]} exists already; it is not overwritten")
+    folder.mkdir(parents=True, exist_ok=True)
+    start = time.perf_counter()
+    _write_all(recording, paths, layout, args.workers)
+    seconds = time.perf_counter() - start
+    told = {
+        "version": minkowski_perception.__version__,
+        "seeds": list(paths.values()),
+        "sensor": recording.sensor.name,
+        "labels": recording.label_set.name,
+    }
+    told.update((name, getattr(args, name)) for name in _TOLD)
+    (args.out / "simulation.yaml").write_text(yaml.safe_dump(told, sort_keys=False))
+    clouds = args.drives * args.frames
+    print(f"{clouds} clouds in {args.out}: {clouds / seconds:.1f} a second")
+    return 0
+
+
+def _write_all(recording: Recording, paths: Mapping[Path, int], layout: str, workers: int) -> None:
+    """Write the recording of each seed to its path."""
+    from tqdm import tqdm
+
+    written = multiprocessing.Value("q")
+    workers = min(workers, len(paths))
+    with (
+        ProcessPoolExecutor(workers, initializer=_count_in, initargs=(written,)) as pool,
+        tqdm(
+            total=len(paths) * recording.frames, desc="simulating", unit=" clouds", disable=None
+        ) as bar,
+    ):
+        made = [pool.submit(_write, recording, seed, path, layout) for path, seed in paths.items()]
+        while pending := wait(made, _POLL).not_done:
+            bar.update(written.value - bar.n)
+            if failed := next((f for f in made if f not in pending and f.exception()), None):
+                pool.shutdown(cancel_futures=True)
+                failed.result()
+        for future in made:
+            future.result()
+        bar.update(written.value - bar.n)
+
+
+def _recording(args: argparse.Namespace) -> Recording:
+    from minkowski_perception.simulation.camera import DepthCamera, get_camera
+    from minkowski_perception.simulation.lidar import LidarModel, get_lidar
+    from minkowski_perception.simulation.recording import OUTDOORS, Recording
+
+    sensor: LidarModel | DepthCamera
+    if args.camera is not None:
+        sensor = get_camera(args.camera)
+    elif args.lidar is not None or args.scene in OUTDOORS:
+        sensor = get_lidar(args.lidar or _LIDAR)
+    else:
+        sensor = get_camera(_CAMERA)
+    return Recording(
+        args.scene,
+        sensor,
+        args.frames,
+        mount_height=args.mount_height,
+        speed=args.speed,
+        still=args.still,
+        skew=args.skew,
+    )
+
+
+_written: Any = None  # clouds, counted over all processes
+
+
+def _count_in(counter: Any) -> None:
+    global _written
+    _written = counter
+
+
+def _write(recording: Recording, seed: int, path: Path, layout: str) -> None:
+    from minkowski_perception.simulation.export import write_bag, write_sequence
+
+    def counted() -> Iterator[Frame]:
+        for frame in recording.play(seed):
+            yield frame
+            with _written.get_lock():
+                _written.value += 1
+
+    if layout == "kitti":
+        write_sequence(path, counted(), recording.label_set)
+    else:
+        write_bag(path, counted(), recording.image_size)
