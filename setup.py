@@ -39,6 +39,7 @@ setup(
     # What each is for: docs/dependencies.md.
     extras_require={
         "bags": ["pointcloud2", "rosbags"],
+        "datasets": ["trimesh"],
         "kiss-icp": ["kiss-icp"],
         "numba": ["numba"],
         "pictures": ["matplotlib"],

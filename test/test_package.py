@@ -25,7 +25,7 @@ STARTED = {"ros2launch", "rviz2"}
 """What is run and not imported."""
 
 NOT_IN_ROSDEP = {"llvmlite", "pointcloud2", "safetensors"}
-OPTIONAL = {"kiss_icp", "open3d", "spconv", "spconv_triton"}
+OPTIONAL = {"kiss_icp", "open3d", "spconv", "spconv_triton", "trimesh"}
 
 
 def setup_says(*options: str) -> list[str]:

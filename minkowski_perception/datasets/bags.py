@@ -379,9 +379,7 @@ class BagWriter:
         )
         self._write(topic, ODOMETRY_TYPE, stamp, message)
 
-    def write_transform(
-        self, stamp: int, pose: Pose, frame_id: str, child_frame_id: str
-    ) -> None:
+    def write_transform(self, stamp: int, pose: Pose, frame_id: str, child_frame_id: str) -> None:
         """Write a pose to /tf; see `write_odometry`."""
         types = self._store.types
         quaternion = Rotation.from_matrix(pose[:3, :3]).as_quat()

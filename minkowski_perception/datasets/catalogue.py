@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from minkowski_perception.datasets import kitti, nuscenes, pandaset, rellis3d
+from minkowski_perception.datasets import (
+    kitti,
+    nuscenes,
+    pandaset,
+    rellis3d,
+    s3dis,
+    scannet,
+    synthia4d,
+)
 from minkowski_perception.datasets.reading import DatasetError, LabelIds, found_in
 from minkowski_perception.frame import Frame
 from minkowski_perception.labels import LabelSet
@@ -99,6 +107,11 @@ _LAYOUTS: dict[str, tuple[_Layout, ...]] = {
         _Layout(
             "S/os1_cloud_node_kitti_bin/*.bin", "rellis9", _OUSTER_FULL_SCALE, rellis3d.sequences
         ),
+    ),
+    "synthia4d": (_Layout("SEQ/FOLDER/NNNNNN.ply", "synthia12", None, synthia4d.sequences),),
+    "scannet": (_Layout("scans/S/S_vh_clean_2.ply", "scannet20", None, scannet.sequences),),
+    "s3dis": (
+        _Layout("Area_N/ROOM/Annotations or Area_N/ROOM.ply", "s3dis13", None, s3dis.sequences),
     ),
     "ika": (_as_kitti("urban10", 255.0),),
 }
