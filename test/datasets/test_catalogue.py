@@ -26,7 +26,7 @@ def names_of(dataset, frame):
 
 IDS = {
     "semantickitti": ([40, 252, 80, 0, 49], ["road", "car", "pole", None, "other-ground"]),
-    "nuscenes11": ([0, 8, 2, 10, 4], ["road", "truck", "manmade", None, "vegetation"]),
+    "nuscenes11": ([0, 8, 2, 10, 4], ["road", "truck", "manmade", None, "vegetation-terrain"]),
     "pandaset": ([8, 14, 41, 42, 31], ["road", "truck", "building", None, "person"]),
     "ika": ([0, 8, 3, 10, 5], ["road", "truck", "pole-barrier-cone", None, "person"]),
 }
