@@ -57,7 +57,8 @@ def train_crf(
         model: whose network it is for.
         clips: with a length; each is scored once.
         settings: `lattice`, what `TrilateralCRF` takes, and `optimization`: `steps`, `clips` (of
-            each step), `learning_rate` and `weight_decay`.
+            each step), `learning_rate`, `weight_decay` and, unless it is 1, `lovasz`: factor on
+            that part of the loss.
         seed: of the order of the clips.
         device: see `choose_device`.
 
@@ -77,6 +78,7 @@ def train_crf(
             "a network in 3D or a causal one runs frame by frame, where there is no future: its "
             "CRF must have causal: true"
         )
+    loss_of = Loss(lovasz=optimization.get("lovasz", 1.0))
     scored = score_clips(replace(model, crf=crf), clips, target)
     labels = torch.cat([clip.labels for clip in scored]).numpy()
     weights = class_weights(class_shares(labels, crf.num_classes)).to(target)
@@ -95,7 +97,7 @@ def train_crf(
         chosen = rng.integers(len(scored), size=optimization["clips"])
         batch = _joined([scored[i] for i in chosen], target)
         scores = crf(batch.logits, batch.coordinates, batch.chroma)
-        loss = Loss()(scores, batch.labels, weights)
+        loss = loss_of(scores, batch.labels, weights)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

@@ -72,6 +72,17 @@ def test_the_same_seed_gives_the_same_crf():
     assert not torch.equal(first, other)
 
 
+def test_the_lovasz_part_of_the_loss_can_be_left_out():
+    few = {**SETTINGS["optimization"], "steps": 3}
+    with_it, without = (
+        train_crf(
+            model_of(), CLIPS, {**SETTINGS, "optimization": {**few, **part}}, device="cpu"
+        ).kernel
+        for part in ({}, {"lovasz": 0.0})
+    )
+    assert not torch.equal(with_it, without)
+
+
 def test_a_network_in_3d_scores_each_frame_alone():
     model = model_of(crf=TrilateralCRF(10))
     (scored, *_) = score_clips(model, CLIPS, CPU)
