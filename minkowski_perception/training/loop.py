@@ -31,7 +31,7 @@ from minkowski_perception.training.sources import (
     Drives,
     Source,
     open_sources,
-    simulated,
+    simulate,
 )
 from minkowski_perception.training.trainer import Trainer
 from minkowski_perception.training.validation import HeldOutSequences, evaluate, open_held_out
@@ -204,7 +204,7 @@ class _Training:
         assert plan.crf is not None
         sources: Sequence[Source] = self._sources
         if plan.crf.seeds is not None:
-            sources = [Drives(simulated(plan.data, range(*plan.crf.seeds), plan.data.lidars))]
+            sources = [Drives(simulate(plan.data, range(*plan.crf.seeds)))]
         card = plan.model_card
         model = Model(plan.name, self._network, self._labels, plan.spec, plan.window, card)
         settings = {"lattice": plan.crf.lattice, "optimization": plan.crf.optimization}

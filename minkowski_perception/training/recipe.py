@@ -54,9 +54,11 @@ class Data:
 
     Attributes:
         seeds: first seed of the drives, and the one after the last.
-        lidars: LiDAR models by name, with the share of drives that each gets.
+        lidars: LiDAR models by name, with the share of drives that each gets, along streets.
+        cameras: depth cameras likewise, instead of LiDARs: carried through rooms.
+        rooms: kinds of rooms, with the share of each: "room", "corridor", "hall".
         frames: length of a drive.
-        held_out_seeds: of the drives to score the model on, for each LiDAR.
+        held_out_seeds: of the drives to score the model on, for each sensor.
         cache: folder that keeps drives for the next time.
         share: of the clips that come from drives, relative to the data sets.
         sets: recorded data.
@@ -71,6 +73,8 @@ class Data:
 
     seeds: tuple[int, int] | None = None
     lidars: Mapping[str, float] = field(default_factory=dict)
+    cameras: Mapping[str, float] = field(default_factory=dict)
+    rooms: Mapping[str, float] = field(default_factory=lambda: {"room": 1.0})
     frames: int = 0
     held_out_seeds: tuple[int, int] | None = None
     cache: str | None = None
@@ -93,10 +97,16 @@ class Data:
             raise ValueError(
                 "there must be seeds of simulated drives, sets of recorded data or both"
             )
-        if (self.seeds or self.held_out_seeds) and not (self.lidars and self.frames > 0):
-            raise ValueError("simulated drives need lidars and frames")
+        drives = self.seeds is not None or self.held_out_seeds is not None
+        if drives and not (bool(self.lidars) != bool(self.cameras) and self.frames > 0):
+            raise ValueError("simulated drives need frames, and either lidars or cameras")
         if self.stride < 1 or (self.clip or 1) < 1 or (self.max_voxels or 1) < 1:
             raise ValueError("clip, stride and max_voxels must be 1 or more")
+
+    @property
+    def sensors(self) -> Mapping[str, float]:
+        """Of the simulated drives."""
+        return self.lidars or self.cameras
 
 
 @dataclass(frozen=True)

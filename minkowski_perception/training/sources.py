@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache, partial
@@ -21,9 +21,11 @@ from tqdm import tqdm
 from minkowski_perception import simulation
 from minkowski_perception.codec import IntensityScale
 from minkowski_perception.datasets.catalogue import open_dataset
-from minkowski_perception.frame import Frame
+from minkowski_perception.datasets.reading import Frames
+from minkowski_perception.frame import Frame, upright
 from minkowski_perception.labels import LabelSet
 from minkowski_perception.simulation.drive import simulate_drive
+from minkowski_perception.simulation.indoor import simulate_indoor
 from minkowski_perception.training.losses import class_shares
 from minkowski_perception.training.recipe import Data, DataSet
 
@@ -84,7 +86,8 @@ class Drives:
         drive = self.drives[int(rng.integers(len(self.drives)))]
         length = size.draw(rng)
         start = int(rng.integers(len(drive) - size.span(length) + 1))
-        return list(drive[start : start + size.span(length) : size.stride])
+        chosen = drive[start : start + size.span(length) : size.stride]
+        return [_standing(frame) for frame in chosen]
 
     def class_shares(self, classes: int) -> npt.NDArray[np.float64]:
         """[classes]: each class's share of the labels."""
@@ -135,12 +138,30 @@ class Recordings:
 
     def _read(self, sequence: Sequence[Frame], row: int) -> Frame:
         """Return a frame without rays that met nothing, its intensity from 0 to 1."""
-        frame = sequence[row]
-        frame = frame.subset(frame.valid & frame.points.any(axis=1))
+        frame = _standing(sequence[row])
+        frame = frame.subset(np.asarray(frame.points.any(axis=1)))
         if frame.intensity is None:
             return frame
         scale = IntensityScale(self.full_scale)
         return replace(frame, intensity=scale.normalise(frame.intensity))
+
+
+def _standing(frame: Frame) -> Frame:
+    """Frame whose z axis points up as far as its sensor's name tells, without holes.
+
+    Turns about z and slopes mean the same then, whatever the sensor.
+    """
+    turn = upright(frame.frame_id)
+    if not frame.valid.all():
+        frame = frame.subset(frame.valid)
+    if np.array_equal(turn, np.eye(4)):
+        return frame
+    return replace(
+        frame,
+        points=frame.points @ turn[:3, :3].T.astype(np.float32),
+        pose=None if frame.pose is None else frame.pose @ turn.T,  # a turn alone: its inverse
+        frame_id="",
+    )
 
 
 @lru_cache(maxsize=8)
@@ -157,8 +178,7 @@ def open_sources(data: Data, labels: LabelSet, seed: int) -> list[Source]:
     """
     sources: list[Source] = []
     if data.seeds is not None:
-        drives = simulated(data, range(*data.seeds), data.lidars)
-        sources.append(Drives(drives, data.share))
+        sources.append(Drives(simulate(data, range(*data.seeds)), data.share))
     sources += [recordings(chosen, labels, seed) for chosen in data.sets]
     return sources
 
@@ -170,31 +190,33 @@ def recordings(chosen: DataSet, labels: LabelSet, seed: int) -> Recordings:
     return Recordings(sequences, dataset.intensity_full_scale, chosen.share, seed)
 
 
-def simulated(data: Data, seeds: range, lidars: Mapping[str, float]) -> list[list[Frame]]:
-    """Simulate drives as a recipe asks for them."""
-    cache = None if data.cache is None else Path(data.cache)
-    return simulate_drives(seeds, lidars, data.frames, cache)
-
-
-def simulate_drives(
-    seeds: Sequence[int], lidars: Mapping[str, float], frames: int, cache: Path | None = None
-) -> list[list[Frame]]:
+def simulate(
+    data: Data, seeds: Sequence[int], sensors: Mapping[str, float] | None = None
+) -> list[Sequence[Frame]]:
     """Simulate one drive a seed, in parallel, with a progress bar.
 
     Args:
+        data: what drives a recipe asks for. Those in its cache are read frame by frame when they
+            are asked for; what another version of the simulator made is not taken for its own.
         seeds: of the drives.
-        lidars: LiDAR models by name, with the share of drives that each gets.
-        frames: length of a drive.
-        cache: folder that keeps drives for the next time; what another version of the simulator
-            made is not taken for its own.
+        sensors: by name, with the share of drives that each gets; by default those of the data.
     """
-    weights = np.array(list(lidars.values()), dtype=float)
-    names = list(lidars)
-    chosen = [np.random.default_rng(s).choice(names, p=weights / weights.sum()) for s in seeds]
-    folder = None if cache is None else cache / _simulator_version()
+    folder = None if data.cache is None else Path(data.cache) / _simulator_version()
+    chosen = _draw_each(seeds, sensors or data.sensors)
+    rooms: list[str | None] = [None] * len(seeds)
+    if data.cameras:
+        rooms = list(_draw_each([(seed, 1) for seed in seeds], data.rooms))
+    drive = partial(_drive, frames=data.frames, folder=folder)
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        drives = pool.map(partial(_drive, frames=frames, folder=folder), seeds, chosen)
+        drives = pool.map(drive, seeds, chosen, rooms)
         return list(tqdm(drives, total=len(seeds), desc="simulating drives", unit="drive"))
+
+
+def _draw_each(seeds: Sequence[Any], shares: Mapping[str, float]) -> list[str]:
+    """Draw a name for each seed."""
+    weights = np.array(list(shares.values()), dtype=float)
+    names, weights = list(shares), weights / weights.sum()
+    return [str(np.random.default_rng(seed).choice(names, p=weights)) for seed in seeds]
 
 
 def _simulator_version() -> str:
@@ -203,24 +225,39 @@ def _simulator_version() -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
 
 
-def _drive(seed: int, lidar: str, frames: int, folder: Path | None) -> list[Frame]:
+def _drive(
+    seed: int, sensor: str, room: str | None, frames: int, folder: Path | None
+) -> Sequence[Frame]:
+    """Simulate a drive, along a street or through a room, or find it in a folder."""
+
+    def simulated() -> Iterator[Frame]:
+        if room is None:
+            return simulate_drive(seed, sensor, frames)
+        return simulate_indoor(seed, sensor, frames, kind=room)
+
     if folder is None:
-        return list(simulate_drive(seed, str(lidar), frames))
-    path = folder / f"{lidar}_{seed}_{frames}.npz"
+        return list(simulated())
+    path = folder / f"{sensor}_{'' if room is None else f'{room}_'}{seed}_{frames}.npz"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         columns = {
             f"{i}.{field.name}": value
-            for i, frame in enumerate(simulate_drive(seed, str(lidar), frames))
+            for i, frame in enumerate(simulated())
             for field in fields(frame)
             if (value := getattr(frame, field.name)) is not None
         }
         unfinished = path.with_suffix(f".{os.getpid()}.npz")
         np.savez(unfinished, **columns)
         unfinished.replace(path)  # whole or not at all, whoever else writes it
+    return Frames([(path, i) for i in range(frames)], _stored)
+
+
+def _stored(place: tuple[Path, int]) -> Frame:
+    """Read a frame of a stored drive."""
+    path, index = place
+    prefix = f"{index}."
     with np.load(path, allow_pickle=False) as stored:
-        made: list[dict[str, Any]] = [{} for _ in range(frames)]
-        for key, value in stored.items():
-            index, _, name = key.partition(".")
-            made[int(index)][name] = value if value.ndim else value.item()
-    return [Frame(**columns) for columns in made]
+        columns: dict[str, Any] = {
+            key.removeprefix(prefix): stored[key] for key in stored.files if key.startswith(prefix)
+        }
+    return Frame(**{k: v if v.ndim else v.item() for k, v in columns.items()})

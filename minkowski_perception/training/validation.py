@@ -19,7 +19,7 @@ from minkowski_perception.metrics import ConfusionMatrix
 from minkowski_perception.networks.model import load_model
 from minkowski_perception.segmenter import Segmenter
 from minkowski_perception.training.recipe import Data
-from minkowski_perception.training.sources import simulated
+from minkowski_perception.training.sources import simulate
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class HeldOutSequences:
     """Sequences of one sensor.
 
     Attributes:
-        name: of a LiDAR model or a data set.
+        name: of a sensor's model or a data set.
         sequences: of frames.
         full_scale: of intensity, where it is known.
         frames: the first so many of each sequence; None for all.
@@ -49,7 +49,8 @@ def open_held_out(data: Data, labels: LabelSet) -> list[HeldOutSequences]:
     if data.held_out_seeds is not None:
         seeds = range(*data.held_out_seeds)
         held_out += [
-            HeldOutSequences(lidar, simulated(data, seeds, {lidar: 1.0})) for lidar in data.lidars
+            HeldOutSequences(sensor, simulate(data, seeds, {sensor: 1.0}))
+            for sensor in data.sensors
         ]
     for chosen in data.held_out_sets:
         dataset = open_dataset(chosen.name, Path(chosen.root), chosen.split, labels)
