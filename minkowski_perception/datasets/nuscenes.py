@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from minkowski_perception.datasets.reading import (
     DatasetError,
@@ -49,7 +51,17 @@ _VAL = (
 Row = dict[str, Any]
 
 
-def sequences(root: Path, split: str | None, ids: LabelIds) -> dict[str, Frames[Row]]:
+class _KeyFrame(NamedTuple):
+    """What the tables say of a frame; their other millions of rows are not kept."""
+
+    scan: str
+    labels: str | None
+    stamp: int
+    ego: Row
+    mount: Row
+
+
+def sequences(root: Path, split: str | None, ids: LabelIds) -> dict[str, Frames[_KeyFrame]]:
     """Key frames of each scene by its name, none where there are no tables.
 
     Args:
@@ -69,83 +81,72 @@ def sequences(root: Path, split: str | None, ids: LabelIds) -> dict[str, Frames[
     version = versions[0] if split is None else _VERSIONS.get(split, versions[0])
     if version not in versions:
         raise DatasetError(f"split '{split}' is of {version}, but {found_in(root)}")
-    tables = _Tables(root / version)
-    frames = tables.key_frames()
+    frames = _key_frames(root / version)
     kept = only_split(frames, split, _splits(frames, version))
-    return {name: Frames(frames[name], partial(_frame, root, tables, ids)) for name in kept}
+    return {name: Frames(frames[name], partial(_frame, root, ids)) for name in kept}
 
 
-class _Tables:
-    """The tables of a version, rows by token."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.ego_poses = self._read("ego_pose")
-        self.mounts = self._read("calibrated_sensor")
-        labels = self._read("lidarseg") if (folder / "lidarseg.json").exists() else {}
-        try:
-            self.label_files = {r["sample_data_token"]: r["filename"] for r in labels.values()}
-        except KeyError as error:
-            raise DatasetError(f"{folder / 'lidarseg.json'}: a row has no {error}") from error
-
-    def key_frames(self) -> dict[str, list[Row]]:
-        """Rows of sample_data that are key frames of the LiDAR, in order, by scene."""
-        try:
-            sensors = self._read("sensor")
-            of_lidar = {
-                token
-                for token, mount in self.mounts.items()
-                if sensors[mount["sensor_token"]]["channel"] == _SENSOR
-            }
-            samples, scenes = self._read("sample"), self._read("scene")
-            frames = defaultdict(list)
-            for row in self._read("sample_data").values():
-                if row["is_key_frame"] and row["calibrated_sensor_token"] in of_lidar:
-                    scene = scenes[samples[row["sample_token"]]["scene_token"]]
-                    frames[scene["name"]].append(row)
-        except KeyError as error:
-            raise DatasetError(f"the tables of {self._folder} name {error} but lack it") from error
-        return {
-            name: sorted(rows, key=lambda row: int(row["timestamp"]))
-            for name, rows in frames.items()
-        }
-
-    def _read(self, name: str) -> dict[str, Row]:
-        path = self._folder / f"{name}.json"
-        try:
-            return {row["token"]: row for row in json.loads(path.read_text())}
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DatasetError(f"cannot read {path}: {error!r}") from error
+def _key_frames(tables: Path) -> dict[str, list[_KeyFrame]]:
+    """Key frames of the LiDAR in order of time, by scene."""
+    mounts, sensors = _table(tables, "calibrated_sensor"), _table(tables, "sensor")
+    egos, samples, scenes = (_table(tables, name) for name in ("ego_pose", "sample", "scene"))
+    lidarseg = _table(tables, "lidarseg") if (tables / "lidarseg.json").exists() else {}
+    frames = defaultdict(list)
+    try:
+        labels = {row["sample_data_token"]: row["filename"] for row in lidarseg.values()}
+        for row in _table(tables, "sample_data").values():
+            mount = mounts[row["calibrated_sensor_token"]]
+            if row["is_key_frame"] and sensors[mount["sensor_token"]]["channel"] == _SENSOR:
+                scene = scenes[samples[row["sample_token"]]["scene_token"]]
+                frame = _KeyFrame(
+                    scan=row["filename"],
+                    labels=labels.get(row["token"]),
+                    stamp=int(row["timestamp"]) * 1000,
+                    ego=egos[row["ego_pose_token"]],
+                    mount=mount,
+                )
+                frames[scene["name"]].append(frame)
+    except KeyError as error:
+        raise DatasetError(f"the tables of {tables} name {error} but lack it") from error
+    return {name: sorted(kept, key=lambda f: f.stamp) for name, kept in frames.items()}
 
 
-def _frame(root: Path, tables: _Tables, ids: LabelIds, row: Row) -> Frame:
-    rows = read_rows(root / row["filename"], "<f4", 5)
+def _table(tables: Path, name: str) -> dict[str, Row]:
+    """Rows by token."""
+    path = tables / f"{name}.json"
+    try:
+        return {row["token"]: row for row in json.loads(path.read_text())}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DatasetError(f"cannot read {path}: {error!r}") from error
+
+
+def _frame(root: Path, ids: LabelIds, key_frame: _KeyFrame) -> Frame:
+    rows = read_rows(root / key_frame.scan, "<f4", 5)
     labels = moving = None
-    if (file := tables.label_files.get(row["token"])) is not None:
-        raw = read_column(root / file, "u1", len(rows))
+    if key_frame.labels is not None:
+        raw = read_column(root / key_frame.labels, "u1", len(rows))
         labels, moving = ids.labels[raw], ids.moves(raw)
     try:
-        ego = _pose(tables.ego_poses[row["ego_pose_token"]])
-        mount = _pose(tables.mounts[row["calibrated_sensor_token"]])
+        pose = _pose(key_frame.ego) @ _pose(key_frame.mount)
     except (KeyError, ValueError) as error:
-        raise DatasetError(f"{row['filename']} has no whole pose: {error!r}") from error
+        raise DatasetError(f"{key_frame.scan} has no whole pose: {error!r}") from error
     return Frame(
         points=rows[:, :3],
-        stamp=int(row["timestamp"]) * 1000,
+        stamp=key_frame.stamp,
         frame_id=_SENSOR,
         intensity=rows[:, 3],
         labels=labels,
         moving=moving,
-        pose=ego @ mount,
+        pose=pose,
     )
 
 
-def _pose(row: Row) -> np.ndarray:
+def _pose(row: Row) -> npt.NDArray[np.float64]:
     w, x, y, z = row["rotation"]
     return pose_matrix(row["translation"], (x, y, z, w))
 
 
-def _splits(frames: dict[str, list[Row]], version: str) -> dict[str, frozenset[str]]:
+def _splits(frames: Mapping[str, object], version: str) -> dict[str, frozenset[str]]:
     """Names of the version's scenes by split."""
     if version == "v1.0-mini":
         val = frozenset(name for name in frames if _number(name) in _MINI_VAL)

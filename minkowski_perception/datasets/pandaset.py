@@ -94,10 +94,7 @@ class _Original:
         table = read_table(self._scans[index], ("x", "y", "z", "i", "t", "d"))
         labels = moving = None
         if self._annotations.is_dir():
-            path = self._annotations / self._scans[index].name
-            classes = read_table(path, ("class",))["class"].astype(np.uint16)
-            if len(classes) != len(table["x"]):
-                raise DatasetError(f"{path} has {len(classes)} points, the scan {len(table['x'])}")
+            classes = self._classes(self._scans[index].name, len(table["x"]))
             labels, moving = self._ids.labels[classes], self._ids.moves(classes)
         world = np.stack([table[axis] for axis in "xyz"], axis=1).astype(np.float64)
         pose = self.poses[index]
@@ -112,6 +109,16 @@ class _Original:
             pose=pose,
         )
         return _seen_from(whole, table["d"] == sensor, sensor)
+
+    def _classes(self, name: str, points: int) -> npt.NDArray[np.uint16]:
+        path = self._annotations / name
+        classes = read_table(path, ("class",))["class"]
+        if len(classes) != points:
+            raise DatasetError(f"{path} has {len(classes)} points, the scan {points}")
+        try:
+            return classes.astype(np.uint16)
+        except ValueError as error:
+            raise DatasetError(f"{path}: a class is no number: {error}") from error
 
     def _entries(self, path: Path) -> list[Any]:
         """Entries of a JSON file that has one for each scan."""

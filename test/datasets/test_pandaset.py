@@ -4,6 +4,7 @@ import gzip
 import json
 import pickle
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -164,6 +165,28 @@ def test_another_folder_is_refused_with_both_layouts(tmp_path):
     (tmp_path / "camera").mkdir()
     with pytest.raises(DatasetError, match=r"bin or S/lidar/NN\.pkl\.gz is looked for, .* camera"):
         open_dataset("pandaset", tmp_path)
+
+
+def test_a_table_that_pandas_0_25_wrote_is_read():
+    # pandas.DataFrame({"x": ..., "d": ..., "y": ..., "class": ...}).to_pickle(...)
+    golden = Path(__file__).parent / "golden" / "pandas-0.25.pkl.gz"
+    table = read_table(golden, ("class", "x", "y", "d"))
+    assert {name: column.tolist() for name, column in table.items()} == {
+        "class": ["7", "13", "42"],
+        "x": [0.5, -1.0, 2.0],
+        "y": [3.0, 4.0, 5.5],
+        "d": [0, 1, 0],
+    }
+
+
+def test_classes_may_be_numbers_in_words(original, write_table):
+    path = original / "002/annotations/semseg/00.pkl.gz"
+    write_table(path, {"class": np.array(["7", "13", "42", "41"], object)})
+    frames = open_dataset("pandaset", original).sequences["002-gt"]
+    assert frames[0].labels.tolist() == frames[1].labels.tolist()
+    write_table(path, {"class": np.array(["7", "13", "42", "house"], object)})
+    with pytest.raises(DatasetError, match=r"00\.pkl\.gz: a class is no number: .*house"):
+        frames[0]
 
 
 def test_tables_of_a_later_pandas_are_read(tmp_path):
