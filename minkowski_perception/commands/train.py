@@ -46,9 +46,15 @@ def run(args: argparse.Namespace) -> int:
     """Train, print where the model is and how it scores."""
     from minkowski_perception.networks.model import load_model
     from minkowski_perception.training.loop import train
+    from minkowski_perception.training.recipe import load_recipe
 
+    recipe = load_recipe(args.recipe)
+    if args.iterations is not None:
+        recipe.setdefault("optimization", {})["iterations"] = args.iterations
+    if args.root:
+        _set_roots(recipe, dict(args.root))
     path = train(
-        _read_recipe(args.recipe, dict(args.root), args.iterations),
+        recipe,
         args.out,
         args.device,
         resume=args.resume,
@@ -67,21 +73,6 @@ def _root(text: str) -> tuple[str, str]:
     if not (name and given and folder):
         raise argparse.ArgumentTypeError(f"must be NAME=DIR, not {text!r}")
     return name, folder
-
-
-def _read_recipe(path: Path, roots: Mapping[str, str], iterations: int | None) -> dict[str, Any]:
-    """Read a recipe, with what the command line changes in it."""
-    try:
-        recipe = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise CommandError(f"cannot read recipe {path}: {error}") from error
-    if not isinstance(recipe, dict):
-        raise CommandError(f"recipe {path} holds no mapping")
-    if iterations is not None:
-        recipe.setdefault("optimization", {})["iterations"] = iterations
-    if roots:
-        _set_roots(recipe, roots)
-    return recipe
 
 
 def _set_roots(recipe: Mapping[str, Any], roots: Mapping[str, str]) -> None:

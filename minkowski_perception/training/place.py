@@ -125,16 +125,16 @@ class Crop:
     Attributes:
         reach: from its middle to each side, metres.
         around: each frame's "sensor", or the "middle" of all that the clip sees.
-        shift: of the box along x and y, up to this share of what the clip spans there.
+        shift: of the box along each axis, up to this share of what the clip spans there.
     """
 
     reach: float
     around: Literal["sensor", "middle"] = "sensor"
-    shift: float = 0.0
+    shift: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     def __call__(self, clip: Sequence[Frame], rng: Rng) -> list[Frame]:
         """Return a copy with what is in the box."""
-        share = rng.uniform(-self.shift, self.shift, 3) * (1.0, 1.0, 0.0)
+        share = rng.uniform(-1.0, 1.0, 3) * self.shift
         places = [
             _in_world(frame) if self.around == "middle" else frame.points.astype(np.float64)
             for frame in clip

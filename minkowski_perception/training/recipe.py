@@ -6,7 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, Literal
+
+import yaml
 
 from minkowski_perception.labels import LabelSet
 from minkowski_perception.training.composition import Augment, read_augmentation
@@ -14,6 +17,38 @@ from minkowski_perception.training.losses import Loss
 from minkowski_perception.training.optimization import Optimization
 from minkowski_perception.training.schema import RecipeError, read
 from minkowski_perception.voxels import VoxelInput
+
+_WHOLE = ("optimizer", "schedule", "warm_up", "lattice")
+"""Choices of a recipe that are told as a whole: settings of one mean nothing to another."""
+
+
+def load_recipe(path: Path) -> dict[str, Any]:
+    """Read a recipe's file, with what it takes over from another one.
+
+    `base` names that other file, beside it: its keys hold where the recipe does not tell them
+    anew; a choice such as a schedule is told anew as a whole.
+
+    Raises:
+        RecipeError: a file cannot be read, or holds no mapping.
+    """
+    try:
+        recipe = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RecipeError(f"cannot read recipe {path}: {error}") from error
+    if not isinstance(recipe, dict):
+        raise RecipeError(f"recipe {path} holds no mapping")
+    base = recipe.pop("base", None)
+    return recipe if base is None else _merged(load_recipe(path.parent / str(base)), recipe)
+
+
+def _merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in own.items():
+        before = merged.get(key)
+        if isinstance(before, Mapping) and isinstance(value, Mapping) and key not in _WHOLE:
+            value = _merged(before, value)
+        merged[key] = value
+    return merged
 
 
 @dataclass(frozen=True)
