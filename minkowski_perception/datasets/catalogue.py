@@ -33,8 +33,8 @@ class Dataset:
         name: what `open_dataset` calls the data set.
         label_set: what the frames' labels are in; 255 is unknown.
         sequences: by name, frames in order of time; each is read when it is asked for.
-        intensity_full_scale: the intensity that stands for all light coming back, None where the
-            data set has no intensity.
+        intensity_full_scale: the intensity that stands for all light coming back, None where it
+            is not known or there is no intensity.
     """
 
     name: str

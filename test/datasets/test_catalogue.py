@@ -1,5 +1,7 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -94,6 +96,14 @@ def test_an_unknown_name_is_refused_with_the_valid_ones(tmp_path):
     with pytest.raises(DatasetError, match="unknown data set 'moon'; choose one of semantickitti"):
         open_dataset("moon", tmp_path)
     assert "semantickitti" in dataset_names()
+
+
+def test_the_page_on_data_sets_tells_of_each_and_of_its_labels():
+    page = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text()
+    rows = [line.split("|")[1:-1] for line in page.splitlines() if line.startswith("| `")]
+    table = {row[0].strip(" `"): row[3].strip(" `") for row in rows if len(row) == 5}
+    assert sorted(table) == sorted(dataset_names())
+    assert set(table.values()) - {"--bag-labels"} <= set(LabelSet.available())
 
 
 def test_frames_are_read_when_they_are_asked_for(tmp_path):
