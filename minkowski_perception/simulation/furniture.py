@@ -276,6 +276,32 @@ def cupboard(rng: Rng) -> Mesh:
     return Mesh.merge(parts)
 
 
+def kitchen(rng: Rng) -> Mesh:
+    """Draw a row of kitchen units: cabinets below a worktop, and others hung above it."""
+    body, top = finishes.finish(rng, "cabinet"), finishes.finish(rng, "table")
+    knobs = finishes.metal(rng, "cabinet")
+    each, count = rng.uniform(0.45, 0.6), int(rng.integers(2, 7))
+    length, deep, high = each * count, rng.uniform(0.55, 0.65), rng.uniform(0.82, 0.92)
+    parts = [
+        box(body, (0, 0.02, (high + 0.05) / 2), (length, deep - 0.06, high - 0.1)),
+        box(top, (0, 0, high), (length + 0.02, deep, 0.04)),
+    ]
+    rows = [(0.0, deep - 0.06, 0.1, high - 0.04)]
+    if rng.random() < 0.65:
+        low, hung = rng.uniform(1.35, 1.5), rng.uniform(0.3, 0.38)
+        back = deep / 2 - hung / 2
+        parts.append(box(body, (0, back, low + 0.35), (length, hung, 0.7)))
+        rows.append((back, hung, low + 0.01, low + 0.69))
+    for y, out, low, upper in rows:
+        for k in range(count):
+            x, front = (k + 0.5) * each - length / 2, y - out / 2 + (0.02 if low < 1.0 else 0.0)
+            middle = (low + upper) / 2
+            parts.append(box(body, (x, front - 0.009, middle), (each - 0.008, 0.018, upper - low)))
+            grip = (x + 0.35 * each, front - 0.03, upper - 0.12 if low < 1.0 else low + 0.12)
+            parts.append(box(knobs, grip, (0.02, 0.03, 0.14)))
+    return Mesh.merge(parts)
+
+
 def fridge(rng: Rng) -> Mesh:
     """Draw a refrigerator, or another tall appliance."""
     body = finishes.lacquer(rng, "cabinet")

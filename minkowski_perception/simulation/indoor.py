@@ -21,7 +21,8 @@ from minkowski_perception.simulation.scene import Scene, first_hits
 CAMERA_FRAME = "camera_depth_optical_frame"
 LIDAR_FRAME = "lidar"
 
-_TRIES = 12
+_TRIES = 25
+_AIMED = 0.5  # share of views that begin with something that stands around in the middle
 _GLANCE = 24, 18  # rays of a first look
 _DULL = 1.2  # metres of depth in the median below which a view shows a wall and nothing else
 
@@ -115,7 +116,7 @@ class _Way:
         drawn = rng.uniform(0.0, 1.0)
         self._speed = drawn if speed is None else speed
         down = rng.normal(0.28 if carried else 0.1, 0.2)
-        self._pitch = float(np.clip(down, -0.3, 0.8)) if optical else rng.normal(0.0, 0.02)
+        self._usual_pitch = float(np.clip(down, -0.3, 0.8) if optical else rng.normal(0.0, 0.02))
         self._roll = rng.normal(0.0, 0.04 if carried else 0.01)
         self._turning = rng.normal(0.0, 0.25)
         self._sway = rng.uniform(0.0, 0.05 if carried else 0.01, 3)
@@ -123,8 +124,14 @@ class _Way:
         self._draw()
 
     def _draw(self) -> None:
-        self._start, self._end = self._room.way(self._rng)
-        self._yaw = self._rng.uniform(-np.pi, np.pi)
+        rng, sights = self._rng, self._room.sights
+        self._start, self._end = self._room.way(rng)
+        self._yaw, self._pitch = rng.uniform(-np.pi, np.pi), self._usual_pitch
+        if self._optical and len(sights) and rng.random() < _AIMED:
+            x, y, z = sights[rng.integers(len(sights))] - (*self._start, self._height)
+            self._yaw = float(np.arctan2(y, x)) + rng.normal(0.0, 0.2)
+            down = float(np.arctan2(-z, np.hypot(x, y))) + rng.normal(0.0, 0.1)
+            self._pitch = float(np.clip(down, -0.2, 0.9))
 
     def choose_view(self, static: Scene) -> None:
         """Start where there is something to see: depth, and surfaces of several classes."""

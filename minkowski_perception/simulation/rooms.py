@@ -113,6 +113,7 @@ class Room:
         size: [3] width (x), depth (y), height.
         static: the mesh of all that stands still.
         walkers: who moves.
+        sights: [S, 3] tops of what stands around.
         lighting: the lamps, and how a camera takes their light.
 
     Raises:
@@ -135,6 +136,7 @@ class Room:
         # From x, y to x, y.
         self._taken = np.zeros((0, 4))
         self._parts: list[Mesh] = []
+        self.sights = np.zeros((0, 3))
         self._lamps: list[Lamp] = []
         self._build()
         self._light()
@@ -380,6 +382,8 @@ class Room:
         if (near < -half).any() or (far > half).any() or self._blocked(near, far, 0.03):
             return False
         self._taken = np.vstack([self._taken, [*near, *far]])
+        top = min(float(turned.vertices[:, 2].max()), 1.5)
+        self.sights = np.vstack([self.sights, [*(near + far) / 2, top]])
         self._parts.append(turned)
         return True
 
@@ -426,8 +430,9 @@ class Room:
         makers: tuple[Maker, ...] = (
             furniture.cupboard, furniture.shelf, furniture.desk, furniture.sofa, furniture.table,
             furniture.fridge, furniture.bench, furniture.bed, furniture.plant, furniture.carton,
+            furniture.kitchen,
         )  # fmt: skip
-        shares = np.array([5, 4, 3, 2, 1, 1, 1.5, 0.7, 1, 1])
+        shares = np.array([5, 4, 3, 2, 1, 1, 1.5, 0.7, 1, 1, 2])
         for side in self._sides:
             x = -side.length / 2 + rng.uniform(0.03, 0.5)
             while x < side.length / 2 - 0.4:
