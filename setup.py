@@ -59,6 +59,7 @@ setup(
         ],
         "spconv": ["spconv"],
         "spconv-triton": ["spconv-triton"],
+        "tensorboard": ["tensorboard"],
         "test": ["hypothesis", "pytest"],
         "dev": ["colcon-common-extensions", "colcon-ros", "mypy", "ruff"],
     },

@@ -115,4 +115,4 @@ def class_weights(share: npt.NDArray[np.float64]) -> Tensor:
     The square root lifts rare classes without drowning the common ones.
     """
     weights = 1.0 / np.sqrt(share + 1e-4)
-    return torch.tensor(weights / (share * weights).sum(), dtype=torch.float32)
+    return torch.tensor(weights / ((share * weights).sum() or 1.0), dtype=torch.float32)

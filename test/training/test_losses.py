@@ -66,3 +66,34 @@ def test_rare_classes_weigh_more_and_the_mean_weight_of_points_is_one():
     assert weights[1] > weights[0]
     assert (0.9 * weights[0] + 0.1 * weights[1]).item() == pytest.approx(1.0, abs=1e-5)
     assert torch.isfinite(weights).all()
+
+
+def test_where_no_label_is_known_classes_weigh_alike():
+    weights = class_weights(class_shares(np.full(3, 255), 2))
+    assert torch.isfinite(weights).all()
+    assert weights[0] == weights[1]
+
+
+@pytest.mark.parametrize(("cross_entropy", "lovasz"), [(1.0, 0.0), (0.0, 1.0), (0.5, 2.0)])
+def test_a_loss_is_the_weighted_sum_of_its_parts(cross_entropy, lovasz):
+    logits, truth = torch.randn(8, 3), torch.tensor([0, 1, 2, 255, 0, 1, 255, 2])
+    counted = truth != 255
+    chosen = logits[counted].log_softmax(dim=1)[torch.arange(6), truth[counted]]
+    expected = cross_entropy * -chosen.mean() + lovasz * lovasz_softmax(logits, truth)
+    torch.testing.assert_close(Loss(cross_entropy, lovasz)(logits, truth), expected)
+
+
+def test_where_no_label_counts_a_loss_is_zero_and_has_a_gradient():
+    logits = torch.randn(4, 3, requires_grad=True)
+    loss = Loss()(logits, torch.full((4,), 255))
+    loss.backward()
+    assert loss.item() == 0.0
+    assert (logits.grad == 0.0).all()
+
+
+def test_smoothed_labels_give_all_classes_a_share():
+    logits, truth = torch.randn(5, 4), torch.tensor([0, 1, 2, 3, 0])
+    target = 0.9 * torch.nn.functional.one_hot(truth, 4) + 0.1 / 4
+    expected = -(target * logits.log_softmax(dim=1)).sum(dim=1).mean()
+    found = Loss(lovasz=0.0, label_smoothing=0.1)(logits, truth)
+    torch.testing.assert_close(found, expected)

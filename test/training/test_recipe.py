@@ -91,18 +91,15 @@ def test_a_published_recipe_takes_a_step(name, tmp_path):
 
 
 def test_a_recipe_takes_over_what_it_does_not_tell_anew(tmp_path):
-    base = {
-        "name": "a",
-        "data": {"clip": 3, "sets": [1, 2]},
-        "optimization": {"schedule": {"a": 1}},
-    }
-    own = {"base": "a.yaml", "name": "b", "data": {"sets": [3]}, "optimization": {"schedule": "b"}}
-    for recipe in (base, own):
-        (tmp_path / f"{recipe['name']}.yaml").write_text(yaml.safe_dump(recipe))
+    first, second = {"step": {"at": [5]}}, {"poly": {"power": 1.0}}
+    base = {"data": {"clip": 3, "sets": [1, 2]}, "optimization": {"clips": 2, "schedule": first}}
+    own = {"data": {"sets": [3]}, "optimization": {"schedule": second}}
+    (tmp_path / "a.yaml").write_text(yaml.safe_dump({"name": "a", **base}))
+    (tmp_path / "b.yaml").write_text(yaml.safe_dump({"name": "b", "base": "a.yaml", **own}))
     assert load_recipe(tmp_path / "b.yaml") == {
         "name": "b",
         "data": {"clip": 3, "sets": [3]},
-        "optimization": {"schedule": schedules[1]},
+        "optimization": {"clips": 2, "schedule": second},
     }
 
 

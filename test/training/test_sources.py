@@ -1,0 +1,144 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from small_recipes import small_recipe, write_sequences
+
+from minkowski_perception.frame import Frame
+from minkowski_perception.labels import LabelSet
+from minkowski_perception.training.clips import ClipDataset
+from minkowski_perception.training.composition import read_augmentation
+from minkowski_perception.training.recipe import Recipe
+from minkowski_perception.training.sources import ClipSize, Drives, Recordings, open_sources
+from minkowski_perception.voxels import VoxelInput
+
+SPEC = VoxelInput.from_dict({"voxel_size": 1.0, "features": ["one", "intensity"]})
+
+
+def sequence(number, length, points=1, **columns):
+    """Frames that are told apart by their stamps."""
+    place = np.full((points, 3), 2.0, np.float32)
+    return [Frame(place, stamp=100 * number + i, **columns) for i in range(length)]
+
+
+def stamps(clip):
+    return [frame.stamp for frame in clip]
+
+
+def test_every_frame_ends_a_clip_once_before_any_does_again():
+    source = Recordings([sequence(0, 3), sequence(1, 4)], seed=5)
+    orders = []
+    for epoch in range(2):
+        newest = [
+            stamps(source.clip(np.random.default_rng(0), ClipSize(1), 7 * epoch + i))[-1]
+            for i in range(7)
+        ]
+        assert sorted(newest) == [0, 1, 2, 100, 101, 102, 103]
+        orders.append(newest)
+    assert orders[0] != orders[1]
+
+
+def test_clips_stay_within_their_sequence_and_are_short_at_its_start():
+    source = Recordings([sequence(0, 3), sequence(1, 6)])
+    found = {
+        tuple(stamps(source.clip(np.random.default_rng(0), ClipSize(3, 0.0, 2), i)))
+        for i in range(9)
+    }
+    first = {(0,), (1,), (0, 2)}
+    assert found == first | {
+        (100,),
+        (101,),
+        (100, 102),
+        (101, 103),
+        (100, 102, 104),
+        (101, 103, 105),
+    }
+
+
+def test_shorter_clips_occur_at_their_share():
+    size, rng = ClipSize(3, shorter=0.5), np.random.default_rng(0)
+    lengths = Counter(size.draw(rng) for _ in range(3000))
+    assert lengths[3] / 3000 == pytest.approx(0.5 + 0.5 / 3, abs=0.03)
+    assert lengths[1] / 3000 == pytest.approx(0.5 / 3, abs=0.03)
+
+
+def test_frames_come_without_holes_upright_and_with_intensity_up_to_one():
+    points = np.array([[1, 2, 3], [np.nan, 0, 0], [0, 0, 0]], np.float32)
+    pose = np.eye(4)
+    pose[:3, :3] = [[0, 0, 1], [-1, 0, 0], [0, -1, 0]]
+    frame = Frame(points, frame_id="camera_optical_frame", intensity=points[:, 2], pose=pose)
+    source = Recordings([[frame]], full_scale=6.0)
+    (read,) = source.clip(np.random.default_rng(0), ClipSize(1), 0)
+    np.testing.assert_allclose(read.points, [[3, -1, -2]])  # forward, left, up
+    np.testing.assert_allclose(read.pose, np.eye(4))
+    assert read.intensity.tolist() == [0.5]
+
+
+def dataset(sources, **settings):
+    return ClipDataset(
+        sources, ClipSize(1), SPEC, read_augmentation([], "augmentation"), 0, 400, **settings
+    )
+
+
+def test_sources_are_mixed_by_their_shares():
+    few = Drives([sequence(0, 2, labels=np.array([1]))], share=1.0)
+    many = Drives([sequence(1, 2, labels=np.array([2]))], share=3.0)
+    clips = dataset([few, many])
+    labels = [int(clips[i][2]) for i in range(400)]
+    assert labels.count(2) / 400 == pytest.approx(0.75, abs=0.06)
+
+
+def test_no_more_voxels_are_taken_than_asked_for():
+    points = np.random.default_rng(0).uniform(-20, 20, (900, 3)).astype(np.float32)
+    source = Drives([[Frame(points, labels=np.arange(900) % 7)]])
+    everything, some = dataset([source])[0], dataset([source], max_voxels=100)[0]
+    assert [len(column) for column in some] == [100, 100, 100]
+    known = {tuple(row.tolist()): int(label) for row, label in zip(*everything[::2], strict=True)}
+    assert len({tuple(row) for row in some[0].tolist()}) == 100
+    for row, label in zip(some[0].tolist(), some[2], strict=True):
+        assert known[tuple(row)] == label
+
+
+def test_a_voxel_whose_points_disagree_is_unknown_if_all_must_agree():
+    points = np.array(
+        [[0.1, 0, 0], [0.2, 0, 0], [5.1, 0, 0], [5.2, 0, 0], [5.3, 0, 0]], np.float32
+    )
+    source = Drives([[Frame(points, labels=np.array([4, 4, 3, 3, 8]))]])
+    assert dataset([source])[0][2].tolist() == [4, 3]
+    assert dataset([source], voxel_labels="agreed")[0][2].tolist() == [4, 255]
+
+
+def test_a_clip_of_which_nothing_is_left_is_drawn_again():
+    near, far = np.full((1, 3), 1.0, np.float32), np.full((1, 3), 50.0, np.float32)
+    source = Drives([[Frame(near)], [Frame(far)]])
+    augment = read_augmentation([{"crop": {"reach": 10.0}}], "augmentation")
+    clips = ClipDataset([source], ClipSize(1), SPEC, augment, 0, 50)
+    assert all(len(clips[i][0]) == 1 for i in range(50))
+
+
+def test_a_data_set_s_labels_come_in_those_of_the_recipe(tmp_path):
+    write_sequences(tmp_path)
+    plan = Recipe.from_dict(small_recipe(tmp_path))
+    (source,) = open_sources(plan.data, LabelSet.load(plan.labels), plan.seed)
+    shares = source.class_shares(19)
+    names = LabelSet.load("semantickitti19").names
+    present = {names[i] for i in np.flatnonzero(shares)}
+    assert present == {"car", "person", "road", "building", "vegetation"}
+    assert shares.sum() == pytest.approx(1.0)
+    clip = source.clip(np.random.default_rng(0), ClipSize(3, 0.0), 0)
+    assert all(frame.intensity.max() <= 1.0 for frame in clip)
+
+
+def test_frames_of_two_sources_train_together(tmp_path):
+    write_sequences(tmp_path)
+    plan = Recipe.from_dict(small_recipe(tmp_path))
+    recorded = open_sources(plan.data, LabelSet.load(plan.labels), plan.seed)
+    simulated = Drives([sequence(0, 2, 40, labels=np.full(40, 2), intensity=np.ones(40))])
+    clips = dataset([*recorded, simulated])
+    sizes = {len(clips[i][0]) for i in range(20)}
+    assert 1 in sizes
+    assert max(sizes) > 100
+    assert all(torch.isfinite(clips[i][1]).all() for i in range(5))
