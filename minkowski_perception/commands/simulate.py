@@ -8,8 +8,9 @@ import argparse
 import multiprocessing
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, wait
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +63,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(outdoors, in bags)",
     )
     parser.add_argument(
+        "--pictures", action="store_true", help="draw the middle cloud of each recording: 00.png"
+    )
+    parser.add_argument(
         "--workers", type=positive, default=os.cpu_count(), help="processes (%(default)s)"
     )
 
@@ -85,7 +89,8 @@ def run(args: argparse.Namespace) -> int:
         raise CommandError(f"{there[0]} exists already; it is not overwritten")
     folder.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
-    _write_all(recording, paths, layout, args.workers)
+    write = partial(_write, recording, layout, args.out if args.pictures else None)
+    _write_all(write, paths, recording.frames, args.workers)
     seconds = time.perf_counter() - start
     told = {
         "version": minkowski_perception.__version__,
@@ -100,19 +105,19 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _write_all(recording: Recording, paths: Mapping[Path, int], layout: str, workers: int) -> None:
-    """Write the recording of each seed to its path."""
+def _write_all(
+    write: Callable[[int, Path], None], paths: Mapping[Path, int], frames: int, workers: int
+) -> None:
+    """Write the recording of each seed to its path, `frames` clouds each, in parallel."""
     from tqdm import tqdm
 
     written = multiprocessing.Value("q")
-    workers = min(workers, len(paths))
+    total, workers = len(paths) * frames, min(workers, len(paths))
     with (
         ProcessPoolExecutor(workers, initializer=_count_in, initargs=(written,)) as pool,
-        tqdm(
-            total=len(paths) * recording.frames, desc="simulating", unit=" clouds", disable=None
-        ) as bar,
+        tqdm(total=total, desc="simulating", unit=" clouds", disable=None) as bar,
     ):
-        made = [pool.submit(_write, recording, seed, path, layout) for path, seed in paths.items()]
+        made = [pool.submit(write, seed, path) for path, seed in paths.items()]
         while pending := wait(made, _POLL).not_done:
             bar.update(written.value - bar.n)
             if failed := next((f for f in made if f not in pending and f.exception()), None):
@@ -154,11 +159,23 @@ def _count_in(counter: Any) -> None:
     _written = counter
 
 
-def _write(recording: Recording, seed: int, path: Path, layout: str) -> None:
+def _write(
+    recording: Recording, layout: str, pictures: Path | None, seed: int, path: Path
+) -> None:
+    """Write one recording, and where `pictures` is a folder, a picture of it into that."""
+    import numpy as np
+
+    from minkowski_perception.pictures import save_comparison
     from minkowski_perception.simulation.export import write_bag, write_sequence
 
     def counted() -> Iterator[Frame]:
-        for frame in recording.play(seed):
+        for index, frame in enumerate(recording.play(seed)):
+            if pictures and index == recording.frames // 2:
+                assert frame.labels is not None
+                title = f"{recording.scene}, {recording.sensor.name}, seed {seed}"
+                picture = pictures / f"{path.name}.png"
+                labels = frame.labels.astype(np.uint8)
+                save_comparison(picture, frame, labels, recording.label_set, title)
             yield frame
             with _written.get_lock():
                 _written.value += 1

@@ -65,8 +65,9 @@ def test_rooms_are_written_as_bags_with_the_same_bytes_each_time(tmp_path):
     assert np.isin(frames[0].labels, [*range(8), 255]).all()
 
 
-def test_skewed_drives_tell_the_times_of_their_points(tmp_path):
-    assert simulate(tmp_path, "--skew", "--lidar", "vlp16", "--frames", "1") == 0
+def test_skewed_drives_tell_the_times_of_their_points_and_are_drawn_if_wanted(tmp_path):
+    assert simulate(tmp_path, "--skew", "--lidar", "vlp16", "--frames", "1", "--pictures") == 0
+    assert (tmp_path / "00.png").read_bytes().startswith(b"\x89PNG")
     with BagReader(tmp_path / "00") as bag:
         [frame] = [decode(message) for _, message in bag.clouds("/points")]
     assert 0.09 < np.ptp(frame.time) < 0.1
