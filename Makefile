@@ -44,6 +44,6 @@ lint: env  ## check style and types
 	@echo "Installing PyTorch, ROS 2 messages and the tools into .venv (2 GB, a few minutes) ..."
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt \
-		--editable ".[bags,datasets,kiss-icp,numba,pictures,simulation,ros,test,dev]"
+		--editable ".[bags,datasets,kiss-icp,numba,pictures,simulation,tensorboard,ros,test,dev]"
 	@$(BIN)/python -W ignore setup.py --quiet install_data --install-dir .venv
 	@touch $@

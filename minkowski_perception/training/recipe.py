@@ -59,12 +59,14 @@ class DataSet:
         name: as `open_dataset` knows it.
         root: its folder.
         split: as the data set calls it; None takes all.
+        bag_labels: label set of a bag's labels.
         share: of the clips, relative to the other sources.
     """
 
     name: str
     root: str
     split: str | None = None
+    bag_labels: str | None = None
     share: float = 1.0
 
 
@@ -73,13 +75,14 @@ class HeldOut:
     """Recorded sequences to score the model on.
 
     Attributes:
-        name, root, split: as of a `DataSet`.
+        name, root, split, bag_labels: as of a `DataSet`.
         frames: the first so many of each sequence; None takes all.
     """
 
     name: str
     root: str
     split: str | None = None
+    bag_labels: str | None = None
     frames: int | None = None
 
 

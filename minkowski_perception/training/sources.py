@@ -20,14 +20,14 @@ from tqdm import tqdm
 
 from minkowski_perception import simulation
 from minkowski_perception.codec import IntensityScale
-from minkowski_perception.datasets.catalogue import open_dataset
+from minkowski_perception.datasets.catalogue import Dataset, open_dataset
 from minkowski_perception.datasets.reading import Frames
 from minkowski_perception.frame import Frame, upright
 from minkowski_perception.labels import LabelSet
 from minkowski_perception.simulation.drive import simulate_drive
 from minkowski_perception.simulation.indoor import simulate_indoor
 from minkowski_perception.training.losses import class_shares
-from minkowski_perception.training.recipe import Data, DataSet
+from minkowski_perception.training.recipe import Data, DataSet, HeldOut
 
 Rng = np.random.Generator
 
@@ -184,10 +184,16 @@ def open_sources(data: Data, labels: LabelSet, seed: int) -> list[Source]:
 
 
 def recordings(chosen: DataSet, labels: LabelSet, seed: int) -> Recordings:
-    """Open a data set, its labels in those of the recipe."""
-    dataset = open_dataset(chosen.name, Path(chosen.root), chosen.split, labels)
+    """Open a data set to train on."""
+    dataset = open_set(chosen, labels)
     sequences = list(dataset.sequences.values())
     return Recordings(sequences, dataset.intensity_full_scale, chosen.share, seed)
+
+
+def open_set(chosen: DataSet | HeldOut, labels: LabelSet) -> Dataset:
+    """Open a data set of a recipe, its labels in those of the recipe."""
+    of_bag = None if chosen.bag_labels is None else LabelSet.load(chosen.bag_labels)
+    return open_dataset(chosen.name, Path(chosen.root), chosen.split, labels, of_bag)
 
 
 def simulate(

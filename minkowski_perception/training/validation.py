@@ -12,14 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from minkowski_perception.datasets.catalogue import open_dataset
 from minkowski_perception.frame import Frame
 from minkowski_perception.labels import LabelSet
 from minkowski_perception.metrics import ConfusionMatrix
 from minkowski_perception.networks.model import load_model
 from minkowski_perception.segmenter import Segmenter
 from minkowski_perception.training.recipe import Data
-from minkowski_perception.training.sources import simulate
+from minkowski_perception.training.sources import open_set, simulate
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ def open_held_out(data: Data, labels: LabelSet) -> list[HeldOutSequences]:
             for sensor in data.sensors
         ]
     for chosen in data.held_out_sets:
-        dataset = open_dataset(chosen.name, Path(chosen.root), chosen.split, labels)
+        dataset = open_set(chosen, labels)
         sequences = list(dataset.sequences.values())
         scale = dataset.intensity_full_scale
         held_out.append(HeldOutSequences(chosen.name, sequences, scale, chosen.frames))
