@@ -226,8 +226,9 @@ def _draw_each(seeds: Sequence[Any], shares: Mapping[str, float]) -> list[str]:
 
 
 def _simulator_version() -> str:
-    """Digest of the simulator's source."""
-    sources = sorted(Path(simulation.__path__[0]).rglob("*.py"))
+    """Digest of the simulator's source and of its sensors."""
+    files = Path(simulation.__path__[0]).rglob("*")
+    sources = sorted(path for path in files if path.suffix in (".py", ".yaml"))
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
 
 
@@ -243,7 +244,8 @@ def _drive(
 
     if folder is None:
         return list(simulated())
-    path = folder / f"{sensor}_{'' if room is None else f'{room}_'}{seed}_{frames}.npz"
+    name = "_".join(str(part) for part in (sensor, room, seed, frames) if part is not None)
+    path = folder / f"{name.replace(os.sep, '_')}.npz"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         columns = {

@@ -11,8 +11,14 @@ from minkowski_perception.frame import Frame
 from minkowski_perception.labels import LabelSet
 from minkowski_perception.training.clips import ClipDataset
 from minkowski_perception.training.composition import read_augmentation
-from minkowski_perception.training.recipe import Recipe
-from minkowski_perception.training.sources import ClipSize, Drives, Recordings, open_sources
+from minkowski_perception.training.recipe import Data, Recipe
+from minkowski_perception.training.sources import (
+    ClipSize,
+    Drives,
+    Recordings,
+    open_sources,
+    simulate,
+)
 from minkowski_perception.voxels import VoxelInput
 
 SPEC = VoxelInput.from_dict({"voxel_size": 1.0, "features": ["one", "intensity"]})
@@ -142,3 +148,26 @@ def test_frames_of_two_sources_train_together(tmp_path):
     assert 1 in sizes
     assert max(sizes) > 100
     assert all(torch.isfinite(clips[i][1]).all() for i in range(5))
+
+
+def test_a_camera_s_drives_are_simulated_once_and_then_read_from_their_cache(tmp_path):
+    pytest.importorskip("open3d", reason="needs open3d to simulate drives")
+    camera = tmp_path / "tiny.yaml"
+    camera.write_text("name: tiny\nwidth: 32\nheight: 24\nfx: 29\nfy: 29\ncx: 16\ncy: 12\n")
+    cache = tmp_path / "cache"
+    data = Data(seeds=(0, 2), cameras={str(camera): 1.0}, frames=2, cache=str(cache))
+    first = simulate(data, range(2))
+    (folder,) = cache.iterdir()
+    times = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert len(times) == 2
+    again = simulate(data, range(2))
+    assert times == {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    for one, other in zip(first, again, strict=True):
+        for frame, same in zip(one, other, strict=True):
+            assert np.array_equal(frame.points, same.points, equal_nan=True)
+            assert np.array_equal(frame.colour, same.colour)
+            assert (frame.stamp, frame.frame_id) == (same.stamp, same.frame_id)
+    clip = Drives(again).clip(np.random.default_rng(0), ClipSize(2, shorter=0.0))
+    for frame in clip:
+        assert frame.valid.all()
+        assert frame.pose[2, 2] > 0.5  # however the camera nods, z is up
