@@ -21,9 +21,6 @@ from minkowski_perception.simulation.shading import Lighting, shade
 
 Array = npt.NDArray[np.float32]
 
-OPTICAL = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
-"""From an optical frame (x right, y down, z forward) to one with x forward, y left, z up."""
-
 _EDGE = 0.04
 """Step in depth from pixel to pixel, as a share of it, that is an edge and no slope."""
 

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial.transform import Rotation
 
-from minkowski_perception.frame import Frame
-from minkowski_perception.simulation.camera import OPTICAL, DepthCamera, get_camera
+from minkowski_perception.frame import OPTICAL_AXES, Frame
+from minkowski_perception.simulation.camera import DepthCamera, get_camera
 from minkowski_perception.simulation.drive import START
 from minkowski_perception.simulation.finishes import LABELS
 from minkowski_perception.simulation.lidar import LidarModel
@@ -169,5 +169,5 @@ class _Way:
         """[4, 4], takes points of the sensor's frame to the room's at a time in seconds."""
         pose = self._body(time)
         if self._optical:
-            pose[:3, :3] = pose[:3, :3] @ OPTICAL
+            pose[:3, :3] = pose[:3, :3] @ OPTICAL_AXES
         return pose

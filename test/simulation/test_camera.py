@@ -7,8 +7,9 @@ import pytest
 
 pytest.importorskip("open3d", exc_type=ImportError)
 
+from minkowski_perception.frame import OPTICAL_AXES
 from minkowski_perception.labels import UNLABELLED
-from minkowski_perception.simulation.camera import OPTICAL, DepthCamera, Shot, get_camera
+from minkowski_perception.simulation.camera import DepthCamera, Shot, get_camera
 from minkowski_perception.simulation.meshes import Material, Mesh, Paint, box
 from minkowski_perception.simulation.scene import Scene
 from minkowski_perception.simulation.sensors import SensorError, sensor_names
@@ -25,7 +26,7 @@ WALL = Material(1, 0.7)
 
 def looking_along_x() -> np.ndarray:
     pose = np.eye(4)
-    pose[:3, :3] = OPTICAL
+    pose[:3, :3] = OPTICAL_AXES
     return pose
 
 
