@@ -90,6 +90,40 @@ def test_a_published_recipe_takes_a_step(name, tmp_path):
     assert 0.0 <= figures["miou"]["semantickitti"] <= 1.0
 
 
+def write_coloured(root, frames):
+    """Write a sequence of coloured clouds in the layout of Synthia 4D, in all splits."""
+    rng = np.random.default_rng(0)
+    kinds = {"x": "float", "y": "float", "z": "float"}
+    kinds |= {"red": "uchar", "green": "uchar", "blue": "uchar", "label": "uchar"}
+    head = ["ply", "format ascii 1.0", "element vertex 400"]
+    head += [*(f"property {kind} {name}" for name, kind in kinds.items()), "end_header"]
+    names = [f"SEQ/ply/{i:06d}.ply" for i in range(frames)]
+    (root / "SEQ" / "ply").mkdir(parents=True)
+    for name in names:
+        points, rest = rng.uniform(-900, 900, (400, 3)), rng.integers(2, 9, (400, 4))
+        rows = (
+            " ".join(map(str, [*place, *other])) for place, other in zip(points, rest, strict=True)
+        )
+        (root / name).write_text("\n".join([*head, *rows]) + "\n")
+    for split in ("train", "test"):
+        (root / f"{split}_raw_difficult.txt").write_text("\n".join(names))
+
+
+def test_a_published_recipe_in_4d_takes_a_step(tmp_path):
+    pytest.importorskip("trimesh", reason="needs trimesh to read PLY files")
+    write_coloured(tmp_path, 4)
+    recipe = load_recipe(FOLDER / "sts_synthia4d_res16unet14a.yaml")
+    recipe["network"]["width"] = 0.25
+    recipe["data"]["stride"] = 1
+    recipe["optimization"] |= {"iterations": 1, "clips": 2}
+    del recipe["validation"]
+    for chosen in (*recipe["data"]["sets"], *recipe["data"]["held_out_sets"]):
+        chosen["root"] = str(tmp_path)
+    path = train(recipe, tmp_path / "out", "cpu", workers=0)
+    figures = load_model(path.with_suffix(".yaml")).card["figures"]
+    assert 0.0 <= figures["miou"]["synthia4d"] <= 1.0
+
+
 def test_a_recipe_takes_over_what_it_does_not_tell_anew(tmp_path):
     first, second = {"step": {"at": [5]}}, {"poly": {"power": 1.0}}
     base = {"data": {"clip": 3, "sets": [1, 2]}, "optimization": {"clips": 2, "schedule": first}}
