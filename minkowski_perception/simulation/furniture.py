@@ -283,7 +283,8 @@ def kitchen(rng: Rng) -> Mesh:
     each, count = rng.uniform(0.45, 0.6), int(rng.integers(2, 7))
     length, deep, high = each * count, rng.uniform(0.55, 0.65), rng.uniform(0.82, 0.92)
     parts = [
-        box(body, (0, 0.02, (high + 0.05) / 2), (length, deep - 0.06, high - 0.1)),
+        box(body, (0, 0.05, 0.05), (length, deep - 0.15, 0.1)),
+        box(body, (0, 0.02, high / 2 + 0.05), (length, deep - 0.06, high - 0.1)),
         box(top, (0, 0, high), (length + 0.02, deep, 0.04)),
     ]
     rows = [(0.0, deep - 0.06, 0.1, high - 0.04)]
