@@ -46,6 +46,15 @@ class World:
         if self.size > 1:
             distributed.barrier()
 
+    @contextmanager
+    def leader_first(self) -> Iterator[None]:
+        """Let the first process do something alone, then the others."""
+        if not self.leads:
+            self.wait()
+        yield
+        if self.leads:
+            self.wait()
+
     def gather(self, value: Any) -> list[Any]:
         """Values of all processes, by rank."""
         if self.size == 1:

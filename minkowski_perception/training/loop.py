@@ -107,17 +107,13 @@ class _Training:
 
     @cached_property
     def _sources(self) -> list[Source]:
-        """Where clips come from; the first process fills the cache for the others."""
-        if not self._world.leads:
-            self._world.wait()
-        sources = open_sources(self._plan.data, self._labels, self._plan.seed)
-        if self._world.leads:
-            self._world.wait()
-        return sources
+        return open_sources(self._plan.data, self._labels, self._plan.seed)
 
     def train_network(self, resume: bool, tensorboard: bool) -> None:
         """Train the network, from its start or from a checkpoint."""
         plan, world, settings = self._plan, self._world, self._plan.optimization
+        with world.leader_first():  # to fill the cache of drives
+            sources = self._sources
         weights = None
         if plan.loss.class_weights == "inverse_root":
             weights = self._class_weights()
@@ -128,7 +124,7 @@ class _Training:
         elif resume and world.leads:
             tqdm.write(f"no {checkpoint} to go on from: training from the start")
         steps = range(trainer.step, settings.iterations)
-        clips = self._clips(self._sources, settings.iterations * settings.clips)
+        clips = self._clips(sources, settings.iterations * settings.clips)
         loader = DataLoader(
             clips,
             batch_sampler=StepSampler(steps, settings.clips, world),
@@ -168,7 +164,8 @@ class _Training:
     def _validate(self, journal: Journal, step: int, frames: int | None) -> None:
         if self._world.leads:
             save_model(self.path, self._network, self._plan.model_card)
-            journal.scores(step, self._scores(frames)["miou"])
+            with torch.random.fork_rng():  # scores leave no trace in what comes after
+                journal.scores(step, self._scores(frames)["miou"])
         self._world.wait()
 
     def _save(self, checkpoint: Path, trainer: Trainer) -> None:
@@ -202,8 +199,9 @@ class _Training:
     def _train_crf(self) -> TrilateralCRF:
         plan = self._plan
         assert plan.crf is not None
-        sources: Sequence[Source] = self._sources
-        if plan.crf.seeds is not None:
+        if plan.crf.seeds is None:
+            sources = self._sources
+        else:
             sources = [Drives(simulate(plan.data, range(*plan.crf.seeds)))]
         card = plan.model_card
         model = Model(plan.name, self._network, self._labels, plan.spec, plan.window, card)

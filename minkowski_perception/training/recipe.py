@@ -177,6 +177,15 @@ class Validation:
     every: int
     frames: int | None = None
 
+    def __post_init__(self) -> None:
+        """Check the number of steps.
+
+        Raises:
+            ValueError: it is below 1.
+        """
+        if self.every < 1:
+            raise ValueError(f"every must be 1 or more, not {self.every}")
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -242,6 +251,9 @@ class Recipe:
                     f"recipe.network.{key} must be {size} to fit input and labels, "
                     f"not {recipe.network.get(key)}"
                 )
+        held_out = recipe.data.held_out_seeds is not None or recipe.data.held_out_sets
+        if recipe.validation is not None and not held_out:
+            raise RecipeError("recipe.validation needs held_out_seeds or held_out_sets")
         if recipe.fresh_head and recipe.start is None:
             raise RecipeError("recipe.fresh_head is for trainings with a start")
         return recipe

@@ -150,6 +150,11 @@ def test_a_recipe_takes_over_what_it_does_not_tell_anew(tmp_path):
         ({"input": {"voxel_size": 0.5, "features": ["smell"]}}, "recipe.input: .*smell"),
         ({"loss": {"lovasz": 0, "cross_entropy": 0}}, "recipe.loss: weights must not be negative"),
         ({"loss": {"class_weights": "median"}}, "one of inverse_root, none, not 'median'"),
+        ({"validation": {"every": 0}}, "every must be 1 or more, not 0"),
+        (
+            {"validation": {"every": 1}, "data": {"sets": [{"name": "ika", "root": "a"}]}},
+            "validation needs held_out_seeds or held_out_sets",
+        ),
         ({"fresh_head": True}, "fresh_head is for trainings with a start"),
         ({"network": 7}, "recipe.network must be a mapping, not 7"),
     ],

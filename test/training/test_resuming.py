@@ -88,6 +88,15 @@ def test_a_training_that_goes_on_gives_the_bits_of_one_that_never_stopped(
     assert cards[0] == cards[1]
 
 
+def test_scores_along_the_way_change_no_weights(root, tmp_path):
+    weights = []
+    for validation in (None, {"every": 2, "frames": 1}):
+        recipe = small_recipe(root, network=SPVCNN, validation=validation)
+        path = train(recipe, tmp_path / str(bool(validation)), "cpu", workers=0)
+        weights.append(path.with_suffix(".safetensors").read_bytes())
+    assert weights[0] == weights[1]
+
+
 def test_a_finished_training_is_not_repeated(root, tmp_path, monkeypatch):
     recipe = small_recipe(root)
     train(recipe, tmp_path, "cpu", workers=0)
