@@ -92,7 +92,7 @@ def test_colour_does_not_give_classes_away():
     tree = cKDTree(colour[trained, :3])
     told = label[trained][tree.query(colour[~trained, :3])[1]]
     recalls = [(told[label[~trained] == k] == k).mean() for k in range(len(LABELS))]
-    assert np.mean(recalls) < 0.4
+    assert np.mean(recalls) < 0.3
 
 
 def test_what_stands_still_stays_in_its_place_through_the_poses():
