@@ -2,9 +2,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """What tests of converted networks share."""
 
+from importlib import resources
+from pathlib import Path
+
 import torch
 
 from minkowski_perception.sparse import SparseTensor
+
+TRAINED = Path(
+    str(
+        resources.files("minkowski_perception") / "benchmarks/ablation_models/ablation_hybrid.yaml"
+    )
+)
+"""A symmetric 4D model that was trained here, so that its orders are known."""
 
 
 def some_voxels(dims, channels, extent=16):

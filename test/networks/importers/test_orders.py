@@ -1,9 +1,10 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The model of the package is a witness: it was trained here, so its orders are known."""
+"""A model of the package is a witness: it was trained here, so its orders are known."""
 
 import pytest
 import torch
+from comparison import TRAINED
 
 from minkowski_perception.networks.importers.kernels import last_axis_fastest, reordered
 from minkowski_perception.networks.importers.orders import block_order_of, even_order_of
@@ -14,7 +15,7 @@ from minkowski_perception.sparse import cube, hybrid
 @pytest.fixture(scope="module")
 def kernels():
     """Trained kernels by the number of their slices, those of the blocks without time."""
-    state = load_model("outdoor_lidar_first").network.state_dict()
+    state = load_model(TRAINED).network.state_dict()
     blocks = [v[:27] for k, v in state.items() if k.startswith("block") and v.dim() == 3]
     even = [v for v in state.values() if v.dim() == 3 and len(v) == 8]
     assert (len(blocks), len(even)) == (16, 8)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 import torch
-from comparison import largest_difference, some_voxels
+from comparison import TRAINED, largest_difference, some_voxels
 from plain_crf import sts_filter
 from plain_res16unet import checkpoint, file_of, forward
 
@@ -89,7 +89,7 @@ def test_where_weights_do_not_tell_the_code_and_the_date_decide(tmp_path):
 
 
 def test_trained_weights_decide_over_code_and_date(tmp_path):
-    state = load_model("outdoor_lidar_first").network.state_dict()
+    state = load_model(TRAINED).network.state_dict()
     spatial = {
         key: value[:27] if key.startswith("block") and value.dim() == 3 else value
         for key, value in state.items()
