@@ -3,15 +3,16 @@
 """Tables that pandas before 3.0 pickled, read without it and without running what the file says.
 
 A pickle is a program: it names functions and calls them. Here only the names by which pandas and
-NumPy write a table down are known. Those of pandas stand for what collects their arguments; those
-of NumPy are NumPy's own, which make arrays of bytes. Any other name is refused.
+NumPy write a table down are known, and all of them stand for what collects their arguments: not
+even NumPy's own functions are called, which would take bytes for addresses of objects. Arrays of
+numbers are made of what was collected. Any other name is refused.
 """
 
 from __future__ import annotations
 
 import gzip
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,12 @@ import numpy.typing as npt
 
 from minkowski_perception.datasets.reading import DatasetError, found_in
 
-# NumPy's functions for an array yet to be filled, one of bytes, and a number.
-_RECONSTRUCT: Any = np.empty(0).__reduce__()[0]
-_FROM_BUFFER: Any = np.empty(0).__reduce_ex__(5)[0]
-_SCALAR: Any = np.float64(0).__reduce__()[0]
+_NUMBERS = "biuf"
+"""Kinds of NumPy's types: booleans, integers and floats."""
 
 
 class _Recorded:
-    """Stands for an object of pandas: what it was made of, and the state it was given."""
+    """Stands for an object: what it was made of, and the state it was given."""
 
     arguments: tuple[Any, ...] = ()
     state: Any = None
@@ -59,7 +58,23 @@ class _NewIndex(_Recorded):
     """An index: its kind, and the names in a dictionary."""
 
 
-_KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
+class _Dtype(_Recorded):
+    """A type of numbers: its name; the state has the order of bytes."""
+
+
+class _Array(_Recorded):
+    """An array; its state: version, shape, type, whether in Fortran's order, and bytes or list."""
+
+
+class _Buffer(_Recorded):
+    """An array: bytes, type, shape and order."""
+
+
+class _Kind:
+    """The class of arrays, which their maker is given."""
+
+
+_KNOWN: dict[tuple[str, str], Any] = {
     ("pandas.core.frame", "DataFrame"): _Table,
     ("pandas.core.internals.managers", "BlockManager"): _Blocks,
     ("pandas.core.internals", "BlockManager"): _Blocks,
@@ -69,15 +84,15 @@ _KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
     ("pandas.core.indexes.numeric", "Int64Index"): _Index,
     ("pandas.core.indexes.range", "RangeIndex"): _Index,
     ("builtins", "slice"): slice,
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
+    ("numpy", "ndarray"): _Kind,
+    ("numpy", "dtype"): _Dtype,
     **{
-        (f"numpy.{core}.{module}", name): function
+        (f"numpy.{core}.{module}", name): record
         for core in ("core", "_core")
-        for module, name, function in (
-            ("multiarray", "_reconstruct", _RECONSTRUCT),
-            ("multiarray", "scalar", _SCALAR),
-            ("numeric", "_frombuffer", _FROM_BUFFER),
+        for module, name, record in (
+            ("multiarray", "_reconstruct", _Array),
+            ("multiarray", "scalar", _Recorded),
+            ("numeric", "_frombuffer", _Buffer),
         )
     },
 }
@@ -130,9 +145,37 @@ def _columns(table: Any) -> dict[str, npt.NDArray[Any]]:
     else:  # as old as PandaSet's own: the state says the same in a form kept since pandas 0.14.1
         kept = manager.state[3]["0.14.1"]
         items, parts = kept["axes"][0], [(b["values"], b["mgr_locs"]) for b in kept["blocks"]]
-    names = np.asarray(items.arguments[1]["data"])
+    names = _array(items.arguments[1]["data"])
     return {
-        str(name): np.asarray(column)
+        str(name): column
         for values, places in parts
-        for name, column in zip(names[places], np.atleast_2d(values), strict=True)
+        for name, column in zip(
+            names[places if isinstance(places, slice) else _array(places)],
+            np.atleast_2d(_array(values)),
+            strict=True,
+        )
     }
+
+
+def _array(recorded: Any) -> npt.NDArray[Any]:
+    """Array that was recorded: of numbers, or of whatever a list holds.
+
+    Raises:
+        UnpicklingError: it is none of these.
+    """
+    if isinstance(recorded, _Buffer):
+        data, dtype, shape, order = recorded.arguments
+    elif isinstance(recorded, _Array) and recorded.state is not None:
+        _, shape, dtype, fortran, data = recorded.state
+        order = "F" if fortran else "C"
+    else:
+        raise pickle.UnpicklingError(f"an array was expected, not {type(recorded).__name__}")
+    if isinstance(data, list):
+        objects = np.empty(len(data), dtype=object)
+        objects[:] = data
+        return objects.reshape(shape, order=order)
+    name, byte_order = str(dtype.arguments[0]), str(dtype.state[1])
+    if name[:1] not in _NUMBERS:
+        raise pickle.UnpicklingError(f"arrays of type '{name}' are no numbers")
+    numbers = np.frombuffer(data, np.dtype(f"{byte_order}{name}"))
+    return numbers.reshape(shape, order=order)

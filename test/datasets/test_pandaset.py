@@ -138,6 +138,20 @@ def test_what_a_pickle_would_run_is_refused_and_not_run(original, write_table, c
     assert capsys.readouterr().out == ""
 
 
+class Address:
+    """An array that takes bytes for the address of an object."""
+
+    def __reduce__(self):
+        return (np.ndarray, ((1,), np.dtype(object), b"\x01" * 8))
+
+
+def test_bytes_are_never_taken_for_objects(original, write_table, tmp_path):
+    path = original / "002/lidar/00.pkl.gz"
+    write_table(path, {"x": np.zeros(2)}, harm=Address())
+    with pytest.raises(DatasetError, match=r"00\.pkl\.gz: .*_Kind"):
+        open_dataset("pandaset", original).sequences["002"][0]
+
+
 def test_what_is_missing_or_damaged_is_named(original, write_table, tmp_path):
     frames = open_dataset("pandaset", original).sequences["002"]
     folder = original / "002"
