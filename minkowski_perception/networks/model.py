@@ -27,7 +27,7 @@ from minkowski_perception.networks.network import Network
 from minkowski_perception.networks.registry import build_network
 from minkowski_perception.voxels import VoxelInput
 
-DEFAULT_MODEL = "outdoor_lidar_causal"
+DEFAULT_MODEL = "outdoor_lidar"
 
 _CRF_PREFIX = "crf."
 

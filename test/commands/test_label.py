@@ -227,7 +227,7 @@ def test_a_cloud_without_a_stamp_has_that_of_its_reception(make_bag, tmp_path):
         (["BAG", "--topic", "/front"], "choose one of /points (1 messages)"),
         (
             ["BAG", "--model", "gpt"],
-            "unknown model 'gpt'; choose one of outdoor_lidar_causal, outdoor_lidar_first",
+            "unknown model 'gpt'; choose one of indoor_depth, outdoor_lidar",
         ),
         (
             ["BAG", "--device", "tpu"],
