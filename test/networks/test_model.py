@@ -54,7 +54,7 @@ def test_every_model_of_the_package_loads_and_says_what_it_is(name):
 
 
 def test_an_unknown_model_is_refused_with_the_valid_ones():
-    with pytest.raises(ModelError, match=r"unknown model 'none'; choose one of indoor_depth, outdoor_lidar"):
+    with pytest.raises(ModelError, match=r"unknown model 'none'; choose one of indoor_depth"):
         load_model("none")
 
 
