@@ -62,7 +62,7 @@ def save_flicker(path: Path, report: Mapping[str, Any]) -> None:
             model, _, treatment = name.partition(" + ")
             # The first frame has none before it.
             shares = [100 * s for s in row["flicker_by_frame"] if s is not None]
-            style = {"": "-", "CRF": "--"}.get(treatment, ":")
+            style = {"": "-", "CRF": "--", "averaging": ":"}.get(treatment, "-.")
             frames = range(1, len(shares) + 1)
             axes.plot(frames, shares, style, label=name, color=f"C{models.index(model)}", lw=1.4)
         axes.set_title(case, fontsize=9, loc="left")

@@ -13,14 +13,9 @@ from tiny_models import save_tiny
 from minkowski_perception.commands.main import main
 from minkowski_perception.simulation.drive import simulate_drive
 
-ROWS = [
-    "3D",
-    "3D + temporal averaging",
-    "4D hybrid window",
-    "4D tesseract window",
-    "4D causal incremental",
-    "4D causal incremental + CRF",
-]
+NETWORKS = ("3D", "4D hybrid window", "4D tesseract window", "4D causal incremental")
+ROWS = [name + averaging for name in NETWORKS for averaging in ("", " + averaging")]
+ROWS += [f"4D causal incremental + CRF{averaging}" for averaging in ("", " + averaging")]
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +107,7 @@ def test_rows_without_a_model_are_left_out_with_what_makes_it(tmp_path, capsys):
     [
         (["--lidars", "vlp17"], "unknown lidar 'vlp17'"),
         (["--model", "no-such"], "unknown model 'no-such'"),
-        (["--sequence", "absent"], "no scans in absent"),
+        (["--sequence", "absent"], "no scans: absent"),
         (["--sequence", "absent", "--true-label-set", "moon"], "unknown label set 'moon'"),
     ],
 )
