@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -102,11 +102,9 @@ class Hits(NamedTuple):
 
     def where(self, chosen: npt.NDArray[np.bool_], others: Hits) -> Hits:
         """Take these hits where `chosen` [R] is true, and `others` elsewhere."""
+        pairs: Iterable[tuple[Any, Any]] = zip(self, others, strict=True)
         return Hits(
-            *(
-                np.where(chosen if a.ndim == 1 else chosen[:, None], a, b)
-                for a, b in zip(self, others, strict=True)
-            )
+            *(np.where(chosen if a.ndim == 1 else chosen[:, None], a, b) for a, b in pairs)
         )
 
 
