@@ -66,7 +66,7 @@ def test_a_recorded_sequence_is_run_with_other_links(model, tmp_path, capsys):
         (["--links", "voxel"], "links must be 5 of 'none', 'voxel' and 'cube'"),
         (["--engine", "abacus"], "not 'abacus'"),
         (["--beams", "7"], "beams must be one of 16, 64, 128, not 7"),
-        (["--sequence", "absent"], "no scans in absent/velodyne"),
+        (["--sequence", "absent"], "no scans: absent/velodyne"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(model, options, message, capsys):
