@@ -89,6 +89,12 @@ class Frame:
         """[N] bool: the points whose three coordinates are finite."""
         return np.asarray(np.isfinite(self.points).all(axis=1))
 
+    @property
+    def places(self) -> npt.NDArray[np.float64]:
+        """[N, 3] float64, metres: points in the odometry frame; as they are without a pose."""
+        points = self.points.astype(np.float64)
+        return points if self.pose is None else points @ self.pose[:3, :3].T + self.pose[:3, 3]
+
     def subset(self, kept: npt.NDArray[np.bool_]) -> Frame:
         """Return the frame with only the points where `kept` [N] is true."""
         columns = {name: getattr(self, name) for name in _COLUMNS}

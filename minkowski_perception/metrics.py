@@ -185,9 +185,9 @@ def same_places(
     rows_before, rows_now = np.flatnonzero(still_before), np.flatnonzero(still_now)
     if not len(rows_before) or not len(rows_now):
         return rows_before[:0], rows_now[:0]
-    tree = cKDTree(_in_odometry_frame(before)[rows_before])
+    tree = cKDTree(before.places[rows_before])
     distance, nearest = tree.query(
-        _in_odometry_frame(now)[rows_now], distance_upper_bound=np.nextafter(radius, np.inf)
+        now.places[rows_now], distance_upper_bound=np.nextafter(radius, np.inf)
     )
     near = np.isfinite(distance)
     rows_before, rows_now = rows_before[nearest[near]], rows_now[near]
@@ -195,8 +195,3 @@ def same_places(
     assert now.labels is not None
     same = before.labels[rows_before] == now.labels[rows_now]
     return rows_before[same], rows_now[same]
-
-
-def _in_odometry_frame(frame: Frame) -> npt.NDArray[np.float64]:
-    points = frame.points.astype(np.float64)
-    return points if frame.pose is None else points @ frame.pose[:3, :3].T + frame.pose[:3, 3]

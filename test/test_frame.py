@@ -67,3 +67,12 @@ def test_a_subset_takes_every_column_along():
 def test_columns_that_do_not_fit_are_refused_by_shape(columns, message):
     with pytest.raises(ValueError, match=message):
         Frame(**{"points": POINTS, **columns})
+
+
+def test_places_are_the_points_in_the_odometry_frame():
+    points = POINTS[[0, 3]]
+    pose = upright("camera_optical")
+    pose[:3, 3] = 10.0, 20.0, 30.0
+    expected = [[13, 19, 28], [16, 16, 25]]
+    assert Frame(points, pose=pose).places.tolist() == expected
+    assert Frame(points).places.tolist() == points.tolist()

@@ -108,7 +108,7 @@ class Elastic:
     def __call__(self, clip: Sequence[Frame], rng: Rng) -> list[Frame]:
         """Return a distorted copy."""
         starts = np.cumsum([0, *(len(frame) for frame in clip)])
-        world = np.concatenate([_in_world(frame) for frame in clip])
+        world = np.concatenate([frame.places for frame in clip])
         valid = np.isfinite(world).all(axis=1)
         for spacing, magnitude in zip(self.spacing, self.magnitude, strict=True):
             world[valid] += magnitude * smooth_noise(world[valid], spacing, rng)
@@ -136,7 +136,7 @@ class Crop:
         """Return a copy with what is in the box."""
         share = rng.uniform(-1.0, 1.0, 3) * self.shift
         places = [
-            _in_world(frame) if self.around == "middle" else frame.points.astype(np.float64)
+            frame.places if self.around == "middle" else frame.points.astype(np.float64)
             for frame in clip
         ]
         together = np.concatenate(places)
@@ -218,11 +218,6 @@ def _changed(clip: Sequence[Frame], linear: Array) -> list[Frame]:
         )
         for frame in clip
     ]
-
-
-def _in_world(frame: Frame) -> Array:
-    points = frame.points.astype(np.float64)
-    return points if frame.pose is None else points @ frame.pose[:3, :3].T + frame.pose[:3, 3]
 
 
 def _from_world(places: Array, frame: Frame) -> npt.NDArray[np.float32]:
