@@ -4,38 +4,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from typing import overload
 
 from minkowski_perception.datasets.catalogue import Dataset
 from minkowski_perception.frame import Frame
 from minkowski_perception.labels import LabelSet
 from minkowski_perception.simulation.camera import get_camera
-from minkowski_perception.simulation.drive import HELD_OUT_SEED, simulate_drive
-from minkowski_perception.simulation.indoor import simulate_indoor
+from minkowski_perception.simulation.drive import HELD_OUT_SEED
 from minkowski_perception.simulation.lidar import get_lidar
+from minkowski_perception.simulation.recording import Recording
+from minkowski_perception.simulation.rooms import KINDS
 
 OUTDOOR, INDOOR = "simulation", "simulation_indoor"
-ROOMS = ("room", "corridor", "hall")
 
 
 class SimulatedSequence(Sequence[Frame]):
     """Frames, each simulated when its turn comes, and kept by nobody.
 
     Args:
-        simulate: gives the first frames, as many as it is told.
-        frames: how many.
+        recording: what is simulated.
+        seed: of it.
     """
 
-    def __init__(self, simulate: Callable[[int], Iterator[Frame]], frames: int) -> None:
-        self._simulate, self._frames = simulate, frames
+    def __init__(self, recording: Recording, seed: int) -> None:
+        self._recording, self._seed = recording, seed
 
     def __len__(self) -> int:
-        return self._frames
+        return self._recording.frames
 
     def __iter__(self) -> Iterator[Frame]:
-        return self._simulate(self._frames)
+        return self._recording.play(self._seed)
 
     @overload
     def __getitem__(self, index: int) -> Frame: ...
@@ -58,7 +57,7 @@ def held_out_drives(lidars: Sequence[str], drives: int, frames: int) -> Dataset:
         SensorError: no LiDAR has that name.
     """
     sequences = {
-        f"{lidar.name}_{seed}": SimulatedSequence(partial(simulate_drive, seed, lidar), frames)
+        f"{lidar.name}_{seed}": SimulatedSequence(Recording("street", lidar, frames), seed)
         for lidar in map(get_lidar, lidars)
         for seed in _seeds(drives)
     }
@@ -79,9 +78,9 @@ def held_out_rooms(cameras: Sequence[str], rooms: int, frames: int) -> Dataset:
     sequences = {}
     for name, camera in [(name, get_camera(name)) for name in cameras]:
         for seed in _seeds(rooms):
-            kind = ROOMS[(seed - HELD_OUT_SEED) % len(ROOMS)]
-            walk = partial(simulate_indoor, seed, camera, kind=kind)
-            sequences[f"{name}_{kind}_{seed}"] = SimulatedSequence(walk, frames)
+            kind = KINDS[(seed - HELD_OUT_SEED) % len(KINDS)]
+            room = Recording(kind, camera, frames)
+            sequences[f"{name}_{kind}_{seed}"] = SimulatedSequence(room, seed)
     return Dataset(INDOOR, LabelSet.load("indoor8"), sequences, None)
 
 

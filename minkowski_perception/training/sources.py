@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache, partial
@@ -24,8 +24,9 @@ from minkowski_perception.datasets.catalogue import Dataset, open_dataset
 from minkowski_perception.datasets.reading import Frames
 from minkowski_perception.frame import Frame, upright
 from minkowski_perception.labels import LabelSet
-from minkowski_perception.simulation.drive import simulate_drive
-from minkowski_perception.simulation.indoor import simulate_indoor
+from minkowski_perception.simulation.camera import get_camera
+from minkowski_perception.simulation.lidar import get_lidar
+from minkowski_perception.simulation.recording import Recording
 from minkowski_perception.training.losses import class_shares
 from minkowski_perception.training.recipe import Data, DataSet, HeldOut
 
@@ -236,21 +237,19 @@ def _drive(
     seed: int, sensor: str, room: str | None, frames: int, folder: Path | None
 ) -> Sequence[Frame]:
     """Simulate a drive, along a street or through a room, or find it in a folder."""
-
-    def simulated() -> Iterator[Frame]:
-        if room is None:
-            return simulate_drive(seed, sensor, frames)
-        return simulate_indoor(seed, sensor, frames, kind=room)
-
+    if room is None:
+        recording = Recording("street", get_lidar(sensor), frames)
+    else:
+        recording = Recording(room, get_camera(sensor), frames)
     if folder is None:
-        return list(simulated())
+        return list(recording.play(seed))
     name = "_".join(str(part) for part in (sensor, room, seed, frames) if part is not None)
     path = folder / f"{name.replace(os.sep, '_')}.npz"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         columns = {
             f"{i}.{field.name}": value
-            for i, frame in enumerate(simulated())
+            for i, frame in enumerate(recording.play(seed))
             for field in fields(frame)
             if (value := getattr(frame, field.name)) is not None
         }
