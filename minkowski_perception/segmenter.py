@@ -29,6 +29,7 @@ from minkowski_perception.networks.minkunet import SPATIAL_DIMS
 from minkowski_perception.networks.model import DEFAULT_MODEL, Model, load_model
 from minkowski_perception.sparse.engines.selection import EngineChoice, Trial, choose_engine
 from minkowski_perception.sparse.threads import set_thread_count
+from minkowski_perception.temporal import DEFAULT_AVERAGING
 from minkowski_perception.temporal.averaging import TemporalAverage
 from minkowski_perception.temporal.continuity import Continuity
 from minkowski_perception.temporal.deskew import deskew
@@ -50,9 +51,6 @@ _CUBLAS_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 
 
 EXECUTIONS = ("auto", "window", "incremental")
-
-DEFAULT_AVERAGING = 5
-"""Frames; what `benchmark ablation` found best of 1 to 5, at next to no cost."""
 
 
 @dataclass(frozen=True)

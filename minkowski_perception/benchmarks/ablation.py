@@ -41,10 +41,11 @@ from minkowski_perception.frame import Frame
 from minkowski_perception.labels import UNLABELLED, LabelSet
 from minkowski_perception.metrics import ConfusionMatrix, Flicker, same_places, standing_still
 from minkowski_perception.networks.model import Model, load_model
-from minkowski_perception.segmenter import DEFAULT_AVERAGING, Segmenter
+from minkowski_perception.segmenter import Segmenter
 from minkowski_perception.simulation.drive import HELD_OUT_SEED, simulate_drive
 from minkowski_perception.simulation.lidar import get_lidar
 from minkowski_perception.simulation.noise import Noise
+from minkowski_perception.temporal import DEFAULT_AVERAGING
 
 TRUTH = "semantickitti19"
 LIDARS = ("hdl64", "vlp32", "vlp16")

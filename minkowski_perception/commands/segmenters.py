@@ -8,6 +8,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from minkowski_perception.commands import CommandError
+from minkowski_perception.temporal import DEFAULT_AVERAGING
 
 if TYPE_CHECKING:
     from minkowski_perception.segmenter import Segmenter
@@ -49,7 +50,7 @@ def add_segmenter_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--averaging",
         type=int,
-        default=5,
+        default=DEFAULT_AVERAGING,
         help="frames over which each place's probabilities are averaged; 1 for none (%(default)s)",
     )
     parser.add_argument(

@@ -16,8 +16,9 @@ from rclpy.node import Node
 from scipy.spatial.transform import Rotation
 
 from minkowski_perception.networks.model import DEFAULT_MODEL
-from minkowski_perception.segmenter import DEFAULT_AVERAGING, EXECUTIONS
+from minkowski_perception.segmenter import EXECUTIONS
 from minkowski_perception.sparse.engines.selection import ENGINE_CHOICES, PRECISION_CHOICES
+from minkowski_perception.temporal import DEFAULT_AVERAGING
 
 
 class ConfigurationError(ValueError):
