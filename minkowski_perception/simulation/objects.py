@@ -786,13 +786,24 @@ def _facade(
     v = np.array([-2.0, 0.0, *np.sort([*(bottoms + sill), *(bottoms + sill + high)]), height])
     v = np.maximum.accumulate(v)
     v[-1] = max(height, v[-2] + 0.1)
-    level = np.zeros((len(u) - 1, len(v) - 1))
-    window = np.zeros(level.shape, dtype=bool)
+    shape = len(u) - 1, len(v) - 1
+    window = np.zeros(shape, dtype=bool)
     window[1::2, 2::2] = rng.random((bays, floors)) < windows
     doors = window[:, 2] & (rng.random(len(u) - 1) < 0.25)
     window[:, 1] = doors
+    # No wall is all of one tone or in one plane: storeys, piers, stains, shutters.
+    tone = _uneven(rng, (shape[0], 1)) * _uneven(rng, (1, shape[1])) * _uneven(rng, shape)
+    reflectance = (wall * tone).clip(0.05, 0.95)
+    piers = rng.uniform(0.0, 0.15) * (rng.random(shape[0]) < rng.choice([0.0, 0.5]))
+    level = np.repeat(piers[:, None], shape[1], axis=1)
     level[window] = -recess
-    reflectance = np.where(window, glass, wall)
+    shut = window & (rng.random(shape) < rng.uniform(0.0, 0.6))
+    reflectance[window & ~shut] = glass
     reflectance[:, 1][doors] = wall
-    label = np.full(level.shape, LABELS.names.index("building"))
-    return relief(u, v, level, label, reflectance, np.zeros(level.shape))
+    label = np.full(shape, LABELS.names.index("building"))
+    return relief(u, v, level, label, reflectance, np.where(window, 0.0, rng.uniform(0.0, 0.05)))
+
+
+def _uneven(rng: np.random.Generator, shape: tuple[int, int]) -> npt.NDArray[np.float64]:
+    """Factors around 1, by the shape's places."""
+    return np.exp(rng.uniform(0.0, 0.2) * rng.normal(size=shape))

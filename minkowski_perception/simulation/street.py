@@ -26,8 +26,8 @@ _GROUND = {
     "road": ((0.12, 0.35), (0.002, 0.012)),
     "parking": ((0.15, 0.5), (0.004, 0.016)),
     "sidewalk": ((0.28, 0.55), (0.002, 0.012)),
-    "other-ground": ((0.2, 0.5), (0.01, 0.04)),
-    "terrain": ((0.3, 0.55), (0.03, 0.12)),
+    "other-ground": ((0.2, 0.5), (0.015, 0.04)),
+    "terrain": ((0.3, 0.55), (0.015, 0.1)),
 }
 _LINE = 0.06
 """Metres from the middle of a painted line to its edge."""
@@ -189,7 +189,7 @@ class Street:
         # Parking is paved otherwise than the road, or it would be road but for its lines.
         road, rough = looks["road"][0], looks["parking"][1]
         darker = road > 0.22 and rng.random() < 0.3
-        contrast = rng.uniform(0.06, 0.12) if darker else -rng.uniform(0.06, 0.2)
+        contrast = rng.uniform(0.08, 0.14) if darker else -rng.uniform(0.08, 0.22)
         looks["parking"] = (road - contrast, rough)
         paint = rng.uniform(0.5, 0.9)
 
@@ -265,8 +265,7 @@ class Street:
         for s in np.arange(rng.uniform(5, 40), self.length, rng.uniform(20, 60)):
             if not self._in_crossing(s, sign, 6.0):
                 end, out = s + rng.uniform(2.5, 4.0), side.edge + max(side.setback, 4.0)
-                name = str(rng.choice(["parking", "sidewalk", "other-ground"]))
-                drives.append((name, s, end, sign * side.edge, sign * out, 0.05))
+                drives.append(("parking", s, end, sign * side.edge, sign * out, 0.05))
                 if side.verge:
                     verge = sign * side.verge[0], sign * side.verge[1]
                     drives.append(("sidewalk", s, end, *verge, 0.04))
@@ -353,7 +352,7 @@ class Street:
         makers: Sequence[objects.Maker] = (
             objects.car, objects.truck, objects.other_vehicle, objects.motorcycle,
         )  # fmt: skip
-        shares = np.array([0.74, 0.08, 0.08, 0.1])
+        shares = np.array([0.68, 0.12, 0.1, 0.1])
         along = 0.0 if sign < 0 else np.pi
         rate = rng.uniform(0.0, 0.8)
 
@@ -485,7 +484,7 @@ class Street:
             lane, clear = self._lanes[-direction], self._sides[-direction].clear
             beside = min(lane + 1.6, clear - 0.4)
             for s in self._spread((14, 50)):
-                maker = traffic[rng.choice(4, p=[0.6, 0.08, 0.09, 0.23])]
+                maker = traffic[rng.choice(4, p=[0.55, 0.14, 0.11, 0.2])]
                 actors.append(self._vehicle(maker, s, -direction * lane, direction * pace))
             for s in self._spread((15, 45)):
                 maker = riders[rng.choice(2, p=[0.75, 0.25])]
