@@ -20,6 +20,7 @@ from minkowski_perception.training.measurement import (
     JitterColour,
     ShiftColour,
     ShiftIntensity,
+    SpeckleIntensity,
 )
 from minkowski_perception.training.mixing import LaserMix, PolarMix
 from minkowski_perception.training.place import (
@@ -54,6 +55,7 @@ _CHANGES: Mapping[str, type] = {
     "drop_points": DropPoints,
     "drop_beams": DropBeams,
     "shift_intensity": ShiftIntensity,
+    "speckle_intensity": SpeckleIntensity,
     "auto_contrast": AutoContrast,
     "shift_colour": ShiftColour,
     "jitter_colour": JitterColour,

@@ -71,13 +71,8 @@ class DropBeams:
 
     def __call__(self, clip: Sequence[Frame], rng: Rng) -> list[Frame]:
         """Return a copy of fewer beams."""
-        lost = rng.random(int(180.0 / self.spacing) + 1) < rng.uniform(*self.ratio)
-        frames = []
-        for frame in clip:
-            elevation = np.degrees(np.arctan2(frame.points[:, 2], np.hypot(*frame.points.T[:2])))
-            beam = np.nan_to_num((elevation + 90.0) / self.spacing).astype(int)
-            frames.append(frame.subset(~lost[beam]))
-        return frames
+        lost = rng.random(_beams(self.spacing)) < rng.uniform(*self.ratio)
+        return [frame.subset(~lost[_beam(frame, self.spacing)]) for frame in clip]
 
 
 @dataclass(frozen=True)
@@ -104,6 +99,36 @@ class ShiftIntensity:
             )
             for frame in clip
         ]
+
+
+@dataclass(frozen=True)
+class SpeckleIntensity:
+    """Multiplies intensity (0 to 1) by noise: of each point, and of each beam's own gain.
+
+    Both are log-normal; how strong they are is drawn once for a clip.
+
+    Attributes:
+        points: least and largest standard deviation of the points' logarithms.
+        beams: the same of the beams' logarithms.
+        spacing: degrees of elevation that are one beam.
+    """
+
+    points: tuple[float, float] = (0.0, 0.3)
+    beams: tuple[float, float] = (0.0, 0.2)
+    spacing: float = 0.4
+
+    def __call__(self, clip: Sequence[Frame], rng: Rng) -> list[Frame]:
+        """Return a copy of speckled intensity, where there is any."""
+        speckle, spread = rng.uniform(*self.points), rng.uniform(*self.beams)
+        gains = spread * rng.normal(size=_beams(self.spacing))
+        frames = []
+        for frame in clip:
+            if frame.intensity is not None:
+                noise = gains[_beam(frame, self.spacing)] + _normal(rng, (len(frame),), speckle)
+                speckled = (frame.intensity * np.exp(noise)).clip(0.0, 1.0)
+                frame = replace(frame, intensity=speckled.astype(np.float32))
+            frames.append(frame)
+        return frames
 
 
 @dataclass(frozen=True)
@@ -149,6 +174,17 @@ class JitterColour:
     def __call__(self, clip: Sequence[Frame], rng: Rng) -> list[Frame]:
         """Return a copy of noisy colours."""
         return _recoloured(clip, lambda c: c + _normal(rng, c.shape, self.sigma * _BRIGHTEST))
+
+
+def _beams(spacing: float) -> int:
+    """Beams that there can be, `spacing` degrees of elevation each."""
+    return int(180.0 / spacing) + 1
+
+
+def _beam(frame: Frame, spacing: float) -> npt.NDArray[np.intp]:
+    """[N] each point's beam, from straight down up."""
+    elevation = np.degrees(np.arctan2(frame.points[:, 2], np.hypot(*frame.points.T[:2])))
+    return np.nan_to_num((elevation + 90.0) / spacing).astype(np.intp)
 
 
 def _normal(rng: Rng, shape: tuple[int, ...], sigma: float) -> npt.NDArray[np.float32]:

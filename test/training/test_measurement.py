@@ -12,6 +12,7 @@ from minkowski_perception.training.measurement import (
     JitterColour,
     ShiftColour,
     ShiftIntensity,
+    SpeckleIntensity,
 )
 
 RNG = np.random.default_rng
@@ -71,6 +72,24 @@ def test_intensity_is_shifted_alike_in_all_frames_and_stays_in_its_range():
         pairs.append(np.polyfit(before.intensity[inside], after.intensity[inside], 1))
     np.testing.assert_allclose(pairs[0], pairs[1], atol=1e-4)
     assert 0.5 <= pairs[0][0] <= 2.0
+
+
+def test_speckle_is_drawn_for_each_point_and_gains_once_for_each_beam():
+    points = SpeckleIntensity((0.1, 0.1), (0.0, 0.0))(clip(), RNG(4))
+    beams = SpeckleIntensity((0.0, 0.0), (0.1, 0.1), spacing=10.0)(clip(), RNG(4))
+    gains = {}
+    for before, speckled, tuned in zip(clip(), points, beams, strict=True):
+        inside = speckled.intensity < 1.0
+        noise = np.log(speckled.intensity[inside] / before.intensity[inside])
+        assert noise.std() == pytest.approx(0.1, rel=0.05)
+        assert abs(noise.mean()) < 0.01
+        elevation = np.degrees(np.arctan2(before.points[:, 2], np.hypot(*before.points[:, :2].T)))
+        for beam in range(18):
+            of_beam = (elevation // 10 + 9 == beam) & (tuned.intensity < 1.0)
+            gain = np.log(tuned.intensity[of_beam] / before.intensity[of_beam])
+            np.testing.assert_allclose(gain, gains.setdefault(beam, gain[0]), atol=1e-5)
+    assert np.std(list(gains.values())) == pytest.approx(0.1, rel=0.5)
+    assert SpeckleIntensity()([Frame(np.ones((2, 3), np.float32))], RNG(0))[0].intensity is None
 
 
 def test_auto_contrast_blends_with_the_full_range():
