@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of simulated rooms (d435 kinect)",
     )
     parser.add_argument(
-        "--drives", type=positive, default=2, help="drives or rooms of each sensor (%(default)s)"
+        "--drives", type=positive, default=8, help="drives or rooms of each sensor (%(default)s)"
     )
     parser.add_argument(
         "--ranges",
