@@ -11,9 +11,16 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from minkowski_perception.simulation import objects
+from minkowski_perception.simulation import (
+    buildings,
+    plants,
+    road_users,
+    street_furniture,
+    vehicles,
+)
 from minkowski_perception.simulation.ground import Ground, Patch
 from minkowski_perception.simulation.meshes import Mesh
+from minkowski_perception.simulation.surfaces import LABELS, Maker
 
 HALF_WIDTH = 70.0
 """Metres from the centre line to the end of the world."""
@@ -182,7 +189,7 @@ class Street:
         }
 
         def patch(name: str, s0: float, s1: float, d0: float, d1: float, level: float) -> Patch:
-            label = objects.LABELS.names.index(name)
+            label = LABELS.names.index(name)
             low, high = min(d0, d1), max(d0, d1)
             return Patch(s0, s1, low, high, label, looks[name][0], level, looks[name][1])
 
@@ -324,7 +331,7 @@ class Street:
                 continue
             height = max(2.8, typical * rng.uniform(0.75, 1.3))
             front = side.edge + side.setback + abs(rng.normal(0, 0.5 if gap < 1 else 1.5))
-            house = objects.building(rng, width, depth, height, pitched)
+            house = buildings.building(rng, width, depth, height, pitched)
             # Fronts look to -y: to the centre line from the left side.
             self._put(house, middle, sign * front, 0.0 if sign > 0 else np.pi)
         if side.setback > 2.0 and rng.random() < 0.85:
@@ -340,17 +347,17 @@ class Street:
             if mixed and rng.random() < 0.4:
                 kind = rng.choice(["fence", "hedge"])
             if kind == "fence":
-                mesh = objects.fence(rng, length)
+                mesh = street_furniture.fence(rng, length)
             else:
                 height, depth = rng.uniform(0.8, 2.8), rng.uniform(0.5, 1.1)
-                mesh = objects.hedge(rng, length, height, depth)
+                mesh = plants.hedge(rng, length, height, depth)
             self._put(mesh, s, sign * (side.edge + 0.7))
 
     def _park(self, sign: int, side: Side) -> None:
         """Vehicles at the kerb, in bays, in yards and in drives."""
         rng = self._rng
-        makers: Sequence[objects.Maker] = (
-            objects.car, objects.truck, objects.other_vehicle, objects.motorcycle,
+        makers: Sequence[Maker] = (
+            vehicles.car, vehicles.truck, vehicles.other_vehicle, road_users.motorcycle,
         )  # fmt: skip
         shares = np.array([0.68, 0.12, 0.1, 0.1])
         along = 0.0 if sign < 0 else np.pi
@@ -393,19 +400,21 @@ class Street:
         # Along the kerb and along the outer edge of the sidewalk: its middle stays free.
         kerbside, inside = inner + 0.35, outer - 0.25
         facing = np.pi if sign > 0 else 0.0
-        poles = objects.utility_pole if rng.random() < 0.2 else objects.lamp_post
+        poles = street_furniture.utility_pole if rng.random() < 0.2 else street_furniture.lamp_post
         for s in self._along((14, 38), sign):
             # Arms reach out to the left: over the road from the right side.
             self._put(poles(rng), s, sign * kerbside, 0.0 if sign < 0 else np.pi)
         for s in self._along((8, 35), sign, margin=-1.0):
             yaw = facing + rng.choice([0.0, np.pi / 2, np.pi], p=[0.7, 0.15, 0.15])
             sign_place = kerbside + rng.uniform(-0.1, 0.3)
-            self._put(objects.traffic_sign(rng), s, sign * sign_place, yaw + rng.normal(0, 0.1))
+            self._put(
+                street_furniture.traffic_sign(rng), s, sign * sign_place, yaw + rng.normal(0, 0.1)
+            )
         if rng.random() < 0.35:
             start, looks = rng.uniform(0, self.length), int(rng.integers(1 << 31))
             for s in np.arange(start, start + rng.uniform(10, 40), rng.uniform(1.2, 3.0)):
                 if not self._in_crossing(s, sign):
-                    bollard = objects.post(np.random.default_rng(looks))
+                    bollard = street_furniture.post(np.random.default_rng(looks))
                     self._put(bollard, float(s), sign * (kerbside - 0.1))
         self._scatter(sign, (kerbside + 0.1, inside))
 
@@ -413,32 +422,32 @@ class Street:
         """Small things and people along either of two rows, alone and in groups."""
         rng = self._rng
         for maker, (least, most), apart in (
-            (objects.post, (15, 50), 2.0),
-            (objects.clutter, (12, 45), 0.8),
-            (objects.bicycle, (9, 28), 1.6),
-            (objects.motorcycle, (14, 40), 1.8),
-            (objects.person, (10, 30), 0.8),
+            (street_furniture.post, (15, 50), 2.0),
+            (street_furniture.clutter, (12, 45), 0.8),
+            (road_users.bicycle, (9, 28), 1.6),
+            (road_users.motorcycle, (14, 40), 1.8),
+            (road_users.person, (10, 30), 0.8),
         ):
-            stands_across = maker in (objects.bicycle, objects.motorcycle)
+            stands_across = maker in (road_users.bicycle, road_users.motorcycle)
             for s in self._along((least / self._busy, most / self._busy), sign):
                 row = float(rng.choice(rows))
                 across = stands_across and rng.random() < 0.5
                 yaw = (0.5 if across else 0.0) * np.pi + rng.choice([0.0, np.pi])
                 for member in range(rng.choice([1, 2, 3, 5], p=[0.55, 0.2, 0.15, 0.1])):
-                    turn = rng.uniform(0, 2 * np.pi) if maker is objects.person else yaw
+                    turn = rng.uniform(0, 2 * np.pi) if maker is road_users.person else yaw
                     place = s + member * rng.uniform(0.8, 1.2) * (0.7 if across else apart)
                     self._put(maker(rng), place, sign * row, turn + rng.normal(0, 0.1))
 
     def _plant(self, sign: int, side: Side) -> None:
         rng = self._rng
-        rows: list[tuple[objects.Maker, tuple[float, float], Callable[[], float]]] = []
+        rows: list[tuple[Maker, tuple[float, float], Callable[[], float]]] = []
         if side.verge and rng.random() < 0.8:
             middle = (side.verge[0] + side.verge[1]) / 2
-            rows.append((objects.tree, (6, 16), lambda: middle))
-            rows.append((objects.bush, (2, 9), lambda: middle + rng.normal(0, 0.3)))
+            rows.append((plants.tree, (6, 16), lambda: middle))
+            rows.append((plants.bush, (2, 9), lambda: middle + rng.normal(0, 0.3)))
         elif rng.random() < 0.55:
             inner = side.parking[1] if side.parking else self._half_road
-            rows.append((objects.tree, (7, 22), lambda: inner + 0.6))
+            rows.append((plants.tree, (7, 22), lambda: inner + 0.6))
         if side.setback > 2.0:
             depth = side.setback
 
@@ -446,10 +455,10 @@ class Street:
                 return float(side.edge + rng.uniform(1.5, depth))
 
             bare = rng.uniform(0.3, 1.5) * 6 / min(depth, 15.0)
-            rows.append((objects.tree, (4 * bare, 18 * bare), in_garden))
-            rows.append((objects.bush, (1.5 * bare, 5 * bare), in_garden))
+            rows.append((plants.tree, (4 * bare, 18 * bare), in_garden))
+            rows.append((plants.bush, (1.5 * bare, 5 * bare), in_garden))
             if rng.random() < 0.65:
-                rows.append((objects.thicket, (1.5, 1.5 + 2.0 * bare), in_garden))
+                rows.append((plants.thicket, (1.5, 1.5 + 2.0 * bare), in_garden))
         for maker, gap, place in rows:
             for s in self._along(gap, sign, margin=1.0):
                 self._put(maker(rng), s, sign * place(), rng.uniform(0, 2 * np.pi), sink=0.05)
@@ -463,12 +472,12 @@ class Street:
                 d = rng.uniform(min(start, 50), HALF_WIDTH - 5)
                 kind = rng.random()
                 if kind < 0.5:
-                    mesh = objects.tree(rng)
+                    mesh = plants.tree(rng)
                 elif kind < 0.7:
-                    mesh = objects.bush(rng)
+                    mesh = plants.bush(rng)
                 else:
                     width, depth, height = rng.uniform((8, 8, 4), (16, 12, 12))
-                    mesh = objects.building(rng, width, depth, height, rng.random() < 0.6)
+                    mesh = buildings.building(rng, width, depth, height, rng.random() < 0.6)
                 self._put(mesh, s, sign * d, 0.0 if sign > 0 else np.pi)
 
     # What moves ------------------------------------------------------------------------------
@@ -477,8 +486,8 @@ class Street:
         rng = self._rng
         actors: list[Actor] = []
         pace = rng.uniform(4.0, 13.0)
-        traffic = (objects.car, objects.truck, objects.other_vehicle, objects.motorcyclist)
-        riders = (objects.bicyclist, objects.motorcyclist)
+        traffic = (vehicles.car, vehicles.truck, vehicles.other_vehicle, road_users.motorcyclist)
+        riders = (road_users.bicyclist, road_users.motorcyclist)
         for direction in (1, -1):
             # Traffic keeps to the right, and riders to the right of it.
             lane, clear = self._lanes[-direction], self._sides[-direction].clear
@@ -497,7 +506,7 @@ class Street:
                 pace = float(rng.choice([-1, 1])) * rng.uniform(0.7, 1.9)
                 kind = rng.choice(["walks", "crosses", "rides"], p=[0.76, 0.12, 0.12])
                 if kind == "rides":
-                    actors.append(self._vehicle(objects.bicyclist, s, d, 2.0 * pace))
+                    actors.append(self._vehicle(road_users.bicyclist, s, d, 2.0 * pace))
                 elif kind == "crosses":
                     gait = self._gait(-sign * np.pi / 2)
                     actors.append(Actor(gait, s, d, (0.0, -sign * abs(pace))))
@@ -511,7 +520,7 @@ class Street:
         places = np.cumsum(self._rng.uniform(*gap, int(2 * self.length / gap[0])) / self._busy)
         return [float(s) for s in places if s < self.length]
 
-    def _vehicle(self, maker: objects.Maker, s: float, d: float, speed: float) -> Actor:
+    def _vehicle(self, maker: Maker, s: float, d: float, speed: float) -> Actor:
         """Something on wheels that drives along s, or against it."""
         mesh = maker(self._rng).moved(yaw=0.0 if speed > 0 else np.pi)
         return Actor((mesh,), s, d + self._rng.normal(0, 0.12), (speed, 0.0))
@@ -520,7 +529,7 @@ class Street:
         """One person in four phases of a stride."""
         looks = int(self._rng.integers(1 << 31))
         return tuple(
-            objects.person(np.random.default_rng(looks), stride).moved(yaw=yaw)
+            road_users.person(np.random.default_rng(looks), stride).moved(yaw=yaw)
             for stride in (-0.45, 0.0, 0.45, 0.0)
         )
 
