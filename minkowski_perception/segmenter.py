@@ -165,7 +165,8 @@ class Segmenter:
             it was trained on.
         crf: whether the model's CRF refines the network's answer; None where it has one.
         averaging: frames, this one among them, over which each voxel's class probabilities are
-            averaged; 1 for none of it; see `TemporalAverage`.
+            averaged; 1 for none of it; see `TemporalAverage`. Models whose voxels start at each
+            frame's own corner (shift "minimum") are never averaged: no place keeps its voxel.
         deskew: whether clouds with per-point times are de-skewed by their motion; see `deskew`.
         intensity_full_scale: the sensor's largest intensity (1, 255, ...); None to detect it.
         max_gap: see `Continuity`.
@@ -314,7 +315,7 @@ class Segmenter:
     def averaging(self, frames: int) -> None:
         if frames < 1:
             raise ValueError(f"averaging must be over 1 frame or more, not {frames}")
-        self._average = TemporalAverage(frames)
+        self._average = TemporalAverage(1 if self.model.input.shift == "minimum" else frames)
 
     @property
     def resets(self) -> Counter[str]:

@@ -103,6 +103,18 @@ def test_probabilities_are_averaged_over_the_frames_that_saw_a_voxel_and_can_be_
         averaged.averaging = 0
 
 
+def test_frames_whose_voxels_share_no_places_are_never_averaged():
+    plain = model(dims=3, window=1)
+    cornered = replace(plain, input=replace(plain.input, shift="minimum"))
+    averaged, alone = (
+        Segmenter(cornered, device="cpu", engine="torch", averaging=n) for n in (5, 1)
+    )
+    assert averaged.averaging == 1
+    for frame in frames(3):
+        confidence = alone.segment(frame).confidence
+        np.testing.assert_array_equal(averaged.segment(frame).confidence, confidence)
+
+
 def test_points_without_a_measurement_get_no_label_and_disturb_none():
     frame = next(frames(1))
     expected = Segmenter(model(), device="cpu", engine="torch").segment(frame)

@@ -133,12 +133,12 @@ def load_model(name: str | Path = DEFAULT_MODEL) -> Model:
             f"card {card_path}: {len(label_set)} labels and {len(spec.features)} features do not "
             f"fit a network of {network.num_classes} classes and {network.in_channels} channels"
         )
-    if spec.shift == "minimum" and window > 1:
+    crf = _build_crf(card, network.num_classes, card_path)
+    if spec.shift == "minimum" and (window > 1 or crf is not None):
         raise ModelError(
             f"card {card_path}: frames whose voxels are shifted by their minimum cannot be joined "
-            f"in a window of {window}"
+            f"in time: the window must be 1, not {window}, and a CRF cannot be"
         )
-    crf = _build_crf(card, network.num_classes, card_path)
     _load_weights(network, crf, card_path.with_suffix(".safetensors"), card.get("sha256"))
     return Model(card_path.stem, network.eval(), label_set, spec, window, card, crf)
 

@@ -140,7 +140,7 @@ def test_a_model_can_be_saved_in_full_precision(tmp_path):
 def test_voxels_of_each_frame_s_own_corner_cannot_be_joined_in_a_window(saved):
     path, _ = saved
     change_card(path, input={"voxel_size": 0.3, "features": ["one", "z"], "shift": "minimum"})
-    with pytest.raises(ModelError, match="cannot be joined in a window of 2"):
+    with pytest.raises(ModelError, match="cannot be joined in time: the window must be 1, not 2"):
         load_model(path)
 
 
