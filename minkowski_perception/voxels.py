@@ -28,22 +28,22 @@ class _Points(NamedTuple):
     """The N points that fall into voxels, as features are made of them."""
 
     positions: Array
-    """[N, 3] metres, in the sensor's frame."""
+    """[3, N] metres, in the sensor's frame."""
     heights: Array
     """[N] metres above the sensor, along the odometry frame's z axis."""
     intensity: Array
     colour: npt.NDArray[np.uint8] | None
     offsets: Array
-    """[N, 3] voxels, from the centre of each point's voxel, along the odometry frame's axes."""
+    """[3, N] voxels, from the centre of each point's voxel, along the odometry frame's axes."""
     quantization: Quantization
 
 
 def _position(axis: int) -> _Feature:
-    return lambda points: points.positions[:, axis]
+    return lambda points: points.positions[axis]
 
 
 def _offset(axis: int) -> _Feature:
-    return lambda points: points.offsets[:, axis]
+    return lambda points: points.offsets[axis]
 
 
 def _colour(channel: int) -> _Feature:
@@ -56,8 +56,8 @@ def _colour(channel: int) -> _Feature:
 
 
 def _spread_z(points: _Points) -> Array:
-    heights = torch.from_numpy(points.offsets[:, 2:].astype(np.float64))
-    moments = points.quantization.reduce(torch.cat([heights, heights**2], dim=1), "mean")
+    heights = torch.from_numpy(points.offsets[2].astype(np.float64))
+    moments = points.quantization.reduce(torch.stack([heights, heights**2], dim=1), "mean")
     variance = moments[:, 1] - moments[:, 0] ** 2
     return points.quantization.slice(variance.clamp(min=0).sqrt().float()).numpy()
 
@@ -72,12 +72,12 @@ def _of_voxels(read: Callable[[Tensor], Tensor]) -> _Feature:
 
 # Positions are relative to the sensor, so that a network sees the same wherever the robot is.
 _FEATURES: Mapping[str, _Feature] = {
-    "one": lambda points: np.ones(len(points.positions), dtype=np.float32),
+    "one": lambda points: np.ones(points.positions.shape[1], dtype=np.float32),
     "x": _position(0),
     "y": _position(1),
     "z": _position(2),
     "height": lambda points: points.heights,
-    "range": lambda points: np.linalg.norm(points.positions, axis=1),
+    "range": lambda points: np.sqrt(sum(axis * axis for axis in points.positions)),
     "intensity": lambda points: points.intensity,
     "red": _colour(0),
     "green": _colour(1),
@@ -227,31 +227,34 @@ def voxelize(
         intensity = np.zeros(len(frame), dtype=np.float32)
     # Half of the range of a key is for the frame, half for the way between frames of a window.
     reach = KeyLayout.for_dimension(dims).limits[1][1] // 2 * spec.voxel_size
+    # Column by column: NumPy is slow along axes of three.
+    x, y, z = frame.points.T
     with np.errstate(invalid="ignore"):
-        within = (np.abs(frame.points) < reach).all(axis=1)
+        within = (np.abs(x) < reach) & (np.abs(y) < reach) & (np.abs(z) < reach)
     # Many drivers put a ray without a return at the sensor's own place.
-    valid = np.asarray(within & frame.points.any(axis=1))
-    positions = frame.points[valid]
+    valid = np.asarray(within & ((x != 0.0) | (y != 0.0) | (z != 0.0)))
+    positions = np.stack([x[valid], y[valid], z[valid]])
     pose = upright(frame.frame_id) if frame.pose is None else frame.pose
     if spec.shift == "minimum":
         # In float32, as where such networks come from: else points would change their voxels.
         places = positions / np.float32(spec.voxel_size)
         cells = _ROUNDINGS[spec.rounding](places)
-        coordinates = cells.astype(np.int64)
-        coordinates -= coordinates.min(axis=0, initial=np.iinfo(np.int64).max)
+        corner = cells.min(axis=1, keepdims=True, initial=np.inf)
         origin = np.zeros(3, dtype=np.int64)
     else:
         origin = np.floor(pose[:3, 3] / spec.voxel_size / ORIGIN_GRID).astype(np.int64)
         origin *= ORIGIN_GRID
-        places = (_product(positions, pose[:3, :3]) + pose[:3, 3]) / spec.voxel_size
+        places = (_product(pose[:3, :3], positions) + pose[:3, 3:]) / spec.voxel_size
         cells = _ROUNDINGS[spec.rounding](places)
-        coordinates = cells.astype(np.int64) - origin
+        corner = origin[:, None]
+    coordinates = np.zeros((4, positions.shape[1]), dtype=np.int64)
+    coordinates[1:] = cells - corner
 
-    quantization = quantize(torch.from_numpy(np.insert(coordinates, 0, 0, axis=1)))
+    quantization = quantize(torch.from_numpy(coordinates.T))
     centre = 0.5 if spec.rounding == "floor" else 0.0
     points = _Points(
         positions,
-        _product(positions, pose[2:3, :3])[:, 0].astype(np.float32),
+        _product(pose[2:3, :3], positions)[0].astype(np.float32),
         intensity[valid],
         None if frame.colour is None else frame.colour[valid],
         (places - cells - centre).astype(np.float32),
@@ -266,13 +269,13 @@ def voxelize(
     return VoxelFrame(voxels, torch.from_numpy(origin), features, quantization, valid)
 
 
-def _product(points: Array, rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """[N, R]: rows [R, 3] times points [N, 3], each rounded as if it were alone.
+def _product(rows: npt.NDArray[np.float64], points: Array) -> npt.NDArray[np.float64]:
+    """[R, N]: rows [R, 3] times points [3, N], each rounded as if it were alone.
 
-    In a matrix product BLAS may round a row by its place among the others.
+    In a matrix product BLAS may round a point by its place among the others.
     """
-    x, y, z = points.astype(np.float64).T[:, :, None]
-    return np.asarray(x * rows[:, 0] + y * rows[:, 1] + z * rows[:, 2])
+    x, y, z = points.astype(np.float64)
+    return np.stack([x * row[0] + y * row[1] + z * row[2] for row in rows])
 
 
 def stack_in_time(frames: Sequence[Voxels], batch: int = 0) -> tuple[Tensor, Tensor]:
