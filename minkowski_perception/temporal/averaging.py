@@ -6,12 +6,48 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from minkowski_perception.sparse import SparseTensor
+from minkowski_perception.sparse import CoordinateMap, KernelMap, KeyLayout, cube
 from minkowski_perception.voxels import VoxelFrame
+
+_LAYOUT = KeyLayout.for_dimension(3)
+_SAME_PLACE = cube((1, 1, 1))
+
+
+@dataclass(frozen=True)
+class _Said:
+    """What was said of a frame.
+
+    Attributes:
+        places: M voxels.
+        origin: [3] int64, the voxel that they are relative to.
+        values: [M, K + 1] float32: probabilities of the classes, and 1, which counts the frames.
+    """
+
+    places: CoordinateMap
+    origin: Tensor
+    values: Tensor
+
+    def seen_from(self, origin: Tensor) -> _Said:
+        """Return the same relative to another origin."""
+        if torch.equal(origin, self.origin):
+            return self
+        return _Said(_map(self.coordinates + self.origin - origin), origin, self.values)
+
+    @property
+    def coordinates(self) -> Tensor:
+        """[M, 3] int64 of the voxels."""
+        return self.places.coordinates[:, 1:]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that are kept."""
+        return self.places.keys.nbytes + self.origin.nbytes + self.values.nbytes
 
 
 class TemporalAverage:
@@ -24,7 +60,7 @@ class TemporalAverage:
     """
 
     def __init__(self, length: int) -> None:
-        self._past: deque[tuple[Tensor, Tensor]] = deque(maxlen=length - 1)
+        self._past: deque[_Said] = deque(maxlen=length - 1)
 
     @property
     def length(self) -> int:
@@ -42,14 +78,13 @@ class TemporalAverage:
         Returns:
             [M, K] float32.
         """
-        here = _batched(voxels.coordinates)
-        # The last column counts the frames.
-        said = torch.cat([probabilities, torch.ones(len(probabilities), 1)], dim=1)
-        total = said.clone()
-        for places, before in self._past:
-            there = _batched(places - voxels.origin)
-            total += SparseTensor(before, there).at(here)
-        self._past.append((voxels.coordinates + voxels.origin, said))
+        now = _Said(_map(voxels.coordinates), voxels.origin, F.pad(probabilities, (0, 1), value=1))
+        total = now.values.clone()
+        self._past = deque((s.seen_from(now.origin) for s in self._past), self._past.maxlen)
+        for before in self._past:
+            pairs = KernelMap(before.places, now.places, _SAME_PLACE).pairs
+            total.index_add_(0, pairs.outputs, before.values[pairs.inputs])
+        self._past.append(now)
         return total[:, :-1] / total[:, -1:]
 
     def clear(self) -> None:
@@ -59,22 +94,27 @@ class TemporalAverage:
     @property
     def nbytes(self) -> int:
         """Bytes of the frames that are kept."""
-        return sum(tensor.nbytes for frame in self._past for tensor in frame)
+        return sum(said.nbytes for said in self._past)
 
     def state(self) -> dict[str, Tensor]:
         """All that is kept, as tensors by name."""
         state: dict[str, Tensor] = {}
-        for i, (places, said) in enumerate(self._past):
-            state |= {f"{i}.places": places, f"{i}.said": said}
+        for i, said in enumerate(self._past):
+            state |= {
+                f"{i}.places": said.coordinates,
+                f"{i}.origin": said.origin,
+                f"{i}.said": said.values,
+            }
         return state
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Keep what `state` gave, and nothing else."""
         self.clear()
-        for i in range(len(state) // 2):
-            self._past.append((state[f"{i}.places"], state[f"{i}.said"]))
+        for i in range(len(state) // 3):
+            places = _map(state[f"{i}.places"])
+            self._past.append(_Said(places, state[f"{i}.origin"], state[f"{i}.said"]))
 
 
-def _batched(coordinates: Tensor) -> Tensor:
-    """Coordinates [M, 3] as those of the first entry [M, 4] of a batch."""
-    return torch.cat([torch.zeros_like(coordinates[:, :1]), coordinates], dim=1)
+def _map(places: Tensor) -> CoordinateMap:
+    """Voxels [M, 3] in canonical order, each once, to look others up among."""
+    return CoordinateMap(_LAYOUT.pack(F.pad(places, (1, 0))), _LAYOUT, (1, 1, 1))

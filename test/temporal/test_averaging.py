@@ -50,7 +50,7 @@ def test_the_state_is_that_of_the_frames_kept_and_no_more():
     sizes = []
     for voxels, probabilities in drive(8):
         average(voxels, probabilities)
-        sizes.append(len(probabilities) * (3 * 8 + 4 * 4))
+        sizes.append(len(probabilities) * (8 + 4 * 4) + 3 * 8)
         assert average.nbytes == sum(sizes[-2:])
 
 
