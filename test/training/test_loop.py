@@ -29,7 +29,7 @@ def small(recipe, **changes):
     return {
         **recipe,
         "network": {**recipe["network"], "width": 0.25},
-        "data": {**data, "lidars": {"vlp16": 1}},
+        "data": {**data, "lidars": {"vlp16": 1}, "cache": None},
         "optimization": {**recipe["optimization"], "iterations": 3, "clips": 1},
         **changes,
     }
@@ -80,11 +80,13 @@ def test_a_crf_is_trained_after_its_network_or_for_one_that_stays_as_it_is(tmp_p
         "clips": 2,
         "optimization": {"steps": 2, "clips": 1, "learning_rate": 0.1, "weight_decay": 0.0},
     }
-    both = train(small(recipe, name="both", crf=crf), tmp_path, "cpu").with_suffix(".yaml")
+    network = {**recipe["network"], "width": 0.25, "dims": 4, "kernel": "hybrid"}
+    recipe = {**small(recipe), "network": network}
+    both = train({**recipe, "name": "both", "crf": crf}, tmp_path, "cpu").with_suffix(".yaml")
     assert load_model(both).crf.kernel.abs().max() > 0
     changes = {"start": str(both), "crf": {**crf, "lattice": {"causal": True}}}
     changes["optimization"] = {"iterations": 0}
-    after = load_model(train(small(recipe, name="a", **changes), tmp_path).with_suffix(".yaml"))
+    after = load_model(train({**recipe, "name": "a", **changes}, tmp_path).with_suffix(".yaml"))
     assert after.crf.causal
     for key, value in load_model(both).network.state_dict().items():
         assert torch.equal(after.network.state_dict()[key], value), key
