@@ -9,12 +9,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from minkowski_perception.simulation.meshes import (
-    Mesh,
-    box,
-    prism,
-    relief,
-)
+from minkowski_perception.simulation.meshes import Mesh, box, prism, relief
 from minkowski_perception.simulation.surfaces import GLASS, LABELS, Rng, material
 
 

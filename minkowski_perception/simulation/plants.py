@@ -7,13 +7,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from minkowski_perception.simulation.meshes import (
-    Material,
-    Mesh,
-    box,
-    cylinder,
-    leaves,
-)
+from minkowski_perception.simulation.meshes import Material, Mesh, box, cylinder, leaves
 from minkowski_perception.simulation.surfaces import Rng, material
 
 

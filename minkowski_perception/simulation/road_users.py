@@ -6,14 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minkowski_perception.simulation.meshes import (
-    Material,
-    Mesh,
-    box,
-    cylinder,
-    ellipsoid,
-    tube,
-)
+from minkowski_perception.simulation.meshes import Material, Mesh, box, cylinder, ellipsoid, tube
 from minkowski_perception.simulation.surfaces import LABELS, Rng, lacquer, material
 
 

@@ -6,13 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minkowski_perception.simulation.meshes import (
-    Mesh,
-    box,
-    cylinder,
-    ellipsoid,
-    tube,
-)
+from minkowski_perception.simulation.meshes import Mesh, box, cylinder, ellipsoid, tube
 from minkowski_perception.simulation.surfaces import Rng, material
 
 

@@ -9,13 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from minkowski_perception.simulation.meshes import (
-    Mesh,
-    box,
-    cylinder,
-    prism,
-    tube,
-)
+from minkowski_perception.simulation.meshes import Mesh, box, cylinder, prism, tube
 from minkowski_perception.simulation.surfaces import GLASS, Rng, lacquer, material
 
 

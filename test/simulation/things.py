@@ -11,9 +11,9 @@ from minkowski_perception.simulation.surfaces import LABELS
 def sizes(maker, classes, seeds=40):
     """Hold a maker to its classes and to the seed; [seeds, 3] extents and [seeds] tops, metres."""
     meshes = [maker(np.random.default_rng(seed)) for seed in range(seeds)]
-    bytes_ = [mesh.vertices.tobytes() for mesh in meshes]
-    assert bytes_[0] == maker(np.random.default_rng(0)).vertices.tobytes()
-    assert len(set(bytes_)) > seeds / 2
+    shapes = [mesh.vertices.tobytes() for mesh in meshes]
+    assert shapes[0] == maker(np.random.default_rng(0)).vertices.tobytes()
+    assert len(set(shapes)) > seeds / 2
     for mesh in meshes:
         known = {LABELS.names[label] for label in mesh.labels if label != UNLABELLED}
         assert known <= classes
