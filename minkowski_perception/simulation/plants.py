@@ -7,12 +7,12 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from minkowski_perception.simulation.meshes import Material, Mesh, box, cylinder, leaves
+from minkowski_perception.simulation.meshes import Material, Mesh, box, cylinder, ellipsoid, leaves
 from minkowski_perception.simulation.surfaces import Rng, material
 
 
-def _green(rng: Rng) -> Material:
-    return material("vegetation", rng.uniform(0.3, 0.6), fuzz=0.05)
+def _green(rng: Rng, fuzz: float = 0.05) -> Material:
+    return material("vegetation", rng.uniform(0.3, 0.6), fuzz)
 
 
 def _crown(rng: Rng, centre: npt.ArrayLike, radii: npt.ArrayLike, leaf: float) -> Mesh:
@@ -65,9 +65,14 @@ def tree(rng: Rng) -> Mesh:
 
 
 def bush(rng: Rng) -> Mesh:
-    """Draw a bush."""
+    """Draw a bush, loose or so dense that rays go into it but hardly through."""
     wide, high = rng.uniform(0.35, 1.8), rng.uniform(0.3, 1.7)
-    return _crown(rng, (0, 0, 0.9 * high), (wide, wide * rng.uniform(0.6, 1.4), high), 0.15)
+    middle, radii = (0, 0, 0.9 * high), np.array([wide, wide * rng.uniform(0.6, 1.4), high])
+    crown = _crown(rng, middle, radii, 0.15)
+    if rng.random() < 0.5:
+        return crown
+    core = ellipsoid(_green(rng, fuzz=0.3 * float(radii.min())), middle, 0.85 * radii)
+    return Mesh.merge([core, crown])
 
 
 def thicket(rng: Rng) -> Mesh:
@@ -77,13 +82,15 @@ def thicket(rng: Rng) -> Mesh:
 
 
 def hedge(rng: Rng, length: float, height: float, depth: float) -> Mesh:
-    """Draw a clipped hedge along x: leaves around a dense core."""
+    """Draw a clipped hedge along x: leaves about a core of twigs that rays go into."""
     count = int(min(25 * length * (height + depth), 4000))
     at = rng.uniform((-0.5, -0.5, 0.0), (0.5, 0.5, 1.0), (count, 3))
     face = rng.integers(0, 3, count)
     at[face == 0, 1] = 0.5 * np.sign(at[face == 0, 1])
     at[face == 1, 2] = 1.0
-    at = at * (length, depth, height) + rng.normal(0, 0.05, (count, 3))
-    green = _green(rng)
-    core = box(green, (0, 0, height / 2 - 0.1), (length - 0.2, 0.7 * depth, height))
-    return Mesh.merge([core, leaves(rng, green, at, 0.15)])
+    at = at * (length, depth, height) + rng.normal(0, rng.uniform(0.04, 0.12), (count, 3))
+    # No face of a hedge is flat: what stands out from the core reaches to its faces.
+    inset = rng.uniform(0.2, 0.35) * depth
+    core = _green(rng, fuzz=inset)
+    size = (length - 2 * inset, depth - 2 * inset, height - inset)
+    return Mesh.merge([box(core, (0, 0, size[2] / 2), size), leaves(rng, _green(rng), at, 0.15)])

@@ -30,14 +30,35 @@ STYLES = ("dense", "gardens", "open", "yard")
 
 _GROUND = {
     # label: reflectance from, to; roughness from, to, in metres
-    "road": ((0.12, 0.35), (0.002, 0.012)),
-    "parking": ((0.15, 0.5), (0.004, 0.016)),
-    "sidewalk": ((0.28, 0.55), (0.002, 0.012)),
-    "other-ground": ((0.2, 0.5), (0.015, 0.04)),
-    "terrain": ((0.3, 0.55), (0.015, 0.1)),
+    "road": ((0.1, 0.35), (0.002, 0.01)),
+    "parking": ((0.07, 0.6), (0.005, 0.016)),
+    "sidewalk": ((0.28, 0.6), (0.002, 0.01)),
+    "other-ground": ((0.15, 0.5), (0.015, 0.03)),
+    "terrain": ((0.3, 0.55), (0.03, 0.1)),
 }
+_CONTRAST = (
+    ("road", "parking", 1.5),
+    ("road", "sidewalk", 1.3),
+    ("parking", "sidewalk", 1.25),
+    ("other-ground", "sidewalk", 1.25),
+)
+"""Pairs of even surfaces, and by which factor at least their reflectances differ: what is paved
+alike would be told by nobody, and is given one name by many."""
+
 _LINE = 0.06
 """Metres from the middle of a painted line to its edge."""
+
+
+def _draw_looks(rng: np.random.Generator) -> dict[str, tuple[float, float]]:
+    """Reflectance and roughness of each ground, until those of `_CONTRAST` can be told."""
+    while True:
+        looks = {
+            name: (rng.uniform(*reflectance), rng.uniform(*roughness))
+            for name, (reflectance, roughness) in _GROUND.items()
+        }
+        ratios = ((looks[a][0] / looks[b][0], least) for a, b, least in _CONTRAST)
+        if all(max(ratio, 1 / ratio) > least for ratio, least in ratios):
+            return looks
 
 
 class Strip(NamedTuple):
@@ -82,10 +103,12 @@ class Side:
         self.style = style or drawn
         kerb = rng.uniform(0.06, 0.2) if self.style != "open" or rng.random() < 0.5 else 0.02
         self.strips = [Strip("road", road, 0.0)]
-        self.parking = self._add("parking", rng.uniform(1.9, 2.5), 0.01, rng.random() < 0.35)
+        # Where one parks is a little above the gutter, and below the kerb.
+        self.lip = rng.uniform(0.015, 0.05)
+        self.parking = self._add("parking", rng.uniform(1.9, 2.5), self.lip, rng.random() < 0.35)
         self.in_bays = self.parking is None and rng.random() < 0.12
         if self.in_bays:
-            self.parking = self._add("parking", rng.uniform(4.6, 5.4), 0.01, True)
+            self.parking = self._add("parking", rng.uniform(4.6, 5.4), self.lip, True)
         on_road = self.parking is None and road > 4.6 and rng.random() < 0.5
         self.clear = road - 2.0 if on_road else road
         self.verge = self._add("terrain", rng.uniform(0.8, 3.0), kerb, rng.random() < 0.3)
@@ -183,21 +206,13 @@ class Street:
 
     def _patches(self) -> list[Patch]:
         rng = self._rng
-        looks = {
-            name: (rng.uniform(*reflectance), rng.uniform(*roughness))
-            for name, (reflectance, roughness) in _GROUND.items()
-        }
+        looks = _draw_looks(rng)
 
         def patch(name: str, s0: float, s1: float, d0: float, d1: float, level: float) -> Patch:
             label = LABELS.names.index(name)
             low, high = min(d0, d1), max(d0, d1)
             return Patch(s0, s1, low, high, label, looks[name][0], level, looks[name][1])
 
-        # Parking is paved otherwise than the road, or it would be road but for its lines.
-        road, rough = looks["road"][0], looks["parking"][1]
-        darker = road > 0.22 and rng.random() < 0.3
-        contrast = rng.uniform(0.08, 0.14) if darker else -rng.uniform(0.08, 0.22)
-        looks["parking"] = (road - contrast, rough)
         paint = rng.uniform(0.5, 0.9)
 
         def line(name: str, s0: float, s1: float, d0: float, d1: float, level: float) -> Patch:
@@ -253,12 +268,12 @@ class Street:
         gap = 2.6 if side.in_bays else 6.0
         across = sign * near, sign * far
         lines = [
-            ("parking", float(s) - _LINE, float(s) + _LINE, *across, 0.01)
+            ("parking", float(s) - _LINE, float(s) + _LINE, *across, side.lip)
             for s in np.arange(rng.uniform(0, gap), self.length, gap)
         ]
         if rng.random() < 0.5:
             along = sign * near, sign * (near + 2 * _LINE)
-            lines.append(("parking", 0.0, self.length, *along, 0.01))
+            lines.append(("parking", 0.0, self.length, *along, side.lip))
         return lines
 
     def _draw_drives(
@@ -424,7 +439,7 @@ class Street:
         for maker, (least, most), apart in (
             (street_furniture.post, (15, 50), 2.0),
             (street_furniture.clutter, (12, 45), 0.8),
-            (road_users.bicycle, (9, 28), 1.6),
+            (road_users.bicycle, (6, 20), 1.6),
             (road_users.motorcycle, (14, 40), 1.8),
             (road_users.person, (10, 30), 0.8),
         ):

@@ -17,8 +17,8 @@ Rng = np.random.Generator
 Maker = Callable[[Rng], Mesh]
 """Draws a thing at random: it stands on the ground at its origin; x is forward, y left, z up."""
 
-GLASS = 5e-4
-"""Reflectance of a window: most rays that meet it do not come back."""
+GLASS = 5e-6
+"""Reflectance of a window: hardly a ray that meets it comes back, be it ever so near."""
 
 
 def material(name: str, reflectance: float, fuzz: float = 0.0) -> Material:
