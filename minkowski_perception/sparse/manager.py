@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
+import torch
 from torch import Tensor
 
 from minkowski_perception.sparse.coordinates import CoordinateMap, Stride, scaled
@@ -22,6 +25,8 @@ class CoordinateManager:
     It lives as long as a tensor refers to it: there is no global cache to fill memory.
 
     Args:
+        given: map of that tensor.
+        order: [N] int64, which of the coordinates that it was made of each row is.
         engine: runs the convolutions of inference; None for plain PyTorch.
         extent: [D], in units of the finest voxels; coarser voxels that reach beyond it do not
             come to be, so some voxels have no parent. None for no bound.
@@ -31,6 +36,8 @@ class CoordinateManager:
 
     def __init__(
         self,
+        given: CoordinateMap,
+        order: Tensor,
         engine: Engine | None = None,
         extent: Tensor | None = None,
         memory: Memory | None = None,
@@ -39,8 +46,17 @@ class CoordinateManager:
         self.extent = extent
         self.memory = memory
         self._recall_maps: dict[tuple[Stride, KernelRegion, int], CausalMap] = {}
-        self._maps: dict[Stride, CoordinateMap] = {}
+        self.given = given
+        self._order = order
+        self._maps: dict[Stride, CoordinateMap] = {given.stride: given}
         self._kernel_maps: dict[tuple[Stride, Stride, Offsets, int], KernelMap] = {}
+
+    @cached_property
+    def rows_given(self) -> Tensor:
+        """[N] int64, row of each of the coordinates that the first tensor was made of."""
+        rows = torch.empty_like(self._order)
+        rows[self._order] = torch.arange(len(rows), device=rows.device)
+        return rows
 
     def register(self, coordinate_map: CoordinateMap) -> CoordinateMap:
         """Take in the map of a stride, or return the one that is known already."""

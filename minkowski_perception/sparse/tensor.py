@@ -55,15 +55,16 @@ class SparseTensor:
             raise ValueError(f"coordinates must be integers, not {coordinates.dtype}")
         layout = KeyLayout.for_dimension(coordinates.shape[1] - 1)
         strides = per_axis(stride, layout.dimension)
-        if (coordinates[:, 1:] % torch.tensor(strides, device=coordinates.device)).any():
+        steps = torch.tensor(strides, device=coordinates.device)
+        if max(strides) > 1 and (coordinates[:, 1:] % steps).any():
             raise ValueError(f"coordinates are not all multiples of the stride {strides}")
         keys, order = torch.sort(layout.pack(coordinates))
         if (keys[1:] == keys[:-1]).any():
             raise ValueError("a voxel stands twice in the coordinates; unite them by quantize()")
         self.features = features[order]
         extent = coordinates[:, 1:].amax(dim=0) + 1 if clip and len(coordinates) else None
-        self.manager = CoordinateManager(engine, extent, memory)
-        self.map = self.manager.register(CoordinateMap(keys, layout, strides))
+        self.map = CoordinateMap(keys, layout, strides)
+        self.manager = CoordinateManager(self.map, order, engine, extent, memory)
 
     @classmethod
     def on_map(
@@ -111,6 +112,18 @@ class SparseTensor:
         """Features [M, C] at voxels [M, 1 + D]; zeros where a voxel is not occupied."""
         rows = self.map.rows(self.map.layout.pack(coordinates))
         return torch.where(rows[:, None] >= 0, self.features[rows], 0)
+
+    def as_given(self, which: slice = slice(None)) -> Tensor:
+        """Features [M, C] in the order of the coordinates that the first tensor was made of.
+
+        Args:
+            which: of those coordinates.
+
+        Raises:
+            ValueError: these features are not on its voxels.
+        """
+        self.require_voxels(self.manager.given)
+        return self.features[self.manager.rows_given[which]]
 
     def require_voxels(self, coordinate_map: CoordinateMap) -> None:
         """Check that the features lie on these voxels.

@@ -132,7 +132,7 @@ class _Logits(nn.Module):
         self.network = network
 
     def forward(self, features: Tensor, places: Tensor) -> Tensor:
-        logits: Tensor = self.network(SparseTensor(features, places)).at(places)
+        logits: Tensor = self.network(SparseTensor(features, places)).as_given()
         return logits
 
 

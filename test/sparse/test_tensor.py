@@ -22,6 +22,23 @@ def test_features_are_found_by_coordinate_and_zero_elsewhere():
     assert tensor.at(asked).flatten().tolist() == [3.0, 0.0, 1.0]
 
 
+def test_features_come_back_in_the_order_in_which_their_coordinates_were_given():
+    features = torch.arange(3.0)[:, None]
+    for order in ([0, 1, 2], [2, 0, 1], [1, 2, 0]):
+        tensor = SparseTensor(features[order], COORDINATES[order])
+        doubled = tensor.replace(2 * tensor.features)
+        assert doubled.as_given().flatten().tolist() == [2.0 * i for i in order]
+        assert doubled.as_given(slice(-1, None)).flatten().tolist() == [2.0 * order[-1]]
+
+
+def test_features_on_other_voxels_are_not_given_back_as_if_they_were_on_the_first():
+    tensor = SparseTensor(torch.ones(3, 1), COORDINATES)
+    other = SparseTensor(torch.ones(2, 1), COORDINATES[:2])
+    moved = SparseTensor.on_map(other.features, other.map, tensor.manager)
+    with pytest.raises(ValueError, match="not on the same voxels"):
+        moved.as_given()
+
+
 def test_a_voxel_that_stands_twice_is_refused():
     with pytest.raises(ValueError, match="stands twice"):
         SparseTensor(torch.ones(2, 1), torch.zeros(2, 4, dtype=torch.int32))
