@@ -315,7 +315,11 @@ def fridge(rng: Rng) -> Mesh:
 
 
 def shelf(rng: Rng) -> Mesh:
-    """Draw open shelves with books, boxes and gaps; what lies on them is of class other."""
+    """Draw open shelves with books, boxes and gaps.
+
+    What they store is labelled as a part of them, as S3DIS labels bookcases: a row of spines a
+    few centimetres behind the edges of the boards is what one takes for a bookshelf.
+    """
     body = finishes.finish(rng, "cabinet")
     wide, high, deep = rng.uniform(0.5, 1.6), rng.uniform(0.8, 2.3), rng.uniform(0.25, 0.5)
     closed = rng.random() < 0.6
@@ -343,7 +347,7 @@ def _row(rng: Rng, wide: float, deep: float, z: float, room: float, filled: floa
         broad = min(broad, wide / 2 - x)
         if rng.random() < filled:
             out, high = rng.uniform(0.55, 0.9) * deep, rng.uniform(0.6, 0.95) * room
-            stuff = finishes.stone(rng, "other")
+            stuff = finishes.stone(rng, "cabinet")
             y = deep / 2 - 0.02 - out / 2 - rng.uniform(0, 0.04)
             parts.append(box(stuff, (x + broad / 2, y, z + high / 2), (0.97 * broad, out, high)))
         elif rng.random() < 0.3:

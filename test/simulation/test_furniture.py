@@ -14,8 +14,8 @@ KINDS = {
     "cabinet": ["cupboard", "fridge", "shelf", "kitchen"],
     "other": ["carton", "plant", "floor_lamp", "bin_", "bag", "bed", "monitor", "books", "cup"],
 }
-BESIDE = {"shelf": "other", "kitchen": "table"}
-"""The class of what lies on, or is a part of, some things."""
+BESIDE = {"kitchen": "table"}
+"""The class of what is a part of some things."""
 
 
 def names(mesh) -> set[str]:
