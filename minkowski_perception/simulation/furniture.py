@@ -260,20 +260,60 @@ def cupboard(rng: Rng) -> Mesh:
         wide, high = rng.uniform(0.6, 1.8), rng.uniform(1.6, 2.15)
     deep, foot = rng.uniform(0.35, 0.62), float(rng.choice([0.0, 0.05, 0.12]))
     parts = [box(body, (0, 0, (foot + high) / 2), (wide, deep, high - foot))]
-    parts += _legs(body, (wide, deep, foot), 0.05) if foot > 0.1 else []
+    if foot > 0.1:
+        parts += _legs(body, (wide, deep, foot), 0.05)
+    elif foot > 0.0:
+        parts.append(box(body, (0, 0.025, foot / 2), (wide - 0.02, deep - 0.05, foot)))
     columns = max(round(wide / rng.uniform(0.35, 0.6)), 1)
     rows = {"drawers": int(rng.integers(3, 6)), "lockers": int(rng.integers(1, 4))}.get(
         str(kind), 1
     )
     dx, dz = wide / columns, (high - foot) / rows
+    parts.append(_behind_fronts(body, (0, -deep / 2, (foot + high) / 2), wide, high - foot))
     knobs = finishes.metal(rng, "cabinet")
+    detail = finishes.aside(rng)
+    if high < 1.3 and detail.random() < 0.6:
+        # A top that juts out over the doors.
+        parts.append(box(body, (0, -0.015, high - 0.0125), (wide, deep + 0.03, 0.025)))
+    drawers = kind == "drawers"
+    grip = _grip(detail, 0.6 * (dx if drawers else dz))
     for i in range(columns):
         for k in range(rows):
             x, z = (i + 0.5) * dx - wide / 2, foot + (k + 0.5) * dz
             parts.append(box(fronts, (x, -deep / 2 - 0.009, z), (dx - 0.008, 0.018, dz - 0.008)))
-            grip = (x, z + 0.2 * dz) if rows > 1 else (x + (0.5 - i % 2) * 0.8 * dx, z)
-            parts.append(box(knobs, (grip[0], -deep / 2 - 0.03, grip[1]), (0.03, 0.03, 0.03)))
+            x, z = (x, z + 0.2 * dz) if drawers else (x + (0.5 - i % 2) * 0.8 * dx, z)
+            size = (grip, 0.012) if drawers else (0.012, grip)
+            parts += _handle(knobs, (x, -deep / 2 - 0.018, z), size)
     return Mesh.merge(parts)
+
+
+def _behind_fronts(
+    body: Material, centre: tuple[float, float, float], wide: float, high: float
+) -> Mesh:
+    """Draw what is seen through the gaps between doors: a cabinet's inside, in the dark."""
+    return box(finishes.shaded(body), centre, (wide - 0.03, 0.004, high - 0.03))
+
+
+def _grip(rng: Rng, most: float) -> float:
+    """Draw how long handles are, metres: of knobs, of bars, of none (doors to push)."""
+    kind = rng.choice(["knob", "bar", "none"], p=[0.3, 0.55, 0.15])
+    return {"knob": 0.03, "bar": min(rng.uniform(0.1, 0.4), most)}.get(str(kind), 0.0)
+
+
+def _handle(
+    stuff: Material, place: tuple[float, float, float], size: tuple[float, float]
+) -> list[Mesh]:
+    """Draw a bar of a size x, z on two feet at a place on a front; a knob where it is short."""
+    (x, y, z), (wide, high) = place, size
+    if min(size) == 0.0:
+        return []
+    if max(size) < 0.05:
+        return [box(stuff, (x, y - 0.0135, z), (0.03, 0.027, 0.03))]
+    parts = [box(stuff, (x, y - 0.021, z), (wide, 0.012, high))]
+    for side in (-0.45, 0.45):
+        dx, dz = (side * wide, 0.0) if wide > high else (0.0, side * high)
+        parts.append(box(stuff, (x + dx, y - 0.0075, z + dz), (0.01, 0.015, 0.01)))
+    return parts
 
 
 def kitchen(rng: Rng) -> Mesh:
@@ -286,12 +326,14 @@ def kitchen(rng: Rng) -> Mesh:
         box(body, (0, 0.05, 0.05), (length, deep - 0.15, 0.1)),
         box(body, (0, 0.02, high / 2 + 0.05), (length, deep - 0.06, high - 0.1)),
         box(top, (0, 0, high), (length + 0.02, deep, 0.04)),
+        _behind_fronts(body, (0, 0.05 - deep / 2, high / 2 + 0.05), length, high - 0.1),
     ]
     rows = [(0.0, deep - 0.06, 0.1, high - 0.04)]
     if rng.random() < 0.65:
         low, hung = rng.uniform(1.35, 1.5), rng.uniform(0.3, 0.38)
         back = deep / 2 - hung / 2
         parts.append(box(body, (0, back, low + 0.35), (length, hung, 0.7)))
+        parts.append(_behind_fronts(body, (0, back - hung / 2, low + 0.35), length, 0.7))
         rows.append((back, hung, low + 0.01, low + 0.69))
     for y, out, low, upper in rows:
         for k in range(count):
@@ -308,9 +350,18 @@ def fridge(rng: Rng) -> Mesh:
     body = finishes.lacquer(rng, "cabinet")
     wide, deep, high = rng.uniform(0.55, 0.75), rng.uniform(0.55, 0.7), rng.uniform(0.85, 2.0)
     split = rng.uniform(0.3, 0.7) * high
-    parts = [box(body, (0, 0, high / 2), (wide, deep, high))]
+    parts = [
+        box(body, (0, 0, high / 2 + 0.01), (wide, deep, high - 0.02)),
+        box(finishes.shaded(body), (0, 0.02, 0.01), (wide - 0.04, deep - 0.06, 0.02)),
+        _behind_fronts(body, (0, -deep / 2, high / 2), wide, high),
+    ]
+    detail = finishes.aside(rng)
+    knobs = body if detail.random() < 0.5 else finishes.metal(detail, "cabinet")
+    at = detail.choice([-1.0, 1.0]) * (wide / 2 - 0.05)
     for low, top in ((0.05, split), (split + 0.01, high)):
         parts.append(box(body, (0, -deep / 2 - 0.025, (low + top) / 2), (wide, 0.05, top - low)))
+        grip = _grip(detail, 0.6 * (top - low))
+        parts += _handle(knobs, (at, -deep / 2 - 0.05, (low + top) / 2), (0.02, grip))
     return Mesh.merge(parts)
 
 
