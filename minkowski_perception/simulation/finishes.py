@@ -98,6 +98,13 @@ def finish(rng: Rng, name: str) -> Material:
     return (wood if rng.random() < 0.5 else lacquer)(rng, name)
 
 
+def cardboard(rng: Rng, name: str) -> Material:
+    """Corrugated board: brown, as wood is."""
+    base = colour(rng, (0.06, 0.1), (0.25, 0.5), (0.4, 0.8))
+    accent = _darker(base, rng.uniform(0.8, 0.95))
+    return material(name, Paint(base, accent, "plain", rng.uniform(0.1, 0.4)), _fabric(rng))
+
+
 def stone(rng: Rng, name: str) -> Material:
     """Terracotta, earthenware, paper and whatever else clutter is of."""
     base = colour(rng, (0.0, 1.0), (0.0, 0.8), (0.1, 0.95))

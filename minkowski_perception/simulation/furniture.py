@@ -11,6 +11,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 
 from minkowski_perception.simulation import finishes
 from minkowski_perception.simulation.finishes import GLASS, Rng
@@ -415,11 +416,48 @@ def carton(rng: Rng) -> Mesh:
     parts, z = [], 0.0
     size = rng.uniform((0.2, 0.2, 0.15), (0.7, 0.6, 0.6))
     for _ in range(int(rng.choice([1, 2, 3], p=[0.6, 0.25, 0.15]))):
-        stuff = finishes.stone(rng, "other") if rng.random() < 0.5 else finishes.wood(rng, "other")
+        plain = rng.random() >= 0.5
+        stuff = (finishes.cardboard if plain else finishes.stone)(rng, "other")
         one = box(stuff, (0, 0, size[2] / 2), size)
+        if plain:
+            one = Mesh.merge([one, _tape(size)])
         parts.append(one.moved((*rng.normal(0, 0.02, 2), z), rng.normal(0, 0.1)))
         z += size[2]
         size = size * rng.uniform(0.7, 1.0, 3)
+    return Mesh.merge(parts)
+
+
+def _tape(size: npt.NDArray[np.float64]) -> Mesh:
+    """Draw the tape along the lid of a box, and a hand down its sides."""
+    tape = finishes.material("other", Paint((0.75, 0.65, 0.45), (0.7, 0.6, 0.4)), 0.4)
+    wide, high = size[0] + 0.002, min(0.07, 0.5 * size[2])
+    return box(tape, (0, 0, size[2] + 0.001 - high / 2), (wide, 0.05, high))
+
+
+def radiator(rng: Rng, stuff: Material, wide: float) -> Mesh:
+    """Draw a radiator before a wall (y = 0): ribbed panels or columns, and a pipe to the floor."""
+    low, top, gap = 0.125, 0.675, rng.uniform(0.05, 0.07)
+    columns = rng.random() < 0.35
+    across = np.arange(-wide / 2 + gap / 2, wide / 2, gap)
+    if columns:
+        parts = [
+            cylinder(stuff, (x, y, low), (x, y, top), 0.016, sides=6)
+            for x in across
+            for y in (-0.09, -0.045)
+        ]
+        for z in (low + 0.03, top - 0.03):
+            parts.append(box(stuff, (0, -0.0675, z), (wide, 0.05, 0.03)))
+    else:
+        middle, high = (low + top) / 2, top - low
+        parts = [box(stuff, (0, y, middle), (wide, 0.012, high)) for y in (-0.095, -0.035)]
+        parts += [box(stuff, (x, -0.105, middle), (0.5 * gap, 0.01, high - 0.06)) for x in across]
+        grille = (0, -0.065, top - 0.01)
+        parts.append(box(finishes.shaded(stuff), grille, (wide - 0.02, 0.05, 0.004)))
+    end = wide / 2 + 0.03
+    pipes = [(wide / 2, -0.065, low + 0.04), (end, -0.065, low + 0.04), (end, -0.065, 0.0)]
+    parts.append(tube(stuff, pipes, 0.01, sides=5))
+    valve = finishes.lacquer(rng, "other")
+    parts.append(cylinder(valve, (end, -0.065, low + 0.02), (end, -0.065, low + 0.12), 0.022))
     return Mesh.merge(parts)
 
 

@@ -75,6 +75,17 @@ def test_shelves_and_what_they_store_are_cabinets():
         assert names(furniture.shelf(np.random.default_rng(seed))) == {"cabinet"}
 
 
+def test_a_radiator_hangs_before_its_wall_and_its_pipe_reaches_the_floor():
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        mesh = furniture.radiator(rng, finishes.lacquer(rng, "other"), 0.8)
+        low, top = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
+        assert names(mesh) == {"other"}
+        assert -0.12 < low[1] < top[1] < 0.0
+        assert low[2] == pytest.approx(0.0, abs=0.01)
+        assert 0.6 < top[2] < 0.7
+
+
 def test_details_leave_what_is_drawn_after_them_as_it_was():
     with_details, without = (np.random.default_rng(3) for _ in range(2))
     details = finishes.aside(with_details)
