@@ -231,8 +231,13 @@ def bench(rng: Rng) -> Mesh:
     length, height = count * each, rng.uniform(0.42, 0.48)
     cover = finishes.finish(rng, "seat")
     if rng.random() < 0.4:
-        board = box(cover, (0, 0, height), (length, 0.4, 0.04))
-        return Mesh.merge([board, *_legs(frame, (length - 0.2, 0.36, height), 0.05)])
+        slats = int(finishes.aside(rng).integers(1, 5))
+        wide = 0.4 / slats
+        boards = [
+            box(cover, (0, (k + 0.5) * wide - 0.2, height), (length, wide - 0.015, 0.04))
+            for k in range(slats)
+        ]
+        return Mesh.merge([*boards, *_legs(frame, (length - 0.2, 0.36, height), 0.05)])
     parts = [box(frame, (0, 0, height - 0.06), (length, 0.06, 0.06))]
     parts += [box(frame, (x, 0, height / 2), (0.05, 0.4, 0.05)) for x in (-length / 3, length / 3)]
     parts += [
