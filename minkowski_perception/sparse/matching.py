@@ -50,17 +50,52 @@ def _merge(
     counts: Array,
     progress: Array,
 ) -> None:
-    """Take deltas until none is left. No branch depends on the keys: none is predicted wrongly."""
+    """Take two deltas at a time until none is left.
+
+    No branch depends on the keys: none is predicted wrongly. Each step of a merge waits for the
+    one before, so two merges that do not wait for each other take hardly longer than one.
+    """
     while True:
-        k = take_next(progress.ctypes.data)
+        k = 2 * take_next(progress.ctypes.data)
         if k >= len(deltas):
             return
-        i = j = found = 0
-        while i < len(source) and j < len(target):
+        # Of an odd number, the last one is merged twice, in step.
+        other = min(k + 1, len(deltas) - 1)
+        i = j = found = p = q = others = 0
+        while i < len(source) and j < len(target) and p < len(source) and q < len(target):
             left, right = source[i], target[j] + deltas[k]
             inputs[k, found] = i
             outputs[k, found] = j
             found += left == right
             i += left <= right
             j += right <= left
-        counts[k] = found
+            left, right = source[p], target[q] + deltas[other]
+            inputs[other, others] = p
+            outputs[other, others] = q
+            others += left == right
+            p += left <= right
+            q += right <= left
+        _merge_on(source, target, deltas, inputs, outputs, counts, (k, i, j, found))
+        _merge_on(source, target, deltas, inputs, outputs, counts, (other, p, q, others))
+
+
+@compiled
+def _merge_on(
+    source: Array,
+    target: Array,
+    deltas: Array,
+    inputs: Array,
+    outputs: Array,
+    counts: Array,
+    reached: tuple[int, int, int, int],
+) -> None:
+    """Go on with the merge of a delta, from a row of source and target and so many pairs found."""
+    k, i, j, found = reached
+    while i < len(source) and j < len(target):
+        left, right = source[i], target[j] + deltas[k]
+        inputs[k, found] = i
+        outputs[k, found] = j
+        found += left == right
+        i += left <= right
+        j += right <= left
+    counts[k] = found

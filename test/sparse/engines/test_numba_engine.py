@@ -132,11 +132,11 @@ def test_changed_weights_are_taken_at_the_next_call():
     torch.testing.assert_close(layer(tensor).features, 2.0 * before)
 
 
-def test_merging_keys_finds_all_that_differ_by_delta():
+@pytest.mark.parametrize("deltas", [[0], [3, -250], [10_000, 0, -1], [0, 3, -250, 10_000]])
+def test_merging_keys_finds_all_that_differ_by_delta(deltas):
     generator = np.random.default_rng(0)
     source = np.unique(generator.integers(-400, 400, 300))
     target = np.unique(generator.integers(-400, 400, 200))
-    deltas = [0, 3, -250, 10_000]
     found = match(torch.from_numpy(source), torch.from_numpy(target), deltas)
     for delta, (inputs, outputs) in zip(deltas, found, strict=True):
         pairs = [(i, j) for j, t in enumerate(target) for i in np.flatnonzero(source == t + delta)]
