@@ -95,8 +95,14 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _simulated_drive(path: Path) -> Path:
-    """Bag of a simulated drive with true labels and odometry, made if it is not there."""
+def _simulated_drive(folder: Path) -> Path:
+    """Bag of a simulated drive with true labels and odometry, made if it is not in the folder.
+
+    One that another version of the simulator made does not count.
+    """
+    from minkowski_perception.simulation.version import simulator_version
+
+    path = folder / simulator_version()
     if path.exists():
         return path
     from tqdm import tqdm

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -18,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from minkowski_perception import simulation
 from minkowski_perception.codec import IntensityScale
 from minkowski_perception.datasets.catalogue import Dataset, open_dataset
 from minkowski_perception.datasets.reading import Frames
@@ -27,6 +25,7 @@ from minkowski_perception.labels import LabelSet
 from minkowski_perception.simulation.camera import get_camera
 from minkowski_perception.simulation.lidar import get_lidar
 from minkowski_perception.simulation.recording import Recording
+from minkowski_perception.simulation.version import simulator_version
 from minkowski_perception.training.losses import class_shares
 from minkowski_perception.training.recipe import Data, DataSet, HeldOut
 
@@ -208,7 +207,7 @@ def simulate(
         seeds: of the drives.
         sensors: by name, with the share of drives that each gets; by default those of the data.
     """
-    folder = None if data.cache is None else Path(data.cache) / _simulator_version()
+    folder = None if data.cache is None else Path(data.cache) / simulator_version()
     chosen = _draw_each(seeds, sensors or data.sensors)
     rooms: list[str | None] = [None] * len(seeds)
     if data.cameras:
@@ -224,13 +223,6 @@ def _draw_each(seeds: Sequence[Any], shares: Mapping[str, float]) -> list[str]:
     weights = np.array(list(shares.values()), dtype=float)
     names, weights = list(shares), weights / weights.sum()
     return [str(np.random.default_rng(seed).choice(names, p=weights)) for seed in seeds]
-
-
-def _simulator_version() -> str:
-    """Digest of the simulator's source and of its sensors."""
-    files = Path(simulation.__path__[0]).rglob("*")
-    sources = sorted(path for path in files if path.suffix in (".py", ".yaml"))
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
 
 
 def _drive(
