@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from minkowski_perception.sparse.compiled import Array, compiled, take_next
+from minkowski_perception.sparse.compiled import Array, compiled, inlined, take_next
 from minkowski_perception.sparse.threads import run_on_threads, thread_count
 
 _SMALL = 100_000
@@ -61,41 +61,30 @@ def _merge(
             return
         # Of an odd number, the last one is merged twice, in step.
         other = min(k + 1, len(deltas) - 1)
-        i = j = found = p = q = others = 0
+        one, two = (inputs[k], outputs[k]), (inputs[other], outputs[other])
+        i = j = n = p = q = m = 0
         while i < len(source) and j < len(target) and p < len(source) and q < len(target):
-            left, right = source[i], target[j] + deltas[k]
-            inputs[k, found] = i
-            outputs[k, found] = j
-            found += left == right
-            i += left <= right
-            j += right <= left
-            left, right = source[p], target[q] + deltas[other]
-            inputs[other, others] = p
-            outputs[other, others] = q
-            others += left == right
-            p += left <= right
-            q += right <= left
-        _merge_on(source, target, deltas, inputs, outputs, counts, (k, i, j, found))
-        _merge_on(source, target, deltas, inputs, outputs, counts, (other, p, q, others))
+            i, j, n = _step(source, target, deltas[k], one, i, j, n)
+            p, q, m = _step(source, target, deltas[other], two, p, q, m)
+        while i < len(source) and j < len(target):
+            i, j, n = _step(source, target, deltas[k], one, i, j, n)
+        while p < len(source) and q < len(target):
+            p, q, m = _step(source, target, deltas[other], two, p, q, m)
+        counts[k], counts[other] = n, m
 
 
-@compiled
-def _merge_on(
+@inlined
+def _step(
     source: Array,
     target: Array,
-    deltas: Array,
-    inputs: Array,
-    outputs: Array,
-    counts: Array,
-    reached: tuple[int, int, int, int],
-) -> None:
-    """Go on with the merge of a delta, from a row of source and target and so many pairs found."""
-    k, i, j, found = reached
-    while i < len(source) and j < len(target):
-        left, right = source[i], target[j] + deltas[k]
-        inputs[k, found] = i
-        outputs[k, found] = j
-        found += left == right
-        i += left <= right
-        j += right <= left
-    counts[k] = found
+    delta: int,
+    pairs: tuple[Array, Array],
+    i: int,
+    j: int,
+    found: int,
+) -> tuple[int, int, int]:
+    """Go on by one from row i of the source and row j of the target; keep them if they meet."""
+    left, right = source[i], target[j] + delta
+    pairs[0][found] = i
+    pairs[1][found] = j
+    return i + (left <= right), j + (right <= left), found + (left == right)
