@@ -19,6 +19,7 @@ import rclpy
 import torch
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
+from rclpy.duration import Duration
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
@@ -207,6 +208,8 @@ class PerceptionNode(LifecycleNode):
         self._release()
         self._state = "finalized"
         self.report()
+        # Whoever listens shall have heard it before the process is gone.
+        self._diagnostics.wait_for_all_acked(Duration(seconds=1))
         return TransitionCallbackReturn.SUCCESS
 
     def _stop_work(self) -> None:

@@ -168,12 +168,12 @@ def test_nothing_outlives_an_interrupted_demo(drive, tmp_path, number):
 def test_the_drive_is_simulated_once(tmp_path, monkeypatch):
     pytest.importorskip("open3d", reason="needs open3d to simulate clouds")
     monkeypatch.setattr(demo, "DRIVE_FRAMES", 2)
-    path = demo._simulated_drive(tmp_path / "drive")
+    path = demo._simulated_drive(tmp_path / "drives")
     before = [(file.name, file.stat().st_mtime_ns) for file in path.iterdir()]
 
-    assert demo._simulated_drive(path) == path
+    assert demo._simulated_drive(tmp_path / "drives") == path
     assert [(file.name, file.stat().st_mtime_ns) for file in path.iterdir()] == before
-    assert [file.name for file in tmp_path.iterdir()] == ["drive"]
+    assert list((tmp_path / "drives").iterdir()) == [path]
     with BagReader(path) as bag:
         assert bag.cloud_topics() == {"/points": 2}
         frames = [decode(m, label_field="true_label") for _, m in bag.clouds("/points")]
