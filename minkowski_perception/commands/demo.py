@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     # A shell that starts us in the background has SIGINT ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     truth_set = LabelSet.load(args.true_label_set)
-    path = args.bag or _simulated_drive(args.out.parent / "demo_drive")
+    path = args.bag or _simulated_drive(args.out.parent / "drives")
     with BagReader(path) as bag:
         topic = bag.choose_cloud_topic(args.topic)
         motion = motion_of_bag(bag, topic, args.ego_motion, args.odometry_topic)
@@ -102,7 +102,7 @@ def _simulated_drive(folder: Path) -> Path:
     """
     from minkowski_perception.simulation.version import simulator_version
 
-    path = folder / simulator_version()
+    path = folder / simulator_version() / "demo_drive"
     if path.exists():
         return path
     from tqdm import tqdm
