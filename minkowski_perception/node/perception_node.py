@@ -19,7 +19,6 @@ import rclpy
 import torch
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.duration import Duration
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
@@ -45,7 +44,7 @@ from minkowski_perception.node.parameters import (
     declare,
     read,
 )
-from minkowski_perception.node.stopping import init_until_signalled
+from minkowski_perception.node.stopping import init_until_signalled, wait_until_heard
 from minkowski_perception.segmenter import Segmenter, use_threads
 from minkowski_perception.sparse.threads import thread_count
 from minkowski_perception.temporal.continuity import OutOfOrderError
@@ -209,7 +208,7 @@ class PerceptionNode(LifecycleNode):
         self._state = "finalized"
         self.report()
         # Whoever listens shall have heard it before the process is gone.
-        self._diagnostics.wait_for_all_acked(Duration(seconds=1))
+        wait_until_heard(self._diagnostics, 1.0)
         return TransitionCallbackReturn.SUCCESS
 
     def _stop_work(self) -> None:

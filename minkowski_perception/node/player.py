@@ -18,7 +18,6 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Odometry
 from rcl_interfaces.msg import ParameterDescriptor
-from rclpy.duration import Duration
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.publisher import Publisher
@@ -27,7 +26,7 @@ from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import PointCloud2
 
 from minkowski_perception.datasets.bags import BagError, BagReader, Pose
-from minkowski_perception.node.stopping import init_until_signalled
+from minkowski_perception.node.stopping import init_until_signalled, wait_until_heard
 
 USER_ERROR = 2
 
@@ -222,7 +221,7 @@ class Player(Node):
             # Nothing supersedes the last cloud: with its answer all is said.
             self._wait_for_answer(log, item.stamp)
         elif not answer_topic:
-            clouds.wait_for_all_acked(Duration(seconds=5))
+            wait_until_heard(clouds, 5.0)
         return sent
 
     def _paced(self, items: Iterable[Cloud | StampedPose]) -> Iterator[Cloud | StampedPose]:

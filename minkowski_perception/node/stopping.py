@@ -8,6 +8,8 @@ import signal
 import threading
 
 import rclpy
+from rclpy.duration import Duration
+from rclpy.publisher import Publisher
 from rclpy.signals import SignalHandlerOptions
 
 
@@ -21,3 +23,15 @@ def init_until_signalled(args: list[str] | None = None) -> threading.Event:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     return stop
+
+
+def wait_until_heard(publisher: Publisher, seconds: float) -> bool:
+    """Wait until all who listen reliably have acknowledged what was published.
+
+    Returns:
+        False where they have not within that time, or where the middleware cannot tell.
+    """
+    try:
+        return bool(publisher.wait_for_all_acked(Duration(seconds=seconds)))
+    except RuntimeError:  # RCLError; rmw_publisher_wait_for_all_acked() need not be there
+        return False
