@@ -55,8 +55,9 @@ class SparseTensor:
             raise ValueError(f"coordinates must be integers, not {coordinates.dtype}")
         layout = KeyLayout.for_dimension(coordinates.shape[1] - 1)
         strides = per_axis(stride, layout.dimension)
-        steps = torch.tensor(strides, device=coordinates.device)
-        if max(strides) > 1 and (coordinates[:, 1:] % steps).any():
+        if max(strides) > 1 and (
+            (coordinates[:, 1:] % torch.tensor(strides, device=coordinates.device)).any()
+        ):
             raise ValueError(f"coordinates are not all multiples of the stride {strides}")
         keys, order = torch.sort(layout.pack(coordinates))
         if (keys[1:] == keys[:-1]).any():
@@ -123,7 +124,7 @@ class SparseTensor:
             ValueError: these features are not on its voxels.
         """
         self.require_voxels(self.manager.given)
-        return self.features[self.manager.rows_given[which]]
+        return self.features.index_select(0, self.manager.rows_given[which])
 
     def require_voxels(self, coordinate_map: CoordinateMap) -> None:
         """Check that the features lie on these voxels.

@@ -72,6 +72,7 @@ def test_what_stands_still_stays_in_its_place_through_the_poses():
 
 
 def test_what_moves_leaves_its_place_and_what_does_not_stays():
+    # Slow, so that what stands still is seen from the same sides.
     first, *_, last = simulate_drive(4, "hdl64", 6, speed=4.0)
 
     def away(moving: bool) -> np.ndarray:
