@@ -36,6 +36,7 @@ def simulate_indoor(
     mount_height: float | None = None,
     speed: float | None = None,
     still: bool = False,
+    start: float = 0.0,
 ) -> Iterator[Frame]:
     """Frames of a sensor carried through a room; the same arguments give the same bytes.
 
@@ -48,6 +49,8 @@ def simulate_indoor(
         speed: metres a second; None draws one.
         still: the world stands still, and the sensor in it, as in the first frame; only the noise
             of the measurement goes on.
+        start: of the first frame, seconds after the view that the way begins with, which is chosen
+            for what there is to see; later ones are as they come.
 
     Yields:
         Frames with points, labels (indoor8; 255 where a camera measured nothing), moving, stamp
@@ -67,7 +70,7 @@ def simulate_indoor(
     static = Scene(room.static)
     way.choose_view(static)
     for index in range(frames):
-        time = 0.0 if still else index / model.rate_hz
+        time = start + (0.0 if still else index / model.rate_hz)
         noise = np.random.default_rng([seed, 21, index])
         pose = way.pose(time)
         scenes = [static, Scene(room.moving(time, pose[:2, 3]))]

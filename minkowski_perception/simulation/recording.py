@@ -35,6 +35,7 @@ class Recording:
         speed: metres a second; None draws one.
         still: the world and the sensor stand still.
         skew: the sensor moves on while a cloud is measured (see `simulate_drive`); outdoors.
+        start: of the first frame, seconds after the view that a way begins with; indoors.
     """
 
     scene: str
@@ -44,6 +45,7 @@ class Recording:
     speed: float | None = None
     still: bool = False
     skew: bool = False
+    start: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse what does not go together.
@@ -62,6 +64,8 @@ class Recording:
             )
         if self.skew and not self.outdoors:
             raise RecordingError(f"skew is simulated in {' and '.join(OUTDOORS)} scenes alone")
+        if self.start and self.outdoors:
+            raise RecordingError(f"a later start is simulated in {', '.join(KINDS)} alone")
 
     @property
     def outdoors(self) -> bool:
@@ -91,6 +95,7 @@ class Recording:
                 mount_height=self.mount_height,
                 speed=self.speed,
                 still=self.still,
+                start=self.start,
             )
             return
         assert isinstance(self.sensor, LidarModel)

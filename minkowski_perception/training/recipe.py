@@ -96,6 +96,8 @@ class Data:
         cameras: depth cameras likewise, instead of LiDARs: carried through rooms.
         rooms: kinds of rooms, with the share of each: "room", "corridor", "hall".
         frames: length of a drive.
+        latest_start: drives through rooms begin up to so many seconds after the view that they
+            chose for what there is to see: near walls, among other places.
         held_out_seeds: of the drives to score the model on, for each sensor.
         cache: folder that keeps drives for the next time.
         share: of the clips that come from drives, relative to the data sets.
@@ -114,6 +116,7 @@ class Data:
     cameras: Mapping[str, float] = field(default_factory=dict)
     rooms: Mapping[str, float] = field(default_factory=lambda: {"room": 1.0})
     frames: int = 0
+    latest_start: float = 0.0
     held_out_seeds: tuple[int, int] | None = None
     cache: str | None = None
     share: float = 1.0
@@ -140,6 +143,10 @@ class Data:
             raise ValueError("simulated drives need frames, and either lidars or cameras")
         if self.stride < 1 or (self.clip or 1) < 1 or (self.max_voxels or 1) < 1:
             raise ValueError("clip, stride and max_voxels must be 1 or more")
+        if self.latest_start < 0 or (self.latest_start and not self.cameras):
+            raise ValueError(
+                f"latest_start {self.latest_start} must be 0 s or more, and 0 without cameras"
+            )
 
     @property
     def sensors(self) -> Mapping[str, float]:

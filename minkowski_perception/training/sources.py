@@ -212,7 +212,7 @@ def simulate(
     rooms: list[str | None] = [None] * len(seeds)
     if data.cameras:
         rooms = list(_draw_each([(seed, 1) for seed in seeds], data.rooms))
-    drive = partial(_drive, frames=data.frames, folder=folder)
+    drive = partial(_drive, frames=data.frames, latest_start=data.latest_start, folder=folder)
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         drives = pool.map(drive, seeds, chosen, rooms)
         return list(tqdm(drives, total=len(seeds), desc="simulating drives", unit="drive"))
@@ -226,16 +226,23 @@ def _draw_each(seeds: Sequence[Any], shares: Mapping[str, float]) -> list[str]:
 
 
 def _drive(
-    seed: int, sensor: str, room: str | None, frames: int, folder: Path | None
+    seed: int,
+    sensor: str,
+    room: str | None,
+    frames: int,
+    latest_start: float,
+    folder: Path | None,
 ) -> Sequence[Frame]:
     """Simulate a drive, along a street or through a room, or find it in a folder."""
     if room is None:
         recording = Recording("street", get_lidar(sensor), frames)
     else:
-        recording = Recording(room, get_camera(sensor), frames)
+        start = float(np.random.default_rng((seed, 2)).uniform(0.0, latest_start))
+        recording = Recording(room, get_camera(sensor), frames, start=start)
     if folder is None:
         return list(recording.play(seed))
-    name = "_".join(str(part) for part in (sensor, room, seed, frames) if part is not None)
+    parts = (sensor, room, seed, frames, latest_start or None)
+    name = "_".join(str(part) for part in parts if part is not None)
     path = folder / f"{name.replace(os.sep, '_')}.npz"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)

@@ -132,6 +132,14 @@ def test_in_a_still_scene_only_the_noise_of_the_measurement_goes_on():
     assert np.median(np.abs(first.points[both, 2] - second.points[both, 2])) < 0.02
 
 
+def test_a_later_start_sees_what_an_earlier_one_comes_to():
+    *_, third = simulate_indoor(4, CAMERA, 3, kind="hall")
+    (later,) = simulate_indoor(4, CAMERA, 1, kind="hall", start=0.2)
+    np.testing.assert_allclose(later.pose, third.pose, atol=1e-12)
+    both = later.valid & third.valid
+    assert np.mean(later.labels[both] == third.labels[both]) > 0.98
+
+
 def test_a_lidar_sees_rooms_with_z_up():
     model = get_lidar("vlp16")
     frame = next(simulate_indoor(1, model, 1, kind="hall", mount_height=0.5))

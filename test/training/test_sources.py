@@ -1,6 +1,7 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -171,3 +172,15 @@ def test_a_camera_s_drives_are_simulated_once_and_then_read_from_their_cache(tmp
     for frame in clip:
         assert frame.valid.all()
         assert frame.pose[2, 2] > 0.5  # however the camera nods, z is up
+
+
+def test_a_camera_s_drives_begin_at_times_up_to_the_latest_start(tmp_path):
+    pytest.importorskip("open3d", reason="needs open3d to simulate drives")
+    camera = tmp_path / "tiny.yaml"
+    camera.write_text("name: tiny\nwidth: 32\nheight: 24\nfx: 29\nfy: 29\ncx: 16\ncy: 12\n")
+    at_once = Data(seeds=(0, 2), cameras={str(camera): 1.0}, frames=1, cache=str(tmp_path))
+    later = replace(at_once, latest_start=2.0)
+    for one, other in zip(simulate(at_once, range(2)), simulate(later, range(2)), strict=True):
+        assert not np.array_equal(one[0].pose, other[0].pose)
+    with pytest.raises(ValueError, match=r"latest_start 1.0 must be .* 0 without cameras"):
+        Data(seeds=(0, 2), lidars={"vlp16": 1.0}, frames=1, latest_start=1.0)
