@@ -46,6 +46,17 @@ def _darker(of: Colour, factor: float) -> Colour:
     return (red * factor, green * factor, blue * factor)
 
 
+def aside(rng: Rng) -> Rng:
+    """Begin a stream for details, so that what is drawn from the first one stays as it is."""
+    return np.random.default_rng(int(rng.bit_generator.state["state"]["state"]))
+
+
+def shaded(of: Material) -> Material:
+    """Make what is seen of a material in a gap or a recess, where hardly any light comes."""
+    base = _darker(of.paint.colour, 0.3)
+    return of._replace(paint=of.paint._replace(colour=base, accent=_darker(base, 0.8)))
+
+
 def wood(rng: Rng, name: str) -> Material:
     """Wood, from birch to wenge."""
     base = colour(rng, (0.05, 0.12), (0.25, 0.7), (0.22, 0.85))
@@ -85,6 +96,13 @@ def _fabric(rng: Rng) -> float:
 def finish(rng: Rng, name: str) -> Material:
     """Wood or lacquer: what hard furniture is made of."""
     return (wood if rng.random() < 0.5 else lacquer)(rng, name)
+
+
+def cardboard(rng: Rng, name: str) -> Material:
+    """Corrugated board: brown, as wood is."""
+    base = colour(rng, (0.06, 0.1), (0.25, 0.5), (0.4, 0.8))
+    accent = _darker(base, rng.uniform(0.8, 0.95))
+    return material(name, Paint(base, accent, "plain", rng.uniform(0.1, 0.4)), _fabric(rng))
 
 
 def stone(rng: Rng, name: str) -> Material:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 
 from minkowski_perception.simulation import finishes
 from minkowski_perception.simulation.finishes import GLASS, Rng
@@ -230,8 +231,13 @@ def bench(rng: Rng) -> Mesh:
     length, height = count * each, rng.uniform(0.42, 0.48)
     cover = finishes.finish(rng, "seat")
     if rng.random() < 0.4:
-        board = box(cover, (0, 0, height), (length, 0.4, 0.04))
-        return Mesh.merge([board, *_legs(frame, (length - 0.2, 0.36, height), 0.05)])
+        slats = int(finishes.aside(rng).integers(1, 5))
+        wide = 0.4 / slats
+        boards = [
+            box(cover, (0, (k + 0.5) * wide - 0.2, height), (length, wide - 0.015, 0.04))
+            for k in range(slats)
+        ]
+        return Mesh.merge([*boards, *_legs(frame, (length - 0.2, 0.36, height), 0.05)])
     parts = [box(frame, (0, 0, height - 0.06), (length, 0.06, 0.06))]
     parts += [box(frame, (x, 0, height / 2), (0.05, 0.4, 0.05)) for x in (-length / 3, length / 3)]
     parts += [
@@ -260,20 +266,60 @@ def cupboard(rng: Rng) -> Mesh:
         wide, high = rng.uniform(0.6, 1.8), rng.uniform(1.6, 2.15)
     deep, foot = rng.uniform(0.35, 0.62), float(rng.choice([0.0, 0.05, 0.12]))
     parts = [box(body, (0, 0, (foot + high) / 2), (wide, deep, high - foot))]
-    parts += _legs(body, (wide, deep, foot), 0.05) if foot > 0.1 else []
+    if foot > 0.1:
+        parts += _legs(body, (wide, deep, foot), 0.05)
+    elif foot > 0.0:
+        parts.append(box(body, (0, 0.025, foot / 2), (wide - 0.02, deep - 0.05, foot)))
     columns = max(round(wide / rng.uniform(0.35, 0.6)), 1)
     rows = {"drawers": int(rng.integers(3, 6)), "lockers": int(rng.integers(1, 4))}.get(
         str(kind), 1
     )
     dx, dz = wide / columns, (high - foot) / rows
+    parts.append(_behind_fronts(body, (0, -deep / 2, (foot + high) / 2), wide, high - foot))
     knobs = finishes.metal(rng, "cabinet")
+    detail = finishes.aside(rng)
+    if high < 1.3 and detail.random() < 0.6:
+        # A top that juts out over the doors.
+        parts.append(box(body, (0, -0.015, high - 0.0125), (wide, deep + 0.03, 0.025)))
+    drawers = kind == "drawers"
+    grip = _grip(detail, 0.6 * (dx if drawers else dz))
     for i in range(columns):
         for k in range(rows):
             x, z = (i + 0.5) * dx - wide / 2, foot + (k + 0.5) * dz
             parts.append(box(fronts, (x, -deep / 2 - 0.009, z), (dx - 0.008, 0.018, dz - 0.008)))
-            grip = (x, z + 0.2 * dz) if rows > 1 else (x + (0.5 - i % 2) * 0.8 * dx, z)
-            parts.append(box(knobs, (grip[0], -deep / 2 - 0.03, grip[1]), (0.03, 0.03, 0.03)))
+            x, z = (x, z + 0.2 * dz) if drawers else (x + (0.5 - i % 2) * 0.8 * dx, z)
+            size = (grip, 0.012) if drawers else (0.012, grip)
+            parts += _handle(knobs, (x, -deep / 2 - 0.018, z), size)
     return Mesh.merge(parts)
+
+
+def _behind_fronts(
+    body: Material, centre: tuple[float, float, float], wide: float, high: float
+) -> Mesh:
+    """Draw what is seen through the gaps between doors: a cabinet's inside, in the dark."""
+    return box(finishes.shaded(body), centre, (wide - 0.03, 0.004, high - 0.03))
+
+
+def _grip(rng: Rng, most: float) -> float:
+    """Draw how long handles are, metres: of knobs, of bars, of none (doors to push)."""
+    kind = rng.choice(["knob", "bar", "none"], p=[0.3, 0.55, 0.15])
+    return {"knob": 0.03, "bar": min(rng.uniform(0.1, 0.4), most)}.get(str(kind), 0.0)
+
+
+def _handle(
+    stuff: Material, place: tuple[float, float, float], size: tuple[float, float]
+) -> list[Mesh]:
+    """Draw a bar of a size x, z on two feet at a place on a front; a knob where it is short."""
+    (x, y, z), (wide, high) = place, size
+    if min(size) == 0.0:
+        return []
+    if max(size) < 0.05:
+        return [box(stuff, (x, y - 0.0135, z), (0.03, 0.027, 0.03))]
+    parts = [box(stuff, (x, y - 0.021, z), (wide, 0.012, high))]
+    for side in (-0.45, 0.45):
+        dx, dz = (side * wide, 0.0) if wide > high else (0.0, side * high)
+        parts.append(box(stuff, (x + dx, y - 0.0075, z + dz), (0.01, 0.015, 0.01)))
+    return parts
 
 
 def kitchen(rng: Rng) -> Mesh:
@@ -286,12 +332,14 @@ def kitchen(rng: Rng) -> Mesh:
         box(body, (0, 0.05, 0.05), (length, deep - 0.15, 0.1)),
         box(body, (0, 0.02, high / 2 + 0.05), (length, deep - 0.06, high - 0.1)),
         box(top, (0, 0, high), (length + 0.02, deep, 0.04)),
+        _behind_fronts(body, (0, 0.05 - deep / 2, high / 2 + 0.05), length, high - 0.1),
     ]
     rows = [(0.0, deep - 0.06, 0.1, high - 0.04)]
     if rng.random() < 0.65:
         low, hung = rng.uniform(1.35, 1.5), rng.uniform(0.3, 0.38)
         back = deep / 2 - hung / 2
         parts.append(box(body, (0, back, low + 0.35), (length, hung, 0.7)))
+        parts.append(_behind_fronts(body, (0, back - hung / 2, low + 0.35), length, 0.7))
         rows.append((back, hung, low + 0.01, low + 0.69))
     for y, out, low, upper in rows:
         for k in range(count):
@@ -308,14 +356,27 @@ def fridge(rng: Rng) -> Mesh:
     body = finishes.lacquer(rng, "cabinet")
     wide, deep, high = rng.uniform(0.55, 0.75), rng.uniform(0.55, 0.7), rng.uniform(0.85, 2.0)
     split = rng.uniform(0.3, 0.7) * high
-    parts = [box(body, (0, 0, high / 2), (wide, deep, high))]
+    parts = [
+        box(body, (0, 0, high / 2 + 0.01), (wide, deep, high - 0.02)),
+        box(finishes.shaded(body), (0, 0.02, 0.01), (wide - 0.04, deep - 0.06, 0.02)),
+        _behind_fronts(body, (0, -deep / 2, high / 2), wide, high),
+    ]
+    detail = finishes.aside(rng)
+    knobs = body if detail.random() < 0.5 else finishes.metal(detail, "cabinet")
+    at = detail.choice([-1.0, 1.0]) * (wide / 2 - 0.05)
     for low, top in ((0.05, split), (split + 0.01, high)):
         parts.append(box(body, (0, -deep / 2 - 0.025, (low + top) / 2), (wide, 0.05, top - low)))
+        grip = _grip(detail, 0.6 * (top - low))
+        parts += _handle(knobs, (at, -deep / 2 - 0.05, (low + top) / 2), (0.02, grip))
     return Mesh.merge(parts)
 
 
 def shelf(rng: Rng) -> Mesh:
-    """Draw open shelves with books, boxes and gaps; what lies on them is of class other."""
+    """Draw open shelves with books, boxes and gaps.
+
+    What they store is labelled as a part of them, as S3DIS labels bookcases: a row of spines a
+    few centimetres behind the edges of the boards is what one takes for a bookshelf.
+    """
     body = finishes.finish(rng, "cabinet")
     wide, high, deep = rng.uniform(0.5, 1.6), rng.uniform(0.8, 2.3), rng.uniform(0.25, 0.5)
     closed = rng.random() < 0.6
@@ -343,7 +404,7 @@ def _row(rng: Rng, wide: float, deep: float, z: float, room: float, filled: floa
         broad = min(broad, wide / 2 - x)
         if rng.random() < filled:
             out, high = rng.uniform(0.55, 0.9) * deep, rng.uniform(0.6, 0.95) * room
-            stuff = finishes.stone(rng, "other")
+            stuff = finishes.stone(rng, "cabinet")
             y = deep / 2 - 0.02 - out / 2 - rng.uniform(0, 0.04)
             parts.append(box(stuff, (x + broad / 2, y, z + high / 2), (0.97 * broad, out, high)))
         elif rng.random() < 0.3:
@@ -360,11 +421,48 @@ def carton(rng: Rng) -> Mesh:
     parts, z = [], 0.0
     size = rng.uniform((0.2, 0.2, 0.15), (0.7, 0.6, 0.6))
     for _ in range(int(rng.choice([1, 2, 3], p=[0.6, 0.25, 0.15]))):
-        stuff = finishes.stone(rng, "other") if rng.random() < 0.5 else finishes.wood(rng, "other")
+        plain = rng.random() >= 0.5
+        stuff = (finishes.cardboard if plain else finishes.stone)(rng, "other")
         one = box(stuff, (0, 0, size[2] / 2), size)
+        if plain:
+            one = Mesh.merge([one, _tape(size)])
         parts.append(one.moved((*rng.normal(0, 0.02, 2), z), rng.normal(0, 0.1)))
         z += size[2]
         size = size * rng.uniform(0.7, 1.0, 3)
+    return Mesh.merge(parts)
+
+
+def _tape(size: npt.NDArray[np.float64]) -> Mesh:
+    """Draw the tape along the lid of a box, and a hand down its sides."""
+    tape = finishes.material("other", Paint((0.75, 0.65, 0.45), (0.7, 0.6, 0.4)), 0.4)
+    wide, high = size[0] + 0.002, min(0.07, 0.5 * size[2])
+    return box(tape, (0, 0, size[2] + 0.001 - high / 2), (wide, 0.05, high))
+
+
+def radiator(rng: Rng, stuff: Material, wide: float) -> Mesh:
+    """Draw a radiator before a wall (y = 0): ribbed panels or columns, and a pipe to the floor."""
+    low, top, gap = 0.125, 0.675, rng.uniform(0.05, 0.07)
+    columns = rng.random() < 0.35
+    across = np.arange(-wide / 2 + gap / 2, wide / 2, gap)
+    if columns:
+        parts = [
+            cylinder(stuff, (x, y, low), (x, y, top), 0.016, sides=6)
+            for x in across
+            for y in (-0.09, -0.045)
+        ]
+        for z in (low + 0.03, top - 0.03):
+            parts.append(box(stuff, (0, -0.0675, z), (wide, 0.05, 0.03)))
+    else:
+        middle, high = (low + top) / 2, top - low
+        parts = [box(stuff, (0, y, middle), (wide, 0.012, high)) for y in (-0.095, -0.035)]
+        parts += [box(stuff, (x, -0.105, middle), (0.5 * gap, 0.01, high - 0.06)) for x in across]
+        grille = (0, -0.065, top - 0.01)
+        parts.append(box(finishes.shaded(stuff), grille, (wide - 0.02, 0.05, 0.004)))
+    end = wide / 2 + 0.03
+    pipes = [(wide / 2, -0.065, low + 0.04), (end, -0.065, low + 0.04), (end, -0.065, 0.0)]
+    parts.append(tube(stuff, pipes, 0.01, sides=5))
+    valve = finishes.lacquer(rng, "other")
+    parts.append(cylinder(valve, (end, -0.065, low + 0.02), (end, -0.065, low + 0.12), 0.022))
     return Mesh.merge(parts)
 
 

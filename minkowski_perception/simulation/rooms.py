@@ -272,7 +272,7 @@ class Room:
         parts.append(box(leaf, (0, 0.3 * thick, -0.01), (wide + 0.1, thick + 0.1, 0.03)))
         if rng.random() < 0.25:
             drop = rng.uniform(0.2, 1.0) * high
-            cloth = finishes.cloth(rng, "other")
+            cloth = finishes.cloth(rng, "wall")  # it hangs flat
             parts.append(box(cloth, (0, 0.03, high - drop / 2), (wide, 0.02, drop)))
         if rng.random() < 0.3:
             cloth, long = finishes.cloth(rng, "other"), rng.uniform(0.2, 0.5) * wide
@@ -303,7 +303,8 @@ class Room:
                 parts.append(box(white, (x, -0.012, 1.5), (max(wide, 0.8), 0.025, max(high, 0.6))))
             else:
                 stuff = finishes.lacquer(rng, "other")
-                parts.append(box(stuff, (x, -0.06, 0.4), (max(wide, 0.5), 0.1, 0.55)))
+                heater = furniture.radiator(finishes.aside(rng), stuff, max(wide, 0.5))
+                parts.append(heater.moved((x, 0.0, 0.0)))
                 self._take(side, float(x), wide / 2, 0.0, 0.12)
         return parts
 

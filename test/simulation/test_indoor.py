@@ -45,7 +45,7 @@ def test_frames_are_organised_coloured_clouds_in_the_optical_frame(kind):
         assert frame.colour.dtype == frame.labels.dtype == np.uint8
         assert frame.intensity is None
         valid = frame.valid
-        assert 0.3 < valid.mean() < 1.0
+        assert 0.2 < valid.mean() < 1.0  # the far end of a hall is out of reach
         assert set(frame.labels[valid]) <= set(range(len(LABELS)))
         assert set(frame.labels[~valid]) <= {UNLABELLED}
         assert not frame.moving[~valid].any()
