@@ -55,10 +55,10 @@ class SparseTensor:
             raise ValueError(f"coordinates must be integers, not {coordinates.dtype}")
         layout = KeyLayout.for_dimension(coordinates.shape[1] - 1)
         strides = per_axis(stride, layout.dimension)
-        if max(strides) > 1 and (
-            (coordinates[:, 1:] % torch.tensor(strides, device=coordinates.device)).any()
-        ):
-            raise ValueError(f"coordinates are not all multiples of the stride {strides}")
+        if max(strides) > 1:
+            steps = torch.tensor(strides, device=coordinates.device)
+            if (coordinates[:, 1:] % steps).any():
+                raise ValueError(f"coordinates are not all multiples of the stride {strides}")
         keys, order = torch.sort(layout.pack(coordinates))
         if (keys[1:] == keys[:-1]).any():
             raise ValueError("a voxel stands twice in the coordinates; unite them by quantize()")
