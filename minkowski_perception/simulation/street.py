@@ -41,13 +41,9 @@ _CONTRAST = (
     ("road", "sidewalk", 1.3),
     ("parking", "sidewalk", 1.25),
     ("other-ground", "sidewalk", 1.25),
-    ("terrain", "sidewalk", 1.2),
 )
-"""Pairs of surfaces, and by which factor at least their reflectances differ: what is paved
+"""Pairs of even surfaces, and by which factor at least their reflectances differ: what is paved
 alike would be told by nobody, and is given one name by many."""
-
-_PARKING_LANE = 2.2
-"""Metres that a parking lane of a side street is wide."""
 
 _LINE = 0.06
 """Metres from the middle of a painted line to its edge."""
@@ -107,13 +103,14 @@ class Side:
         self.style = style or drawn
         kerb = rng.uniform(0.06, 0.2) if self.style != "open" or rng.random() < 0.5 else 0.02
         self.strips = [Strip("road", road, 0.0)]
-        # Where one parks is a little above the gutter, and below the kerb. Nobody parks on the
-        # road: what parked cars stand on is parking to those who label recordings.
+        # Where one parks is a little above the gutter, and below the kerb.
         self.lip = rng.uniform(0.015, 0.05)
-        self.parking = self._add("parking", rng.uniform(1.9, 2.5), self.lip, rng.random() < 0.45)
+        self.parking = self._add("parking", rng.uniform(1.9, 2.5), self.lip, rng.random() < 0.35)
         self.in_bays = self.parking is None and rng.random() < 0.12
         if self.in_bays:
             self.parking = self._add("parking", rng.uniform(4.6, 5.4), self.lip, True)
+        on_road = self.parking is None and road > 4.6 and rng.random() < 0.5
+        self.clear = road - 2.0 if on_road else road
         self.verge = self._add("terrain", rng.uniform(0.8, 3.0), kerb, rng.random() < 0.3)
         self._add("other-ground", rng.uniform(0.5, 2.5), kerb, rng.random() < 0.2)
         has_sidewalk = rng.random() < (0.6 if self.style == "open" else 0.95)
@@ -161,11 +158,11 @@ class Street:
         self._sides = {sign: Side(rng, self._half_road, style) for sign in (1, -1)}
         self._crossings = self._draw_crossings()
         self._islands = self._draw_islands()
-        self._drives = {sign: self._draw_drives(sign, side) for sign, side in self._sides.items()}
         edges = (-self._sides[-1].edge, self._sides[1].edge)
         self.ground = Ground(rng, length, HALF_WIDTH, edges, self._patches())
         shift = 0.4 if self._islands else 0.0
-        self.lane = -(0.5 * self._half_road + shift)
+        self._lanes = {sign: 0.5 * side.clear + shift for sign, side in self._sides.items()}
+        self.lane = -self._lanes[-1]
         self.sidewalks = [
             sign * (side.sidewalk[0] + 0.6 * (side.sidewalk[1] - side.sidewalk[0]))
             for sign, side in self._sides.items()
@@ -200,11 +197,6 @@ class Street:
             for s, half in zip(middles, rng.uniform(2.5, 5.0, len(middles)), strict=True)
         ]
 
-    @staticmethod
-    def _parking_lanes(s0: float, s1: float) -> tuple[float, ...]:
-        """Where the parking lanes of a side street from s0 to s1 begin, if it is wide enough."""
-        return (s0, s1 - _PARKING_LANE) if s1 - s0 > 7.0 else ()
-
     def _draw_islands(self) -> list[tuple[float, float]]:
         rng = self._rng
         if self._half_road < 4.0 or rng.random() > 0.5:
@@ -235,12 +227,7 @@ class Street:
                 patches.append(patch(strip.name, 0.0, self.length, *across, strip.level))
                 start = end
             patches += [line(*marking) for marking in self._draw_bays(sign, side)]
-            for s0, s1 in self._drives[sign]:
-                out = side.edge + max(side.setback, 4.0)
-                patches.append(patch("parking", s0, s1, sign * side.edge, sign * out, 0.05))
-                if side.verge:
-                    verge = sign * side.verge[0], sign * side.verge[1]
-                    patches.append(patch("sidewalk", s0, s1, *verge, 0.04))
+            patches += [patch(*drive) for drive in self._draw_drives(sign, side)]
             beside = rng.uniform(1.2, 3.0) if side.sidewalk else 0.0
             out = sign * HALF_WIDTH
             for s0, s1, where in self._crossings:
@@ -249,9 +236,6 @@ class Street:
                         walk = s0 - beside, s1 + beside, sign * side.sidewalk[0], out
                         patches.append(patch("sidewalk", *walk, side.kerb))
                     patches.append(patch("road", s0, s1, sign * self._half_road, out, 0.0))
-                    for start in self._parking_lanes(s0, s1):
-                        lane = start, start + _PARKING_LANE, sign * (side.edge + 4), out
-                        patches.append(patch("parking", *lane, side.lip))
         patches += [line("road", *marking, 0.0) for marking in self._draw_lanes()]
         patches += [patch("other-ground", s0, s1, -0.7, 0.7, 0.15) for s0, s1 in self._islands]
         return patches
@@ -292,17 +276,22 @@ class Street:
             lines.append(("parking", 0.0, self.length, *along, side.lip))
         return lines
 
-    def _draw_drives(self, sign: int, side: Side) -> list[tuple[float, float]]:
-        """Ways into gardens and yards: from s, to s."""
+    def _draw_drives(
+        self, sign: int, side: Side
+    ) -> list[tuple[str, float, float, float, float, float]]:
+        """Ways into gardens and yards: class, s0, s1, d0, d1, level."""
         rng = self._rng
+        drives: list[tuple[str, float, float, float, float, float]] = []
         if side.style not in ("gardens", "yard"):
-            return []
-        starts = np.arange(rng.uniform(5, 40), self.length, rng.uniform(20, 60))
-        return [
-            (float(s), float(s + rng.uniform(2.5, 4.0)))
-            for s in starts
-            if not self._in_crossing(s, sign, 6.0)
-        ]
+            return drives
+        for s in np.arange(rng.uniform(5, 40), self.length, rng.uniform(20, 60)):
+            if not self._in_crossing(s, sign, 6.0):
+                end, out = s + rng.uniform(2.5, 4.0), side.edge + max(side.setback, 4.0)
+                drives.append(("parking", s, end, sign * side.edge, sign * out, 0.05))
+                if side.verge:
+                    verge = sign * side.verge[0], sign * side.verge[1]
+                    drives.append(("sidewalk", s, end, *verge, 0.04))
+        return drives
 
     def _in_crossing(self, s: float, sign: int, margin: float = 0.0) -> bool:
         return any(
@@ -401,21 +390,22 @@ class Street:
             for s in self._along(gap, sign, margin=4.0):
                 if rng.random() < rate:
                     leave(s, middle + rng.normal(0, 0.1), yaw)
-        if side.style == "yard":
-            for row in side.edge + np.arange(3.5, max(side.setback - 2.5, 4.0), 6.0):
-                for s in self._along((2.8, 6.0), sign):
+        elif side.clear < self._half_road:
+            for s in self._along((5.5, 9.0), sign, margin=5.0):
+                if rng.random() < rate:
+                    leave(s, self._half_road - 0.95 + rng.normal(0, 0.08), along)
+        if side.style in ("gardens", "yard"):
+            deep = side.edge + np.arange(3.5, max(side.setback - 2.5, 4.0), 6.0)
+            gap = (6.0, 25.0) if side.style == "gardens" else (2.8, 6.0)
+            for row in deep:
+                for s in self._along(gap, sign):
                     if rng.random() < rate:
                         leave(s, row, np.pi / 2)
-        else:
-            for s0, s1 in self._drives[sign]:
-                if rng.random() < rate:
-                    leave((s0 + s1) / 2, side.edge + 3.0, np.pi / 2)
         for s0, s1, where in self._crossings:
             if where in (0, sign):
-                for start in self._parking_lanes(s0, s1):
-                    for d in np.arange(side.edge + 7, 50, 7.0):
-                        if rng.random() < 0.35:
-                            leave(start + _PARKING_LANE / 2, d, np.pi / 2)
+                for d in np.arange(side.edge + 6, 50, 7.0):
+                    if rng.random() < 0.35:
+                        leave(rng.choice([s0 + 1.2, s1 - 1.2]), d, np.pi / 2)
 
     def _furnish(self, sign: int, side: Side) -> None:
         """Poles, signs, bicycles, motorcycles, people and clutter beside the road."""
@@ -513,10 +503,10 @@ class Street:
         pace = rng.uniform(4.0, 13.0)
         traffic = (vehicles.car, vehicles.truck, vehicles.other_vehicle, road_users.motorcyclist)
         riders = (road_users.bicyclist, road_users.motorcyclist)
-        # Traffic keeps to the right, and riders to the right of it.
-        lane = abs(self.lane)
-        beside = min(lane + 1.6, self._half_road - 0.4)
         for direction in (1, -1):
+            # Traffic keeps to the right, and riders to the right of it.
+            lane, clear = self._lanes[-direction], self._sides[-direction].clear
+            beside = min(lane + 1.6, clear - 0.4)
             for s in self._spread((14, 50)):
                 maker = traffic[rng.choice(4, p=[0.55, 0.14, 0.11, 0.2])]
                 actors.append(self._vehicle(maker, s, -direction * lane, direction * pace))
@@ -525,7 +515,7 @@ class Street:
                 speed = direction * rng.uniform(2.5, 7.0)
                 actors.append(self._vehicle(maker, s, -direction * beside, speed))
         for sign, side in self._sides.items():
-            walk = side.sidewalk or (self._half_road - 0.7, self._half_road + 0.4)
+            walk = side.sidewalk or (side.clear - 0.7, side.clear + 0.4)
             for s in self._spread((8, 32)):
                 d = sign * rng.uniform(walk[0] + 0.3, walk[1] - 0.3)
                 pace = float(rng.choice([-1, 1])) * rng.uniform(0.7, 1.9)
