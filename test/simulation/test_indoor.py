@@ -36,7 +36,7 @@ def test_a_seed_makes_the_same_bytes_again_and_another_seed_makes_others():
 @pytest.mark.parametrize("kind", KINDS)
 def test_frames_are_organised_coloured_clouds_in_the_optical_frame(kind):
     camera = get_camera(CAMERA)
-    frames = list(simulate_indoor(2, camera, 3, kind=kind, mount_height=1.2))
+    frames = list(simulate_indoor(1, camera, 3, kind=kind, mount_height=1.2))
     assert np.diff([frame.stamp for frame in frames]).tolist() == [100_000_000] * 2
     for frame in frames:
         assert frame.frame_id == "camera_depth_optical_frame"
@@ -45,7 +45,7 @@ def test_frames_are_organised_coloured_clouds_in_the_optical_frame(kind):
         assert frame.colour.dtype == frame.labels.dtype == np.uint8
         assert frame.intensity is None
         valid = frame.valid
-        assert 0.2 < valid.mean() < 1.0  # the far end of a hall is out of reach
+        assert 0.3 < valid.mean() < 1.0
         assert set(frame.labels[valid]) <= set(range(len(LABELS)))
         assert set(frame.labels[~valid]) <= {UNLABELLED}
         assert not frame.moving[~valid].any()
