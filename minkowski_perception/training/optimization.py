@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
+from minkowski_perception.training import muon
 from minkowski_perception.training.schema import OneOf
 
 _ONE_CYCLE_RISE = 0.05
@@ -46,10 +47,18 @@ class AdamW:
 
 
 @dataclass(frozen=True)
+class Muon:
+    """Orthogonalised momentum for kernels, AdamW for the rest; see `training.muon.Muon`."""
+
+    momentum: float = 0.95
+    betas: tuple[float, float] = (0.9, 0.999)
+
+
+@dataclass(frozen=True)
 class OneCycle:
     """Up for 5 % of the steps and down for the others: see `torch.optim.lr_scheduler.OneCycleLR`.
 
-    The momentum goes the other way.
+    The momentum goes the other way, but for Muon's, which stays.
     """
 
 
@@ -116,7 +125,7 @@ class WarmUp:
         return self.factor + (1.0 - self.factor) * step / self.iterations
 
 
-Optimizer = Annotated[SGD | AdamW, OneOf({"sgd": SGD, "adamw": AdamW})]
+Optimizer = Annotated[SGD | AdamW | Muon, OneOf({"sgd": SGD, "adamw": AdamW, "muon": Muon})]
 Schedule = Annotated[
     OneCycle | Poly | Cosine | Step,
     OneOf({"one_cycle": OneCycle, "poly": Poly, "cosine": Cosine, "step": Step}),
@@ -132,7 +141,7 @@ class Optimization:
         clips: of each step, over all processes together.
         learning_rate: the largest.
         weight_decay: as the optimizer understands it.
-        optimizer: SGD or AdamW, with its settings.
+        optimizer: SGD, AdamW or Muon, with its settings.
         schedule: of the learning rate.
         warm_up: before it; a one-cycle schedule has its own.
         gradient_clip: largest norm of the gradient, if any.
@@ -176,8 +185,8 @@ def make_optimizer(
     parameters: Iterable[nn.Parameter], settings: Optimization
 ) -> torch.optim.Optimizer:
     """Return the optimizer of the parameters."""
-    kind = {SGD: torch.optim.SGD, AdamW: torch.optim.AdamW}[type(settings.optimizer)]
-    return kind(
+    kinds = {SGD: torch.optim.SGD, AdamW: torch.optim.AdamW, Muon: muon.Muon}
+    return kinds[type(settings.optimizer)](
         parameters,
         lr=settings.learning_rate,
         weight_decay=settings.weight_decay,
@@ -189,7 +198,13 @@ def make_schedule(optimizer: torch.optim.Optimizer, settings: Optimization) -> L
     """Return the schedule of its learning rate, to be moved on after each step."""
     schedule, peak, steps = settings.schedule, settings.learning_rate, settings.iterations
     if isinstance(schedule, OneCycle):
-        return OneCycleLR(optimizer, peak, steps, pct_start=_ONE_CYCLE_RISE)
+        return OneCycleLR(
+            optimizer,
+            peak,
+            steps,
+            pct_start=_ONE_CYCLE_RISE,
+            cycle_momentum=not isinstance(settings.optimizer, Muon),
+        )
     warm_up = settings.warm_up
 
     def factor(step: int) -> float:

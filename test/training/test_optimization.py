@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from minkowski_perception.training.muon import Muon
 from minkowski_perception.training.optimization import (
     Optimization,
     make_optimizer,
@@ -92,6 +93,16 @@ def test_nesterov_looks_ahead():
     assert weight.item() == pytest.approx(-PEAK * 1.9)
 
 
+def test_muon_takes_its_settings_and_keeps_its_momentum_under_a_one_cycle_schedule():
+    chosen = settings(optimizer={"muon": {"momentum": 0.8, "betas": [0.7, 0.9]}}, weight_decay=0.1)
+    optimizer = make_optimizer([torch.nn.Parameter(torch.zeros(2, 2))], chosen)
+    assert isinstance(optimizer, Muon)
+    make_schedule(optimizer, chosen)
+    (group,) = optimizer.param_groups
+    assert (group["momentum"], group["betas"], group["weight_decay"]) == (0.8, (0.7, 0.9), 0.1)
+    assert group["lr"] < PEAK
+
+
 def test_adamw_is_the_default_and_its_first_step_is_the_rate():
     weight = torch.nn.Parameter(torch.tensor([1.0]))
     optimizer = make_optimizer([weight], settings(weight_decay=0.5))
@@ -106,7 +117,7 @@ def test_adamw_is_the_default_and_its_first_step_is_the_rate():
     [
         ({"schedule": "linear"}, "knows no 'linear'; choose one of one_cycle, poly, cosine, step"),
         ({"schedule": {"poly": {"gamma": 1}}}, "poly knows no gamma; its keys are power"),
-        ({"optimizer": {"lamb": {}}}, "choose one of sgd, adamw"),
+        ({"optimizer": {"lamb": {}}}, "choose one of sgd, adamw, muon"),
         ({"optimizer": {"sgd": {"nesterov": True, "dampening": 0.1}}}, "no dampening"),
         ({"schedule": {"step": {"at": [9, 3]}}}, "at must rise"),
         ({"warm_up": {"iterations": 3}}, "one_cycle schedule has a warm-up of its own"),

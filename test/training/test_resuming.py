@@ -48,6 +48,7 @@ def stop_at(step, monkeypatch):
 VARIANTS = {
     "SGD": {"optimizer": {"sgd": {"nesterov": True}}, "schedule": "poly", "gradient_clip": 1.0},
     "AdamW": {},
+    "Muon": {"optimizer": "muon"},
     "bfloat16": {"precision": "bfloat16", "schedule": "cosine", "warm_up": {"iterations": 2}},
 }
 # Its dropout draws from PyTorch's generator.
