@@ -48,9 +48,12 @@ class Quantization:
         if how == "mean":
             total = values.new_zeros(len(self.first), values.shape[1], dtype=torch.float64)
             total.index_add_(0, self.inverse, values.double())
-            counts = torch.bincount(self.inverse, minlength=len(self.first))
-            return (total / counts[:, None]).to(values.dtype)
+            return (total / self.counts()[:, None]).to(values.dtype)
         raise ValueError(f"how must be 'first' or 'mean', not {how!r}")
+
+    def counts(self) -> Tensor:
+        """[M] int64, how many points are in each voxel."""
+        return torch.bincount(self.inverse, minlength=len(self.first))
 
     def slice(self, values: Tensor) -> Tensor:
         """Values [N, ...] of the points from those of the voxels [M, ...]."""

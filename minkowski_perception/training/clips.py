@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -21,11 +21,24 @@ from minkowski_perception.training.composition import Augment
 from minkowski_perception.training.sources import ClipSize, Source
 from minkowski_perception.voxels import VoxelFrame, VoxelInput, stack_in_time, voxelize
 
-Sample = tuple[Tensor, Tensor, Tensor]
-"""Coordinates [N, 5], features [N, C] and labels [N] int64 of the voxels of one clip."""
-
 _ATTEMPTS = 10
 """Clips that are drawn instead of one of which the augmentation left nothing."""
+
+
+class Sample(NamedTuple):
+    """The voxels of a clip, or of the clips of a step.
+
+    Attributes:
+        coordinates: [N, 5] int64 [clip, x, y, z, t].
+        features: [N, C].
+        labels: [N] int64.
+        points: [N] int64, how many are in each voxel.
+    """
+
+    coordinates: Tensor
+    features: Tensor
+    labels: Tensor
+    points: Tensor
 
 
 class ClipDataset(Dataset[Sample]):
@@ -82,11 +95,13 @@ class ClipDataset(Dataset[Sample]):
                 for frame, voxels in zip(clip, frames, strict=True)
             ]
         )
+        points = torch.cat([voxels.quantization.counts() for voxels in frames])
+        sample = Sample(coordinates, features, labels, points)
         if self._max_voxels is not None and len(labels) > self._max_voxels:
             drawn = rng.choice(len(labels), self._max_voxels, replace=False)
             kept = torch.from_numpy(np.sort(drawn))
-            return coordinates[kept], features[kept], labels[kept]
-        return coordinates, features, labels
+            return Sample(*(column[kept] for column in sample))
+        return sample
 
     def _source(self, rng: np.random.Generator) -> Source:
         if len(self._sources) == 1:
@@ -129,12 +144,12 @@ def as_seen_in(dims: int, coordinates: Tensor) -> Tensor:
 
 def collate(samples: Sequence[Sample]) -> Sample:
     """Join clips into one batch, numbered in the first column of the coordinates."""
-    coordinates = []
-    for batch, (voxels, _, _) in enumerate(samples):
-        coordinates.append(voxels.clone())
-        coordinates[-1][:, 0] = batch
-    return (
+    coordinates = [sample.coordinates.clone() for sample in samples]
+    for clip, voxels in enumerate(coordinates):
+        voxels[:, 0] = clip
+    return Sample(
         torch.cat(coordinates),
-        torch.cat([features for _, features, _ in samples]),
-        torch.cat([labels for _, _, labels in samples]),
+        torch.cat([sample.features for sample in samples]),
+        torch.cat([sample.labels for sample in samples]),
+        torch.cat([sample.points for sample in samples]),
     )

@@ -76,11 +76,11 @@ class Trainer:
     def advance(self, batch: Sample) -> float:
         """Take a step and return its loss, that of this process's clips."""
         device = self._world.device
-        coordinates, features, labels = batch
-        places = as_seen_in(self._dims, coordinates).to(device)
+        batch = Sample(*(column.to(device) for column in batch))
+        places = as_seen_in(self._dims, batch.coordinates)
         with torch.autocast(device.type, self._half, enabled=self._half is not None):
-            logits = self._model(features.to(device), places)
-        loss = self._loss(logits.float(), labels.to(device), self._class_weights)
+            logits = self._model(batch.features, places)
+        loss = self._loss(logits.float(), batch.labels, self._class_weights, batch.points)
         self._optimizer.zero_grad(set_to_none=True)
         self._scaler.scale(loss).backward()
         self._scaler.unscale_(self._optimizer)

@@ -8,6 +8,7 @@ from minkowski_perception.networks import build_network
 from minkowski_perception.networks.crf import TrilateralCRF
 from minkowski_perception.networks.model import Model, ModelError
 from minkowski_perception.sparse import SparseTensor
+from minkowski_perception.training.clips import Sample
 from minkowski_perception.training.crf import score_clips, train_crf
 from minkowski_perception.training.losses import Loss
 from minkowski_perception.voxels import VoxelInput
@@ -38,7 +39,8 @@ def clip(seed, frames=3):
     time = torch.arange(len(frames)).repeat_interleave(len(plane))[:, None]
     coordinates = torch.cat([space, torch.zeros_like(time), time], dim=1)[:, [0, 1, 2, 3, 5]]
     features = torch.rand(len(coordinates), 2, generator=random)
-    return coordinates, features, torch.where(coordinates[:, 1] < 6, 3, 7)
+    labels = torch.where(coordinates[:, 1] < 6, 3, 7)
+    return Sample(coordinates, features, labels, torch.ones_like(labels))
 
 
 CLIPS = [clip(seed) for seed in range(3)]
@@ -54,7 +56,7 @@ def test_a_trained_crf_scores_better_than_the_network_alone(dims, causal):
     assert (crf.causal, crf.iterations, crf.training) == (causal, 2, False)
     for key, value in model.network.state_dict().items():
         assert torch.equal(value, before[key]), key
-    coordinates, _, labels = clip(9)
+    coordinates, _, labels, _ = clip(9)
     logits = torch.randn(len(labels), 10, generator=torch.Generator().manual_seed(1))
     logits = logits * 0.1 + 0.1 * torch.nn.functional.one_hot(labels, 10)
     with torch.no_grad():
@@ -86,7 +88,7 @@ def test_the_lovasz_part_of_the_loss_can_be_left_out():
 def test_a_network_in_3d_scores_each_frame_alone():
     model = model_of(crf=TrilateralCRF(10))
     (scored, *_) = score_clips(model, CLIPS, CPU)
-    coordinates, features, _ = CLIPS[0]
+    coordinates, features, *_ = CLIPS[0]
     assert scored.chroma is None
     for t in range(3):
         rows = coordinates[:, 4] == t
@@ -100,7 +102,7 @@ def test_a_network_in_3d_scores_each_frame_alone():
 def test_a_network_that_sees_the_future_scores_for_a_causal_crf_as_in_a_stream(causal):
     model = model_of(dims=4, crf=TrilateralCRF(10, causal=causal, chroma="intensity"))
     (scored, *_) = score_clips(model, CLIPS, CPU)
-    coordinates, features, _ = CLIPS[0]
+    coordinates, features, *_ = CLIPS[0]
     torch.testing.assert_close(scored.chroma[:, 0], features[:, 1] / 0.5)
     last = coordinates[:, 4] == 2
     seen = coordinates[:, 4] >= (1 if causal else 0)  # the window is 2
@@ -114,7 +116,7 @@ def test_network_and_crf_can_be_trained_together():
     model = model_of()
     crf = TrilateralCRF(10, causal=True)
     torch.nn.init.normal_(crf.kernel)
-    coordinates, features, labels = CLIPS[0]
+    coordinates, features, labels, _ = CLIPS[0]
     voxels = coordinates[:, [4, 1, 2, 3]]
     logits = model.network.train()(SparseTensor(features, voxels)).at(voxels)
     Loss()(crf(logits, coordinates), labels).backward()

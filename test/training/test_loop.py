@@ -56,9 +56,9 @@ def test_clips_depend_on_seed_and_index_alone_and_their_labels_on_their_voxels(r
     for a, b in zip(first[4], second[4], strict=True):
         assert torch.equal(a, b)
     batch = collate([first[0], first[1]])
-    assert batch[0][:, 0].unique().tolist() == [0, 1]
-    assert len(batch[0]) == len(batch[1]) == len(batch[2])
-    known = batch[2][batch[2] != 255]
+    assert batch.coordinates[:, 0].unique().tolist() == [0, 1]
+    assert len({len(column) for column in batch}) == 1
+    known = batch.labels[batch.labels != 255]
     assert known.min() >= 0
     assert known.max() < 19
 

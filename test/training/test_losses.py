@@ -91,6 +91,30 @@ def test_where_no_label_counts_a_loss_is_zero_and_has_a_gradient():
     assert (logits.grad == 0.0).all()
 
 
+@pytest.mark.parametrize("weights", [None, torch.tensor([1.0, 2.0, 5.0])])
+def test_with_a_point_power_of_one_a_voxel_counts_as_its_points_would_one_by_one(weights):
+    logits, truth = 3.0 * torch.randn(9, 3), torch.tensor([0, 1, 2, 255, 0, 1, 2, 2, 1])
+    points = torch.tensor([1, 4, 2, 7, 3, 1, 1, 5, 2])
+    expected = Loss()(
+        logits.repeat_interleave(points, 0), truth.repeat_interleave(points), weights
+    )
+    found = Loss(point_power=1.0)(logits, truth, weights, points)
+    torch.testing.assert_close(found, expected)
+    assert not torch.isclose(Loss()(logits, truth, weights, points), expected)
+
+
+def test_a_point_power_of_a_half_counts_four_points_twice():
+    logits, truth = torch.randn(3, 2), torch.tensor([0, 1, 0])
+    found = Loss(point_power=0.5)(logits, truth, None, torch.tensor([4, 1, 9]))
+    expected = Loss(point_power=1.0)(logits, truth, None, torch.tensor([2, 1, 3]))
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_point_power_beyond_one_is_refused():
+    with pytest.raises(ValueError, match="point_power must be 0 to 1, not 2"):
+        Loss(point_power=2.0)
+
+
 def test_smoothed_labels_give_all_classes_a_share():
     logits, truth = torch.randn(5, 4), torch.tensor([0, 1, 2, 3, 0])
     target = 0.9 * torch.nn.functional.one_hot(truth, 4) + 0.1 / 4

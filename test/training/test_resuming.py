@@ -165,7 +165,7 @@ def _train_by_hand(recipe, processes):
     for step in range(settings.iterations):
         optimizer.zero_grad()
         for rank in range(processes):
-            coordinates, features, labels = collate([clips[step * settings.clips + rank]])
+            coordinates, features, labels, _ = collate([clips[step * settings.clips + rank]])
             places = as_seen_in(3, coordinates)
             logits = network(SparseTensor(features, places)).at(places)
             (plan.loss(logits, labels, weights) / processes).backward()

@@ -102,11 +102,13 @@ def test_no_more_voxels_are_taken_than_asked_for():
     points = np.random.default_rng(0).uniform(-20, 20, (900, 3)).astype(np.float32)
     source = Drives([[Frame(points, labels=np.arange(900) % 7)]])
     everything, some = dataset([source])[0], dataset([source], max_voxels=100)[0]
-    assert [len(column) for column in some] == [100, 100, 100]
-    known = {tuple(row.tolist()): int(label) for row, label in zip(*everything[::2], strict=True)}
-    assert len({tuple(row) for row in some[0].tolist()}) == 100
-    for row, label in zip(some[0].tolist(), some[2], strict=True):
-        assert known[tuple(row)] == label
+    assert [len(column) for column in some] == [100, 100, 100, 100]
+    assert int(everything.points.sum()) == 900
+
+    known = {tuple(place.tolist()): voxel for place, *voxel in zip(*everything, strict=True)}
+    assert len({tuple(place) for place in some.coordinates.tolist()}) == 100
+    for place, *voxel in zip(*some, strict=True):
+        assert all(map(torch.equal, voxel, known[tuple(place.tolist())]))
 
 
 def test_a_voxel_whose_points_disagree_is_unknown_if_all_must_agree():
