@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -98,6 +100,7 @@ class _Training:
         self._labels = LabelSet.load(plan.labels)
         torch.manual_seed(plan.seed)
         self._network = _network(plan).to(world.device)
+        self._start = deepcopy(self._network.state_dict()) if plan.keep_start else None
         if world.rank:  # the processes start from the same weights and then go their own ways
             torch.manual_seed(plan.seed + world.rank)
 
@@ -145,8 +148,10 @@ class _Training:
                     self._validate(journal, trainer.step, plan.validation.frames)
 
     def finish(self) -> None:
-        """Train the CRF, score the model and save it."""
+        """Keep what is to be kept of the start, train the CRF, score the model and save it."""
         plan, card = self._plan, self._plan.model_card
+        if self._start is not None:
+            _blend(self._network, self._start, plan.keep_start)
         crf = None if plan.crf is None else self._train_crf()
         save_model(self.path, self._network, card, crf=crf)
         figures = self._scores()
@@ -174,7 +179,7 @@ class _Training:
             save_checkpoint(checkpoint, self._recipe, state)
             save_model(self.path, self._network, self._plan.model_card)
 
-    def _class_weights(self) -> torch.Tensor:
+    def _class_weights(self) -> Tensor:
         """Weights of the classes, each source counted by its share."""
         shares = [source.share for source in self._sources]
         parts = [
@@ -213,6 +218,13 @@ class _Training:
             seed=plan.seed,
             device=str(self._world.device),
         )
+
+
+def _blend(network: Network, other: Mapping[str, Tensor], share: float) -> None:
+    """Move the network's weights, and the statistics of its batch norms, towards others."""
+    for key, value in network.state_dict().items():
+        if value.is_floating_point():
+            value.lerp_(other[key], share)
 
 
 def _network(plan: Recipe) -> Network:

@@ -210,6 +210,9 @@ class Recipe:
         card: what else the model's card says.
         start: model to start from, a name or path, in 3D or 4D, with whatever kernel.
         fresh_head: whether the last layer starts from scratch nevertheless, as for other classes.
+        keep_start: share of the start in the weights of the result, the rest being what training
+            made of them; the mean serves the old and the new data better than either (Wortsman et
+            al., "Robust fine-tuning of zero-shot models", 2022, arXiv 2109.01903).
         loss: what is minimised.
         augmentation: how clips are varied.
         validation: scores along the way, if any.
@@ -227,6 +230,7 @@ class Recipe:
     card: Mapping[str, Any]
     start: str | None = None
     fresh_head: bool = False
+    keep_start: float = 0.0
     loss: Loss = field(default_factory=Loss)
     augmentation: Annotated[Augment, read_augmentation] = field(
         default_factory=lambda: read_augmentation({}, "augmentation")
@@ -263,6 +267,12 @@ class Recipe:
             raise RecipeError("recipe.validation needs held_out_seeds or held_out_sets")
         if recipe.fresh_head and recipe.start is None:
             raise RecipeError("recipe.fresh_head is for trainings with a start")
+        if not 0.0 <= recipe.keep_start < 1.0:
+            raise RecipeError(
+                f"recipe.keep_start must be from 0 to below 1, not {recipe.keep_start}"
+            )
+        if recipe.keep_start and (recipe.start is None or recipe.fresh_head):
+            raise RecipeError("recipe.keep_start needs a start, and no fresh_head")
         return recipe
 
     @property

@@ -59,3 +59,31 @@ def test_a_4d_network_starts_from_one_in_3d(root, start, tmp_path):
     recipe["network"] = {**recipe["network"], "dims": 4, "kernel": "hybrid"}
     model = load_model(train(recipe, tmp_path, "cpu", workers=0).with_suffix(".yaml"))
     assert (model.window, model.network.dims) == (2, 4)
+
+
+def test_a_result_keeps_its_share_of_the_start_and_a_resumed_training_too(root, start, tmp_path):
+    recipe = small_recipe(root, start=start)
+    end = load_model(train(recipe, tmp_path / "end", "cpu", workers=0).with_suffix(".yaml"))
+    before, after = load_model(start).network.state_dict(), end.network.state_dict()
+    kept = {**recipe, "keep_start": 0.25}
+    for resume in (False, True):
+        path = train(kept, tmp_path / "kept", "cpu", workers=0, resume=resume)
+        found = load_model(path.with_suffix(".yaml")).network.state_dict()
+        for key, value in found.items():
+            if value.is_floating_point():
+                expected = 0.25 * before[key] + 0.75 * after[key]
+                torch.testing.assert_close(value, expected, atol=2e-3, rtol=2e-3)
+    assert any((before[key] - after[key]).abs().max() > 0.02 for key in before)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"keep_start": 0.5}, "keep_start needs a start, and no fresh_head"),
+        ({"keep_start": 0.5, "start": "a.yaml", "fresh_head": True}, "no fresh_head"),
+        ({"keep_start": 1.0, "start": "a.yaml"}, "from 0 to below 1, not 1.0"),
+    ],
+)
+def test_a_share_of_no_start_is_refused(changes, message, root, tmp_path):
+    with pytest.raises(RecipeError, match=message):
+        train(small_recipe(root, **changes), tmp_path, "cpu")
