@@ -18,8 +18,9 @@ _FREE = (
     "data.held_out_seeds.",
     "data.held_out_sets.",
     "data.cache.",
+    "keep_start.",
 )
-"""Keys of a recipe on which the network's weights do not depend."""
+"""Keys of a recipe on which the steps of a training do not depend."""
 
 
 class CheckpointError(ValueError):

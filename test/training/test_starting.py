@@ -61,17 +61,19 @@ def test_a_4d_network_starts_from_one_in_3d(root, start, tmp_path):
     assert (model.window, model.network.dims) == (2, 4)
 
 
-def test_a_result_keeps_its_share_of_the_start_and_a_resumed_training_too(root, start, tmp_path):
+def test_a_result_keeps_its_share_of_the_start_and_the_share_can_be_chosen_anew(
+    root, start, tmp_path
+):
     recipe = small_recipe(root, start=start)
     end = load_model(train(recipe, tmp_path / "end", "cpu", workers=0).with_suffix(".yaml"))
     before, after = load_model(start).network.state_dict(), end.network.state_dict()
-    kept = {**recipe, "keep_start": 0.25}
-    for resume in (False, True):
+    for share, resume in ((0.25, False), (0.5, True)):
+        kept = {**recipe, "keep_start": share}
         path = train(kept, tmp_path / "kept", "cpu", workers=0, resume=resume)
         found = load_model(path.with_suffix(".yaml")).network.state_dict()
         for key, value in found.items():
             if value.is_floating_point():
-                expected = 0.25 * before[key] + 0.75 * after[key]
+                expected = share * before[key] + (1.0 - share) * after[key]
                 torch.testing.assert_close(value, expected, atol=2e-3, rtol=2e-3)
     assert any((before[key] - after[key]).abs().max() > 0.02 for key in before)
 
