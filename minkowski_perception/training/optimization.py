@@ -53,6 +53,16 @@ class Muon:
     momentum: float = 0.95
     betas: tuple[float, float] = (0.9, 0.999)
 
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ValueError: one is no share of what was before.
+        """
+        for name, value in (("momentum", self.momentum), *(("betas", b) for b in self.betas)):
+            if not 0.0 <= value < 1.0:
+                raise ValueError(f"{name} must be from 0 to below 1, not {value}")
+
 
 @dataclass(frozen=True)
 class OneCycle:
