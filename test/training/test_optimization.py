@@ -119,10 +119,7 @@ def test_adamw_is_the_default_and_its_first_step_is_the_rate():
         ({"schedule": {"poly": {"gamma": 1}}}, "poly knows no gamma; its keys are power"),
         ({"optimizer": {"lamb": {}}}, "choose one of sgd, adamw, muon"),
         ({"optimizer": {"sgd": {"nesterov": True, "dampening": 0.1}}}, "no dampening"),
-        (
-            {"optimizer": {"muon": {"momentum": 1.0}}},
-            "momentum must be from 0 to below 1",
-        ),
+        ({"optimizer": {"muon": {"momentum": 1}}}, "momentum must be from 0 to below 1, not 1.0"),
         ({"optimizer": {"muon": {"betas": [0.9, -1]}}}, "betas must be from 0 to below 1, not -1"),
         ({"schedule": {"step": {"at": [9, 3]}}}, "at must rise"),
         ({"warm_up": {"iterations": 3}}, "one_cycle schedule has a warm-up of its own"),
