@@ -69,6 +69,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--drives", type=positive, default=8, help="drives or rooms of each sensor (%(default)s)"
     )
     parser.add_argument(
+        "--seed",
+        type=positive,
+        metavar="N",
+        help="of the first simulated drive or room; those below 4000 are trained on (4000)",
+    )
+    parser.add_argument(
         "--ranges",
         nargs="+",
         type=float,
@@ -157,6 +163,7 @@ def _open(args: argparse.Namespace) -> Dataset:
     Raises:
         CommandError: there is no such data set, or it is not said where it is.
         DatasetError: it is not there.
+        EvaluationError: simulated ones were trained on.
         LabelSetError: there is no such label set.
     """
     from minkowski_perception.datasets.catalogue import dataset_names, open_dataset
@@ -167,14 +174,16 @@ def _open(args: argparse.Namespace) -> Dataset:
         held_out_rooms,
     )
     from minkowski_perception.labels import LabelSet
+    from minkowski_perception.simulation.drive import HELD_OUT_SEED
 
     frames = args.limit or _SIMULATED_FRAMES
     if args.dataset in (OUTDOOR, INDOOR):
         if args.root is not None or args.split is not None:
             raise CommandError(f"data set '{args.dataset}' has neither --root nor --split")
+        seed = HELD_OUT_SEED if args.seed is None else args.seed
         if args.dataset == OUTDOOR:
-            return held_out_drives(args.lidars, args.drives, frames)
-        return held_out_rooms(args.cameras, args.drives, frames)
+            return held_out_drives(args.lidars, args.drives, frames, seed)
+        return held_out_rooms(args.cameras, args.drives, frames, seed)
     names = [*dataset_names(), OUTDOOR, INDOOR]
     if args.dataset not in names:
         raise CommandError(f"unknown data set '{args.dataset}'; choose one of {', '.join(names)}")

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import overload
 
 from minkowski_perception.datasets.catalogue import Dataset
+from minkowski_perception.evaluation import EvaluationError
 from minkowski_perception.frame import Frame
 from minkowski_perception.labels import LabelSet
 from minkowski_perception.simulation.camera import get_camera
@@ -45,44 +46,56 @@ class SimulatedSequence(Sequence[Frame]):
         return list(self)[index]
 
 
-def held_out_drives(lidars: Sequence[str], drives: int, frames: int) -> Dataset:
+def held_out_drives(
+    lidars: Sequence[str], drives: int, frames: int, seed: int = HELD_OUT_SEED
+) -> Dataset:
     """Drives that no model was trained on, "LIDAR_SEED" each.
 
     Args:
         lidars: names of their models.
         drives: of each LiDAR, along the same streets for all.
         frames: of each drive.
+        seed: of the first street.
 
     Raises:
+        EvaluationError: models are trained on streets of that seed.
         SensorError: no LiDAR has that name.
     """
     sequences = {
-        f"{lidar.name}_{seed}": SimulatedSequence(Recording("street", lidar, frames), seed)
+        f"{lidar.name}_{each}": SimulatedSequence(Recording("street", lidar, frames), each)
         for lidar in map(get_lidar, lidars)
-        for seed in _seeds(drives)
+        for each in _seeds(seed, drives)
     }
     return Dataset(OUTDOOR, LabelSet.load("semantickitti19"), sequences, 1.0)
 
 
-def held_out_rooms(cameras: Sequence[str], rooms: int, frames: int) -> Dataset:
+def held_out_rooms(
+    cameras: Sequence[str], rooms: int, frames: int, seed: int = HELD_OUT_SEED
+) -> Dataset:
     """Rooms of all kinds that no model was trained on, "CAMERA_KIND_SEED" each.
 
     Args:
         cameras: names of their models.
         rooms: for each camera, the same for all.
         frames: of each room.
+        seed: of the first room.
 
     Raises:
+        EvaluationError: models are trained on rooms of that seed.
         SensorError: no camera has that name.
     """
     sequences = {}
     for name, camera in [(name, get_camera(name)) for name in cameras]:
-        for seed in _seeds(rooms):
-            kind = KINDS[(seed - HELD_OUT_SEED) % len(KINDS)]
+        for index, each in enumerate(_seeds(seed, rooms)):
+            kind = KINDS[index % len(KINDS)]
             room = Recording(kind, camera, frames)
-            sequences[f"{name}_{kind}_{seed}"] = SimulatedSequence(room, seed)
+            sequences[f"{name}_{kind}_{each}"] = SimulatedSequence(room, each)
     return Dataset(INDOOR, LabelSet.load("indoor8"), sequences, None)
 
 
-def _seeds(count: int) -> range:
-    return range(HELD_OUT_SEED, HELD_OUT_SEED + count)
+def _seeds(first: int, count: int) -> range:
+    if first < HELD_OUT_SEED:
+        raise EvaluationError(
+            f"seed must be {HELD_OUT_SEED} or more, not {first}: those below are trained on"
+        )
+    return range(first, first + count)

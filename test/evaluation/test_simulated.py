@@ -5,6 +5,7 @@ import pytest
 
 pytest.importorskip("open3d", exc_type=ImportError)
 
+from minkowski_perception.evaluation import EvaluationError
 from minkowski_perception.evaluation.simulated import held_out_drives, held_out_rooms
 from minkowski_perception.simulation.drive import HELD_OUT_SEED, simulate_drive
 from minkowski_perception.simulation.indoor import simulate_indoor
@@ -45,3 +46,18 @@ def test_rooms_are_of_all_kinds_and_of_the_held_out_seeds_for_each_camera():
 def test_an_unknown_lidar_is_refused_before_anything_is_simulated():
     with pytest.raises(SensorError, match="vlp17"):
         held_out_drives(["vlp17"], 1, 1)
+
+
+def test_other_streets_and_rooms_are_those_of_other_seeds():
+    assert list(held_out_drives(["vlp16"], 2, 1, 6000).sequences) == ["vlp16_6000", "vlp16_6001"]
+    rooms = held_out_rooms(["d435"], 2, 1, 6000)
+    assert list(rooms.sequences) == ["d435_room_6000", "d435_corridor_6001"]
+    (frame,), (expected,) = rooms.sequences["d435_room_6000"], simulate_indoor(6000, "d435", 1)
+    np.testing.assert_array_equal(frame.points, expected.points)
+
+
+@pytest.mark.parametrize("held_out", [held_out_drives, held_out_rooms])
+def test_what_models_are_trained_on_is_refused(held_out):
+    sensor = "vlp16" if held_out is held_out_drives else "d435"
+    with pytest.raises(EvaluationError, match=f"{HELD_OUT_SEED} or more, not 3999"):
+        held_out([sensor], 2, 1, 3999)
