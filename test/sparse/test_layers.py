@@ -191,9 +191,10 @@ def test_a_pointwise_convolution_is_a_linear_map_with_a_2d_kernel():
     torch.testing.assert_close(layer(tensor).features, expected)
 
 
+@pytest.mark.parametrize("channels", [3, 32])
 @pytest.mark.parametrize("how", ["sum", "mean", "max"])
-def test_pooling_takes_the_present_neighbours(how):
-    tensor = random_tensor(3)
+def test_pooling_takes_the_present_neighbours(how, channels):
+    tensor = random_tensor(3, channels=channels)
     pooled = Pooling(how, cube((2, 2, 2)), stride=2)(tensor)
     reduce = {"sum": torch.sum, "mean": torch.mean, "max": torch.amax}[how]
     groups = {}
