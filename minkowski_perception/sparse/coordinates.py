@@ -38,6 +38,10 @@ class CoordinateMap:
         """[N, 1 + D] int64, the batch index first."""
         return self.layout.unpack(self.keys)
 
+    def subset(self, rows: Tensor) -> CoordinateMap:
+        """Voxels of some rows [M], which ascend."""
+        return CoordinateMap(self.keys[rows], self.layout, self.stride)
+
     def rows(self, keys: Tensor) -> Tensor:
         """Row of each key, -1 where no such voxel is occupied; [M] int64."""
         if len(self) == 0:

@@ -143,10 +143,10 @@ def pool(features: Tensor, kernel_map: KernelMap, how: Literal["sum", "mean", "m
     """
     if how not in ("sum", "mean", "max"):
         raise ValueError(f"how must be 'sum', 'mean' or 'max', not {how!r}")
-    # Of 16 channels or more PyTorch reduces by another way, which wants 64 bits.
-    outputs = torch.cat([rows for _, _, rows in kernel_map]).long()
-    values = torch.cat([features[rows] for _, rows, _ in kernel_map])
+    pairs = kernel_map.pairs
+    values = features[pairs.inputs]
     pooled = features.new_zeros(len(kernel_map.target), features.shape[1])
     reduction = {"sum": "sum", "mean": "mean", "max": "amax"}[how]
-    index = outputs[:, None].expand_as(values)
+    # Of 16 channels or more PyTorch reduces by another way, which wants 64 bits.
+    index = pairs.outputs.long()[:, None].expand_as(values)
     return pooled.scatter_reduce(0, index, values, reduction, include_self=False)

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Temporal averaging: what was said of a place before counts in what is said of it now."""
+"""Temporal averaging: what was said of a place, or beside it, counts in what is said now."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from minkowski_perception.sparse import CoordinateMap, KernelMap, KeyLayout, cube
+from minkowski_perception.sparse import CoordinateMap, KernelMap, KeyLayout, cross, cube
 from minkowski_perception.voxels import VoxelFrame
 
 _LAYOUT = KeyLayout.for_dimension(3)
 _SAME_PLACE = cube((1, 1, 1))
+_FACES = cross((3, 3, 3))
+_BESIDE = 0.5
+"""Weight of a frame that saw no more of a place than what is beside it."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class _Said:
     Attributes:
         places: M voxels.
         origin: [3] int64, the voxel that they are relative to.
-        values: [M, K + 1] float32: probabilities of the classes, and 1, which counts the frames.
+        values: [M, K + 1] float32: probabilities of the classes, and 1, which adds up to weights.
     """
 
     places: CoordinateMap
@@ -51,9 +54,12 @@ class _Said:
 
 
 class TemporalAverage:
-    """Mean of each voxel's class probabilities over the last frames that it was occupied in.
+    """Mean of each voxel's class probabilities over the last frames that saw something there.
 
-    Voxels lie in the odometry frame, so a place keeps its voxel while the sensor moves.
+    Voxels lie in the odometry frame, so a place keeps its voxel while the sensor moves. A frame
+    that it was not occupied in speaks through the voxels that it shares a face with, by the mean
+    of those that were, and counts half: what is noisy or thinly seen comes to a voxel of its own
+    in each frame.
 
     Args:
         length: frames to look at, this one among them, 1 or more.
@@ -83,7 +89,14 @@ class TemporalAverage:
         self._past = deque((s.seen_from(now.origin) for s in self._past), self._past.maxlen)
         for before in self._past:
             pairs = KernelMap(before.places, now.places, _SAME_PLACE).pairs
-            total.index_add_(0, pairs.outputs, before.values[pairs.inputs])
+            total.index_add_(0, pairs.outputs, before.values.index_select(0, pairs.inputs))
+            unseen = torch.ones(len(total), dtype=torch.bool)
+            unseen[pairs.outputs] = False
+            rows = unseen.nonzero()[:, 0]
+            pairs = KernelMap(before.places, now.places.subset(rows), _FACES).pairs
+            weights = _BESIDE / torch.bincount(pairs.outputs, minlength=len(rows))
+            beside = before.values.index_select(0, pairs.inputs)
+            total.index_add_(0, rows[pairs.outputs], beside * weights[pairs.outputs, None])
         self._past.append(now)
         return total[:, :-1] / total[:, -1:]
 

@@ -22,18 +22,33 @@ def drive(frames: int, seed: int = 0):
         yield voxels, logits.softmax(dim=1)
 
 
-def test_a_voxel_has_the_mean_of_the_frames_that_it_was_in():
+FACES = [(1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1)]
+
+
+def said(frame: dict, place: tuple[int, ...]):
+    """What a frame says of a place, and how much it counts; None where it saw nothing there."""
+    if place in frame:
+        return frame[place], 1.0
+    sides = [tuple(np.add(place, face)) for face in FACES]
+    beside = [frame[side] for side in sides if side in frame]
+    return (np.mean(beside, axis=0), 0.5) if beside else None
+
+
+def test_a_voxel_has_the_mean_of_the_frames_that_saw_it_or_what_is_beside_it():
     average = TemporalAverage(3)
     history: list[dict] = []
     for voxels, probabilities in drive(6):
         places = [tuple(p) for p in (voxels.coordinates + voxels.origin).tolist()]
         history.append(dict(zip(places, probabilities.numpy(), strict=True)))
-        expected = [
-            np.mean([frame[place] for frame in history[-3:] if place in frame], axis=0)
-            for place in places
-        ]
+        expected = []
+        for place in places:
+            heard = [what for frame in history[-3:] if (what := said(frame, place))]
+            values, weights = zip(*heard, strict=True)
+            expected.append(np.average(values, axis=0, weights=weights))
         np.testing.assert_allclose(average(voxels, probabilities), expected, rtol=1e-5)
-    assert 1 < sum(place in history[-2] for place in history[-1]) < len(history[-1])
+    before, now = history[-2:]
+    counted = {what[1] if (what := said(before, place)) else 0.0 for place in now}
+    assert counted == {0.0, 0.5, 1.0}
 
 
 def test_an_average_of_one_frame_or_after_a_clear_is_that_frame_s():
