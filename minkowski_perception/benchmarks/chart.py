@@ -41,9 +41,10 @@ def save_chart(path: Path, report: Mapping[str, Any]) -> None:
 
 
 def save_flicker(path: Path, report: Mapping[str, Any]) -> None:
-    """Write a PNG: the share of changed labels by frame, for each case and contender.
+    """Write a PNG: the share of changed labels by frame, for each case and model.
 
-    What is done to a model's scores (averaging, CRF) is dashed, in the colour of the model.
+    Each is there as it is and, dashed, with all that is done to its scores (CRF, averaging): more
+    lines could not be told apart.
 
     Args:
         path: where to write.
@@ -57,14 +58,14 @@ def save_flicker(path: Path, report: Mapping[str, Any]) -> None:
     figure.suptitle("Flicker: still points whose label changed since the last frame", fontsize=10)
     panels = figure.subplots((len(cases) + 1) // 2, 2, squeeze=False, sharex=True).flat
     for (case, rows), axes in zip(cases.items(), panels, strict=False):
-        models = list(dict.fromkeys(name.partition(" + ")[0] for name in rows))
-        for name, row in rows.items():
-            model, _, treatment = name.partition(" + ")
-            # The first frame has none before it.
-            shares = [100 * s for s in row["flicker_by_frame"] if s is not None]
-            style = {"": "-", "CRF": "--", "averaging": ":"}.get(treatment, "-.")
-            frames = range(1, len(shares) + 1)
-            axes.plot(frames, shares, style, label=name, color=f"C{models.index(model)}", lw=1.4)
+        # Of a model's rows the plain one is the first, that with everything the last.
+        last = {name.partition(" + ")[0]: name for name in rows}
+        for i, names in enumerate(last.items()):
+            for name, style in zip(names, ("-", "--"), strict=True):
+                # The first frame has none before it.
+                shares = [100 * s for s in rows[name]["flicker_by_frame"] if s is not None]
+                frames = range(1, len(shares) + 1)
+                axes.plot(frames, shares, style, label=name, color=f"C{i}", lw=1.4)
         axes.set_title(case, fontsize=9, loc="left")
         axes.set_ylim(bottom=0.0)
         axes.set_ylabel("% changed", fontsize=8)
