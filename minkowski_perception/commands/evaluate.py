@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from minkowski_perception.evaluation.tally import Tally
 
 _SIMULATED_FRAMES = 10
+_LIDARS, _CAMERAS = ("vlp16", "vlp32", "hdl64"), ("d435", "kinect")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,16 +55,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--lidars",
         nargs="+",
-        default=["vlp16", "vlp32", "hdl64"],
         metavar="NAME",
-        help="of simulated drives (vlp16 vlp32 hdl64)",
+        help=f"of simulated drives ({' '.join(_LIDARS)}), or in rooms instead of cameras",
     )
     parser.add_argument(
         "--cameras",
         nargs="+",
-        default=["d435", "kinect"],
         metavar="NAME",
-        help="of simulated rooms (d435 kinect)",
+        help=f"of simulated rooms ({' '.join(_CAMERAS)})",
     )
     parser.add_argument(
         "--drives", type=positive, default=8, help="drives or rooms of each sensor (%(default)s)"
@@ -165,6 +164,7 @@ def _open(args: argparse.Namespace) -> Dataset:
         DatasetError: it is not there.
         EvaluationError: simulated ones were trained on.
         LabelSetError: there is no such label set.
+        SensorError: there is no such LiDAR or camera.
     """
     from minkowski_perception.datasets.catalogue import dataset_names, open_dataset
     from minkowski_perception.evaluation.simulated import (
@@ -174,16 +174,21 @@ def _open(args: argparse.Namespace) -> Dataset:
         held_out_rooms,
     )
     from minkowski_perception.labels import LabelSet
+    from minkowski_perception.simulation.camera import get_camera
     from minkowski_perception.simulation.drive import HELD_OUT_SEED
+    from minkowski_perception.simulation.lidar import get_lidar
 
     frames = args.limit or _SIMULATED_FRAMES
     if args.dataset in (OUTDOOR, INDOOR):
         if args.root is not None or args.split is not None:
             raise CommandError(f"data set '{args.dataset}' has neither --root nor --split")
         seed = HELD_OUT_SEED if args.seed is None else args.seed
-        if args.dataset == OUTDOOR:
-            return held_out_drives(args.lidars, args.drives, frames, seed)
-        return held_out_rooms(args.cameras, args.drives, frames, seed)
+        lidars = [get_lidar(name) for name in args.lidars or ()]
+        cameras = [get_camera(name) for name in args.cameras or ()]
+        if args.dataset == INDOOR:
+            sensors = lidars + cameras or list(map(get_camera, _CAMERAS))
+            return held_out_rooms(sensors, args.drives, frames, seed)
+        return held_out_drives(lidars or list(map(get_lidar, _LIDARS)), args.drives, frames, seed)
     names = [*dataset_names(), OUTDOOR, INDOOR]
     if args.dataset not in names:
         raise CommandError(f"unknown data set '{args.dataset}'; choose one of {', '.join(names)}")

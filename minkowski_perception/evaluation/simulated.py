@@ -11,9 +11,9 @@ from minkowski_perception.datasets.catalogue import Dataset
 from minkowski_perception.evaluation import EvaluationError
 from minkowski_perception.frame import Frame
 from minkowski_perception.labels import LabelSet
-from minkowski_perception.simulation.camera import get_camera
+from minkowski_perception.simulation.camera import DepthCamera
 from minkowski_perception.simulation.drive import HELD_OUT_SEED
-from minkowski_perception.simulation.lidar import get_lidar
+from minkowski_perception.simulation.lidar import LidarModel
 from minkowski_perception.simulation.recording import Recording
 from minkowski_perception.simulation.rooms import KINDS
 
@@ -47,50 +47,55 @@ class SimulatedSequence(Sequence[Frame]):
 
 
 def held_out_drives(
-    lidars: Sequence[str], drives: int, frames: int, seed: int = HELD_OUT_SEED
+    lidars: Sequence[LidarModel], drives: int, frames: int, seed: int = HELD_OUT_SEED
 ) -> Dataset:
     """Drives that no model was trained on, "LIDAR_SEED" each.
 
     Args:
-        lidars: names of their models.
+        lidars: their models.
         drives: of each LiDAR, along the same streets for all.
         frames: of each drive.
         seed: of the first street.
 
     Raises:
         EvaluationError: models are trained on streets of that seed.
-        SensorError: no LiDAR has that name.
     """
     sequences = {
         f"{lidar.name}_{each}": SimulatedSequence(Recording("street", lidar, frames), each)
-        for lidar in map(get_lidar, lidars)
+        for lidar in lidars
         for each in _seeds(seed, drives)
     }
     return Dataset(OUTDOOR, LabelSet.load("semantickitti19"), sequences, 1.0)
 
 
 def held_out_rooms(
-    cameras: Sequence[str], rooms: int, frames: int, seed: int = HELD_OUT_SEED
+    sensors: Sequence[DepthCamera | LidarModel],
+    rooms: int,
+    frames: int,
+    seed: int = HELD_OUT_SEED,
 ) -> Dataset:
-    """Rooms of all kinds that no model was trained on, "CAMERA_KIND_SEED" each.
+    """Rooms of all kinds that no model was trained on, "SENSOR_KIND_SEED" each.
 
     Args:
-        cameras: names of their models.
-        rooms: for each camera, the same for all.
+        sensors: all cameras, labelled in indoor8, or all LiDARs, in semantickitti19.
+        rooms: for each sensor, the same for all.
         frames: of each room.
         seed: of the first room.
 
     Raises:
-        EvaluationError: models are trained on rooms of that seed.
-        SensorError: no camera has that name.
+        EvaluationError: models are trained on rooms of that seed, or sensors are of both kinds.
     """
+    lidars = [isinstance(sensor, LidarModel) for sensor in sensors]
+    if any(lidars) and not all(lidars):
+        raise EvaluationError("cameras and LiDARs are labelled in different classes; choose one")
+    labels = LabelSet.load("semantickitti19" if any(lidars) else "indoor8")
     sequences = {}
-    for name, camera in [(name, get_camera(name)) for name in cameras]:
+    for sensor in sensors:
         for index, each in enumerate(_seeds(seed, rooms)):
             kind = KINDS[index % len(KINDS)]
-            room = Recording(kind, camera, frames)
-            sequences[f"{name}_{kind}_{each}"] = SimulatedSequence(room, each)
-    return Dataset(INDOOR, LabelSet.load("indoor8"), sequences, None)
+            room = Recording(kind, sensor, frames, labels=labels)
+            sequences[f"{sensor.name}_{kind}_{each}"] = SimulatedSequence(room, each)
+    return Dataset(INDOOR, labels, sequences, 1.0 if any(lidars) else None)
 
 
 def _seeds(first: int, count: int) -> range:

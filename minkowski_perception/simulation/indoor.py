@@ -24,6 +24,8 @@ LIDAR_FRAME = "lidar"
 _TRIES = 25
 _AIMED = 0.5  # share of views that begin with something that stands around in the middle
 _GLANCE = 24, 18  # rays of a first look
+_PUT_DOWN = 0.35  # share of LiDARs that stand on a desk, say, instead of being carried
+_LOWEST_STAND, _HIGHEST_STAND = 0.35, 1.2  # metres
 _DULL = 1.2  # metres of depth in the median below which a view shows a wall and nothing else
 
 
@@ -45,7 +47,8 @@ def simulate_indoor(
         sensor: a depth camera, or the name of one, or a LiDAR.
         frames: how many.
         kind: "room", "corridor" or "hall".
-        mount_height: of the sensor above the floor, metres; None draws one.
+        mount_height: of the sensor above the floor, metres; None draws one, and puts some LiDARs
+            down on a desk or the like.
         speed: metres a second; None draws one.
         still: the world stands still, and the sensor in it, as in the first frame; only the noise
             of the measurement goes on.
@@ -101,7 +104,10 @@ def simulate_indoor(
 
 
 class _Way:
-    """Where the sensor goes and looks: to and fro on a straight line, turning and swaying."""
+    """Where the sensor goes and looks: to and fro on a straight line, turning and swaying.
+
+    Some LiDARs are put down on what stands around instead, and stay there.
+    """
 
     def __init__(
         self,
@@ -124,12 +130,20 @@ class _Way:
         self._turning = rng.normal(0.0, 0.25)
         self._sway = rng.uniform(0.0, 0.05 if carried else 0.01, 3)
         self._rates, self._phases = rng.uniform(0.2, 1.2, 3), rng.uniform(0, 2 * np.pi, 3)
+        high = room.sights[:, 2]
+        self._stands = room.sights[(high > _LOWEST_STAND) & (high < _HIGHEST_STAND)]
+        if optical or height is not None or rng.random() >= _PUT_DOWN:
+            self._stands = self._stands[:0]
         self._draw()
 
     def _draw(self) -> None:
         rng, sights = self._rng, self._room.sights
         self._start, self._end = self._room.way(rng)
         self._yaw, self._pitch = rng.uniform(-np.pi, np.pi), self._usual_pitch
+        if len(self._stands):
+            *place, top = self._stands[rng.integers(len(self._stands))]
+            self._start = self._end = np.array(place)
+            self._height, self._turning = top + rng.uniform(0.05, 0.25), 0.0
         if self._optical and len(sights) and rng.random() < _AIMED:
             x, y, z = sights[rng.integers(len(sights))] - (*self._start, self._height)
             self._yaw = float(np.arctan2(y, x)) + rng.normal(0.0, 0.2)

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from minkowski_perception.frame import Frame
 from minkowski_perception.labels import LabelSet
@@ -36,6 +36,7 @@ class Recording:
         still: the world and the sensor stand still.
         skew: the sensor moves on while a cloud is measured (see `simulate_drive`); outdoors.
         start: of the first frame, seconds after the view that a way begins with; indoors.
+        labels: the set that labels are told in; None for the scene's own.
     """
 
     scene: str
@@ -46,6 +47,7 @@ class Recording:
     still: bool = False
     skew: bool = False
     start: float = 0.0
+    labels: LabelSet | None = None
 
     def __post_init__(self) -> None:
         """Refuse what does not go together.
@@ -75,6 +77,10 @@ class Recording:
     @property
     def label_set(self) -> LabelSet:
         """What labels are in."""
+        return self.labels or self._own_labels
+
+    @property
+    def _own_labels(self) -> LabelSet:
         return LabelSet.load("semantickitti19" if self.outdoors else "indoor8")
 
     @property
@@ -85,7 +91,18 @@ class Recording:
         return None
 
     def play(self, seed: int) -> Iterator[Frame]:
-        """Simulate the frames of a seed; the same seed gives the same bytes."""
+        """Simulate the frames of a seed; the same seed gives the same bytes.
+
+        Raises:
+            LabelSetError: labels of the scene cannot be told in those that are wanted.
+        """
+        told = self.label_set.mapping_from(self._own_labels)
+        for frame in self._frames(seed):
+            assert frame.labels is not None
+            yield replace(frame, labels=told[frame.labels])
+
+    def _frames(self, seed: int) -> Iterator[Frame]:
+        """Simulate the frames of a seed, labels in the scene's own set."""
         if not self.outdoors:
             yield from simulate_indoor(
                 seed,

@@ -207,7 +207,7 @@ class _Training:
         if plan.crf.seeds is None:
             sources = self._sources
         else:
-            sources = [Drives(simulate(plan.data, range(*plan.crf.seeds)))]
+            sources = [Drives(simulate(plan.data, self._labels, range(*plan.crf.seeds)))]
         card = plan.model_card
         model = Model(plan.name, self._network, self._labels, plan.spec, plan.window, card)
         settings = {"lattice": plan.crf.lattice, "optimization": plan.crf.optimization}

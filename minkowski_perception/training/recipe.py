@@ -92,9 +92,10 @@ class Data:
 
     Attributes:
         seeds: first seed of the drives, and the one after the last.
-        lidars: LiDAR models by name, with the share of drives that each gets, along streets.
-        cameras: depth cameras likewise, instead of LiDARs: carried through rooms.
-        rooms: kinds of rooms, with the share of each: "room", "corridor", "hall".
+        lidars: LiDAR models by name, with the share of drives that each gets.
+        cameras: depth cameras likewise, instead of LiDARs.
+        scenes: what drives lead through, with the share of each (`simulation.recording.SCENES`);
+            by default streets with LiDARs, rooms with cameras.
         frames: length of a drive.
         latest_start: drives through rooms begin up to so many seconds after the view that they
             chose for what there is to see: near walls, among other places.
@@ -114,7 +115,7 @@ class Data:
     seeds: tuple[int, int] | None = None
     lidars: Mapping[str, float] = field(default_factory=dict)
     cameras: Mapping[str, float] = field(default_factory=dict)
-    rooms: Mapping[str, float] = field(default_factory=lambda: {"room": 1.0})
+    scenes: Mapping[str, float] = field(default_factory=dict)
     frames: int = 0
     latest_start: float = 0.0
     held_out_seeds: tuple[int, int] | None = None
@@ -152,6 +153,11 @@ class Data:
     def sensors(self) -> Mapping[str, float]:
         """Of the simulated drives."""
         return self.lidars or self.cameras
+
+    @property
+    def places(self) -> Mapping[str, float]:
+        """Of the simulated drives: `scenes`, or the default ones."""
+        return self.scenes or {"room" if self.cameras else "street": 1.0}
 
 
 @dataclass(frozen=True)

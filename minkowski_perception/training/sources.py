@@ -178,7 +178,7 @@ def open_sources(data: Data, labels: LabelSet, seed: int) -> list[Source]:
     """
     sources: list[Source] = []
     if data.seeds is not None:
-        sources.append(Drives(simulate(data, range(*data.seeds)), data.share))
+        sources.append(Drives(simulate(data, labels, range(*data.seeds)), data.share))
     sources += [recordings(chosen, labels, seed) for chosen in data.sets]
     return sources
 
@@ -197,24 +197,30 @@ def open_set(chosen: DataSet | HeldOut, labels: LabelSet) -> Dataset:
 
 
 def simulate(
-    data: Data, seeds: Sequence[int], sensors: Mapping[str, float] | None = None
+    data: Data,
+    labels: LabelSet,
+    seeds: Sequence[int],
+    sensors: Mapping[str, float] | None = None,
 ) -> list[Sequence[Frame]]:
     """Simulate one drive a seed, in parallel, with a progress bar.
 
     Args:
         data: what drives a recipe asks for. Those in its cache are read frame by frame when they
             are asked for; what another version of the simulator made is not taken for its own.
+        labels: what labels are told in.
         seeds: of the drives.
         sensors: by name, with the share of drives that each gets; by default those of the data.
+
+    Raises:
+        LabelSetError: labels of a scene cannot be told in those that are wanted.
+        RecordingError: a sensor sees nothing of a scene, or there is no such scene.
     """
     folder = None if data.cache is None else Path(data.cache) / simulator_version()
     chosen = _draw_each(seeds, sensors or data.sensors)
-    rooms: list[str | None] = [None] * len(seeds)
-    if data.cameras:
-        rooms = list(_draw_each([(seed, 1) for seed in seeds], data.rooms))
-    drive = partial(_drive, frames=data.frames, latest_start=data.latest_start, folder=folder)
+    scenes = _draw_each([(seed, 1) for seed in seeds], data.places)
+    drive = partial(_drive, data=data, labels=labels, folder=folder)
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        drives = pool.map(drive, seeds, chosen, rooms)
+        drives = pool.map(drive, seeds, chosen, scenes)
         return list(tqdm(drives, total=len(seeds), desc="simulating drives", unit="drive"))
 
 
@@ -226,23 +232,15 @@ def _draw_each(seeds: Sequence[Any], shares: Mapping[str, float]) -> list[str]:
 
 
 def _drive(
-    seed: int,
-    sensor: str,
-    room: str | None,
-    frames: int,
-    latest_start: float,
-    folder: Path | None,
+    seed: int, sensor: str, scene: str, data: Data, labels: LabelSet, folder: Path | None
 ) -> Sequence[Frame]:
-    """Simulate a drive, along a street or through a room, or find it in a folder."""
-    if room is None:
-        recording = Recording("street", get_lidar(sensor), frames)
-    else:
-        start = float(np.random.default_rng((seed, 2)).uniform(0.0, latest_start))
-        recording = Recording(room, get_camera(sensor), frames, start=start)
+    """Simulate a drive, or find it in a folder."""
+    start = float(np.random.default_rng((seed, 2)).uniform(0.0, data.latest_start))
+    model = get_camera(sensor) if data.cameras else get_lidar(sensor)
+    recording = Recording(scene, model, data.frames, start=start, labels=labels)
     if folder is None:
         return list(recording.play(seed))
-    parts = (sensor, room, seed, frames, latest_start or None)
-    name = "_".join(str(part) for part in parts if part is not None)
+    name = f"{sensor}_{scene}_{seed}_{data.frames}_{data.latest_start}_{labels.name}"
     path = folder / f"{name.replace(os.sep, '_')}.npz"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -255,7 +253,7 @@ def _drive(
         unfinished = path.with_suffix(f".{os.getpid()}.npz")
         np.savez(unfinished, **columns)
         unfinished.replace(path)  # whole or not at all, whoever else writes it
-    return Frames([(path, i) for i in range(frames)], _stored)
+    return Frames([(path, i) for i in range(data.frames)], _stored)
 
 
 def _stored(place: tuple[Path, int]) -> Frame:

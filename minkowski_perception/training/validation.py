@@ -48,7 +48,7 @@ def open_held_out(data: Data, labels: LabelSet) -> list[HeldOutSequences]:
     if data.held_out_seeds is not None:
         seeds = range(*data.held_out_seeds)
         held_out += [
-            HeldOutSequences(sensor, simulate(data, seeds, {sensor: 1.0}))
+            HeldOutSequences(sensor, simulate(data, labels, seeds, {sensor: 1.0}))
             for sensor in data.sensors
         ]
     for chosen in data.held_out_sets:

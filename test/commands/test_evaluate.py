@@ -156,6 +156,18 @@ def test_simulated_rooms_are_for_models_of_rooms(tmp_path, capsys):
     assert found["flicker"]["compared_points"] > 1000
 
 
+def test_rooms_can_be_seen_by_lidars_too(model, tmp_path, capsys):
+    pytest.importorskip("open3d", exc_type=ImportError)
+    report = tmp_path / "figures.json"
+    size = ("--lidars", "vlp16", "--drives", 2, "--limit", 1)
+    given = (*size, "--model", model, "--json", report)
+    assert run(*given, dataset="simulation_indoor") == 0
+    found = json.loads(report.read_text())
+    assert found["sequences"] == ["vlp16_room_4000", "vlp16_corridor_4001"]
+    told = {name for name, iou in found["classes"].items() if iou is not None}
+    assert {"building", "other-ground"} <= told
+
+
 @pytest.mark.parametrize(
     ("dataset", "arguments", "complaint"),
     [
@@ -182,6 +194,8 @@ def test_simulated_rooms_are_for_models_of_rooms(tmp_path, capsys):
         ("semantickitti", ["--root", "{unlabelled}"], r"no labels to score by in sequence 08"),
         ("simulation", ["--root", "."], r"'simulation' has neither --root nor --split"),
         ("simulation", ["--lidars", "vlp17"], r"vlp17"),
+        ("simulation_indoor", ["--cameras", "lens"], r"lens"),
+        ("simulation_indoor", ["--cameras", "d435", "--lidars", "vlp16"], r"choose one"),
     ],
 )
 def test_what_cannot_be_evaluated_is_told_in_one_line(

@@ -151,6 +151,19 @@ def test_a_lidar_sees_rooms_with_z_up():
     assert np.median(in_room(frame)[floor, 2]) == pytest.approx(0.0, abs=0.03)
 
 
+def test_some_lidars_stand_on_furniture_and_stay_there():
+    furniture = [LABELS.names.index(n) for n in ("table", "seat", "cabinet", "other")]
+    still = 0
+    for seed in range(8):
+        first, last = simulate_indoor(seed, get_lidar("qt128"), 2)
+        if np.linalg.norm((last.pose - first.pose)[:2, 3]) < 1e-9:
+            still += 1
+            distance = np.linalg.norm(first.points, axis=1)
+            beneath = (first.points[:, 2] < -0.7 * distance) & (distance < 0.5)
+            assert np.isin(first.labels[beneath], furniture).mean() > 0.9
+    assert 1 <= still <= 6
+
+
 def test_things_do_not_stand_in_walls_or_outside():
     for kind in KINDS:
         for seed in range(4):

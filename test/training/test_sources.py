@@ -9,7 +9,8 @@ import torch
 from small_recipes import small_recipe, write_sequences
 
 from minkowski_perception.frame import Frame
-from minkowski_perception.labels import LabelSet
+from minkowski_perception.labels import LabelSet, LabelSetError
+from minkowski_perception.simulation.recording import RecordingError
 from minkowski_perception.training.clips import ClipDataset
 from minkowski_perception.training.composition import read_augmentation
 from minkowski_perception.training.recipe import Data, Recipe
@@ -22,6 +23,7 @@ from minkowski_perception.training.sources import (
 )
 from minkowski_perception.voxels import VoxelInput
 
+INDOOR, OUTDOOR = LabelSet.load("indoor8"), LabelSet.load("semantickitti19")
 SPEC = VoxelInput.from_dict({"voxel_size": 1.0, "features": ["one", "intensity"]})
 
 
@@ -159,11 +161,11 @@ def test_a_camera_s_drives_are_simulated_once_and_then_read_from_their_cache(tmp
     camera.write_text("name: tiny\nwidth: 32\nheight: 24\nfx: 29\nfy: 29\ncx: 16\ncy: 12\n")
     cache = tmp_path / "cache"
     data = Data(seeds=(0, 2), cameras={str(camera): 1.0}, frames=2, cache=str(cache))
-    first = simulate(data, range(2))
+    first = simulate(data, INDOOR, range(2))
     (folder,) = cache.iterdir()
     times = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     assert len(times) == 2
-    again = simulate(data, range(2))
+    again = simulate(data, INDOOR, range(2))
     assert times == {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     for one, other in zip(first, again, strict=True):
         for frame, same in zip(one, other, strict=True):
@@ -182,7 +184,36 @@ def test_a_camera_s_drives_begin_at_times_up_to_the_latest_start(tmp_path):
     camera.write_text("name: tiny\nwidth: 32\nheight: 24\nfx: 29\nfy: 29\ncx: 16\ncy: 12\n")
     at_once = Data(seeds=(0, 2), cameras={str(camera): 1.0}, frames=1, cache=str(tmp_path))
     later = replace(at_once, latest_start=2.0)
-    for one, other in zip(simulate(at_once, range(2)), simulate(later, range(2)), strict=True):
+    drives = [simulate(data, INDOOR, range(2)) for data in (at_once, later)]
+    for one, other in zip(*drives, strict=True):
         assert not np.array_equal(one[0].pose, other[0].pose)
     with pytest.raises(ValueError, match=r"latest_start 1.0 must be .* 0 without cameras"):
         Data(seeds=(0, 2), lidars={"vlp16": 1.0}, frames=1, latest_start=1.0)
+
+
+def test_a_lidar_s_drives_lead_through_the_scenes_of_the_recipe_in_the_recipe_s_classes(tmp_path):
+    pytest.importorskip("open3d", reason="needs open3d to simulate drives")
+    lidar = tmp_path / "tiny.yaml"
+    beams = "elevations: [{from: -30, to: 15, count: 8}]"
+    lidar.write_text(f"name: tiny\n{beams}\nazimuth_steps: 60\n")
+    data = Data(
+        seeds=(0, 6), lidars={str(lidar): 1.0}, scenes={"street": 1.0, "hall": 1.0}, frames=1
+    )
+    far, seen = [], Counter()
+    for (frame,) in simulate(data, OUTDOOR, range(*data.seeds)):
+        names = {OUTDOOR.names[i] for i in np.unique(frame.labels) if i < len(OUTDOOR)}
+        far.append(np.linalg.norm(frame.points, axis=1).max() > 30.0)
+        if not far[-1]:
+            assert names <= {"other-ground", "building", "person"}
+            seen.update(names)
+    assert {True, False} == set(far)
+    assert {"other-ground", "building"} <= set(seen)
+
+
+def test_scenes_that_a_recipe_s_sensor_or_classes_do_not_fit_are_refused():
+    data = Data(seeds=(0, 1), cameras={"d435": 1.0}, scenes={"street": 1.0}, frames=1)
+    with pytest.raises(RecordingError, match="a depth camera sees nothing of a street"):
+        simulate(data, INDOOR, range(1))
+    data = Data(seeds=(0, 1), lidars={"vlp16": 1.0}, scenes={"street": 1.0}, frames=1)
+    with pytest.raises(LabelSetError, match="'semantickitti19' cannot be told in 'indoor8'"):
+        simulate(data, INDOOR, range(1))
