@@ -24,7 +24,7 @@ LIDAR_FRAME = "lidar"
 _TRIES = 25
 _AIMED = 0.5  # share of views that begin with something that stands around in the middle
 _GLANCE = 24, 18  # rays of a first look
-_PUT_DOWN = 0.35  # share of LiDARs that stand on a desk, say, instead of being carried
+_PUT_DOWN = 0.5  # share of LiDARs that stand on a desk, say, instead of being carried
 _LOWEST_STAND, _HIGHEST_STAND = 0.35, 1.2  # metres
 _DULL = 1.2  # metres of depth in the median below which a view shows a wall and nothing else
 
