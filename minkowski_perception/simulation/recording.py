@@ -96,12 +96,19 @@ class Recording:
         Raises:
             LabelSetError: labels of the scene cannot be told in those that are wanted.
         """
-        told = self.label_set.mapping_from(self._own_labels)
-        for frame in self._frames(seed):
-            assert frame.labels is not None
-            yield replace(frame, labels=told[frame.labels])
+        return map(self.tell, self.play_untold(seed))
 
-    def _frames(self, seed: int) -> Iterator[Frame]:
+    def tell(self, frame: Frame) -> Frame:
+        """Frame of the scene with its labels in those that are wanted.
+
+        Raises:
+            LabelSetError: they cannot be told in those.
+        """
+        assert frame.labels is not None
+        told = self.label_set.mapping_from(self._own_labels)
+        return replace(frame, labels=told[frame.labels])
+
+    def play_untold(self, seed: int) -> Iterator[Frame]:
         """Simulate the frames of a seed, labels in the scene's own set."""
         if not self.outdoors:
             yield from simulate_indoor(

@@ -96,6 +96,8 @@ class Data:
         cameras: depth cameras likewise, instead of LiDARs.
         scenes: what drives lead through, with the share of each (`simulation.recording.SCENES`);
             by default streets with LiDARs, rooms with cameras.
+        counted_scenes: those of them in which classes are counted, to be weighted by how rare
+            they are where the model is for; by default all.
         frames: length of a drive.
         latest_start: drives through rooms begin up to so many seconds after the view that they
             chose for what there is to see: near walls, among other places.
@@ -116,6 +118,7 @@ class Data:
     lidars: Mapping[str, float] = field(default_factory=dict)
     cameras: Mapping[str, float] = field(default_factory=dict)
     scenes: Mapping[str, float] = field(default_factory=dict)
+    counted_scenes: tuple[str, ...] | None = None
     frames: int = 0
     latest_start: float = 0.0
     held_out_seeds: tuple[int, int] | None = None
@@ -144,6 +147,11 @@ class Data:
             raise ValueError("simulated drives need frames, and either lidars or cameras")
         if self.stride < 1 or (self.clip or 1) < 1 or (self.max_voxels or 1) < 1:
             raise ValueError("clip, stride and max_voxels must be 1 or more")
+        if self.counted_scenes is not None and not set(self.counted_scenes) & set(self.places):
+            raise ValueError(
+                f"counted_scenes must name some of {', '.join(self.places)}, "
+                f"not {', '.join(self.counted_scenes) or 'nothing'}"
+            )
         if self.latest_start < 0 or (self.latest_start and not self.cameras):
             raise ValueError(
                 f"latest_start {self.latest_start} must be 0 s or more, and 0 without cameras"

@@ -76,10 +76,17 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Drives:
-    """Simulated drives, all alike."""
+    """Simulated drives, all alike.
+
+    Attributes:
+        drives: their frames.
+        share: of all clips.
+        counted: drives in which classes are counted; None for all.
+    """
 
     drives: Sequence[Sequence[Frame]]
     share: float = 1.0
+    counted: Sequence[Sequence[Frame]] | None = None
 
     def clip(self, rng: Rng, size: ClipSize, index: int | None = None) -> list[Frame]:
         """Return a clip at random."""
@@ -91,7 +98,8 @@ class Drives:
 
     def class_shares(self, classes: int) -> npt.NDArray[np.float64]:
         """[classes]: each class's share of the labels."""
-        labels = [f.labels for drive in self.drives for f in drive if f.labels is not None]
+        counted = self.drives if self.counted is None else self.counted
+        labels = [f.labels for drive in counted for f in drive if f.labels is not None]
         return class_shares(np.concatenate(labels), classes)
 
 
@@ -178,7 +186,13 @@ def open_sources(data: Data, labels: LabelSet, seed: int) -> list[Source]:
     """
     sources: list[Source] = []
     if data.seeds is not None:
-        sources.append(Drives(simulate(data, labels, range(*data.seeds)), data.share))
+        seeds = range(*data.seeds)
+        drives = simulate(data, labels, seeds)
+        counted = None
+        if data.counted_scenes is not None:
+            scenes = zip(drives, _draw_scenes(data, seeds), strict=True)
+            counted = [drive for drive, scene in scenes if scene in data.counted_scenes]
+        sources.append(Drives(drives, data.share, counted))
     sources += [recordings(chosen, labels, seed) for chosen in data.sets]
     return sources
 
@@ -217,11 +231,15 @@ def simulate(
     """
     folder = None if data.cache is None else Path(data.cache) / simulator_version()
     chosen = _draw_each(seeds, sensors or data.sensors)
-    scenes = _draw_each([(seed, 1) for seed in seeds], data.places)
+    scenes = _draw_scenes(data, seeds)
     drive = partial(_drive, data=data, labels=labels, folder=folder)
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         drives = pool.map(drive, seeds, chosen, scenes)
         return list(tqdm(drives, total=len(seeds), desc="simulating drives", unit="drive"))
+
+
+def _draw_scenes(data: Data, seeds: Sequence[int]) -> list[str]:
+    return _draw_each([(seed, 1) for seed in seeds], data.places)
 
 
 def _draw_each(seeds: Sequence[Any], shares: Mapping[str, float]) -> list[str]:
@@ -240,28 +258,28 @@ def _drive(
     recording = Recording(scene, model, data.frames, start=start, labels=labels)
     if folder is None:
         return list(recording.play(seed))
-    name = f"{sensor}_{scene}_{seed}_{data.frames}_{data.latest_start}_{labels.name}"
+    name = f"{sensor}_{scene}_{seed}_{data.frames}_{data.latest_start}"
     path = folder / f"{name.replace(os.sep, '_')}.npz"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         columns = {
             f"{i}.{field.name}": value
-            for i, frame in enumerate(recording.play(seed))
+            for i, frame in enumerate(recording.play_untold(seed))
             for field in fields(frame)
             if (value := getattr(frame, field.name)) is not None
         }
         unfinished = path.with_suffix(f".{os.getpid()}.npz")
         np.savez(unfinished, **columns)
         unfinished.replace(path)  # whole or not at all, whoever else writes it
-    return Frames([(path, i) for i in range(data.frames)], _stored)
+    return Frames([(path, i) for i in range(data.frames)], partial(_stored, recording))
 
 
-def _stored(place: tuple[Path, int]) -> Frame:
-    """Read a frame of a stored drive."""
+def _stored(recording: Recording, place: tuple[Path, int]) -> Frame:
+    """Read a frame of a stored drive, its labels in those that the recording wants."""
     path, index = place
     prefix = f"{index}."
     with np.load(path, allow_pickle=False) as stored:
         columns: dict[str, Any] = {
             key.removeprefix(prefix): stored[key] for key in stored.files if key.startswith(prefix)
         }
-    return Frame(**{k: v if v.ndim else v.item() for k, v in columns.items()})
+    return recording.tell(Frame(**{k: v if v.ndim else v.item() for k, v in columns.items()}))

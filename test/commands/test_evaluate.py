@@ -165,7 +165,7 @@ def test_rooms_can_be_seen_by_lidars_too(model, tmp_path, capsys):
     found = json.loads(report.read_text())
     assert found["sequences"] == ["vlp16_room_4000", "vlp16_corridor_4001"]
     told = {name for name, iou in found["classes"].items() if iou is not None}
-    assert {"building", "other-ground"} <= told
+    assert {"building", "sidewalk"} <= told
 
 
 @pytest.mark.parametrize(

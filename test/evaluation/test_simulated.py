@@ -53,9 +53,9 @@ def test_rooms_seen_by_lidars_are_labelled_in_classes_of_streets():
     names = np.array([*dataset.label_set.names, *[""] * 237])[frame.labels]
     of_rooms = np.array([*LabelSet.load("indoor8").names, *[""] * 248])[own.labels]
     pairs = {*zip(of_rooms.tolist(), names.tolist(), strict=True)}
-    assert {("floor", "other-ground"), ("wall", "building")} <= pairs
+    assert {("floor", "sidewalk"), ("wall", "building")} <= pairs
     assert pairs <= {
-        ("floor", "other-ground"),
+        ("floor", "sidewalk"),
         ("person", "person"),
         *((name, "building") for name in ("wall", "ceiling", "table", "seat", "cabinet", "other")),
     }

@@ -191,6 +191,23 @@ def test_a_camera_s_drives_begin_at_times_up_to_the_latest_start(tmp_path):
         Data(seeds=(0, 2), lidars={"vlp16": 1.0}, frames=1, latest_start=1.0)
 
 
+def test_classes_are_counted_in_the_scenes_that_the_recipe_names(tmp_path):
+    pytest.importorskip("open3d", reason="needs open3d to simulate drives")
+    lidar = tmp_path / "tiny.yaml"
+    lidar.write_text("name: tiny\nelevations: [-10, 0, 10]\nazimuth_steps: 60\n")
+    data = Data(
+        seeds=(0, 4), lidars={str(lidar): 1.0}, scenes={"street": 1.0, "hall": 1.0}, frames=1
+    )
+    (everywhere,) = open_sources(data, OUTDOOR, 0)
+    (in_halls,) = open_sources(replace(data, counted_scenes=("hall",)), OUTDOOR, 0)
+    assert len(in_halls.drives) == len(everywhere.drives) == 4
+    halls = {OUTDOOR.names[i] for i in np.flatnonzero(in_halls.class_shares(len(OUTDOOR)))}
+    assert halls <= {"building", "sidewalk", "person"}
+    assert np.count_nonzero(everywhere.class_shares(len(OUTDOOR))) > len(halls)
+    with pytest.raises(ValueError, match="must name some of street, hall, not attic"):
+        replace(data, counted_scenes=("attic",))
+
+
 def test_a_lidar_s_drives_lead_through_the_scenes_of_the_recipe_in_the_recipe_s_classes(tmp_path):
     pytest.importorskip("open3d", reason="needs open3d to simulate drives")
     lidar = tmp_path / "tiny.yaml"
@@ -204,10 +221,10 @@ def test_a_lidar_s_drives_lead_through_the_scenes_of_the_recipe_in_the_recipe_s_
         names = {OUTDOOR.names[i] for i in np.unique(frame.labels) if i < len(OUTDOOR)}
         far.append(np.linalg.norm(frame.points, axis=1).max() > 30.0)
         if not far[-1]:
-            assert names <= {"other-ground", "building", "person"}
+            assert names <= {"sidewalk", "building", "person"}
             seen.update(names)
     assert {True, False} == set(far)
-    assert {"other-ground", "building"} <= set(seen)
+    assert {"sidewalk", "building"} <= set(seen)
 
 
 def test_scenes_that_a_recipe_s_sensor_or_classes_do_not_fit_are_refused():
