@@ -25,6 +25,9 @@ ROAD_IOU = 0.5
 VEHICLES = ("car", "truck", "other-vehicle")
 VEHICLES_IOU = 0.4
 
+ROOM = ("building", "sidewalk", "person")
+TRAFFIC = (*VEHICLES, "bicycle", "motorcycle", "bicyclist", "motorcyclist")
+
 KITTI = LabelSet.load("semantickitti19")
 BAGS = {
     "ika_bag_mcap": Recording([], truth="urban10"),
@@ -169,3 +172,14 @@ def test_the_model_we_ship_recognises_road_and_vehicles_of_a_real_street(run, gr
     found, there = np.isin(labels[scored], ids), np.isin(truth[scored], ids)
     iou = (found & there).sum() / (found | there).sum()
     assert iou >= least
+
+
+@pytest.mark.parametrize("run", ["nebula_multi_sensor_pcd"], indirect=True)
+def test_the_model_we_ship_takes_desks_in_rooms_for_rooms_rather_than_traffic(run):
+    for message in run.received:
+        labels = points_of(message)["label"][measured(message)]
+        room, traffic = (
+            np.isin(labels, [KITTI.names.index(name) for name in names]).mean()
+            for names in (ROOM, TRAFFIC)
+        )
+        assert room > 0.5 > 0.4 > traffic, message.header.frame_id
