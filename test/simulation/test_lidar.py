@@ -212,8 +212,8 @@ def test_rays_of_a_model_have_its_elevations_and_unit_length(name):
         np.testing.assert_allclose(
             elevation, np.broadcast_to(model.elevations, elevation.shape), atol=1e-3
         )
-        beams = {"hdl64": 64, "os1_128": 128, "os1_64": 64, "pandar64": 64, "vlp16": 16}
-        assert len(model.elevations) == beams.get(name, 32)
+        beams = {"hdl64": 64, "os1_128": 128, "os1_64": 64, "pandar64": 64, "qt128": 128}
+        assert len(model.elevations) == {**beams, "vlp16": 16, "vlp32": 32}[name]
 
 
 def test_a_model_of_unknown_name_is_refused_with_the_names_that_there_are():
