@@ -7,8 +7,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
+import numpy.typing as npt
+
 from minkowski_perception.frame import Frame
-from minkowski_perception.labels import LabelSet
+from minkowski_perception.labels import UNLABELLED, LabelSet
 from minkowski_perception.simulation.camera import DepthCamera
 from minkowski_perception.simulation.drive import simulate_drive
 from minkowski_perception.simulation.indoor import simulate_indoor
@@ -96,17 +99,19 @@ class Recording:
         Raises:
             LabelSetError: labels of the scene cannot be told in those that are wanted.
         """
-        return map(self.tell, self.play_untold(seed))
+        told = self.told
+        for frame in self.play_untold(seed):
+            assert frame.labels is not None
+            yield replace(frame, labels=told[frame.labels])
 
-    def tell(self, frame: Frame) -> Frame:
-        """Frame of the scene with its labels in those that are wanted.
+    @property
+    def told(self) -> npt.NDArray[np.uint8]:
+        """[256] uint8: by label of the scene, the one in the set that is wanted.
 
         Raises:
-            LabelSetError: they cannot be told in those.
+            LabelSetError: the scene's labels cannot be told in that set.
         """
-        assert frame.labels is not None
-        told = self.label_set.mapping_from(self._own_labels)
-        return replace(frame, labels=told[frame.labels])
+        return self.label_set.mapping_from(self._own_labels)[: UNLABELLED + 1]
 
     def play_untold(self, seed: int) -> Iterator[Frame]:
         """Simulate the frames of a seed, labels in the scene's own set."""

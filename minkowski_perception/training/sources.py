@@ -271,15 +271,16 @@ def _drive(
         unfinished = path.with_suffix(f".{os.getpid()}.npz")
         np.savez(unfinished, **columns)
         unfinished.replace(path)  # whole or not at all, whoever else writes it
-    return Frames([(path, i) for i in range(data.frames)], partial(_stored, recording))
+    return Frames([(path, i) for i in range(data.frames)], partial(_stored, recording.told))
 
 
-def _stored(recording: Recording, place: tuple[Path, int]) -> Frame:
-    """Read a frame of a stored drive, its labels in those that the recording wants."""
+def _stored(told: npt.NDArray[np.uint8], place: tuple[Path, int]) -> Frame:
+    """Read a frame of a stored drive; `told` is as of its recording."""
     path, index = place
     prefix = f"{index}."
     with np.load(path, allow_pickle=False) as stored:
         columns: dict[str, Any] = {
             key.removeprefix(prefix): stored[key] for key in stored.files if key.startswith(prefix)
         }
-    return recording.tell(Frame(**{k: v if v.ndim else v.item() for k, v in columns.items()}))
+    columns["labels"] = told[columns["labels"]]
+    return Frame(**{k: v if v.ndim else v.item() for k, v in columns.items()})

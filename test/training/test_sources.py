@@ -191,13 +191,17 @@ def test_a_camera_s_drives_begin_at_times_up_to_the_latest_start(tmp_path):
         Data(seeds=(0, 2), lidars={"vlp16": 1.0}, frames=1, latest_start=1.0)
 
 
+def streets_and_halls(folder, drives):
+    lidar = folder / "tiny.yaml"
+    beams = "elevations: [{from: -30, to: 15, count: 8}]"
+    lidar.write_text(f"name: tiny\n{beams}\nazimuth_steps: 60\n")
+    scenes = {"street": 1.0, "hall": 1.0}
+    return Data(seeds=(0, drives), lidars={str(lidar): 1.0}, scenes=scenes, frames=1)
+
+
 def test_classes_are_counted_in_the_scenes_that_the_recipe_names(tmp_path):
     pytest.importorskip("open3d", reason="needs open3d to simulate drives")
-    lidar = tmp_path / "tiny.yaml"
-    lidar.write_text("name: tiny\nelevations: [-10, 0, 10]\nazimuth_steps: 60\n")
-    data = Data(
-        seeds=(0, 4), lidars={str(lidar): 1.0}, scenes={"street": 1.0, "hall": 1.0}, frames=1
-    )
+    data = streets_and_halls(tmp_path, 4)
     (everywhere,) = open_sources(data, OUTDOOR, 0)
     (in_halls,) = open_sources(replace(data, counted_scenes=("hall",)), OUTDOOR, 0)
     assert len(in_halls.drives) == len(everywhere.drives) == 4
@@ -210,12 +214,7 @@ def test_classes_are_counted_in_the_scenes_that_the_recipe_names(tmp_path):
 
 def test_a_lidar_s_drives_lead_through_the_scenes_of_the_recipe_in_the_recipe_s_classes(tmp_path):
     pytest.importorskip("open3d", reason="needs open3d to simulate drives")
-    lidar = tmp_path / "tiny.yaml"
-    beams = "elevations: [{from: -30, to: 15, count: 8}]"
-    lidar.write_text(f"name: tiny\n{beams}\nazimuth_steps: 60\n")
-    data = Data(
-        seeds=(0, 6), lidars={str(lidar): 1.0}, scenes={"street": 1.0, "hall": 1.0}, frames=1
-    )
+    data = streets_and_halls(tmp_path, 6)
     far, seen = [], Counter()
     for (frame,) in simulate(data, OUTDOOR, range(*data.seeds)):
         names = {OUTDOOR.names[i] for i in np.unique(frame.labels) if i < len(OUTDOOR)}
@@ -234,3 +233,16 @@ def test_scenes_that_a_recipe_s_sensor_or_classes_do_not_fit_are_refused():
     data = Data(seeds=(0, 1), lidars={"vlp16": 1.0}, scenes={"street": 1.0}, frames=1)
     with pytest.raises(LabelSetError, match="'semantickitti19' cannot be told in 'indoor8'"):
         simulate(data, INDOOR, range(1))
+
+
+def test_stored_drives_are_told_in_the_recipe_s_classes_as_those_made_at_once_are(tmp_path):
+    pytest.importorskip("open3d", reason="needs open3d to simulate drives")
+    at_once = replace(streets_and_halls(tmp_path, 2), scenes={"hall": 1.0})
+    stored = replace(at_once, cache=str(tmp_path / "cache"))
+    drives = [simulate(data, OUTDOOR, range(2)) for data in (at_once, stored, stored)]
+    for (made,), (written,), (read,) in zip(*drives, strict=True):
+        for frame in (written, read):
+            np.testing.assert_array_equal(frame.labels, made.labels)
+            assert frame.labels.dtype == made.labels.dtype
+    with pytest.raises(LabelSetError, match="'indoor8' cannot be told in"):
+        simulate(stored, LabelSet.load("nuscenes16"), range(1))
