@@ -18,6 +18,7 @@ from minkowski_perception.sparse.engines import selection
 from minkowski_perception.sparse.engines.base import EngineError
 from minkowski_perception.sparse.engines.torch_engine import TorchEngine
 from minkowski_perception.sparse.threads import set_thread_count, thread_count
+from minkowski_perception.temporal.averaging import TemporalAverage
 from minkowski_perception.temporal.continuity import OutOfOrderError
 from minkowski_perception.temporal.poses import pose_matrix
 from minkowski_perception.voxels import VoxelInput
@@ -84,17 +85,18 @@ def test_a_past_frame_matters():
     assert not np.array_equal(alone.confidence, together.confidence)
 
 
-def test_probabilities_are_averaged_over_the_frames_that_saw_a_voxel_and_can_be_switched():
+def test_probabilities_are_averaged_over_frames_and_this_can_be_switched():
     alone = Segmenter(model(), device="cpu", engine="torch", averaging=1)
     averaged = Segmenter(model(), device="cpu", engine="torch", averaging=2)
-    first, _, third = frames(3)
-    second = replace(first, stamp=first.stamp + 10**8)  # of the same points
-    said = [alone.scores(frame)[1].softmax(dim=1) for frame in (first, second)]
-    averaged.segment(first)
-    result = averaged.segment(second)
-    voxels = averaged.another_stream().scores(second)[0]
-    expected = voxels.quantization.slice((said[0] + said[1]) / 2)
+    first, second, third = frames(3)
+    average = TemporalAverage(2)
+    for frame in (first, second):
+        result = averaged.segment(frame)
+        voxels, logits = alone.scores(frame)
+        expected = voxels.quantization.slice(average(voxels, logits.softmax(dim=1)))
     np.testing.assert_allclose(result.confidence, expected.max(dim=1).values, atol=1e-6)
+    now = voxels.quantization.slice(logits.softmax(dim=1)).max(dim=1).values
+    assert not np.array_equal(result.confidence, now)
     assert "average" in result.timings
 
     averaged.averaging = 1

@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--drives", type=positive, default=3, help="simulated for each LiDAR (%(default)s)"
     )
     parser.add_argument(
-        "--frames", type=positive, default=10, help="of each drive, or sequence (%(default)s)"
+        "--frames", type=positive, default=30, help="of each drive, or sequence (%(default)s)"
     )
     parser.add_argument(
         "--lidars",

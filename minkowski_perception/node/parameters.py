@@ -102,8 +102,8 @@ PARAMETERS = {
     ),
     "averaging": Parameter(
         DEFAULT_AVERAGING,
-        "Frames over which each place's class probabilities are averaged, against flicker; 1 for "
-        "none; can be set at any time.",
+        "Frames over which each place's class probabilities are averaged, old ones counting less, "
+        "against flicker; 1 for none; can be set at any time.",
         range=(1, 32),
     ),
     "ego_motion": Parameter(

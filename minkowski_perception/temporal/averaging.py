@@ -1,10 +1,9 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Temporal averaging: what was said of a place, or beside it, counts in what is said now."""
+"""Temporal averaging: what was said of a place, and beside it, counts in what is said now."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,67 +11,80 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from minkowski_perception.sparse import CoordinateMap, KernelMap, KeyLayout, cross, cube
+from minkowski_perception.sparse import CoordinateMap, KernelMap, KeyLayout, cross
 from minkowski_perception.voxels import VoxelFrame
 
 _LAYOUT = KeyLayout.for_dimension(3)
-_SAME_PLACE = cube((1, 1, 1))
-_FACES = cross((3, 3, 3))
+_AROUND = cross((3, 3, 3))
+"""A place, and after it those that it shares a face with."""
 _BESIDE = 0.5
-"""Weight of a frame that saw no more of a place than what is beside it."""
+"""Weight of what was said of a place beside, next to what was said of the place itself."""
 
 
 @dataclass(frozen=True)
-class _Said:
-    """What was said of a frame.
+class _Past:
+    """What was said of the places that are remembered.
 
     Attributes:
-        places: M voxels.
+        places: P voxels.
         origin: [3] int64, the voxel that they are relative to.
-        values: [M, K + 1] float32: probabilities of the classes, and 1, which adds up to weights.
+        age: [P] int16, frames since each was seen, from 1.
+        sums: [P, K + 1] float16: of the classes' probabilities, and of their weights, when it was
+            seen.
     """
 
     places: CoordinateMap
     origin: Tensor
-    values: Tensor
+    age: Tensor
+    sums: Tensor
 
-    def seen_from(self, origin: Tensor) -> _Said:
-        """Return the same relative to another origin."""
+    def seen_from(self, origin: Tensor) -> _Past:
+        """Return the same relative to another origin; places out of a key's range are left out."""
         if torch.equal(origin, self.origin):
             return self
-        return _Said(_map(self.coordinates + self.origin - origin), origin, self.values)
+        moved = self.places.coordinates[:, 1:] + self.origin - origin
+        low, high = torch.tensor(_LAYOUT.limits[1:]).T
+        rows = ((moved >= low) & (moved <= high)).all(dim=1).nonzero()[:, 0]
+        sums = self.sums.index_select(0, rows)
+        return _Past(_map(moved[rows]), origin, self.age[rows], sums)
 
-    @property
-    def coordinates(self) -> Tensor:
-        """[M, 3] int64 of the voxels."""
-        return self.places.coordinates[:, 1:]
+    def followed_by(
+        self, places: CoordinateMap, sums: Tensor, seen: Tensor, horizon: int
+    ) -> _Past:
+        """Return what is remembered after another frame.
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes that are kept."""
-        return self.places.keys.nbytes + self.origin.nbytes + self.values.nbytes
+        Args:
+            places: M voxels of the frame.
+            sums: [M, K + 1] of them.
+            seen: rows of the places here that are among them.
+            horizon: frames after which a place that was not seen is forgotten.
+        """
+        lasts = self.age < horizon
+        lasts[seen] = False
+        rows = lasts.nonzero()[:, 0]
+        keys, order = torch.sort(torch.cat([places.keys, self.places.keys[rows]]))
+        age = F.pad(self.age[rows] + 1, (len(sums), 0), value=1)
+        both = torch.cat([sums.half(), self.sums.index_select(0, rows)])
+        voxels = CoordinateMap(keys, _LAYOUT, places.stride)
+        return _Past(voxels, self.origin, age[order], both.index_select(0, order))
 
 
 class TemporalAverage:
-    """Mean of each voxel's class probabilities over the last frames that saw something there.
+    """Mean of each voxel's class probabilities over the frames that saw it, new ones most.
 
-    Voxels lie in the odometry frame, so a place keeps its voxel while the sensor moves. A frame
-    that it was not occupied in speaks through the voxels that it shares a face with, by the mean
-    of those that were, and counts half: what is noisy or thinly seen comes to a voxel of its own
-    in each frame.
+    Voxels lie in the odometry frame, so a place keeps its voxel while the sensor moves. Each place
+    has a sum of what was said of it, in which a frame counts (1 - 1 / length)^k when it is k
+    frames old. Half of the sums of the places that share a face with it counts too: what is
+    noisy or thinly seen comes to a voxel beside in the next frame. A place is forgotten when more
+    than twice the length has gone by since it was seen.
 
     Args:
-        length: frames to look at, this one among them, 1 or more.
+        length: frames, 1 or more: the most that the weights of one place add up to.
     """
 
     def __init__(self, length: int) -> None:
-        self._past: deque[_Said] = deque(maxlen=length - 1)
-
-    @property
-    def length(self) -> int:
-        """Frames that it looks at, the newest among them."""
-        assert self._past.maxlen is not None
-        return self._past.maxlen + 1
+        self.length = length
+        self._past: _Past | None = None
 
     def __call__(self, voxels: VoxelFrame, probabilities: Tensor) -> Tensor:
         """Average what a network says of a frame with what it said of those before.
@@ -84,48 +96,49 @@ class TemporalAverage:
         Returns:
             [M, K] float32.
         """
-        now = _Said(_map(voxels.coordinates), voxels.origin, F.pad(probabilities, (0, 1), value=1))
-        total = now.values.clone()
-        self._past = deque((s.seen_from(now.origin) for s in self._past), self._past.maxlen)
-        for before in self._past:
-            pairs = KernelMap(before.places, now.places, _SAME_PLACE).pairs
-            total.index_add_(0, pairs.outputs, before.values.index_select(0, pairs.inputs))
-            unseen = torch.ones(len(total), dtype=torch.bool)
-            unseen[pairs.outputs] = False
-            rows = unseen.nonzero()[:, 0]
-            pairs = KernelMap(before.places, now.places.subset(rows), _FACES).pairs
-            weights = _BESIDE / torch.bincount(pairs.outputs, minlength=len(rows))
-            beside = before.values.index_select(0, pairs.inputs)
-            total.index_add_(0, rows[pairs.outputs], beside * weights[pairs.outputs, None])
-        self._past.append(now)
+        places = _map(voxels.coordinates)
+        now = F.pad(probabilities, (0, 1), value=1)
+        if self._past is None:
+            age = torch.ones(len(now), dtype=torch.int16)
+            self._past = _Past(places, voxels.origin, age, now.half())
+            return probabilities
+        past = self._past.seen_from(voxels.origin)
+        pairs = KernelMap(past.places, places, _AROUND).pairs
+        own = pairs.starts[1]
+        weights = (1 - 1 / self.length) ** past.age[pairs.inputs]
+        weights[own:] *= _BESIDE
+        said = past.sums.index_select(0, pairs.inputs) * weights[:, None]
+        sums = now.index_add(0, pairs.outputs[:own], said[:own])
+        total = sums.index_add(0, pairs.outputs[own:], said[own:])
+        self._past = past.followed_by(places, sums, pairs.inputs[:own], 2 * self.length)
         return total[:, :-1] / total[:, -1:]
 
     def clear(self) -> None:
         """Forget all frames."""
-        self._past.clear()
+        self._past = None
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the frames that are kept."""
-        return sum(said.nbytes for said in self._past)
+        """Bytes that are kept."""
+        return sum(tensor.nbytes for tensor in self.state().values())
 
     def state(self) -> dict[str, Tensor]:
         """All that is kept, as tensors by name."""
-        state: dict[str, Tensor] = {}
-        for i, said in enumerate(self._past):
-            state |= {
-                f"{i}.places": said.coordinates,
-                f"{i}.origin": said.origin,
-                f"{i}.said": said.values,
-            }
-        return state
+        if self._past is None:
+            return {}
+        return {
+            "places": self._past.places.keys,
+            "origin": self._past.origin,
+            "age": self._past.age,
+            "sums": self._past.sums,
+        }
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Keep what `state` gave, and nothing else."""
         self.clear()
-        for i in range(len(state) // 3):
-            places = _map(state[f"{i}.places"])
-            self._past.append(_Said(places, state[f"{i}.origin"], state[f"{i}.said"]))
+        if state:
+            places = CoordinateMap(state["places"], _LAYOUT, (1, 1, 1))
+            self._past = _Past(places, state["origin"], state["age"], state["sums"])
 
 
 def _map(places: Tensor) -> CoordinateMap:

@@ -1,5 +1,7 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -25,30 +27,34 @@ def drive(frames: int, seed: int = 0):
 FACES = [(1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1)]
 
 
-def said(frame: dict, place: tuple[int, ...]):
-    """What a frame says of a place, and how much it counts; None where it saw nothing there."""
-    if place in frame:
-        return frame[place], 1.0
-    sides = [tuple(np.add(place, face)) for face in FACES]
-    beside = [frame[side] for side in sides if side in frame]
-    return (np.mean(beside, axis=0), 0.5) if beside else None
-
-
-def test_a_voxel_has_the_mean_of_the_frames_that_saw_it_or_what_is_beside_it():
-    average = TemporalAverage(3)
+def test_a_voxel_has_the_mean_of_all_that_was_said_of_it_and_beside_it_old_frames_counting_less():
+    length, frames = 2, 9
+    average = TemporalAverage(length)
     history: list[dict] = []
-    for voxels, probabilities in drive(6):
+    gaps = set()
+    for now, (voxels, probabilities) in enumerate(drive(frames)):
         places = [tuple(p) for p in (voxels.coordinates + voxels.origin).tolist()]
-        history.append(dict(zip(places, probabilities.numpy(), strict=True)))
+
+        def past(place, now=now):
+            """Sums of a place's probabilities and of their weights, before this frame."""
+            seen = [i for i, frame in enumerate(history) if place in frame]
+            total, gone = np.zeros(4), now
+            for i in reversed(seen):
+                gaps.add(gone - i)
+                if gone - i > 2 * length:
+                    break
+                total += (1 - 1 / length) ** (now - i) * np.append(history[i][place], 1)
+                gone = i
+            return total
+
         expected = []
-        for place in places:
-            heard = [what for frame in history[-3:] if (what := said(frame, place))]
-            values, weights = zip(*heard, strict=True)
-            expected.append(np.average(values, axis=0, weights=weights))
-        np.testing.assert_allclose(average(voxels, probabilities), expected, rtol=1e-5)
-    before, now = history[-2:]
-    counted = {what[1] if (what := said(before, place)) else 0.0 for place in now}
-    assert counted == {0.0, 0.5, 1.0}
+        for place, said in zip(places, probabilities.numpy(), strict=True):
+            sides = [past(tuple(np.add(place, face))) for face in FACES]
+            total = np.append(said, 1) + past(place) + 0.5 * np.sum(sides, axis=0)
+            expected.append(total[:-1] / total[-1])
+        np.testing.assert_allclose(average(voxels, probabilities), expected, atol=1e-3)
+        history.append(dict(zip(places, probabilities.numpy(), strict=True)))
+    assert gaps >= {1, 2, 3, 4, 5, 6}
 
 
 def test_an_average_of_one_frame_or_after_a_clear_is_that_frame_s():
@@ -60,13 +66,24 @@ def test_an_average_of_one_frame_or_after_a_clear_is_that_frame_s():
         assert torch.equal(cleared(voxels, probabilities), probabilities)
 
 
-def test_the_state_is_that_of_the_frames_kept_and_no_more():
-    average = TemporalAverage(3)
-    sizes = []
-    for voxels, probabilities in drive(8):
+def test_the_state_is_bounded_by_the_places_of_twice_as_many_frames():
+    average = TemporalAverage(2)
+    seen: list[set] = []
+    for voxels, probabilities in drive(12):
         average(voxels, probabilities)
-        sizes.append(len(probabilities) * (8 + 4 * 4) + 3 * 8)
-        assert average.nbytes == sum(sizes[-2:])
+        seen.append({tuple(p) for p in (voxels.coordinates + voxels.origin).tolist()})
+        remembered = set().union(*seen[-4:])
+        # A key, an age, and the sums of 3 classes and of weights; and the origin.
+        assert average.nbytes == len(remembered) * (8 + 2 + 4 * 2) + 3 * 8
+
+
+def test_places_out_of_a_key_s_range_are_forgotten():
+    average = TemporalAverage(2)
+    (first, said), (then, said_then) = drive(2)
+    far = replace(then, origin=first.origin + 10**5)
+    average(first, said)
+    assert torch.equal(average(far, said_then), said_then)
+    assert average.nbytes == len(said_then) * (8 + 2 + 4 * 2) + 3 * 8
 
 
 def test_a_state_goes_on_where_it_was_taken():
