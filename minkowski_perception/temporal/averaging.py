@@ -108,8 +108,9 @@ class TemporalAverage:
         weights = (1 - 1 / self.length) ** past.age[pairs.inputs]
         weights[own:] *= _BESIDE
         said = past.sums.index_select(0, pairs.inputs) * weights[:, None]
-        sums = now.index_add(0, pairs.outputs[:own], said[:own])
-        total = sums.index_add(0, pairs.outputs[own:], said[own:])
+        rows = pairs.outputs.long()  # by which PyTorch adds up in a third of the time
+        sums = now.index_add(0, rows[:own], said[:own])
+        total = sums.index_add(0, rows[own:], said[own:])
         self._past = past.followed_by(places, sums, pairs.inputs[:own], 2 * self.length)
         return total[:, :-1] / total[:, -1:]
 
