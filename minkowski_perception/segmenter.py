@@ -165,8 +165,9 @@ class Segmenter:
             it was trained on.
         crf: whether the model's CRF refines the network's answer; None where it has one.
         averaging: frames, this one among them, over which each voxel's class probabilities are
-            averaged; 1 for none of it; see `TemporalAverage`. Models whose voxels start at each
-            frame's own corner (shift "minimum") are never averaged: no place keeps its voxel.
+            averaged; 1 for none of it; see `TemporalAverage`. Frames without a pose, and models
+            whose voxels start at each frame's own corner (shift "minimum"), are never averaged: no
+            place is known to keep its voxel.
         deskew: whether clouds with per-point times are de-skewed by their motion; see `deskew`.
         intensity_full_scale: the sensor's largest intensity (1, 255, ...); None to detect it.
         max_gap: see `Continuity`.
@@ -395,7 +396,7 @@ class Segmenter:
             return Probabilities(voxels, values, timings, self._execution.frames, 0)
         started = time.perf_counter()
         values = torch.softmax(scores.logits, dim=1).cpu()
-        if self._average.length > 1:
+        if self._average.length > 1 and frame.pose is not None:
             values = self._average(voxels, values)
             timings["average"] = time.perf_counter() - started
         return Probabilities(voxels, values, timings, self._execution.frames, scores.voxels)

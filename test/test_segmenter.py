@@ -105,6 +105,17 @@ def test_probabilities_are_averaged_over_frames_and_this_can_be_switched():
         averaged.averaging = 0
 
 
+def test_frames_whose_motion_is_unknown_are_never_averaged():
+    averaged, alone = (
+        Segmenter(model(), device="cpu", engine="torch", averaging=n) for n in (5, 1)
+    )
+    for frame in frames(3):
+        unknown = replace(frame, pose=None)
+        confidence = alone.segment(unknown).confidence
+        np.testing.assert_array_equal(averaged.segment(unknown).confidence, confidence)
+    assert averaged.state_bytes == alone.state_bytes
+
+
 def test_frames_whose_voxels_share_no_places_are_never_averaged():
     plain = model(dims=3, window=1)
     cornered = replace(plain, input=replace(plain.input, shift="minimum"))

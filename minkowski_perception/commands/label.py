@@ -105,7 +105,7 @@ def motion_of_bag(
         CommandError: the topic has no clouds, or what is asked for is not there.
         BagError: it is not clear which motion is meant, or the bag is corrupt.
     """
-    from minkowski_perception.temporal.motion import EgoMotion, RecordedMotion
+    from minkowski_perception.temporal.motion import EgoMotion, RecordedMotion, StandingStill
     from minkowski_perception.temporal.registration import Registration
 
     _, first = next(bag.clouds(topic), (0, None))
@@ -120,7 +120,7 @@ def motion_of_bag(
             raise CommandError(f"{bag.path} tells of no motion of frame '{frame_id}'")
         reason = "the bag tells of no motion"
     if choice == "none":
-        return EgoMotion(reason)
+        return StandingStill()
     try:
         return Registration(deskew=deskew, reason=reason)
     except ImportError as error:
@@ -131,6 +131,10 @@ def motion_of_bag(
 
 def motion_in_node(motion: EgoMotion) -> str:
     """Value of the node's parameter ego_motion, for clouds that the player plays to it."""
+    from minkowski_perception.temporal.motion import StandingStill
+
+    if motion.name == "none" and not isinstance(motion, StandingStill):
+        return "auto"  # where it is unknown here, it is so there
     return "odometry" if motion.name == "bag" else motion.name
 
 

@@ -21,7 +21,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from minkowski_perception.frame import Frame
 from minkowski_perception.node.parameters import ConfigurationError, Settings
 from minkowski_perception.temporal.continuity import NANOSECONDS
-from minkowski_perception.temporal.motion import EgoMotion, NoPoseError
+from minkowski_perception.temporal.motion import EgoMotion, NoPoseError, StandingStill
 from minkowski_perception.temporal.poses import Pose, PoseBuffer, pose_matrix
 from minkowski_perception.temporal.registration import Registration
 
@@ -41,7 +41,7 @@ def create_ego_motion(node: Node, settings: Settings) -> EgoMotion:
         "tf": lambda: TfMotion(node, settings),
         "odometry": lambda: OdometryMotion(node, settings),
         "kiss_icp": lambda: Registration(deskew=settings.deskew),
-        "none": EgoMotion,
+        "none": StandingStill,
     }
     try:
         return create[settings.ego_motion]()

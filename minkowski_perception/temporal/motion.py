@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from minkowski_perception.frame import Frame
+from minkowski_perception.frame import Frame, upright
 from minkowski_perception.temporal.poses import Pose, PoseBuffer
 
 
@@ -13,7 +13,7 @@ class NoPoseError(LookupError):
 
 
 class EgoMotion:
-    """A source of poses. This one knows of no motion; the others derive from it.
+    """A source of poses. This one knows of none; the others derive from it.
 
     Attributes:
         name: of the source, as parameters, diagnostics and summaries have it.
@@ -57,6 +57,14 @@ class EgoMotion:
 
     def close(self) -> None:
         """Stop listening, where the source listens to anything."""
+
+
+class StandingStill(EgoMotion):
+    """A sensor that does not move."""
+
+    def locate(self, frame: Frame) -> Pose:
+        """See `EgoMotion.locate`; always `upright`."""
+        return upright(frame.frame_id)
 
 
 class RecordedMotion(EgoMotion):

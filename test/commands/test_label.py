@@ -12,13 +12,19 @@ import pytest
 
 from minkowski_perception.codec import decode, encode_frame
 from minkowski_perception.commands import CommandError
-from minkowski_perception.commands.label import LABELLED_TOPIC, label_bag, motion_of_bag
+from minkowski_perception.commands.label import (
+    LABELLED_TOPIC,
+    label_bag,
+    motion_in_node,
+    motion_of_bag,
+)
 from minkowski_perception.datasets.bags import BagReader, BagWriter
 from minkowski_perception.frame import Frame
 from minkowski_perception.labels import LabelSet
 from minkowski_perception.summary import Summary
 from minkowski_perception.temporal.continuity import OutOfOrderError
-from minkowski_perception.temporal.poses import pose_matrix
+from minkowski_perception.temporal.motion import EgoMotion, RecordedMotion, StandingStill
+from minkowski_perception.temporal.poses import PoseBuffer, pose_matrix
 from minkowski_perception.temporal.registration import Registration
 
 KITTI = LabelSet.load("semantickitti19")
@@ -146,11 +152,11 @@ def test_frames_come_with_the_pose_at_their_stamp(make_bag, tmp_path):
     assert at == pytest.approx([1.0, 2.5])
 
 
-def test_without_motion_frames_have_no_pose(make_bag, tmp_path):
+def test_with_none_the_sensor_stands_still(make_bag, tmp_path):
     segmenter = HeightSegmenter()
     summary = label(make_bag([frame_at(1)], (0, 9)), tmp_path / "out", segmenter, "none")
 
-    assert segmenter.seen[0].pose is None
+    assert np.array_equal(segmenter.seen[0].pose, np.eye(4))
     assert (summary.ego_motion, summary.ego_motion_reason) == ("none", "asked for")
 
 
@@ -195,6 +201,15 @@ def test_without_kiss_icp_auto_knows_of_no_motion_and_says_why(make_bag, tmp_pat
     assert "pip install kiss-icp" in summary.ego_motion_reason
     with pytest.raises(CommandError, match="pip install kiss-icp"):
         label(bag, tmp_path / "again", ego_motion="kiss_icp")
+
+
+@pytest.mark.parametrize(
+    ("motion", "asked"),
+    [(EgoMotion(), "auto"), (StandingStill(), "none"), (RecordedMotion(PoseBuffer()), "odometry")],
+    ids=["unknown", "none", "recorded"],
+)
+def test_a_node_that_a_bag_is_played_to_is_to_know_as_much_of_motion(motion, asked):
+    assert motion_in_node(motion) == asked
 
 
 def test_motion_that_is_asked_for_must_be_there(make_bag, tmp_path):

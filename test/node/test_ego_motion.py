@@ -52,10 +52,10 @@ def frame_at(nanoseconds):
     return Frame(draw.uniform(-20, 20, (1000, 3)).astype(np.float32), int(nanoseconds), "lidar")
 
 
-def test_without_motion_there_is_no_pose_and_no_wait(node):
+def test_with_none_the_sensor_stands_still_and_nothing_is_waited_for(node):
     motion = create_ego_motion(node, settings(node, ego_motion="none"))
     assert motion.name == "none"
-    assert motion.locate(frame_at(0)) is None
+    assert np.array_equal(motion.locate(frame_at(0)), np.eye(4))
 
 
 def test_odometry_is_interpolated_at_the_stamp_and_carried_to_the_sensor(node):
