@@ -2,4 +2,4 @@
 # SPDX-License-Identifier: Apache-2.0
 
 DEFAULT_AVERAGING = 10
-"""Frames; longer ones gained nothing in `benchmark ablation`, and take more memory."""
+"""Frames; longer ones gain little, and remember more."""
