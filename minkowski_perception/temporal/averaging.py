@@ -135,11 +135,19 @@ class TemporalAverage:
         }
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Keep what `state` gave, and nothing else."""
+        """Keep what `state` gave, and nothing else.
+
+        Raises:
+            ValueError: it is not what `state` gives.
+        """
         self.clear()
-        if state:
-            places = CoordinateMap(state["places"], _LAYOUT, (1, 1, 1))
-            self._past = _Past(places, state["origin"], state["age"], state["sums"])
+        if not state:
+            return
+        if state.keys() != {"places", "origin", "age", "sums"}:
+            names = ", ".join(sorted(state))
+            raise ValueError(f"an average's state has places, origin, age and sums, not {names}")
+        places = CoordinateMap(state["places"], _LAYOUT, (1, 1, 1))
+        self._past = _Past(places, state["origin"], state["age"], state["sums"])
 
 
 def _map(places: Tensor) -> CoordinateMap:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 
 from minkowski_perception.frame import Frame
@@ -94,3 +95,8 @@ def test_a_state_goes_on_where_it_was_taken():
         expected = average(voxels, probabilities)
         if i >= 4:
             assert torch.equal(restored(voxels, probabilities), expected)
+
+
+def test_a_state_of_something_else_is_refused_by_what_it_has():
+    with pytest.raises(ValueError, match="age and sums, not 0[.]places, 0[.]said"):
+        TemporalAverage(3).restore({"0.said": torch.zeros(1), "0.places": torch.zeros(1)})
