@@ -98,5 +98,5 @@ def test_a_state_goes_on_where_it_was_taken():
 
 
 def test_a_state_of_something_else_is_refused_by_what_it_has():
-    with pytest.raises(ValueError, match="age and sums, not 0[.]places, 0[.]said"):
+    with pytest.raises(ValueError, match=r"age and sums, not 0\.places, 0\.said"):
         TemporalAverage(3).restore({"0.said": torch.zeros(1), "0.places": torch.zeros(1)})
