@@ -131,11 +131,10 @@ def motion_of_bag(
 
 def motion_in_node(motion: EgoMotion) -> str:
     """Value of the node's parameter ego_motion, for clouds that the player plays to it."""
-    from minkowski_perception.temporal.motion import StandingStill
+    from minkowski_perception.temporal.motion import EgoMotion, RecordedMotion
 
-    if motion.name == "none" and not isinstance(motion, StandingStill):
-        return "auto"  # where it is unknown here, it is so there
-    return "odometry" if motion.name == "bag" else motion.name
+    # What is unknown here is for the node to find out.
+    return {EgoMotion: "auto", RecordedMotion: "odometry"}.get(type(motion), motion.name)
 
 
 def _poses_of(bag: BagReader, frame_id: str, odometry_topic: str | None) -> PoseBuffer | None:
