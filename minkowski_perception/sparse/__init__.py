@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """4D sparse tensors and their convolutions, in plain PyTorch."""
 
-from minkowski_perception.sparse.coordinates import CoordinateMap
+from minkowski_perception.sparse.coordinates import CoordinateMap, RecentVoxels
 from minkowski_perception.sparse.engines.base import Engine
 from minkowski_perception.sparse.functional import convolve, pool
 from minkowski_perception.sparse.kernel_maps import KernelMap
@@ -44,6 +44,7 @@ __all__ = [
     "Memory",
     "Pooling",
     "Quantization",
+    "RecentVoxels",
     "SparseTensor",
     "TransposedConvolution",
     "cat",

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -78,6 +79,59 @@ class CoordinateMap:
         reached = self.keys[:, None] + torch.tensor(deltas, device=self.keys.device)
         keys = torch.unique(reached)
         return CoordinateMap(self.layout.pack(self.layout.unpack(keys)), self.layout, stride)
+
+
+@dataclass(frozen=True)
+class RecentVoxels:
+    """Voxels that were seen of late.
+
+    Attributes:
+        map: N voxels.
+        age: [N] integers, frames since each was seen, from 1.
+    """
+
+    map: CoordinateMap
+    age: Tensor
+
+    @classmethod
+    def of(cls, seen: CoordinateMap, dtype: torch.dtype = torch.int64) -> RecentVoxels:
+        """Voxels of one frame, which is the last one."""
+        return cls(seen, torch.ones(len(seen), dtype=dtype, device=seen.keys.device))
+
+    def followed_by(self, seen: CoordinateMap, recall: int) -> tuple[RecentVoxels, Tensor]:
+        """Join them with the voxels of another frame, each as it was seen last.
+
+        Args:
+            seen: M voxels of the frame.
+            recall: frames after which a voxel that was not seen is left out.
+
+        Returns:
+            the voxels; and where each was: rows of `seen` and, from M on, of these.
+        """
+        new = RecentVoxels.of(seen, self.age.dtype)
+        # Of a voxel that both have, the sort leaves the new one before the old one.
+        keys, order = torch.sort(torch.cat([seen.keys, self.map.keys]), stable=True)
+        ages = torch.cat([new.age, self.age + 1]).index_select(0, order)
+        lasts = ages <= recall
+        lasts[1:] &= keys[1:] != keys[:-1]
+        rows = lasts.nonzero()[:, 0]
+        voxels = CoordinateMap(keys.index_select(0, rows), seen.layout, seen.stride)
+        return RecentVoxels(voxels, ages.index_select(0, rows)), order.index_select(0, rows)
+
+    def shifted(self, offset: Tensor) -> tuple[RecentVoxels, Tensor]:
+        """Move them by an offset [D], a multiple of the stride; those out of a key's range go.
+
+        Returns:
+            the voxels, and the row that each had.
+        """
+        layout = self.map.layout
+        moved = self.map.coordinates.clone()
+        moved[:, 1:] += offset
+        limits = torch.tensor(layout.limits[1:], device=moved.device)
+        within = ((moved[:, 1:] >= limits[:, 0]) & (moved[:, 1:] <= limits[:, 1])).all(dim=1)
+        rows = within.nonzero()[:, 0]
+        voxels = CoordinateMap(layout.pack(moved[rows]), layout, self.map.stride)
+        return RecentVoxels(voxels, self.age[rows]), rows
 
 
 def scaled(values: tuple[int, ...], factors: tuple[int, ...]) -> tuple[int, ...]:

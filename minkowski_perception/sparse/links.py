@@ -13,13 +13,12 @@ alone, at time 0, and a `Memory` the rows that links may reach. Both give the sa
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
-from minkowski_perception.sparse.coordinates import CoordinateMap, Stride
+from minkowski_perception.sparse.coordinates import CoordinateMap, RecentVoxels, Stride
 from minkowski_perception.sparse.kernel_maps import KernelMap, Pairs
 from minkowski_perception.sparse.keys import KeyLayout
 from minkowski_perception.sparse.regions import CausalRegion, KernelRegion
@@ -113,14 +112,6 @@ class CausalMap(KernelMap):
             yield torch.where(rows >= 0, rows + self._first_remembered, -1)
 
 
-@dataclass(frozen=True)
-class _Level:
-    """What is remembered of one stride: voxels, and how many frames ago each was seen, from 1."""
-
-    map: CoordinateMap
-    age: Tensor
-
-
 class Memory:
     """What the frames of a stream leave for those after them.
 
@@ -133,7 +124,7 @@ class Memory:
 
     def __init__(self, recall: int = 1) -> None:
         self._recall = recall
-        self._levels: dict[Stride, _Level] = {}
+        self._levels: dict[Stride, RecentVoxels] = {}
         self._features: dict[nn.Module, Tensor] = {}
         self._seen: dict[Stride, CoordinateMap] = {}
         self._noted: dict[nn.Module, Tensor] = {}
@@ -174,31 +165,23 @@ class Memory:
             self._maps[key] = CausalMap(present, links, region, in_one=False)
         return self._maps[key]
 
-    def _level(self, like: CoordinateMap) -> _Level:
+    def _level(self, like: CoordinateMap) -> RecentVoxels:
         known = self._levels.get(like.stride)
         if known is not None:
             return known
-        nothing = like.keys[:0]
-        return _Level(CoordinateMap(nothing, like.layout, like.stride), nothing)
+        return RecentVoxels.of(CoordinateMap(like.keys[:0], like.layout, like.stride))
 
     def keep(self) -> None:
         """Remember the frame, which is done, and forget what was seen too long ago."""
         for stride, seen in self._seen.items():
             layers = [layer for layer in self._noted if self._strides[layer] == stride]
             if self._recall == 1 or stride not in self._levels:
-                self._levels[stride] = _Level(seen, torch.ones_like(seen.keys))
+                self._levels[stride] = RecentVoxels.of(seen)
                 for layer in layers:
                     self._features[layer] = self._noted[layer]
                 continue
-            old = self._levels[stride]
-            # Of a voxel that both have, the sort leaves the new one before the old one.
-            keys, order = torch.sort(torch.cat([seen.keys, old.map.keys]), stable=True)
-            ages = torch.cat([torch.ones_like(seen.keys), old.age + 1])[order]
-            lasts = ages <= self._recall
-            lasts[1:] &= keys[1:] != keys[:-1]
-            voxels = CoordinateMap(keys[lasts], seen.layout, stride)
-            self._levels[stride] = _Level(voxels, ages[lasts])
-            rows = order[lasts]
+            level, rows = self._levels[stride].followed_by(seen, self._recall)
+            self._levels[stride] = level
             for layer in layers:
                 # Not by an index in brackets, which takes many times as long.
                 self._features[layer] = self._noted[layer].index_select(0, rows)
@@ -213,16 +196,11 @@ class Memory:
     def shift(self, offset: Sequence[int]) -> None:
         """Move all voxels by an offset [D], a multiple of all strides; those out of range go."""
         for stride, level in self._levels.items():
-            layout = level.map.layout
-            moved = level.map.coordinates.clone()
-            moved[:, 1:] += torch.tensor(offset, device=moved.device)
-            limits = torch.tensor(layout.limits[1:], device=moved.device)
-            within = ((moved[:, 1:] >= limits[:, 0]) & (moved[:, 1:] <= limits[:, 1])).all(dim=1)
-            keys = layout.pack(moved[within])
-            self._levels[stride] = _Level(CoordinateMap(keys, layout, stride), level.age[within])
+            moved, rows = level.shifted(torch.tensor(offset, device=level.age.device))
+            self._levels[stride] = moved
             for layer, features in self._features.items():
                 if self._strides[layer] == stride:
-                    self._features[layer] = features[within]
+                    self._features[layer] = features.index_select(0, rows)
 
     @property
     def nbytes(self) -> int:
@@ -271,7 +249,7 @@ class Memory:
                 raise ValueError(f"keys.{spelt} are not in ascending order")
             stride = tuple(int(step) for step in spelt.split("x"))
             layout = KeyLayout.for_dimension(len(stride))
-            restored._levels[stride] = _Level(CoordinateMap(keys, layout, stride), age)
+            restored._levels[stride] = RecentVoxels(CoordinateMap(keys, layout, stride), age)
             restored._features[layers[name]] = tensor
             restored._strides[layers[name]] = stride
         if state and len(restored._features) != len(layers):

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from minkowski_perception.sparse import CoordinateMap, KernelMap, KeyLayout, cross
+from minkowski_perception.sparse import CoordinateMap, KernelMap, KeyLayout, RecentVoxels, cross
 from minkowski_perception.voxels import VoxelFrame
 
 _LAYOUT = KeyLayout.for_dimension(3)
@@ -26,47 +26,34 @@ class _Past:
     """What was said of the places that are remembered.
 
     Attributes:
-        places: P voxels.
+        places: P voxels, their ages int16.
         origin: [3] int64, the voxel that they are relative to.
-        age: [P] int16, frames since each was seen, from 1.
         sums: [P, K + 1] float16: of the classes' probabilities, and of their weights, when it was
             seen.
     """
 
-    places: CoordinateMap
+    places: RecentVoxels
     origin: Tensor
-    age: Tensor
     sums: Tensor
 
     def seen_from(self, origin: Tensor) -> _Past:
         """Return the same relative to another origin; places out of a key's range are left out."""
         if torch.equal(origin, self.origin):
             return self
-        moved = self.places.coordinates[:, 1:] + self.origin - origin
-        low, high = torch.tensor(_LAYOUT.limits[1:]).T
-        rows = ((moved >= low) & (moved <= high)).all(dim=1).nonzero()[:, 0]
-        sums = self.sums.index_select(0, rows)
-        return _Past(_map(moved[rows]), origin, self.age[rows], sums)
+        places, rows = self.places.shifted(self.origin - origin)
+        return _Past(places, origin, self.sums.index_select(0, rows))
 
-    def followed_by(
-        self, places: CoordinateMap, sums: Tensor, seen: Tensor, horizon: int
-    ) -> _Past:
+    def followed_by(self, places: CoordinateMap, sums: Tensor, horizon: int) -> _Past:
         """Return what is remembered after another frame.
 
         Args:
             places: M voxels of the frame.
             sums: [M, K + 1] of them.
-            seen: rows of the places here that are among them.
             horizon: frames after which a place that was not seen is forgotten.
         """
-        lasts = self.age < horizon
-        lasts[seen] = False
-        rows = lasts.nonzero()[:, 0]
-        keys, order = torch.sort(torch.cat([places.keys, self.places.keys[rows]]))
-        age = F.pad(self.age[rows] + 1, (len(sums), 0), value=1)
-        both = torch.cat([sums.half(), self.sums.index_select(0, rows)])
-        voxels = CoordinateMap(keys, _LAYOUT, places.stride)
-        return _Past(voxels, self.origin, age[order], both.index_select(0, order))
+        both, rows = self.places.followed_by(places, horizon)
+        said = torch.cat([sums.half(), self.sums]).index_select(0, rows)
+        return _Past(both, self.origin, said)
 
 
 class TemporalAverage:
@@ -99,19 +86,19 @@ class TemporalAverage:
         places = _map(voxels.coordinates)
         now = F.pad(probabilities, (0, 1), value=1)
         if self._past is None:
-            age = torch.ones(len(now), dtype=torch.int16)
-            self._past = _Past(places, voxels.origin, age, now.half())
+            seen = RecentVoxels.of(places, torch.int16)
+            self._past = _Past(seen, voxels.origin, now.half())
             return probabilities
         past = self._past.seen_from(voxels.origin)
-        pairs = KernelMap(past.places, places, _AROUND).pairs
+        pairs = KernelMap(past.places.map, places, _AROUND).pairs
         own = pairs.starts[1]
-        weights = (1 - 1 / self.length) ** past.age[pairs.inputs]
+        weights = (1 - 1 / self.length) ** past.places.age[pairs.inputs]
         weights[own:] *= _BESIDE
         said = past.sums.index_select(0, pairs.inputs) * weights[:, None]
         rows = pairs.outputs.long()  # by which PyTorch adds up in a third of the time
         sums = now.index_add(0, rows[:own], said[:own])
         total = sums.index_add(0, rows[own:], said[own:])
-        self._past = past.followed_by(places, sums, pairs.inputs[:own], 2 * self.length)
+        self._past = past.followed_by(places, sums, 2 * self.length)
         return total[:, :-1] / total[:, -1:]
 
     def clear(self) -> None:
@@ -128,9 +115,9 @@ class TemporalAverage:
         if self._past is None:
             return {}
         return {
-            "places": self._past.places.keys,
+            "places": self._past.places.map.keys,
             "origin": self._past.origin,
-            "age": self._past.age,
+            "age": self._past.places.age,
             "sums": self._past.sums,
         }
 
@@ -147,7 +134,8 @@ class TemporalAverage:
             names = ", ".join(sorted(state))
             raise ValueError(f"an average's state has places, origin, age and sums, not {names}")
         places = CoordinateMap(state["places"], _LAYOUT, (1, 1, 1))
-        self._past = _Past(places, state["origin"], state["age"], state["sums"])
+        recent = RecentVoxels(places, state["age"])
+        self._past = _Past(recent, state["origin"], state["sums"])
 
 
 def _map(places: Tensor) -> CoordinateMap:
