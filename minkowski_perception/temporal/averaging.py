@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Temporal averaging: what was said of a place, and beside it, counts in what is said now."""
+"""Temporal averaging: what was said of a place, and around it, counts in what is said now."""
 
 from __future__ import annotations
 
@@ -11,14 +11,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from minkowski_perception.sparse import CoordinateMap, KernelMap, KeyLayout, RecentVoxels, cross
+from minkowski_perception.sparse import (
+    CoordinateMap,
+    KernelMap,
+    KernelRegion,
+    KeyLayout,
+    RecentVoxels,
+    cube,
+)
 from minkowski_perception.voxels import VoxelFrame
 
 _LAYOUT = KeyLayout.for_dimension(3)
-_AROUND = cross((3, 3, 3))
-"""A place, and after it those that it shares a face with."""
-_BESIDE = 0.5
-"""Weight of what was said of a place beside, next to what was said of the place itself."""
+_AROUND = KernelRegion(tuple(sorted(cube((3, 3, 3)).offsets, key=any)))
+"""A place, and after it the 26 that touch it."""
+_LEAST = 1e-3
+"""Probability below which none is told from another: no frame alone can rule a class out."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +35,8 @@ class _Past:
     Attributes:
         places: P voxels, their ages int16.
         origin: [3] int64, the voxel that they are relative to.
-        sums: [P, K + 1] float16: of the classes' probabilities, and of their weights, when it was
-            seen.
+        sums: [P, K + 1] float16: of the logarithms of the classes' probabilities, and of their
+            weights, when it was seen.
     """
 
     places: RecentVoxels
@@ -57,16 +64,17 @@ class _Past:
 
 
 class TemporalAverage:
-    """Mean of each voxel's class probabilities over the frames that saw it, new ones most.
+    """Geometric mean of each voxel's class probabilities and those before it, there and around.
 
     Voxels lie in the odometry frame, so a place keeps its voxel while the sensor moves. Each place
-    has a sum of what was said of it, in which a frame counts (1 - 1 / length)^k when it is k
-    frames old. Half of the sums of the places that share a face with it counts too: what is
-    noisy or thinly seen comes to a voxel beside in the next frame. A place is forgotten when more
-    than twice the length has gone by since it was seen.
+    has a sum of what was said of it. When it is seen again, what is said now is added to it, and
+    the mean of the sums around it, of the 26 places that touch it, as if they were one frame: what
+    is noisy or thinly seen comes to a voxel beside in the next frame. Sums lose 1 / length of
+    their weight in each frame. A place is forgotten when more than twice the length has gone by
+    since it was seen.
 
     Args:
-        length: frames, 1 or more: the most that the weights of one place add up to.
+        length: frames, 1 or more, in which a sum's weight falls to a third.
     """
 
     def __init__(self, length: int) -> None:
@@ -84,7 +92,7 @@ class TemporalAverage:
             [M, K] float32.
         """
         places = _map(voxels.coordinates)
-        now = F.pad(probabilities, (0, 1), value=1)
+        now = F.pad(probabilities.clamp(min=_LEAST).log(), (0, 1), value=1)
         if self._past is None:
             seen = RecentVoxels.of(places, torch.int16)
             self._past = _Past(seen, voxels.origin, now.half())
@@ -92,14 +100,13 @@ class TemporalAverage:
         past = self._past.seen_from(voxels.origin)
         pairs = KernelMap(past.places.map, places, _AROUND).pairs
         own = pairs.starts[1]
-        weights = (1 - 1 / self.length) ** past.places.age[pairs.inputs]
-        weights[own:] *= _BESIDE
-        said = past.sums.index_select(0, pairs.inputs) * weights[:, None]
+        faded = past.sums * ((1 - 1 / self.length) ** past.places.age)[:, None]
+        said = faded.index_select(0, pairs.inputs)
         rows = pairs.outputs.long()  # by which PyTorch adds up in a third of the time
-        sums = now.index_add(0, rows[:own], said[:own])
-        total = sums.index_add(0, rows[own:], said[own:])
+        around = torch.zeros_like(now).index_add_(0, rows[own:], said[own:])
+        sums = now.index_add(0, rows[:own], said[:own]) + around / around[:, -1:].clamp(min=1)
         self._past = past.followed_by(places, sums, 2 * self.length)
-        return total[:, :-1] / total[:, -1:]
+        return torch.softmax(sums[:, :-1] / sums[:, -1:], dim=1)
 
     def clear(self) -> None:
         """Forget all frames."""
