@@ -42,7 +42,7 @@ from minkowski_perception.labels import UNLABELLED, LabelSet
 from minkowski_perception.metrics import ConfusionMatrix, Flicker, same_places, standing_still
 from minkowski_perception.networks.model import Model, load_model
 from minkowski_perception.segmenter import Segmenter
-from minkowski_perception.simulation.drive import HELD_OUT_SEED, simulate_drive
+from minkowski_perception.simulation.drive import HELD_OUT_SEED, held_out_seeds, simulate_drive
 from minkowski_perception.simulation.lidar import get_lidar
 from minkowski_perception.simulation.noise import Noise
 from minkowski_perception.temporal import DEFAULT_AVERAGING
@@ -218,22 +218,25 @@ def recorded_stream(folder: Path, truth: LabelSet, frames: int) -> Stream:
     return Stream("recorded", 0, read)
 
 
-def simulated_streams(drives: int, frames: int, lidars: Sequence[str] = LIDARS) -> list[Stream]:
+def simulated_streams(
+    drives: int, frames: int, lidars: Sequence[str] = LIDARS, seed: int = HELD_OUT_SEED
+) -> list[Stream]:
     """Simulate streets with all that moves, and the same streets standing still.
 
     Args:
         drives: of each LiDAR.
         frames: of each drive.
         lidars: names of their models.
+        seed: of the first street.
 
     Raises:
-        ValueError: no LiDAR has that name.
+        ValueError: no LiDAR has that name, or models are trained on streets of that seed.
         ImportError: Open3D, which casts the rays, is missing.
     """
     models = [get_lidar(lidar) for lidar in lidars for _ in range(drives)]
-    seeds = range(HELD_OUT_SEED, HELD_OUT_SEED + len(models))
+    seeds = held_out_seeds(seed, len(models))
     cases = [
-        (case, seed, m.name) for case in SCENES for seed, m in zip(seeds, models, strict=True)
+        (case, each, m.name) for case in SCENES for each, m in zip(seeds, models, strict=True)
     ]
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         made = pool.map(partial(_simulate, frames=frames), *zip(*cases, strict=True))

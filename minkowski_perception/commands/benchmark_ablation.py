@@ -46,6 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="simulated (hdl64 vlp32 vlp16)",
     )
     parser.add_argument(
+        "--seed",
+        type=positive,
+        default=4000,
+        help="of the first simulated drive; those below 4000 are trained on (%(default)s)",
+    )
+    parser.add_argument(
         "--sequence",
         type=Path,
         metavar="DIR",
@@ -78,9 +84,10 @@ def run(args: argparse.Namespace) -> int:
         models, absent = ablation.find_models(args.models or ablation.MODELS, args.model)
         if args.sequence is None:
             truth = LabelSet.load(ablation.TRUTH)
-            streams = ablation.simulated_streams(args.drives, args.frames, args.lidars)
+            streams = ablation.simulated_streams(args.drives, args.frames, args.lidars, args.seed)
             what = (
-                f"{args.drives} drives of {args.frames} frames by each of {', '.join(args.lidars)}"
+                f"{args.drives} drives of {args.frames} frames by each of "
+                f"{', '.join(args.lidars)}, from seed {args.seed} on"
             )
         else:
             truth = LabelSet.load(args.true_label_set)

@@ -12,7 +12,7 @@ from minkowski_perception.evaluation import EvaluationError
 from minkowski_perception.frame import Frame
 from minkowski_perception.labels import LabelSet
 from minkowski_perception.simulation.camera import DepthCamera
-from minkowski_perception.simulation.drive import HELD_OUT_SEED
+from minkowski_perception.simulation.drive import HELD_OUT_SEED, held_out_seeds
 from minkowski_perception.simulation.lidar import LidarModel
 from minkowski_perception.simulation.recording import Recording
 from minkowski_perception.simulation.rooms import KINDS
@@ -58,12 +58,12 @@ def held_out_drives(
         seed: of the first street.
 
     Raises:
-        EvaluationError: models are trained on streets of that seed.
+        ValueError: models are trained on streets of that seed.
     """
     sequences = {
         f"{lidar.name}_{each}": SimulatedSequence(Recording("street", lidar, frames), each)
         for lidar in lidars
-        for each in _seeds(seed, drives)
+        for each in held_out_seeds(seed, drives)
     }
     return Dataset(OUTDOOR, LabelSet.load("semantickitti19"), sequences, 1.0)
 
@@ -83,7 +83,8 @@ def held_out_rooms(
         seed: of the first room.
 
     Raises:
-        EvaluationError: models are trained on rooms of that seed, or sensors are of both kinds.
+        ValueError: models are trained on rooms of that seed.
+        EvaluationError: sensors are of both kinds.
     """
     lidars = [isinstance(sensor, LidarModel) for sensor in sensors]
     if any(lidars) and not all(lidars):
@@ -91,16 +92,8 @@ def held_out_rooms(
     labels = LabelSet.load("semantickitti19" if any(lidars) else "indoor8")
     sequences = {}
     for sensor in sensors:
-        for index, each in enumerate(_seeds(seed, rooms)):
+        for index, each in enumerate(held_out_seeds(seed, rooms)):
             kind = KINDS[index % len(KINDS)]
             room = Recording(kind, sensor, frames, labels=labels)
             sequences[f"{sensor.name}_{kind}_{each}"] = SimulatedSequence(room, each)
     return Dataset(INDOOR, labels, sequences, 1.0 if any(lidars) else None)
-
-
-def _seeds(first: int, count: int) -> range:
-    if first < HELD_OUT_SEED:
-        raise EvaluationError(
-            f"seed must be {HELD_OUT_SEED} or more, not {first}: those below are trained on"
-        )
-    return range(first, first + count)

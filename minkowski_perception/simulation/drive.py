@@ -25,6 +25,19 @@ _LEAD = 90.0
 """Metres of street behind the first pose and beyond the last one."""
 
 
+def held_out_seeds(first: int, count: int) -> range:
+    """Seeds of drives or rooms to evaluate on, from a first one on.
+
+    Raises:
+        ValueError: models are trained on that one.
+    """
+    if first < HELD_OUT_SEED:
+        raise ValueError(
+            f"seed must be {HELD_OUT_SEED} or more, not {first}: those below are trained on"
+        )
+    return range(first, first + count)
+
+
 def simulate_drive(
     seed: int,
     lidar: str | LidarModel,

@@ -179,15 +179,20 @@ def test_nothing_to_compare_is_refused_with_what_would_make_it(tmp_path):
 
 
 def test_streets_are_simulated_moving_and_standing_still():
-    streams = ablation.simulated_streams(1, 2, ["vlp16", "vlp32"])
+    streams = ablation.simulated_streams(1, 2, ["vlp16", "vlp32"], seed=4010)
     assert [stream.case for stream in streams] == ["moving scenes"] * 2 + ["still scenes"] * 2
-    assert [stream.seed for stream in streams] == [4000, 4001] * 2
+    assert [stream.seed for stream in streams] == [4010, 4011] * 2
     for stream in streams:
         still = stream.case == "still scenes"
         first, second = stream.frames
         assert np.array_equal(first.pose, second.pose) == still
         assert first.moving.any() != still
     assert len(streams[0].frames[0]) < len(streams[1].frames[0])
+
+
+def test_streets_that_models_are_trained_on_are_refused():
+    with pytest.raises(ValueError, match="seed must be 4000 or more, not 3999"):
+        ablation.simulated_streams(1, 2, seed=3999)
 
 
 def test_a_sequence_without_labels_is_refused(tmp_path):

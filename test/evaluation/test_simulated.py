@@ -74,5 +74,5 @@ def test_other_streets_and_rooms_are_those_of_other_seeds():
 @pytest.mark.parametrize("held_out", [held_out_drives, held_out_rooms])
 def test_what_models_are_trained_on_is_refused(held_out):
     sensor = VLP16 if held_out is held_out_drives else D435
-    with pytest.raises(EvaluationError, match=f"{HELD_OUT_SEED} or more, not 3999"):
+    with pytest.raises(ValueError, match=f"{HELD_OUT_SEED} or more, not 3999"):
         held_out([sensor], 2, 1, 3999)
