@@ -74,7 +74,7 @@ class TemporalAverage:
     since it was seen.
 
     Args:
-        length: frames, 1 or more, in which a sum's weight falls to a third.
+        length: frames, 1 or more, in which a sum's weight falls to about a third.
     """
 
     def __init__(self, length: int) -> None:
