@@ -18,12 +18,14 @@ from minkowski_perception.sparse import (
     KeyLayout,
     RecentVoxels,
     cube,
+    pool,
 )
 from minkowski_perception.voxels import VoxelFrame
 
 _LAYOUT = KeyLayout.for_dimension(3)
-_AROUND = KernelRegion(tuple(sorted(cube((3, 3, 3)).offsets, key=any)))
-"""A place, and after it the 26 that touch it."""
+_HERE = KernelRegion(((0, 0, 0),))
+_AROUND = KernelRegion(tuple(filter(any, cube((3, 3, 3)).offsets)))
+"""The 26 places that touch one."""
 _LEAST = 1e-3
 """Probability below which none is told from another: no frame alone can rule a class out."""
 
@@ -98,13 +100,12 @@ class TemporalAverage:
             self._past = _Past(seen, voxels.origin, now.half())
             return probabilities
         past = self._past.seen_from(voxels.origin)
-        pairs = KernelMap(past.places.map, places, _AROUND).pairs
-        own = pairs.starts[1]
         faded = past.sums * ((1 - 1 / self.length) ** past.places.age)[:, None]
-        said = faded.index_select(0, pairs.inputs)
-        rows = pairs.outputs.long()  # by which PyTorch adds up in a third of the time
-        around = torch.zeros_like(now).index_add_(0, rows[own:], said[own:])
-        sums = now.index_add(0, rows[:own], said[:own]) + around / around[:, -1:].clamp(min=1)
+        here, around = (
+            pool(faded, KernelMap(past.places.map, places, region), "sum")
+            for region in (_HERE, _AROUND)
+        )
+        sums = now + here + around / around[:, -1:].clamp(min=1)
         self._past = past.followed_by(places, sums, 2 * self.length)
         return torch.softmax(sums[:, :-1] / sums[:, -1:], dim=1)
 
