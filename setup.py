@@ -20,12 +20,9 @@ setup(
     package_data={
         NAME: [
             "label_sets/*.yaml",
-            "simulation/sensors/*/*.yaml",
-            *(
-                f"{folder}/*.{kind}"
-                for folder in ("weights", "benchmarks/ablation_models")
-                for kind in ("safetensors", "yaml")
-            ),
+            "lab/simulation/sensors/*/*.yaml",
+            "weights/*.yaml",
+            "weights/*.safetensors",
         ]
     },
     data_files=[
@@ -46,6 +43,7 @@ setup(
         "simulation": [
             "open3d-cpu; sys_platform == 'linux' and platform_machine == 'x86_64'",
             "open3d; sys_platform != 'linux' or platform_machine != 'x86_64'",
+            "libusb-package; sys_platform == 'linux'",
         ],
         "ros": [
             "ros-builtin-interfaces",

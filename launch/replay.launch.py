@@ -22,7 +22,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
 from minkowski_perception.commands.label import motion_in_node, motion_of_bag
-from minkowski_perception.datasets.bags import BagReader
+from minkowski_perception.recordings.bags import BagReader
 
 ARGUMENTS = {
     "bag": (None, "ROS 1 or ROS 2 bag: a file, or a folder that holds one"),

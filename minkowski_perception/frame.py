@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+NANOSECONDS = 1_000_000_000
+"""In a second: stamps are integers of nanoseconds."""
+
 _COLUMNS = ("intensity", "colour", "time", "labels", "moving")
 
 

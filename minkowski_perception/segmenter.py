@@ -25,15 +25,15 @@ import torch
 from minkowski_perception.codec import IntensityScale
 from minkowski_perception.frame import Frame
 from minkowski_perception.labels import UNLABELLED, LabelSet
+from minkowski_perception.motion.deskew import deskew
 from minkowski_perception.networks.minkunet import SPATIAL_DIMS
 from minkowski_perception.networks.model import DEFAULT_MODEL, Model, load_model
-from minkowski_perception.sparse.engines.selection import EngineChoice, Trial, choose_engine
+from minkowski_perception.sparse.selection import EngineChoice, Trial, choose_engine
 from minkowski_perception.sparse.threads import set_thread_count
-from minkowski_perception.temporal import DEFAULT_AVERAGING
-from minkowski_perception.temporal.averaging import TemporalAverage
-from minkowski_perception.temporal.continuity import Continuity
-from minkowski_perception.temporal.deskew import deskew
-from minkowski_perception.temporal.execution import (
+from minkowski_perception.streaming import DEFAULT_AVERAGING
+from minkowski_perception.streaming.averaging import TemporalAverage
+from minkowski_perception.streaming.continuity import Continuity
+from minkowski_perception.streaming.execution import (
     Execution,
     IncrementalExecution,
     Runner,

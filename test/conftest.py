@@ -8,9 +8,14 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from minkowski_perception.lab.simulation.open3d_library import provide_libusb
+
 # Tests and the processes that they start share few cores: a thread each is faster than all of
 # them waiting for each other at every parallel loop.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Tests ask for Open3D by `pytest.importorskip`, which knows nothing of the library it needs.
+provide_libusb()
 
 # And on a busy machine the time of an example says nothing.
 settings.register_profile("unhurried", deadline=None)

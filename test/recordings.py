@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from minkowski_perception.codec import encode_frame
-from minkowski_perception.datasets.bags import BagWriter
-from minkowski_perception.datasets.kitti import KittiSequence
 from minkowski_perception.frame import Frame
+from minkowski_perception.lab.datasets.kitti import KittiSequence
 from minkowski_perception.labels import LabelSet
+from minkowski_perception.recordings.bags import BagWriter
 
 SECOND = 10**9
 FRAMES = 3

@@ -16,12 +16,20 @@ LAYERS = [
     {"codec", "metrics", "sparse", "trial"},
     {"voxels", "pictures", "summary"},
     {"networks"},
-    {"temporal"},
-    {"segmenter", "simulation", "datasets"},
-    {"benchmarks", "evaluation", "training", "node"},
+    {"motion"},
+    {"streaming"},
+    {"segmenter", "recordings"},
+    {"node", "lab"},
     {"commands"},
 ]
+# And each room of the workshop itself and those before it.
+ROOMS = [
+    {"simulation"},
+    {"datasets", "importers"},
+    {"benchmarks", "evaluation", "training"},
+]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
+ROOM_LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 ROS = {
     "builtin_interfaces",
     "diagnostic_msgs",
@@ -63,6 +71,19 @@ def test_a_module_imports_only_parts_of_its_own_layer_or_below(path):
         names = name.split(".")
         if names[0] == "minkowski_perception" and len(names) > 1 and names[1] in LEVEL:
             assert LEVEL[names[1]] <= LEVEL[part], f"{path} imports {name}"
+            assert part != "node" or names[1] != "lab", f"{path} imports {name}"
+            if part == names[1] == "lab" and len(names) > 2 and names[2] in ROOM_LEVEL:
+                room = path.relative_to(PACKAGE).parts[1]
+                assert ROOM_LEVEL[names[2]] <= ROOM_LEVEL[room], f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_commands_import_the_lab_where_they_use_it(path):
+    if part_of(path) != "commands":
+        return
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.ImportFrom):
+            assert not str(node.module).startswith("minkowski_perception.lab"), path
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))

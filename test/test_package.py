@@ -15,7 +15,6 @@ import pytest
 import minkowski_perception
 
 ROOT = Path(__file__).parents[1]
-MODEL_FOLDERS = ("weights", "benchmarks/ablation_models")
 MANIFEST = ElementTree.parse(ROOT / "package.xml").getroot()
 
 KEYS = {"tf2_ros": "tf2_ros_py", "torch": "python3-pytorch-pip"}
@@ -25,7 +24,7 @@ STARTED = {"ros2launch", "rviz2"}
 """What is run and not imported."""
 
 NOT_IN_ROSDEP = {"llvmlite", "pointcloud2", "safetensors"}
-OPTIONAL = {"kiss_icp", "open3d", "spconv", "spconv_triton", "trimesh"}
+OPTIONAL = {"kiss_icp", "libusb_package", "open3d", "spconv", "spconv_triton", "trimesh"}
 
 
 def setup_says(*options: str) -> list[str]:
@@ -90,11 +89,16 @@ def test_colcon_builds_what_ros_looks_for(tmp_path):
         assert shipped, f"{folder}/{pattern}"
         assert shipped <= built
     [package] = prefix.glob("lib/python*/site-packages/minkowski_perception")
-    models = [f"{d}/*.{e}" for d in MODEL_FOLDERS for e in ("yaml", "safetensors")]
-    for data in ("label_sets/*.yaml", "simulation/sensors/*/*.yaml", *models):
+    for data in (
+        "label_sets/*.yaml",
+        "lab/simulation/sensors/*/*.yaml",
+        "weights/*.yaml",
+        "weights/*.safetensors",
+    ):
         shipped = {file.name for file in ROOT.glob(f"minkowski_perception/{data}")}
         assert shipped, data
         assert shipped == {file.name for file in package.glob(data)}
+    assert not list(package.rglob("ablation_models/*")), "models of the benchmark ship"
     names = {file.name for file in executables.iterdir()}
     assert names == {"minkowski-perception", "perception_node", "player", "recorder"}
     for executable in executables.iterdir():

@@ -15,8 +15,8 @@ from recordings import READERS, ROWS, Recording, write_bag
 
 from minkowski_perception.codec import decode
 from minkowski_perception.commands.main import main
-from minkowski_perception.datasets.bags import BagReader
 from minkowski_perception.labels import UNLABELLED, LabelSet
+from minkowski_perception.recordings.bags import BagReader
 
 # What the model that comes with the package, trained on simulated streets alone, must reach on a
 # real street: intersection over union of these groups of classes.

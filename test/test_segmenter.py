@@ -10,17 +10,16 @@ from hypothesis import strategies as st
 
 from minkowski_perception.frame import Frame
 from minkowski_perception.labels import UNLABELLED, LabelSet
+from minkowski_perception.motion.poses import pose_matrix
 from minkowski_perception.networks import build_network
 from minkowski_perception.networks.model import DEFAULT_MODEL, Model, load_model
 from minkowski_perception.segmenter import Segmenter, choose_device, use_threads
-from minkowski_perception.sparse import SparseTensor
-from minkowski_perception.sparse.engines import selection
+from minkowski_perception.sparse import SparseTensor, selection
 from minkowski_perception.sparse.engines.base import EngineError
 from minkowski_perception.sparse.engines.torch_engine import TorchEngine
 from minkowski_perception.sparse.threads import set_thread_count, thread_count
-from minkowski_perception.temporal.averaging import TemporalAverage
-from minkowski_perception.temporal.continuity import OutOfOrderError
-from minkowski_perception.temporal.poses import pose_matrix
+from minkowski_perception.streaming.averaging import TemporalAverage
+from minkowski_perception.streaming.continuity import OutOfOrderError
 from minkowski_perception.voxels import VoxelInput
 
 VOXEL = 0.5

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from minkowski_perception.frame import Frame
-from minkowski_perception.temporal.poses import pose_matrix
+from minkowski_perception.motion.poses import pose_matrix
 from minkowski_perception.voxels import ORIGIN_GRID, VoxelInput, stack_in_time, voxelize
 
 SPEC = VoxelInput(0.5, ("one", "x", "z", "range", "intensity"), (1.0, 1.0, 2.0, 1.0, 1.0), "first")

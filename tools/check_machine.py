@@ -20,7 +20,6 @@ LIBRARIES = {
     "libX11.so.6": "libx11-6",
     "libidn2.so.0": "libidn2-0",
     "libudev.so.1": "libudev1",
-    "libusb-1.0.so.0": "libusb-1.0-0",
 }
 """Libraries that Open3D loads, even where it draws nothing, and their Debian packages."""
 

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from minkowski_perception.benchmarks.exactness import set_weights
-from minkowski_perception.benchmarks.peers import MinkowskiPeer
+from minkowski_perception.lab.benchmarks.exactness import set_weights
+from minkowski_perception.lab.benchmarks.peers import MinkowskiPeer
 from minkowski_perception.networks import build_network
 from minkowski_perception.sparse import quantize
 from minkowski_perception.sparse.engines.minkowski_engine import import_minkowski_engine

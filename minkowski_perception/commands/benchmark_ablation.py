@@ -9,7 +9,7 @@ compares on simulated drives, and
     minkowski-perception benchmark ablation --sequence sequences/00 --frames 100
     minkowski-perception benchmark ablation --sequence sequences/a --true-label-set urban10
 
-on recorded ones. `benchmarks/ablation.py` says what the columns are.
+on recorded ones. `lab/benchmarks/ablation.py` says what the columns are.
 """
 
 from __future__ import annotations
@@ -72,9 +72,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compare the models, print the table."""
-    from minkowski_perception.benchmarks import ablation
-    from minkowski_perception.benchmarks.chart import save_flicker
-    from minkowski_perception.benchmarks.engines import describe
+    from minkowski_perception.lab.benchmarks import ablation
+    from minkowski_perception.lab.benchmarks.chart import save_flicker
+    from minkowski_perception.lab.benchmarks.engines import describe
     from minkowski_perception.labels import LabelSet
     from minkowski_perception.segmenter import choose_device, use_threads
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from minkowski_perception.commands import CommandError, positive, write_report
 
 if TYPE_CHECKING:
-    from minkowski_perception.benchmarks.scans import Scan
+    from minkowski_perception.lab.benchmarks.scans import Scan
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,8 +53,8 @@ def run(args: argparse.Namespace) -> int:
     import torch
     from tqdm import tqdm
 
-    from minkowski_perception.benchmarks import engines
-    from minkowski_perception.benchmarks.chart import save_chart
+    from minkowski_perception.lab.benchmarks import engines
+    from minkowski_perception.lab.benchmarks.chart import save_chart
     from minkowski_perception.segmenter import choose_device
 
     threads = args.threads or len(os.sched_getaffinity(0))
@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _scans(args: argparse.Namespace, dims: set[int]) -> Iterator[dict[int, Scan]]:
     """Each scan in 3D, and where it can be had as several frames, in 4D."""
-    from minkowski_perception.benchmarks.scans import recorded_scan, simulated_scan
+    from minkowski_perception.lab.benchmarks.scans import recorded_scan, simulated_scan
 
     if args.scan is not None:
         yield {3: recorded_scan(args.scan, args.voxel_size)}

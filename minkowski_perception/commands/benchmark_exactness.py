@@ -35,9 +35,9 @@ def run(args: argparse.Namespace) -> int:
 
     from tqdm import tqdm
 
-    from minkowski_perception.benchmarks import exactness
-    from minkowski_perception.benchmarks.peers import SpconvPeer
-    from minkowski_perception.benchmarks.scans import simulated_scan
+    from minkowski_perception.lab.benchmarks import exactness
+    from minkowski_perception.lab.benchmarks.peers import SpconvPeer
+    from minkowski_perception.lab.benchmarks.scans import simulated_scan
     from minkowski_perception.sparse.engines.minkowski_engine import import_minkowski_engine
 
     version = import_minkowski_engine().__version__

@@ -25,7 +25,7 @@ def run(args: argparse.Namespace) -> int:
     """Label the frames, print what was in memory ten times, and how far it rose."""
     from tqdm import tqdm
 
-    from minkowski_perception.benchmarks import memory
+    from minkowski_perception.lab.benchmarks import memory
     from minkowski_perception.networks.model import DEFAULT_MODEL
     from minkowski_perception.segmenter import Segmenter
 

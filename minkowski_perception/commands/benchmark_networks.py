@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from minkowski_perception.commands import CommandError, positive, write_report
 
 if TYPE_CHECKING:
-    from minkowski_perception.benchmarks.scans import Scan
+    from minkowski_perception.lab.benchmarks.scans import Scan
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
 
     from tqdm import tqdm
 
-    from minkowski_perception.benchmarks import networks
+    from minkowski_perception.lab.benchmarks import networks
     from minkowski_perception.segmenter import choose_device
 
     config = None if args.config is None else _read_config(args.config)
@@ -84,7 +84,7 @@ def _read_config(path: Path) -> Mapping[str, Any]:
 
 
 def _scan(args: argparse.Namespace) -> Scan:
-    from minkowski_perception.benchmarks.scans import recorded_scan, simulated_scan
+    from minkowski_perception.lab.benchmarks.scans import recorded_scan, simulated_scan
 
     if args.scan is not None:
         return recorded_scan(args.scan, args.voxel_size)

@@ -72,9 +72,9 @@ def run(args: argparse.Namespace) -> int:
     import torch
     from tqdm import tqdm
 
-    from minkowski_perception.benchmarks import memory, temporal
-    from minkowski_perception.benchmarks.chart import save_costs
-    from minkowski_perception.benchmarks.engines import describe
+    from minkowski_perception.lab.benchmarks import memory, temporal
+    from minkowski_perception.lab.benchmarks.chart import save_costs
+    from minkowski_perception.lab.benchmarks.engines import describe
     from minkowski_perception.networks.model import DEFAULT_MODEL, load_model
     from minkowski_perception.segmenter import use_threads
     from minkowski_perception.sparse.threads import thread_count
@@ -122,8 +122,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _stream(args: argparse.Namespace, count: int) -> tuple[list[Frame], str]:
     """Frames of a stream, so many if it has them, and what it is."""
-    from minkowski_perception.benchmarks.scans import simulated_frames
-    from minkowski_perception.datasets.kitti import KittiSequence
+    from minkowski_perception.lab.benchmarks.scans import simulated_frames
+    from minkowski_perception.lab.datasets.kitti import KittiSequence
 
     if args.sequence is not None:
         return list(islice(KittiSequence(args.sequence), count)), str(args.sequence)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from minkowski_perception.commands import CommandError, positive
 
 if TYPE_CHECKING:
-    from minkowski_perception.networks.importers import Conversion
+    from minkowski_perception.lab.importers import Conversion
 
 _WINDOW = 3
 
@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Convert, print what was recognised and decided, and where the model is."""
-    from minkowski_perception.networks.importers import inflated
+    from minkowski_perception.lab.importers import inflated
     from minkowski_perception.networks.model import load_model, save_model
 
     if args.out.suffix != ".safetensors":
@@ -95,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _opened(args: argparse.Namespace, name: str) -> Conversion:
-    from minkowski_perception.networks.importers import Orders, convert, read_checkpoint, reopen
+    from minkowski_perception.lab.importers import Orders, convert, read_checkpoint, reopen
 
     orders = Orders(args.block_order, args.even_order)
     if args.file.suffix in (".yaml", ".safetensors") and args.file.with_suffix(".yaml").exists():

@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from minkowski_perception.datasets.bags import BagReader
     from minkowski_perception.frame import Frame
     from minkowski_perception.labels import LabelSet
+    from minkowski_perception.motion.ego_motion import EgoMotion
+    from minkowski_perception.recordings.bags import BagReader
     from minkowski_perception.summary import Summary
-    from minkowski_perception.temporal.motion import EgoMotion
 
 DRIVE_SEED = 4016  # training and its figures use others
 DRIVE_LIDAR = "hdl64"
@@ -67,8 +67,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Play, record, draw and sum up; 1 if a process fails or a cloud is lost without a reason."""
-    from minkowski_perception.datasets.bags import BagReader
     from minkowski_perception.labels import LabelSet
+    from minkowski_perception.recordings.bags import BagReader
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     # A shell that starts us in the background has SIGINT ignored.
@@ -100,15 +100,15 @@ def _simulated_drive(folder: Path) -> Path:
 
     One that another version of the simulator made does not count.
     """
-    from minkowski_perception.simulation.version import simulator_version
+    from minkowski_perception.lab.simulation.version import simulator_version
 
     path = folder / simulator_version() / "demo_drive"
     if path.exists():
         return path
     from tqdm import tqdm
 
-    from minkowski_perception.simulation.drive import simulate_drive
-    from minkowski_perception.simulation.export import write_bag
+    from minkowski_perception.lab.simulation.drive import simulate_drive
+    from minkowski_perception.lab.simulation.export import write_bag
 
     print(f"Simulating a drive into {path} ...")
     frames = simulate_drive(DRIVE_SEED, DRIVE_LIDAR, DRIVE_FRAMES)
@@ -227,8 +227,8 @@ def _evaluate(
     from tqdm import tqdm
 
     from minkowski_perception.accounting import Counts, DropReason
-    from minkowski_perception.datasets.bags import BagReader
     from minkowski_perception.pictures import save_comparison
+    from minkowski_perception.recordings.bags import BagReader
     from minkowski_perception.summary import LabelStatistics, Summary
 
     statistics = LabelStatistics(label_set, truth_set)

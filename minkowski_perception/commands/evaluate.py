@@ -18,9 +18,9 @@ from minkowski_perception.commands import CommandError, positive, write_report
 from minkowski_perception.commands.segmenters import add_segmenter_arguments, load_segmenter
 
 if TYPE_CHECKING:
-    from minkowski_perception.datasets.catalogue import Dataset
-    from minkowski_perception.evaluation.report import Subject
-    from minkowski_perception.evaluation.tally import Tally
+    from minkowski_perception.lab.datasets.catalogue import Dataset
+    from minkowski_perception.lab.evaluation.report import Subject
+    from minkowski_perception.lab.evaluation.tally import Tally
 
 _SIMULATED_FRAMES = 10
 _LIDARS, _CAMERAS = ("vlp16", "vlp32", "hdl64"), ("d435", "kinect")
@@ -103,10 +103,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate the model, print the report."""
-    from minkowski_perception.evaluation import report
-    from minkowski_perception.evaluation.augmented import AugmentedSegmenter, worlds
-    from minkowski_perception.evaluation.charts import save_overview
-    from minkowski_perception.evaluation.scoring import chosen, evaluate
+    from minkowski_perception.lab.evaluation import report
+    from minkowski_perception.lab.evaluation.augmented import AugmentedSegmenter, worlds
+    from minkowski_perception.lab.evaluation.charts import save_overview
+    from minkowski_perception.lab.evaluation.scoring import chosen, evaluate
 
     if args.ranges and (args.ranges != sorted(set(args.ranges)) or args.ranges[0] <= 0.0):
         raise CommandError(f"--ranges must be above 0 and rise, not {args.ranges}")
@@ -166,17 +166,17 @@ def _open(args: argparse.Namespace) -> Dataset:
         LabelSetError: there is no such label set.
         SensorError: there is no such LiDAR or camera.
     """
-    from minkowski_perception.datasets.catalogue import dataset_names, open_dataset
-    from minkowski_perception.evaluation.simulated import (
+    from minkowski_perception.lab.datasets.catalogue import dataset_names, open_dataset
+    from minkowski_perception.lab.evaluation.simulated import (
         INDOOR,
         OUTDOOR,
         held_out_drives,
         held_out_rooms,
     )
+    from minkowski_perception.lab.simulation.camera import get_camera
+    from minkowski_perception.lab.simulation.drive import HELD_OUT_SEED
+    from minkowski_perception.lab.simulation.lidar import get_lidar
     from minkowski_perception.labels import LabelSet
-    from minkowski_perception.simulation.camera import get_camera
-    from minkowski_perception.simulation.drive import HELD_OUT_SEED
-    from minkowski_perception.simulation.lidar import get_lidar
 
     frames = args.limit or _SIMULATED_FRAMES
     if args.dataset in (OUTDOOR, INDOOR):
@@ -200,8 +200,8 @@ def _open(args: argparse.Namespace) -> Dataset:
 
 def _write_markdown(path: Path, subject: Subject, tally: Tally) -> None:
     """Write the report, and its pictures beside it."""
-    from minkowski_perception.evaluation.charts import save_overview
-    from minkowski_perception.evaluation.report import markdown
+    from minkowski_perception.lab.evaluation.charts import save_overview
+    from minkowski_perception.lab.evaluation.report import markdown
     from minkowski_perception.pictures import save_comparison
 
     file = path if path.suffix == ".md" else path / "report.md"

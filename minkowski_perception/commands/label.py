@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
     from minkowski_perception.accounting import DropReason
     from minkowski_perception.codec import CloudData
-    from minkowski_perception.datasets.bags import BagReader, BagWriter
     from minkowski_perception.frame import Frame
     from minkowski_perception.labels import LabelSet
+    from minkowski_perception.motion.ego_motion import EgoMotion
+    from minkowski_perception.motion.poses import PoseBuffer
+    from minkowski_perception.recordings.bags import BagReader, BagWriter
     from minkowski_perception.segmenter import Segmenter
     from minkowski_perception.summary import Summary
-    from minkowski_perception.temporal.motion import EgoMotion
-    from minkowski_perception.temporal.poses import PoseBuffer
 
 LABELLED_TOPIC = "/minkowski_perception/labelled"
 """Where the labelled clouds are, the same as the node publishes them on."""
@@ -70,8 +70,8 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Label the bag; 1 where not a single cloud could be labelled."""
-    from minkowski_perception.datasets.bags import BagReader, BagWriter
     from minkowski_perception.labels import LabelSet
+    from minkowski_perception.recordings.bags import BagReader, BagWriter
 
     truth_set = LabelSet.load(args.true_label_set)
     with BagReader(args.bag) as bag:
@@ -105,8 +105,8 @@ def motion_of_bag(
         CommandError: the topic has no clouds, or what is asked for is not there.
         BagError: it is not clear which motion is meant, or the bag is corrupt.
     """
-    from minkowski_perception.temporal.motion import EgoMotion, RecordedMotion, StandingStill
-    from minkowski_perception.temporal.registration import Registration
+    from minkowski_perception.motion.ego_motion import EgoMotion, RecordedMotion, StandingStill
+    from minkowski_perception.motion.registration import Registration
 
     _, first = next(bag.clouds(topic), (0, None))
     if first is None:
@@ -131,7 +131,7 @@ def motion_of_bag(
 
 def motion_in_node(motion: EgoMotion) -> str:
     """Value of the node's parameter ego_motion, for clouds that the player plays to it."""
-    from minkowski_perception.temporal.motion import EgoMotion, RecordedMotion
+    from minkowski_perception.motion.ego_motion import EgoMotion, RecordedMotion
 
     # What is unknown here is for the node to find out.
     return {EgoMotion: "auto", RecordedMotion: "odometry"}.get(type(motion), motion.name)
@@ -140,7 +140,7 @@ def motion_in_node(motion: EgoMotion) -> str:
 def _poses_of(bag: BagReader, frame_id: str, odometry_topic: str | None) -> PoseBuffer | None:
     from scipy.spatial.transform import Rotation
 
-    from minkowski_perception.temporal.poses import PoseBuffer, pose_matrix
+    from minkowski_perception.motion.poses import PoseBuffer, pose_matrix
 
     known = bag.poses(frame_id, topic=odometry_topic)
     poses = PoseBuffer(capacity=len(known))
@@ -248,8 +248,8 @@ def _label_cloud(
     """
     from minkowski_perception.accounting import DropReason
     from minkowski_perception.codec import CloudError, decode, encode_labelled
-    from minkowski_perception.temporal.continuity import OutOfOrderError
-    from minkowski_perception.temporal.motion import NoPoseError
+    from minkowski_perception.motion.ego_motion import NoPoseError
+    from minkowski_perception.streaming.continuity import OutOfOrderError
 
     try:
         frame = decode(message, label_field=truth_field_of(message, truth_field))

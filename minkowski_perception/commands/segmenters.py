@@ -8,7 +8,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from minkowski_perception.commands import CommandError
-from minkowski_perception.temporal import DEFAULT_AVERAGING
+from minkowski_perception.streaming import DEFAULT_AVERAGING
 
 if TYPE_CHECKING:
     from minkowski_perception.segmenter import Segmenter

@@ -19,7 +19,7 @@ from minkowski_perception.commands import CommandError, positive
 
 if TYPE_CHECKING:
     from minkowski_perception.frame import Frame
-    from minkowski_perception.simulation.recording import Recording
+    from minkowski_perception.lab.simulation.recording import Recording
 
 _SCENES = ("street", "yard", "room", "corridor", "hall")
 _LIDAR, _CAMERA = "hdl64", "xtion_qvga"
@@ -129,9 +129,9 @@ def _write_all(
 
 
 def _recording(args: argparse.Namespace) -> Recording:
-    from minkowski_perception.simulation.camera import DepthCamera, get_camera
-    from minkowski_perception.simulation.lidar import LidarModel, get_lidar
-    from minkowski_perception.simulation.recording import OUTDOORS, Recording
+    from minkowski_perception.lab.simulation.camera import DepthCamera, get_camera
+    from minkowski_perception.lab.simulation.lidar import LidarModel, get_lidar
+    from minkowski_perception.lab.simulation.recording import OUTDOORS, Recording
 
     sensor: LidarModel | DepthCamera
     if args.camera is not None:
@@ -165,8 +165,8 @@ def _write(
     """Write one recording, and where `pictures` is a folder, a picture of it into that."""
     import numpy as np
 
+    from minkowski_perception.lab.simulation.export import write_bag, write_sequence
     from minkowski_perception.pictures import save_comparison
-    from minkowski_perception.simulation.export import write_bag, write_sequence
 
     def counted() -> Iterator[Frame]:
         for index, frame in enumerate(recording.play(seed)):

@@ -44,9 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, print where the model is and how it scores."""
+    from minkowski_perception.lab.training.loop import train
+    from minkowski_perception.lab.training.recipe import load_recipe
     from minkowski_perception.networks.model import load_model
-    from minkowski_perception.training.loop import train
-    from minkowski_perception.training.recipe import load_recipe
 
     recipe = load_recipe(args.recipe)
     if args.iterations is not None:

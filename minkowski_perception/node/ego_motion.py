@@ -18,12 +18,11 @@ from nav_msgs.msg import Odometry
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
-from minkowski_perception.frame import Frame
+from minkowski_perception.frame import NANOSECONDS, Frame
+from minkowski_perception.motion.ego_motion import EgoMotion, NoPoseError, StandingStill
+from minkowski_perception.motion.poses import Pose, PoseBuffer, pose_matrix
+from minkowski_perception.motion.registration import Registration
 from minkowski_perception.node.parameters import ConfigurationError, Settings
-from minkowski_perception.temporal.continuity import NANOSECONDS
-from minkowski_perception.temporal.motion import EgoMotion, NoPoseError, StandingStill
-from minkowski_perception.temporal.poses import Pose, PoseBuffer, pose_matrix
-from minkowski_perception.temporal.registration import Registration
 
 _TF_POLL = 0.005  # seconds
 _NEAR = NANOSECONDS

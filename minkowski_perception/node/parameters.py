@@ -17,8 +17,8 @@ from scipy.spatial.transform import Rotation
 
 from minkowski_perception.networks.model import DEFAULT_MODEL
 from minkowski_perception.segmenter import EXECUTIONS
-from minkowski_perception.sparse.engines.selection import ENGINE_CHOICES, PRECISION_CHOICES
-from minkowski_perception.temporal import DEFAULT_AVERAGING
+from minkowski_perception.sparse.selection import ENGINE_CHOICES, PRECISION_CHOICES
+from minkowski_perception.streaming import DEFAULT_AVERAGING
 
 
 class ConfigurationError(ValueError):

@@ -28,6 +28,7 @@ from visualization_msgs.msg import MarkerArray
 
 from minkowski_perception.accounting import Accounting, DropReason
 from minkowski_perception.codec import CloudError, decode, encode_labelled, fill_message
+from minkowski_perception.motion.ego_motion import EgoMotion, NoPoseError
 from minkowski_perception.networks.model import load_model
 from minkowski_perception.node.diagnostics import (
     Monitor,
@@ -47,8 +48,7 @@ from minkowski_perception.node.parameters import (
 from minkowski_perception.node.stopping import init_until_signalled, wait_until_heard
 from minkowski_perception.segmenter import Segmenter, use_threads
 from minkowski_perception.sparse.threads import thread_count
-from minkowski_perception.temporal.continuity import OutOfOrderError
-from minkowski_perception.temporal.motion import EgoMotion, NoPoseError
+from minkowski_perception.streaming.continuity import OutOfOrderError
 
 _REPORT_PERIOD = 1.0  # seconds, as diagnostic aggregators expect
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)

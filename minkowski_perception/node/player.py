@@ -25,8 +25,8 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import PointCloud2
 
-from minkowski_perception.datasets.bags import BagError, BagReader, Pose
 from minkowski_perception.node.stopping import init_until_signalled, wait_until_heard
+from minkowski_perception.recordings.bags import BagError, BagReader, Pose
 
 USER_ERROR = 2
 

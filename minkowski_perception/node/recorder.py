@@ -17,8 +17,8 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
-from minkowski_perception.datasets.bags import BagError, BagWriter
 from minkowski_perception.node.stopping import init_until_signalled
+from minkowski_perception.recordings.bags import BagError, BagWriter
 
 USER_ERROR = 2
 

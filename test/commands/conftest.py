@@ -32,8 +32,8 @@ def drive(tmp_path_factory) -> Path:
     """A bag of six clouds with true labels, and odometry at stamps between theirs."""
     pytest.importorskip("open3d", reason="needs open3d to simulate clouds")
     from minkowski_perception.codec import encode_frame
-    from minkowski_perception.datasets.bags import BagWriter
-    from minkowski_perception.simulation.drive import simulate_drive
+    from minkowski_perception.lab.simulation.drive import simulate_drive
+    from minkowski_perception.recordings.bags import BagWriter
 
     path = tmp_path_factory.mktemp("bags") / "drive"
     with BagWriter(path) as bag:

@@ -11,7 +11,7 @@ pytest.importorskip("open3d", exc_type=ImportError)
 from tiny_models import save_tiny
 
 from minkowski_perception.commands.main import main
-from minkowski_perception.simulation.drive import simulate_drive
+from minkowski_perception.lab.simulation.drive import simulate_drive
 
 NETWORKS = ("3D", "4D hybrid window", "4D tesseract window", "4D causal incremental")
 ROWS = [name + averaging for name in NETWORKS for averaging in ("", " + averaging")]

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from minkowski_perception.benchmarks import exactness
 from minkowski_perception.commands import main
+from minkowski_perception.lab.benchmarks import exactness
 from minkowski_perception.sparse.engines import minkowski_engine
 from minkowski_perception.sparse.engines.base import EngineError
 

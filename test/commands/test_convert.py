@@ -10,11 +10,11 @@ import torch
 
 from minkowski_perception.commands.main import main
 from minkowski_perception.frame import Frame
+from minkowski_perception.motion.poses import pose_matrix
 from minkowski_perception.networks.inflate import inflate
 from minkowski_perception.networks.model import DEFAULT_MODEL, load_model
 from minkowski_perception.segmenter import Segmenter
 from minkowski_perception.sparse import SparseTensor
-from minkowski_perception.temporal.poses import pose_matrix
 from minkowski_perception.voxels import stack_in_time, voxelize
 
 

@@ -15,8 +15,8 @@ import pytest
 
 from minkowski_perception.codec import decode, encode_frame
 from minkowski_perception.commands import demo
-from minkowski_perception.datasets.bags import BagReader, BagWriter
-from minkowski_perception.sparse.engines.selection import ENGINES
+from minkowski_perception.recordings.bags import BagReader, BagWriter
+from minkowski_perception.sparse.selection import ENGINES
 
 pytestmark = pytest.mark.system
 TOPIC = "/minkowski_perception/labelled"

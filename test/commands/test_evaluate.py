@@ -8,7 +8,7 @@ import pytest
 from tiny_models import save_tiny
 
 from minkowski_perception.commands.main import main
-from minkowski_perception.datasets.catalogue import open_dataset
+from minkowski_perception.lab.datasets.catalogue import open_dataset
 from minkowski_perception.labels import LabelSet
 from minkowski_perception.metrics import ConfusionMatrix
 from minkowski_perception.segmenter import Segmenter

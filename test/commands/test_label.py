@@ -18,14 +18,14 @@ from minkowski_perception.commands.label import (
     motion_in_node,
     motion_of_bag,
 )
-from minkowski_perception.datasets.bags import BagReader, BagWriter
 from minkowski_perception.frame import Frame
 from minkowski_perception.labels import LabelSet
+from minkowski_perception.motion.ego_motion import EgoMotion, RecordedMotion, StandingStill
+from minkowski_perception.motion.poses import PoseBuffer, pose_matrix
+from minkowski_perception.motion.registration import Registration
+from minkowski_perception.recordings.bags import BagReader, BagWriter
+from minkowski_perception.streaming.continuity import OutOfOrderError
 from minkowski_perception.summary import Summary
-from minkowski_perception.temporal.continuity import OutOfOrderError
-from minkowski_perception.temporal.motion import EgoMotion, RecordedMotion, StandingStill
-from minkowski_perception.temporal.poses import PoseBuffer, pose_matrix
-from minkowski_perception.temporal.registration import Registration
 
 KITTI = LabelSet.load("semantickitti19")
 CAR, ROAD = KITTI.names.index("car"), KITTI.names.index("road")

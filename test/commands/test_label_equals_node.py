@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from minkowski_perception.datasets.bags import BagReader
+from minkowski_perception.recordings.bags import BagReader
 
 pytestmark = pytest.mark.system
 TOPIC = "/minkowski_perception/labelled"

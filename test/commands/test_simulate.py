@@ -14,10 +14,10 @@ pytest.importorskip("open3d", exc_type=ImportError)
 from minkowski_perception.codec import decode
 from minkowski_perception.commands.main import main
 from minkowski_perception.commands.simulate import add_arguments
-from minkowski_perception.datasets.bags import BagReader
-from minkowski_perception.datasets.kitti import KittiSequence
+from minkowski_perception.lab.datasets.kitti import KittiSequence
+from minkowski_perception.lab.simulation.recording import SCENES
 from minkowski_perception.labels import LabelSet
-from minkowski_perception.simulation.recording import SCENES
+from minkowski_perception.recordings.bags import BagReader
 
 
 def simulate(out: Path, *arguments: str) -> int:

@@ -12,7 +12,7 @@ from launch.actions import Shutdown, TimerAction
 from scene import PATIENCE, installed_launch_file, street
 
 from minkowski_perception.codec import encode_frame
-from minkowski_perception.datasets.bags import BagWriter
+from minkowski_perception.recordings.bags import BagWriter
 
 pytestmark = pytest.mark.system
 

@@ -11,7 +11,8 @@ from minkowski_perception.sparse import SparseTensor
 
 TRAINED = Path(
     str(
-        resources.files("minkowski_perception") / "benchmarks/ablation_models/ablation_hybrid.yaml"
+        resources.files("minkowski_perception")
+        / "lab/benchmarks/ablation_models/ablation_hybrid.yaml"
     )
 )
 """A symmetric 4D model that was trained here, so that its orders are known."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from safetensors import safe_open
 
-from minkowski_perception.benchmarks.exactness import (
+from minkowski_perception.lab.benchmarks.exactness import (
     LIMIT,
     cpu_engines,
     infer,

@@ -16,9 +16,9 @@ from nav_msgs.msg import Odometry
 from rclpy.executors import SingleThreadedExecutor
 
 from minkowski_perception.frame import Frame
+from minkowski_perception.motion.ego_motion import NoPoseError
 from minkowski_perception.node.ego_motion import OdometryMotion, TfMotion, create_ego_motion
 from minkowski_perception.node.parameters import ConfigurationError, declare, read
-from minkowski_perception.temporal.motion import NoPoseError
 
 SECOND = 10**9
 

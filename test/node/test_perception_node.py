@@ -16,10 +16,10 @@ from rig import Rig, assert_balanced, cloud_message, odometry_message, stamped
 from sensor_msgs.msg import PointCloud2
 from tiny_models import save_tiny
 
+from minkowski_perception.lab.simulation.drive import simulate_drive
 from minkowski_perception.labels import UNLABELLED, LabelSet
+from minkowski_perception.motion.registration import Registration
 from minkowski_perception.segmenter import Segmenter
-from minkowski_perception.simulation.drive import simulate_drive
-from minkowski_perception.temporal.registration import Registration
 
 pytestmark = pytest.mark.system
 

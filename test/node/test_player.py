@@ -26,8 +26,8 @@ from rclpy.serialization import serialize_message  # noqa: E402
 from sensor_msgs.msg import PointCloud2  # noqa: E402
 
 from minkowski_perception.codec import encode_frame  # noqa: E402
-from minkowski_perception.datasets.bags import BagReader, BagWriter  # noqa: E402
 from minkowski_perception.frame import Frame  # noqa: E402
+from minkowski_perception.motion.poses import PoseBuffer, pose_matrix  # noqa: E402
 from minkowski_perception.node.player import (  # noqa: E402
     AnswerLog,
     Cloud,
@@ -36,7 +36,7 @@ from minkowski_perception.node.player import (  # noqa: E402
     stamp_of,
     to_odometry,
 )
-from minkowski_perception.temporal.poses import PoseBuffer, pose_matrix  # noqa: E402
+from minkowski_perception.recordings.bags import BagReader, BagWriter  # noqa: E402
 
 START = 1_700_000_000_000_000_000
 STEP = 20_000_000  # ns

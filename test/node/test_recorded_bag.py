@@ -14,8 +14,8 @@ pytest.importorskip("rosbags", reason="bags need the rosbags package")
 from rig import Rig, odometry_message
 
 from minkowski_perception.codec import decode
-from minkowski_perception.datasets.bags import BagReader
 from minkowski_perception.labels import LabelSet
+from minkowski_perception.recordings.bags import BagReader
 
 pytestmark = pytest.mark.system
 

@@ -15,7 +15,7 @@ from rclpy.node import Node  # noqa: E402
 from rclpy.qos import QoSProfile, ReliabilityPolicy  # noqa: E402
 from sensor_msgs.msg import PointCloud2, PointField  # noqa: E402
 
-from minkowski_perception.datasets.bags import BagReader  # noqa: E402
+from minkowski_perception.recordings.bags import BagReader  # noqa: E402
 
 pytestmark = pytest.mark.system
 

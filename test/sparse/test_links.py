@@ -16,7 +16,7 @@ from minkowski_perception.sparse import (
     causal,
 )
 from minkowski_perception.sparse.engines.base import EngineError
-from minkowski_perception.sparse.engines.selection import load_engine
+from minkowski_perception.sparse.selection import load_engine
 
 LINKS = {"voxel": (1, 1, 1), "cube": (3, 3, 3)}
 

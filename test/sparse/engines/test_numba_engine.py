@@ -173,7 +173,7 @@ def test_where_numba_may_not_compile_pytorch_does_the_work():
     code = (
         "import torch\n"
         "from minkowski_perception.sparse import Convolution, SparseTensor, cube\n"
-        "from minkowski_perception.sparse.engines.selection import load_engine\n"
+        "from minkowski_perception.sparse.selection import load_engine\n"
         "tensor = SparseTensor(torch.ones(9, 1), torch.arange(36).reshape(9, 4) % 2**7)\n"
         "print(len(Convolution(1, 1, cube((3, 3, 3)))(tensor)))\n"
         "load_engine('numba', torch.device('cpu'))\n"

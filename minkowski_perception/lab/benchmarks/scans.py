@@ -1,0 +1,130 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Voxels to measure on: of simulated LiDARs, and of recorded scans."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from minkowski_perception.frame import Frame
+from minkowski_perception.lab.benchmarks import BenchmarkError
+from minkowski_perception.lab.simulation.drive import simulate_drive
+from minkowski_perception.lab.simulation.lidar import LidarModel, get_lidar
+from minkowski_perception.voxels import VoxelInput, stack_in_time, voxelize
+
+VOXEL_SIZE = 0.05
+FEATURES = ("x", "y", "z", "intensity")
+
+# As fine in azimuth as the real ones at 10 Hz; training makes do with coarser ones.
+_LIDARS = {
+    16: dataclasses.replace(get_lidar("vlp16"), azimuth_steps=1800),
+    64: dataclasses.replace(get_lidar("hdl64"), azimuth_steps=2083),
+    128: LidarModel("os1_128", tuple(np.linspace(21.1, -21.1, 128)), 1024, min_range=0.5),
+}
+BEAMS = tuple(_LIDARS)
+
+_SEED = 7001  # of a street that no training, test or demo uses
+_MOUNT_HEIGHT = 1.73
+_SPEED = 8.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Scan:
+    """Voxels of a scan, or of several in time.
+
+    Attributes:
+        name: what it is.
+        points: how many there were before they were put into voxels.
+        coordinates: [N, 4] int64 [batch, x, y, z]; [N, 5] with the time last for several scans.
+        features: [N, 4] float32: x, y, z in metres, intensity.
+    """
+
+    name: str
+    points: int
+    coordinates: Tensor
+    features: Tensor
+
+
+def simulated_frames(beams: int, frames: int) -> Iterator[Frame]:
+    """Return clouds of a street from a car at 8 m/s, at 10 Hz.
+
+    Args:
+        beams: of the LiDAR: 16 (VLP-16), 64 (HDL-64E) or 128 (OS1-128).
+        frames: how many.
+
+    Raises:
+        BenchmarkError: no LiDAR has so many beams.
+        ImportError: Open3D, which casts the rays, is missing (told with the first frame).
+    """
+    if beams not in _LIDARS:
+        raise BenchmarkError(f"beams must be one of {', '.join(map(str, BEAMS))}, not {beams}")
+    return simulate_drive(_SEED, _LIDARS[beams], frames, mount_height=_MOUNT_HEIGHT, speed=_SPEED)
+
+
+def simulated_scan(
+    beams: int, frames: int = 1, voxel_size: float = VOXEL_SIZE, dims: int | None = None
+) -> Scan:
+    """Return a scan of a street, or several in the odometry frame; see `simulated_frames`.
+
+    Args:
+        beams: of the LiDAR.
+        frames: how many.
+        voxel_size: metres.
+        dims: 3 or 4; by default 4 for several frames.
+
+    Raises:
+        BenchmarkError: no LiDAR has so many beams.
+        ValueError: the voxel size is not possible.
+        ImportError: Open3D, which casts the rays, is missing.
+    """
+    drive = simulated_frames(beams, frames)
+    return _scan(f"simulated {beams} beams", list(drive), voxel_size, dims)
+
+
+def simulated_points(count: int, voxel_size: float = VOXEL_SIZE) -> Tensor:
+    """Return the first points that a LiDAR of 128 beams sees on a drive, as voxels of each.
+
+    Returns:
+        [count, 4] int64 [batch, x, y, z], the batch being 0; many points share a voxel.
+    """
+    frames = simulated_frames(128, 10)
+    points, seen = [], 0
+    while seen < count:
+        points.append(next(frames).points)
+        seen += len(points[-1])
+    places = np.floor(np.concatenate(points)[:count] / voxel_size).astype(np.int64)
+    return torch.from_numpy(np.insert(places, 0, 0, axis=1))
+
+
+def recorded_scan(path: Path, voxel_size: float = VOXEL_SIZE) -> Scan:
+    """Return a recorded scan in KITTI's format: float32 x, y, z, intensity, and nothing else.
+
+    Raises:
+        BenchmarkError: the file cannot be read, is empty, or is not of that format.
+        ValueError: the voxel size is not possible.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BenchmarkError(f"cannot read scan {path}: {error.strerror}") from error
+    if not data or len(data) % 16:
+        raise BenchmarkError(
+            f"scan {path} has {len(data)} bytes, not 16 a point (float32 x, y, z, intensity)"
+        )
+    values = np.frombuffer(data, dtype="<f4").reshape(-1, 4)
+    frame = Frame(points=values[:, :3].copy(), intensity=values[:, 3].copy())
+    return _scan(str(path), [frame], voxel_size)
+
+
+def _scan(name: str, frames: Sequence[Frame], voxel_size: float, dims: int | None = None) -> Scan:
+    spec = VoxelInput.from_dict({"voxel_size": voxel_size, "features": FEATURES})
+    dims = dims or (3 if len(frames) == 1 else 4)
+    in_voxels = [voxelize(frame, spec, frame.intensity, dims) for frame in frames]
+    coordinates, features = stack_in_time(in_voxels)
+    return Scan(name, sum(map(len, frames)), coordinates[:, : 1 + dims], features)

@@ -1,0 +1,89 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Bags whose clouds carry their labels in a field, each cloud topic a sequence."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from minkowski_perception.codec import decode
+from minkowski_perception.frame import Frame
+from minkowski_perception.lab.datasets.reading import DatasetError, Frames, LabelIds
+from minkowski_perception.labels import UNLABELLED
+from minkowski_perception.motion.poses import PoseBuffer
+from minkowski_perception.recordings.bags import BagReader
+
+LABEL_FIELDS = ("true_label", "label")
+"""Names of the field; the first is what a bag has that has been labelled by a model as well."""
+
+
+def sequences(path: Path, split: str | None, ids: LabelIds) -> dict[str, LabelledClouds]:
+    """Sequences by topic.
+
+    Args:
+        path: see `BagReader`.
+        split: a bag has none.
+        ids: what the labels in the field mean.
+
+    Raises:
+        DatasetError: a split is asked for, or no cloud has such a field.
+        BagError: there is no bag, or it is corrupt.
+    """
+    if split is not None:
+        raise DatasetError(f"unknown split '{split}': a bag has none")
+    found, fields = {}, {}
+    with BagReader(path) as bag:
+        for topic, count in bag.cloud_topics().items():
+            for _, message in bag.clouds(topic):
+                fields[topic] = [field.name for field in message.fields]
+                break
+            if field := next((f for f in LABEL_FIELDS if f in fields.get(topic, ())), None):
+                found[topic] = LabelledClouds(path, topic, count, field, ids)
+    if not found:
+        listed = "; ".join(f"{topic} has {', '.join(names)}" for topic, names in fields.items())
+        raise DatasetError(
+            f"no labels in {path}: clouds with a field {' or '.join(LABEL_FIELDS)} are looked "
+            f"for, and {listed or 'there are no clouds'}"
+        )
+    return found
+
+
+class LabelledClouds(Frames[int]):
+    """The clouds of a topic; poses as the bag tells of them.
+
+    The bag is opened for each frame that is read, so that processes can share this.
+    """
+
+    def __init__(self, path: Path, topic: str, count: int, field: str, ids: LabelIds) -> None:
+        super().__init__(range(count), self._frame)
+        self._path, self._topic, self._field, self._ids = path, topic, field, ids
+        self._buffers: dict[str, PoseBuffer] = {}
+
+    def _frame(self, index: int) -> Frame:
+        time = self._times[index]
+        with BagReader(self._path) as bag:
+            clouds = [message for _, message in bag.clouds(self._topic, at=time)]
+        frame = decode(clouds[index - self._times.index(time)], label_field=self._field)
+        frame.stamp = frame.stamp or time  # where the driver gave none
+        frame.pose = self._poses(frame.frame_id).at(frame.stamp)
+        raw = np.asarray(frame.labels).astype(np.int64)
+        known = (raw >= 0) & (raw < len(self._ids.labels))
+        frame.labels = self._ids.labels[np.where(known, raw, UNLABELLED)]
+        return frame
+
+    @cached_property
+    def _times(self) -> list[int]:
+        with BagReader(self._path) as bag:
+            return bag.cloud_times(self._topic)
+
+    def _poses(self, frame_id: str) -> PoseBuffer:
+        if frame_id not in self._buffers:
+            with BagReader(self._path) as bag:
+                known = bag.poses(frame_id)
+            buffer = self._buffers[frame_id] = PoseBuffer(capacity=len(known))
+            for stamp, pose in known:
+                buffer.add(stamp, pose)
+        return self._buffers[frame_id]

@@ -1,0 +1,63 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Coloured, labelled clouds in PLY files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from minkowski_perception.lab.datasets.reading import DatasetError, found_in
+
+
+class PlyCloud(NamedTuple):
+    """The vertices of a PLY file.
+
+    Attributes:
+        points: [N, 3] float32, in the file's unit.
+        colour: [N, 3] uint8.
+        labels: [N] uint16 where the file has them, or None.
+    """
+
+    points: npt.NDArray[np.float32]
+    colour: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.uint16] | None
+
+
+def read_cloud(path: Path) -> PlyCloud:
+    """Read the vertices: x, y, z, red, green, blue (or r, g, b) and label (or l), by name.
+
+    Raises:
+        DatasetError: the file is missing or damaged, or lacks a property.
+        ImportError: trimesh is not installed.
+    """
+    try:
+        from trimesh.exchange.ply import load_ply
+    except ImportError as error:
+        raise ImportError("PLY files are read with trimesh: pip install trimesh") from error
+    if not path.is_file():
+        raise DatasetError(f"no {path}: {found_in(path.parent)}")
+    try:
+        with path.open("rb") as file:
+            # What trimesh makes of the file leaves labels out; this is the file as it is.
+            elements = load_ply(file)["metadata"]["_ply_raw"]
+        vertices = elements["vertex"]["data"]
+        names = elements["vertex"]["properties"]
+    except Exception as error:  # a damaged file ends in whatever the parser trips over
+        raise DatasetError(f"cannot read {path}: {error!r}") from error
+
+    def column(*wanted: str) -> npt.NDArray[Any]:
+        for name in wanted:
+            if name in names:
+                return np.asarray(vertices[name]).reshape(-1)
+        raise DatasetError(f"{path} has no property '{wanted[0]}', but {', '.join(names)}")
+
+    colours = ("red", "r"), ("green", "g"), ("blue", "b")
+    return PlyCloud(
+        np.stack([column(axis) for axis in "xyz"], axis=1).astype(np.float32),
+        np.stack([column(*aliases) for aliases in colours], axis=1).astype(np.uint8),
+        column("label", "l").astype(np.uint16) if {"label", "l"} & set(names) else None,
+    )

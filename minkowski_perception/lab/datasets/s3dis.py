@@ -1,0 +1,93 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""S3DIS, the Stanford large-scale 3D indoor spaces: rooms, a sequence of one frame each.
+
+`Area_N/ROOM/Annotations/CLASS_I.txt` holds the points of an object, x y z r g b a line; all of
+them together are the room's. Rooms that SpatioTemporalSegmentation prepared, `Area_N/ROOM.ply`,
+are read as well.
+"""
+
+from __future__ import annotations
+
+import io
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from minkowski_perception.frame import Frame
+from minkowski_perception.lab.datasets.ply import read_cloud
+from minkowski_perception.lab.datasets.reading import DatasetError, Frames, LabelIds
+
+# By id in prepared files.
+_CLASSES = (
+    *("clutter", "beam", "board", "bookcase", "ceiling", "chair", "column", "door", "floor"),
+    *("sofa", "stairs", "table", "wall", "window"),
+)
+_TEST_AREA = "Area_5"
+
+
+def sequences(root: Path, split: str | None, ids: LabelIds) -> dict[str, Frames[Path]]:
+    """Rooms by area and name, none where none is there.
+
+    Args:
+        root: holds the folders of the areas.
+        split: "test" is Area_5, "train" the others; None takes all.
+        ids: what the position among the 14 classes in alphabetical order, clutter first, means.
+
+    Raises:
+        DatasetError: there is no such split.
+    """
+    rooms = [folder.parent for folder in root.glob("Area_*/*/Annotations")]
+    rooms = sorted(rooms or root.glob("Area_*/*.ply"))
+    if not rooms:
+        return {}
+    if split not in (None, "train", "test"):
+        raise DatasetError(f"unknown split '{split}'; there are: train, test")
+    kept = [
+        r for r in rooms if split is None or (split == "test") == (r.parent.name == _TEST_AREA)
+    ]
+    if not kept:
+        there = ", ".join(sorted({room.parent.name for room in rooms}))
+        raise DatasetError(f"split 'test' is {_TEST_AREA}, 'train' the others; there is: {there}")
+    return {f"{r.parent.name}/{r.stem}": Frames([r], partial(_frame, ids)) for r in kept}
+
+
+def _frame(ids: LabelIds, room: Path) -> Frame:
+    if room.suffix == ".ply":
+        cloud = read_cloud(room)
+        labels = None if cloud.labels is None else ids.labels[cloud.labels]
+        return Frame(points=cloud.points, frame_id="room", colour=cloud.colour, labels=labels)
+    files = sorted((room / "Annotations").glob("*.txt"))
+    if not files:
+        raise DatasetError(f"{room / 'Annotations'} holds no CLASS_I.txt")
+    classes = [_class_of(path) for path in files]
+    objects = [_read_object(path) for path in files]
+    rows = np.concatenate(objects)
+    raw = np.repeat(classes, [len(o) for o in objects])
+    return Frame(
+        points=rows[:, :3].astype(np.float32),
+        frame_id="room",
+        colour=rows[:, 3:].astype(np.uint8),
+        labels=ids.labels[raw],
+    )
+
+
+def _class_of(path: Path) -> int:
+    name = path.stem.partition("_")[0]
+    if name not in _CLASSES:
+        raise DatasetError(f"{path} is of no class; they are {', '.join(_CLASSES)}")
+    return _CLASSES.index(name)
+
+
+def _read_object(path: Path) -> np.ndarray:
+    """[N, 6] x, y, z, r, g, b."""
+    # In Area_5/hallway_6 a control character stands for a space.
+    text = path.read_bytes().replace(b"\x10", b" ")
+    try:
+        rows = np.loadtxt(io.BytesIO(text), ndmin=2)
+    except ValueError as error:
+        raise DatasetError(f"{path}: {error}") from error
+    if rows.shape[1] != 6:
+        raise DatasetError(f"{path} has {rows.shape[1]} numbers a line, not x y z r g b")
+    return rows

@@ -1,0 +1,72 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""ScanNet v2: rooms as coloured meshes, a sequence of one frame each.
+
+`scans/S/S_vh_clean_2.ply` (those of the test split in `scans_test`) holds the vertices, and
+`S_vh_clean_2.labels.ply` beside it their NYU40 ids; some scenes have ids above 40, which mean
+nothing. The benchmark's `scannetv2_train.txt`, `..._val.txt` and `..._test.txt` name the scenes of
+a split.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from minkowski_perception.frame import Frame
+from minkowski_perception.lab.datasets.ply import read_cloud
+from minkowski_perception.lab.datasets.reading import (
+    DatasetError,
+    Frames,
+    LabelIds,
+    found_in,
+    only_split,
+)
+
+_MESH = "_vh_clean_2.ply"
+_SPLITS = ("train", "val", "test")
+
+
+def sequences(root: Path, split: str | None, ids: LabelIds) -> dict[str, Frames[Path]]:
+    """Scenes by name, none where none is there.
+
+    Args:
+        root: holds `scans`, or is it.
+        split: "train", "val" or "test", or None for all.
+        ids: what NYU40's ids mean.
+
+    Raises:
+        DatasetError: there is no such split.
+    """
+    folders = (root, root / "scans", root / "scans_test")
+    meshes = {
+        mesh.parent.name: mesh
+        for folder in folders
+        for mesh in folder.glob(f"*/*{_MESH}")
+        if mesh.name == mesh.parent.name + _MESH
+    }
+    if not meshes:
+        return {}
+    if split is not None and split not in _SPLITS:
+        raise DatasetError(f"unknown split '{split}'; there are: {', '.join(_SPLITS)}")
+    names = only_split(meshes, split, {} if split is None else {split: _scenes(root, split)})
+    return {name: Frames([meshes[name]], partial(_frame, ids)) for name in names}
+
+
+def _scenes(root: Path, split: str) -> frozenset[str]:
+    path = root / f"scannetv2_{split}.txt"
+    if not path.exists():
+        raise DatasetError(f"no {path}, the benchmark's list of scenes: {found_in(root)}")
+    return frozenset(path.read_text().split())
+
+
+def _frame(ids: LabelIds, mesh: Path) -> Frame:
+    cloud = read_cloud(mesh)
+    labels = None
+    if (path := mesh.with_suffix(".labels.ply")).exists():
+        raw = read_cloud(path).labels
+        if raw is None or len(raw) != len(cloud.points):
+            count = "no" if raw is None else len(raw)
+            raise DatasetError(f"{path} has {count} labels, the scan {len(cloud.points)} points")
+        labels = ids.labels[raw]
+    return Frame(points=cloud.points, frame_id="room", colour=cloud.colour, labels=labels)

@@ -1,0 +1,106 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Buildings, drawn at random."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from minkowski_perception.lab.simulation.meshes import Mesh, box, prism, relief
+from minkowski_perception.lab.simulation.surfaces import GLASS, LABELS, Rng, material
+
+
+def building(rng: Rng, width: float, depth: float, height: float, pitched: bool) -> Mesh:
+    """Draw a building along x whose front is at y = 0 and looks to -y.
+
+    It goes 2 m into the ground, so that it stands on slopes too.
+    """
+    wall = rng.uniform(0.3, 0.75)
+    glass, recess = rng.choice([GLASS, 0.2]), rng.uniform(0.06, 0.3)
+    storey = rng.uniform(2.6, 3.6)
+    parts = [
+        _stand(_facade(rng, length, height, storey, recess, wall, glass, windows), *place)
+        for length, windows, place in (
+            (width, rng.uniform(0.7, 1.0), (0.0, 0.0, 0.0)),
+            (depth, rng.uniform(0.0, 0.6), (width / 2, depth / 2, np.pi / 2)),
+            (width, 0.5, (0.0, depth, np.pi)),
+            (depth, rng.uniform(0.0, 0.6), (-width / 2, depth / 2, -np.pi / 2)),
+        )
+    ]
+    stone = material("building", wall)
+    tiles = material("building", rng.uniform(0.15, 0.5))
+    if pitched:
+        rise, eaves = rng.uniform(1.5, 5.0), rng.uniform(0.15, 0.7)
+        gable = [(-depth / 2 - eaves, 0.0), (0.0, rise), (depth / 2 + eaves, 0.0), (0.0, -0.15)]
+        half = width / 2 + rng.uniform(0.0, 0.5)
+        roof = prism(tiles, gable, [half, half * rng.choice([1.0, 0.5]), half, half])
+        parts.append(roof.moved(yaw=np.pi / 2).moved((0, depth / 2, height)))
+        if rng.random() < 0.5:
+            x = rng.uniform(-0.3, 0.3) * width
+            parts.append(box(stone, (x, 0.4 * depth, height + 0.7 * rise), (0.7, 0.7, 0.8 * rise)))
+    else:
+        parts.append(box(tiles, (0, depth / 2, height), (width + 0.2, depth + 0.2, 0.4)))
+    for floor in range(1, int(height / storey)):
+        if rng.random() < 0.35:
+            x, wide = rng.uniform(-0.35, 0.35) * width, min(rng.uniform(1.5, 3.5), 0.5 * width)
+            out, z = rng.uniform(0.5, 1.4), floor * storey
+            parts.append(box(stone, (x, -out / 2, z), (wide, out, 0.15)))
+            parts.append(box(stone, (x, -out, z + 0.5), (wide, 0.05, rng.choice([0.1, 0.9]))))
+    if rng.random() < 0.4:
+        x, wide = rng.uniform(-0.3, 0.3) * width, rng.uniform(1.2, 2.5)
+        parts.append(box(stone, (x, -0.4, 0.1), (wide, 0.8, 0.25)))
+    return Mesh.merge(parts)
+
+
+def _stand(facade: Mesh, x: float, y: float, yaw: float) -> Mesh:
+    """Set a facade in (along, up, outwards) upright, looking to -y, then turn it."""
+    along, up, out = facade.vertices.T
+    upright = replace(facade, vertices=np.stack([along, -out, up], axis=1))
+    return upright.moved((x, y, 0.0), yaw)
+
+
+def _facade(
+    rng: Rng,
+    length: float,
+    height: float,
+    storey: float,
+    recess: float,
+    wall: float,
+    glass: float,
+    windows: float,
+) -> Mesh:
+    """Draw a wall with recessed windows and doors in regular axes, in (along, up, outwards)."""
+    bay = rng.uniform(2.0, 4.0)
+    bays, floors = max(int(length / bay), 1), max(int(height / storey), 1)
+    wide, high, sill = rng.uniform(0.9, 1.7), rng.uniform(1.1, 1.9), rng.uniform(0.6, 1.0)
+    middles = (np.arange(bays) + 0.5) * length / bays - length / 2
+    u = np.sort([-length / 2, length / 2, *(middles - wide / 2), *(middles + wide / 2)])
+    bottoms = np.arange(floors) * height / floors
+    # Line 1 is the ground, so that doors reach down to it.
+    v = np.array([-2.0, 0.0, *np.sort([*(bottoms + sill), *(bottoms + sill + high)]), height])
+    v = np.maximum.accumulate(v)
+    v[-1] = max(height, v[-2] + 0.1)
+    shape = len(u) - 1, len(v) - 1
+    window = np.zeros(shape, dtype=bool)
+    window[1::2, 2::2] = rng.random((bays, floors)) < windows
+    doors = window[:, 2] & (rng.random(len(u) - 1) < 0.25)
+    window[:, 1] = doors
+    # No wall is all of one tone or in one plane: storeys, piers, stains, shutters.
+    tone = _uneven(rng, (shape[0], 1)) * _uneven(rng, (1, shape[1])) * _uneven(rng, shape)
+    reflectance = (wall * tone).clip(0.05, 0.95)
+    piers = rng.uniform(0.0, 0.15) * (rng.random(shape[0]) < rng.choice([0.0, 0.5]))
+    level = np.repeat(piers[:, None], shape[1], axis=1)
+    level[window] = -recess
+    shut = window & (rng.random(shape) < rng.uniform(0.0, 0.6))
+    reflectance[window & ~shut] = glass
+    reflectance[:, 1][doors] = wall
+    label = np.full(shape, LABELS.names.index("building"))
+    return relief(u, v, level, label, reflectance, np.where(window, 0.0, rng.uniform(0.0, 0.05)))
+
+
+def _uneven(rng: Rng, shape: tuple[int, int]) -> npt.NDArray[np.float64]:
+    """Factors around 1, by the shape's places."""
+    return np.exp(rng.uniform(0.0, 0.2) * rng.normal(size=shape))

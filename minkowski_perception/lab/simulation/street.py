@@ -1,0 +1,568 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Streets at random: ground, buildings, plants, furniture, parked and moving things."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from minkowski_perception.lab.simulation import (
+    buildings,
+    plants,
+    road_users,
+    street_furniture,
+    vehicles,
+)
+from minkowski_perception.lab.simulation.ground import Ground, Patch
+from minkowski_perception.lab.simulation.meshes import Mesh
+from minkowski_perception.lab.simulation.surfaces import LABELS, Maker
+
+HALF_WIDTH = 70.0
+"""Metres from the centre line to the end of the world."""
+
+STYLES = ("dense", "gardens", "open", "yard")
+"""What a side of a street is built up with."""
+
+_GROUND = {
+    # label: reflectance from, to; roughness from, to, in metres
+    "road": ((0.1, 0.35), (0.002, 0.01)),
+    "parking": ((0.07, 0.6), (0.005, 0.016)),
+    "sidewalk": ((0.28, 0.6), (0.002, 0.01)),
+    "other-ground": ((0.15, 0.5), (0.015, 0.03)),
+    "terrain": ((0.3, 0.55), (0.03, 0.1)),
+}
+_CONTRAST = (
+    ("road", "parking", 1.5),
+    ("road", "sidewalk", 1.3),
+    ("parking", "sidewalk", 1.25),
+    ("other-ground", "sidewalk", 1.25),
+)
+"""Pairs of even surfaces, and by which factor at least their reflectances differ: what is paved
+alike would be told by nobody, and is given one name by many."""
+
+_LINE = 0.06
+"""Metres from the middle of a painted line to its edge."""
+
+
+def _draw_looks(rng: np.random.Generator) -> dict[str, tuple[float, float]]:
+    """Reflectance and roughness of each ground, until those of `_CONTRAST` can be told."""
+    while True:
+        looks = {
+            name: (rng.uniform(*reflectance), rng.uniform(*roughness))
+            for name, (reflectance, roughness) in _GROUND.items()
+        }
+        ratios = ((looks[a][0] / looks[b][0], least) for a, b, least in _CONTRAST)
+        if all(max(ratio, 1 / ratio) > least for ratio, least in ratios):
+            return looks
+
+
+class Strip(NamedTuple):
+    """A part of the cross-section: its class, how wide it is, how high above the road."""
+
+    name: str
+    width: float
+    level: float
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Something that moves at constant speed in street coordinates.
+
+    Attributes:
+        gait: shapes that it goes through, one after the other, `step` metres each.
+        s, d: where it is at time 0.
+        speed: (along s, along d), metres a second.
+    """
+
+    gait: tuple[Mesh, ...]
+    s: float
+    d: float
+    speed: tuple[float, float]
+    step: float = 0.35
+
+    def at(self, time: float) -> tuple[float, float]:
+        """Street coordinates s, d at a time in seconds."""
+        return self.s + self.speed[0] * time, self.d + self.speed[1] * time
+
+    def shape(self, time: float) -> Mesh:
+        """Tell what it looks like at a time in seconds."""
+        travelled = float(np.hypot(*self.speed)) * time
+        return self.gait[int(travelled / self.step) % len(self.gait)]
+
+
+class Side:
+    """One side of the street: strips from the centre line outwards, and what stands on them."""
+
+    def __init__(self, rng: np.random.Generator, road: float, style: str | None = None) -> None:
+        drawn = str(rng.choice(STYLES, p=[0.37, 0.36, 0.15, 0.12]))
+        self.style = style or drawn
+        kerb = rng.uniform(0.06, 0.2) if self.style != "open" or rng.random() < 0.5 else 0.02
+        self.strips = [Strip("road", road, 0.0)]
+        # Where one parks is a little above the gutter, and below the kerb.
+        self.lip = rng.uniform(0.015, 0.05)
+        self.parking = self._add("parking", rng.uniform(1.9, 2.5), self.lip, rng.random() < 0.35)
+        self.in_bays = self.parking is None and rng.random() < 0.12
+        if self.in_bays:
+            self.parking = self._add("parking", rng.uniform(4.6, 5.4), self.lip, True)
+        on_road = self.parking is None and road > 4.6 and rng.random() < 0.5
+        self.clear = road - 2.0 if on_road else road
+        self.verge = self._add("terrain", rng.uniform(0.8, 3.0), kerb, rng.random() < 0.3)
+        self._add("other-ground", rng.uniform(0.5, 2.5), kerb, rng.random() < 0.2)
+        has_sidewalk = rng.random() < (0.6 if self.style == "open" else 0.95)
+        self.sidewalk = self._add("sidewalk", rng.uniform(1.5, 5.5), kerb, has_sidewalk)
+        self.edge = sum(strip.width for strip in self.strips)
+        self.kerb = kerb
+        setback = {"dense": (0.0, 2.5), "gardens": (2.2, 7.5), "open": (15, 30), "yard": (8, 16)}
+        self.setback = rng.uniform(*setback[self.style])
+        beyond = "parking" if self.style == "yard" and rng.random() < 0.7 else "terrain"
+        if self.style == "dense" or (self.style == "gardens" and rng.random() < 0.15):
+            beyond = "sidewalk"
+        self._add(beyond, self.setback, kerb, True)
+        self._add("terrain", HALF_WIDTH - self.edge - self.setback, kerb, True)
+
+    def _add(
+        self, name: str, width: float, level: float, wanted: bool
+    ) -> tuple[float, float] | None:
+        """Append a strip, and say from where to where it goes."""
+        if not wanted:
+            return None
+        start = sum(strip.width for strip in self.strips)
+        self.strips.append(Strip(name, width, level))
+        return start, start + width
+
+
+class Street:
+    """A street: what stands still, what moves, and where a sensor can go.
+
+    The same seed and length make the same street, to the bit.
+
+    Attributes:
+        length: metres.
+        ground: maps street coordinates to space.
+        static: the mesh of all that stands still, in the frame of the street.
+        actors: what moves.
+        lane: d of the lane for traffic along s.
+        sidewalks: d of the free way on each sidewalk.
+    """
+
+    def __init__(self, seed: int, length: float = 250.0, style: str | None = None) -> None:
+        """Draw a street; `style`, one of `STYLES`, is that of both its sides."""
+        self._rng = rng = np.random.default_rng([seed, 0])
+        self.length = length
+        self._half_road = rng.uniform(2.8, 6.0)
+        self._sides = {sign: Side(rng, self._half_road, style) for sign in (1, -1)}
+        self._crossings = self._draw_crossings()
+        self._islands = self._draw_islands()
+        edges = (-self._sides[-1].edge, self._sides[1].edge)
+        self.ground = Ground(rng, length, HALF_WIDTH, edges, self._patches())
+        shift = 0.4 if self._islands else 0.0
+        self._lanes = {sign: 0.5 * side.clear + shift for sign, side in self._sides.items()}
+        self.lane = -self._lanes[-1]
+        self.sidewalks = [
+            sign * (side.sidewalk[0] + 0.6 * (side.sidewalk[1] - side.sidewalk[0]))
+            for sign, side in self._sides.items()
+            if side.sidewalk
+        ]
+        # From s, d to s, d: the ways of the sensor stay free.
+        self._occupied = np.array(
+            [
+                (0.0, d - half, length, d + half)
+                for d, half in [(self.lane, 1.3), *((d, 0.35) for d in self.sidewalks)]
+            ]
+        )
+        self._still: list[Mesh] = [self.ground.mesh]
+        self._busy = rng.uniform(0.4, 1.6)
+        for sign, side in self._sides.items():
+            self._build_up(sign, side)
+            self._park(sign, side)
+            self._furnish(sign, side)
+            self._plant(sign, side)
+        self._fill_horizon()
+        self.static = Mesh.merge(self._still)
+        self.actors = self._populate()
+
+    # Ground ----------------------------------------------------------------------------------
+
+    def _draw_crossings(self) -> list[tuple[float, float, int]]:
+        """Side streets: from s, to s, and the side (0 is both)."""
+        rng = self._rng
+        middles = np.arange(rng.uniform(10, 80), self.length, rng.uniform(45, 120))
+        return [
+            (float(s - half), float(s + half), int(rng.choice([-1, 0, 1], p=[0.35, 0.3, 0.35])))
+            for s, half in zip(middles, rng.uniform(2.5, 5.0, len(middles)), strict=True)
+        ]
+
+    def _draw_islands(self) -> list[tuple[float, float]]:
+        rng = self._rng
+        if self._half_road < 4.0 or rng.random() > 0.5:
+            return []
+        starts = np.arange(rng.uniform(0, 30), self.length - 30, rng.uniform(25, 60))
+        return [(float(s), float(s + rng.uniform(4, 20))) for s in starts]
+
+    def _patches(self) -> list[Patch]:
+        rng = self._rng
+        looks = _draw_looks(rng)
+
+        def patch(name: str, s0: float, s1: float, d0: float, d1: float, level: float) -> Patch:
+            label = LABELS.names.index(name)
+            low, high = min(d0, d1), max(d0, d1)
+            return Patch(s0, s1, low, high, label, looks[name][0], level, looks[name][1])
+
+        paint = rng.uniform(0.5, 0.9)
+
+        def line(name: str, s0: float, s1: float, d0: float, d1: float, level: float) -> Patch:
+            return patch(name, s0, s1, d0, d1, level)._replace(reflectance=paint)
+
+        patches = []
+        for sign, side in self._sides.items():
+            start = 0.0
+            for strip in side.strips:
+                end = start + strip.width
+                across = sign * start, sign * end
+                patches.append(patch(strip.name, 0.0, self.length, *across, strip.level))
+                start = end
+            patches += [line(*marking) for marking in self._draw_bays(sign, side)]
+            patches += [patch(*drive) for drive in self._draw_drives(sign, side)]
+            beside = rng.uniform(1.2, 3.0) if side.sidewalk else 0.0
+            out = sign * HALF_WIDTH
+            for s0, s1, where in self._crossings:
+                if where in (0, sign):
+                    if side.sidewalk:
+                        walk = s0 - beside, s1 + beside, sign * side.sidewalk[0], out
+                        patches.append(patch("sidewalk", *walk, side.kerb))
+                    patches.append(patch("road", s0, s1, sign * self._half_road, out, 0.0))
+        patches += [line("road", *marking, 0.0) for marking in self._draw_lanes()]
+        patches += [patch("other-ground", s0, s1, -0.7, 0.7, 0.15) for s0, s1 in self._islands]
+        return patches
+
+    def _draw_lanes(self) -> list[tuple[float, float, float, float]]:
+        """Lines and zebra crossings on the road: s0, s1, d0, d1."""
+        rng = self._rng
+        markings: list[tuple[float, float, float, float]] = []
+        if rng.random() < 0.6:
+            period, share = rng.uniform(6, 12), rng.choice([0.35, 0.5, 1.0])
+            starts = np.arange(rng.uniform(0, period), self.length, period)
+            markings += [(s, s + share * period, -_LINE, _LINE) for s in starts]
+        if rng.random() < 0.35:
+            for d in (self._half_road - 0.2, 0.2 - self._half_road):
+                markings.append((0.0, self.length, d - _LINE, d + _LINE))
+        stripes = np.arange(0.4 - self._half_road, self._half_road - 0.5, 1.0)
+        for s0, _, _ in self._crossings:
+            if rng.random() < 0.5:
+                markings += [(s0 - 4.5, s0 - 1.5, float(d), float(d) + 0.5) for d in stripes]
+        return markings
+
+    def _draw_bays(
+        self, sign: int, side: Side
+    ) -> list[tuple[str, float, float, float, float, float]]:
+        """Lines between places to park: class, s0, s1, d0, d1, level."""
+        rng = self._rng
+        if side.parking is None or rng.random() < 0.3:
+            return []
+        near, far = side.parking
+        gap = 2.6 if side.in_bays else 6.0
+        across = sign * near, sign * far
+        lines = [
+            ("parking", float(s) - _LINE, float(s) + _LINE, *across, side.lip)
+            for s in np.arange(rng.uniform(0, gap), self.length, gap)
+        ]
+        if rng.random() < 0.5:
+            along = sign * near, sign * (near + 2 * _LINE)
+            lines.append(("parking", 0.0, self.length, *along, side.lip))
+        return lines
+
+    def _draw_drives(
+        self, sign: int, side: Side
+    ) -> list[tuple[str, float, float, float, float, float]]:
+        """Ways into gardens and yards: class, s0, s1, d0, d1, level."""
+        rng = self._rng
+        drives: list[tuple[str, float, float, float, float, float]] = []
+        if side.style not in ("gardens", "yard"):
+            return drives
+        for s in np.arange(rng.uniform(5, 40), self.length, rng.uniform(20, 60)):
+            if not self._in_crossing(s, sign, 6.0):
+                end, out = s + rng.uniform(2.5, 4.0), side.edge + max(side.setback, 4.0)
+                drives.append(("parking", s, end, sign * side.edge, sign * out, 0.05))
+                if side.verge:
+                    verge = sign * side.verge[0], sign * side.verge[1]
+                    drives.append(("sidewalk", s, end, *verge, 0.04))
+        return drives
+
+    def _in_crossing(self, s: float, sign: int, margin: float = 0.0) -> bool:
+        return any(
+            where in (0, sign) and s0 - margin < s < s1 + margin
+            for s0, s1, where in self._crossings
+        )
+
+    # Placing ---------------------------------------------------------------------------------
+
+    def _put(self, mesh: Mesh, s: float, d: float, yaw: float = 0.0, sink: float = 0.0) -> None:
+        """Stand a mesh in the street, unless what it has below 1.8 m would touch another's."""
+        turned = mesh.moved(yaw=yaw)
+        low = turned.vertices[turned.vertices[:, 2] < 1.8][:, :2]
+        near, far = np.add(low.min(axis=0), (s, d)), np.add(low.max(axis=0), (s, d))
+        taken = self._occupied
+        touches = (taken[:, 0] < far[0]) & (taken[:, 2] > near[0])
+        touches &= (taken[:, 1] < far[1]) & (taken[:, 3] > near[1])
+        inside = 0.0 < s < self.length and abs(d) < HALF_WIDTH
+        if touches.any() or not inside:
+            return
+        self._occupied = np.vstack([taken, [*near, *far]])
+        offset = self.ground.position(s, d) - (0.0, 0.0, sink)
+        self._still.append(turned.moved(offset, float(self.ground.heading(s))))
+
+    def _along(self, gap: tuple[float, float], sign: int, margin: float = 2.0) -> list[float]:
+        """Places along the street, `gap` metres apart, outside side streets."""
+        gaps = self._rng.uniform(*gap, int(self.length / gap[0]) + 2)
+        places = np.cumsum(gaps)
+        return [
+            float(s) for s in places if s < self.length and not self._in_crossing(s, sign, margin)
+        ]
+
+    # What stands still -----------------------------------------------------------------------
+
+    def _build_up(self, sign: int, side: Side) -> None:
+        rng = self._rng
+        pitched = rng.random() < (0.85 if side.style == "gardens" else 0.4)
+        heights = {"dense": (6, 22), "gardens": (3, 8), "open": (3, 8), "yard": (4, 12)}
+        typical = rng.uniform(*heights[side.style])
+        gap = {"dense": 0.3, "gardens": 5.0, "open": 45.0, "yard": 14.0}[side.style]
+        s = rng.uniform(-10, 5)
+        while s < self.length:
+            width = rng.uniform(7, 16) if side.style != "yard" else rng.uniform(12, 35)
+            depth = rng.uniform(8, 14)
+            middle = s + width / 2
+            s += width + rng.exponential(gap)
+            if any(self._in_crossing(at, sign, 2.0) for at in np.linspace(s - width, s, 8)):
+                s = max(
+                    (s1 + 3.0 for s0, s1, w in self._crossings if w in (0, sign) and s0 < s),
+                    default=s,
+                )
+                continue
+            height = max(2.8, typical * rng.uniform(0.75, 1.3))
+            front = side.edge + side.setback + abs(rng.normal(0, 0.5 if gap < 1 else 1.5))
+            house = buildings.building(rng, width, depth, height, pitched)
+            # Fronts look to -y: to the centre line from the left side.
+            self._put(house, middle, sign * front, 0.0 if sign > 0 else np.pi)
+        if side.setback > 2.0 and rng.random() < 0.85:
+            self._enclose(sign, side)
+
+    def _enclose(self, sign: int, side: Side) -> None:
+        """Fences and hedges between the sidewalk and the gardens."""
+        rng = self._rng
+        length = rng.uniform(4, 9)
+        mixed = rng.random() < 0.5
+        kind = rng.choice(["fence", "hedge"], p=[0.4, 0.6])
+        for s in self._along((length + 0.3, length + 4.0), sign, margin=length / 2 + 2.5):
+            if mixed and rng.random() < 0.4:
+                kind = rng.choice(["fence", "hedge"])
+            if kind == "fence":
+                mesh = street_furniture.fence(rng, length)
+            else:
+                height, depth = rng.uniform(0.8, 2.8), rng.uniform(0.5, 1.1)
+                mesh = plants.hedge(rng, length, height, depth)
+            self._put(mesh, s, sign * (side.edge + 0.7))
+
+    def _park(self, sign: int, side: Side) -> None:
+        """Vehicles at the kerb, in bays, in yards and in drives."""
+        rng = self._rng
+        makers: Sequence[Maker] = (
+            vehicles.car, vehicles.truck, vehicles.other_vehicle, road_users.motorcycle,
+        )  # fmt: skip
+        shares = np.array([0.68, 0.12, 0.1, 0.1])
+        along = 0.0 if sign < 0 else np.pi
+        rate = rng.uniform(0.0, 0.8)
+
+        def leave(s: float, d: float, yaw: float) -> None:
+            maker = makers[rng.choice(len(makers), p=shares)]
+            turn = rng.choice([0.0, np.pi], p=[0.8, 0.2]) + rng.normal(0, 0.03)
+            self._put(maker(rng), s, sign * d, yaw + turn)
+
+        if side.parking:
+            middle = (side.parking[0] + side.parking[1]) / 2
+            gap = (2.7, 3.3) if side.in_bays else (5.3, 7.0)
+            yaw = np.pi / 2 if side.in_bays else along
+            for s in self._along(gap, sign, margin=4.0):
+                if rng.random() < rate:
+                    leave(s, middle + rng.normal(0, 0.1), yaw)
+        elif side.clear < self._half_road:
+            for s in self._along((5.5, 9.0), sign, margin=5.0):
+                if rng.random() < rate:
+                    leave(s, self._half_road - 0.95 + rng.normal(0, 0.08), along)
+        if side.style in ("gardens", "yard"):
+            deep = side.edge + np.arange(3.5, max(side.setback - 2.5, 4.0), 6.0)
+            gap = (6.0, 25.0) if side.style == "gardens" else (2.8, 6.0)
+            for row in deep:
+                for s in self._along(gap, sign):
+                    if rng.random() < rate:
+                        leave(s, row, np.pi / 2)
+        for s0, s1, where in self._crossings:
+            if where in (0, sign):
+                for d in np.arange(side.edge + 6, 50, 7.0):
+                    if rng.random() < 0.35:
+                        leave(rng.choice([s0 + 1.2, s1 - 1.2]), d, np.pi / 2)
+
+    def _furnish(self, sign: int, side: Side) -> None:
+        """Poles, signs, bicycles, motorcycles, people and clutter beside the road."""
+        rng = self._rng
+        outer = side.edge
+        inner = side.parking[1] if side.parking else self._half_road
+        # Along the kerb and along the outer edge of the sidewalk: its middle stays free.
+        kerbside, inside = inner + 0.35, outer - 0.25
+        facing = np.pi if sign > 0 else 0.0
+        poles = street_furniture.utility_pole if rng.random() < 0.2 else street_furniture.lamp_post
+        for s in self._along((14, 38), sign):
+            # Arms reach out to the left: over the road from the right side.
+            self._put(poles(rng), s, sign * kerbside, 0.0 if sign < 0 else np.pi)
+        for s in self._along((8, 35), sign, margin=-1.0):
+            yaw = facing + rng.choice([0.0, np.pi / 2, np.pi], p=[0.7, 0.15, 0.15])
+            sign_place = kerbside + rng.uniform(-0.1, 0.3)
+            self._put(
+                street_furniture.traffic_sign(rng), s, sign * sign_place, yaw + rng.normal(0, 0.1)
+            )
+        if rng.random() < 0.35:
+            start, looks = rng.uniform(0, self.length), int(rng.integers(1 << 31))
+            for s in np.arange(start, start + rng.uniform(10, 40), rng.uniform(1.2, 3.0)):
+                if not self._in_crossing(s, sign):
+                    bollard = street_furniture.post(np.random.default_rng(looks))
+                    self._put(bollard, float(s), sign * (kerbside - 0.1))
+        self._scatter(sign, (kerbside + 0.1, inside))
+
+    def _scatter(self, sign: int, rows: tuple[float, float]) -> None:
+        """Small things and people along either of two rows, alone and in groups."""
+        rng = self._rng
+        for maker, (least, most), apart in (
+            (street_furniture.post, (15, 50), 2.0),
+            (street_furniture.clutter, (12, 45), 0.8),
+            (road_users.bicycle, (6, 20), 1.6),
+            (road_users.motorcycle, (14, 40), 1.8),
+            (road_users.person, (10, 30), 0.8),
+        ):
+            stands_across = maker in (road_users.bicycle, road_users.motorcycle)
+            for s in self._along((least / self._busy, most / self._busy), sign):
+                row = float(rng.choice(rows))
+                across = stands_across and rng.random() < 0.5
+                yaw = (0.5 if across else 0.0) * np.pi + rng.choice([0.0, np.pi])
+                for member in range(rng.choice([1, 2, 3, 5], p=[0.55, 0.2, 0.15, 0.1])):
+                    turn = rng.uniform(0, 2 * np.pi) if maker is road_users.person else yaw
+                    place = s + member * rng.uniform(0.8, 1.2) * (0.7 if across else apart)
+                    self._put(maker(rng), place, sign * row, turn + rng.normal(0, 0.1))
+
+    def _plant(self, sign: int, side: Side) -> None:
+        rng = self._rng
+        rows: list[tuple[Maker, tuple[float, float], Callable[[], float]]] = []
+        if side.verge and rng.random() < 0.8:
+            middle = (side.verge[0] + side.verge[1]) / 2
+            rows.append((plants.tree, (6, 16), lambda: middle))
+            rows.append((plants.bush, (2, 9), lambda: middle + rng.normal(0, 0.3)))
+        elif rng.random() < 0.55:
+            inner = side.parking[1] if side.parking else self._half_road
+            rows.append((plants.tree, (7, 22), lambda: inner + 0.6))
+        if side.setback > 2.0:
+            depth = side.setback
+
+            def in_garden() -> float:
+                return float(side.edge + rng.uniform(1.5, depth))
+
+            bare = rng.uniform(0.3, 1.5) * 6 / min(depth, 15.0)
+            rows.append((plants.tree, (4 * bare, 18 * bare), in_garden))
+            rows.append((plants.bush, (1.5 * bare, 5 * bare), in_garden))
+            if rng.random() < 0.65:
+                rows.append((plants.thicket, (1.5, 1.5 + 2.0 * bare), in_garden))
+        for maker, gap, place in rows:
+            for s in self._along(gap, sign, margin=1.0):
+                self._put(maker(rng), s, sign * place(), rng.uniform(0, 2 * np.pi), sink=0.05)
+
+    def _fill_horizon(self) -> None:
+        """Trees, bushes and houses farther out, and beyond both ends of the street."""
+        rng = self._rng
+        for sign, side in self._sides.items():
+            start = side.edge + side.setback + 14.0
+            for s in self._along((3, 12), sign, margin=4.0):
+                d = rng.uniform(min(start, 50), HALF_WIDTH - 5)
+                kind = rng.random()
+                if kind < 0.5:
+                    mesh = plants.tree(rng)
+                elif kind < 0.7:
+                    mesh = plants.bush(rng)
+                else:
+                    width, depth, height = rng.uniform((8, 8, 4), (16, 12, 12))
+                    mesh = buildings.building(rng, width, depth, height, rng.random() < 0.6)
+                self._put(mesh, s, sign * d, 0.0 if sign > 0 else np.pi)
+
+    # What moves ------------------------------------------------------------------------------
+
+    def _populate(self) -> tuple[Actor, ...]:
+        rng = self._rng
+        actors: list[Actor] = []
+        pace = rng.uniform(4.0, 13.0)
+        traffic = (vehicles.car, vehicles.truck, vehicles.other_vehicle, road_users.motorcyclist)
+        riders = (road_users.bicyclist, road_users.motorcyclist)
+        for direction in (1, -1):
+            # Traffic keeps to the right, and riders to the right of it.
+            lane, clear = self._lanes[-direction], self._sides[-direction].clear
+            beside = min(lane + 1.6, clear - 0.4)
+            for s in self._spread((14, 50)):
+                maker = traffic[rng.choice(4, p=[0.55, 0.14, 0.11, 0.2])]
+                actors.append(self._vehicle(maker, s, -direction * lane, direction * pace))
+            for s in self._spread((15, 45)):
+                maker = riders[rng.choice(2, p=[0.75, 0.25])]
+                speed = direction * rng.uniform(2.5, 7.0)
+                actors.append(self._vehicle(maker, s, -direction * beside, speed))
+        for sign, side in self._sides.items():
+            walk = side.sidewalk or (side.clear - 0.7, side.clear + 0.4)
+            for s in self._spread((8, 32)):
+                d = sign * rng.uniform(walk[0] + 0.3, walk[1] - 0.3)
+                pace = float(rng.choice([-1, 1])) * rng.uniform(0.7, 1.9)
+                kind = rng.choice(["walks", "crosses", "rides"], p=[0.76, 0.12, 0.12])
+                if kind == "rides":
+                    actors.append(self._vehicle(road_users.bicyclist, s, d, 2.0 * pace))
+                elif kind == "crosses":
+                    gait = self._gait(-sign * np.pi / 2)
+                    actors.append(Actor(gait, s, d, (0.0, -sign * abs(pace))))
+                else:
+                    gait = self._gait(0.0 if pace > 0 else np.pi)
+                    actors.append(Actor(gait, s, d, (pace, 0.0)))
+        return tuple(actors)
+
+    def _spread(self, gap: tuple[float, float]) -> list[float]:
+        """Places along the whole street, the closer the busier it is."""
+        places = np.cumsum(self._rng.uniform(*gap, int(2 * self.length / gap[0])) / self._busy)
+        return [float(s) for s in places if s < self.length]
+
+    def _vehicle(self, maker: Maker, s: float, d: float, speed: float) -> Actor:
+        """Something on wheels that drives along s, or against it."""
+        mesh = maker(self._rng).moved(yaw=0.0 if speed > 0 else np.pi)
+        return Actor((mesh,), s, d + self._rng.normal(0, 0.12), (speed, 0.0))
+
+    def _gait(self, yaw: float) -> tuple[Mesh, ...]:
+        """One person in four phases of a stride."""
+        looks = int(self._rng.integers(1 << 31))
+        return tuple(
+            road_users.person(np.random.default_rng(looks), stride).moved(yaw=yaw)
+            for stride in (-0.45, 0.0, 0.45, 0.0)
+        )
+
+    def moving(self, time: float, sensor: npt.NDArray[np.float64]) -> Mesh:
+        """All actors where they are at a time, in the frame of the street.
+
+        Args:
+            time: seconds.
+            sensor: [2] s, d of the sensor; who would run into it is left out.
+        """
+        meshes = []
+        for actor in self.actors:
+            s, d = actor.at(time)
+            # Who leaves at one end of the street comes in at the other.
+            s %= self.length
+            mesh = actor.shape(time)
+            extent = np.add(np.abs(mesh.vertices[:, :2]).max(axis=0), (4.0, 0.5))
+            if (np.abs(sensor - (s, d)) > extent).any():
+                offset = self.ground.position(s, d)
+                meshes.append(mesh.moved(offset, float(self.ground.heading(s))))
+        return Mesh.merge(meshes)

@@ -1,0 +1,155 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Clips for training: cut from sequences, varied and put into voxels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from minkowski_perception.frame import Frame
+from minkowski_perception.lab.training.composition import Augment
+from minkowski_perception.lab.training.sources import ClipSize, Source
+from minkowski_perception.labels import UNLABELLED
+from minkowski_perception.networks.minkunet import SPATIAL_DIMS
+from minkowski_perception.sparse import Quantization
+from minkowski_perception.voxels import VoxelFrame, VoxelInput, stack_in_time, voxelize
+
+_ATTEMPTS = 10
+"""Clips that are drawn instead of one of which the augmentation left nothing."""
+
+
+class Sample(NamedTuple):
+    """The voxels of a clip, or of the clips of a step.
+
+    Attributes:
+        coordinates: [N, 5] int64 [clip, x, y, z, t].
+        features: [N, C].
+        labels: [N] int64.
+        points: [N] int64, how many are in each voxel.
+    """
+
+    coordinates: Tensor
+    features: Tensor
+    labels: Tensor
+    points: Tensor
+
+
+class ClipDataset(Dataset[Sample]):
+    """Clips of a training; item i depends on the seed and i alone.
+
+    Args:
+        sources: what they are taken from.
+        size: how long they are; shorter ones occur.
+        spec: what the network wants to see.
+        augment: how to vary them.
+        seed: of all that is random.
+        length: how many there are.
+        max_voxels: of a clip; of more, so many are drawn.
+        voxel_labels: see `Data`.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        size: ClipSize,
+        spec: VoxelInput,
+        augment: Augment,
+        seed: int,
+        length: int,
+        max_voxels: int | None = None,
+        voxel_labels: Literal["first", "agreed"] = "first",
+    ) -> None:
+        self._sources = sources
+        self._size = size
+        self._spec = spec
+        self._augment = augment
+        self._seed = seed
+        self._length = length
+        self._max_voxels = max_voxels
+        self._voxel_labels = _agreed if voxel_labels == "agreed" else Quantization.reduce
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: int) -> Sample:
+        rng = np.random.default_rng((self._seed, index))
+        source = self._source(rng)
+        another = partial(source.clip, rng, self._size)
+        clip = self._augment(source.clip(rng, self._size, index), rng, another)
+        for _ in range(_ATTEMPTS):
+            if any(len(frame) for frame in clip):
+                break
+            clip = self._augment(another(), rng, another)
+        frames = [voxelize(frame, self._spec, frame.intensity) for frame in clip]
+        coordinates, features = stack_in_time(frames)
+        labels = torch.cat(
+            [
+                self._voxel_labels(voxels.quantization, _valid_labels(frame, voxels))
+                for frame, voxels in zip(clip, frames, strict=True)
+            ]
+        )
+        points = torch.cat([voxels.quantization.counts() for voxels in frames])
+        sample = Sample(coordinates, features, labels, points)
+        if self._max_voxels is not None and len(labels) > self._max_voxels:
+            drawn = rng.choice(len(labels), self._max_voxels, replace=False)
+            kept = torch.from_numpy(np.sort(drawn))
+            return Sample(*(column[kept] for column in sample))
+        return sample
+
+    def _source(self, rng: np.random.Generator) -> Source:
+        if len(self._sources) == 1:
+            return self._sources[0]
+        shares = np.array([source.share for source in self._sources])
+        return self._sources[int(rng.choice(len(shares), p=shares / shares.sum()))]
+
+
+def _valid_labels(frame: Frame, voxels: VoxelFrame) -> Tensor:
+    """[N] int64 of the points that are in a voxel."""
+    if frame.labels is None:
+        return torch.full((int(voxels.valid.sum()),), UNLABELLED)
+    return torch.from_numpy(frame.labels[voxels.valid].astype(np.int64))
+
+
+def _agreed(voxels: Quantization, labels: Tensor) -> Tensor:
+    """Labels [M] that all points of each voxel share, `UNLABELLED` where they differ."""
+    first = voxels.reduce(labels)
+    differs = torch.zeros(len(first), dtype=torch.bool)
+    differs[voxels.inverse[labels != voxels.slice(first)]] = True
+    return first.masked_fill(differs, UNLABELLED)
+
+
+def as_seen_in(dims: int, coordinates: Tensor) -> Tensor:
+    """Voxels [N, 1 + dims] of clips as a network of 3D or 4D sees them.
+
+    In 3D every frame stands alone, as a batch entry of its own.
+
+    Args:
+        dims: of the network.
+        coordinates: [N, 5] int64 [batch, x, y, z, t].
+    """
+    if dims == SPATIAL_DIMS + 1:
+        return coordinates
+    length = int(coordinates[:, -1].max()) + 1 if len(coordinates) else 1
+    alone = coordinates[:, :-1].clone()
+    alone[:, 0] = coordinates[:, 0] * length + coordinates[:, -1]
+    return alone
+
+
+def collate(samples: Sequence[Sample]) -> Sample:
+    """Join clips into one batch, numbered in the first column of the coordinates."""
+    coordinates = [sample.coordinates.clone() for sample in samples]
+    for clip, voxels in enumerate(coordinates):
+        voxels[:, 0] = clip
+    return Sample(
+        torch.cat(coordinates),
+        torch.cat([sample.features for sample in samples]),
+        torch.cat([sample.labels for sample in samples]),
+        torch.cat([sample.points for sample in samples]),
+    )

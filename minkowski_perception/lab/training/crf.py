@@ -1,0 +1,169 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Training of a CRF after its network: on scores that are computed once and then kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+from torch.utils.data import Dataset
+from tqdm import tqdm
+
+from minkowski_perception.lab.training.clips import Sample, as_seen_in
+from minkowski_perception.lab.training.losses import Loss, class_shares, class_weights
+from minkowski_perception.networks import Network
+from minkowski_perception.networks.crf import TrilateralCRF
+from minkowski_perception.networks.minkunet import SPATIAL_DIMS
+from minkowski_perception.networks.model import Model
+from minkowski_perception.segmenter import choose_device
+from minkowski_perception.sparse import Engine, SparseTensor
+from minkowski_perception.sparse.selection import choose_engine
+
+
+@dataclass(frozen=True)
+class ScoredClip:
+    """What a CRF sees of a clip, and what it should say.
+
+    Attributes:
+        logits: [N, K] float16, of the network.
+        coordinates: [N, 5] int64 [batch, x, y, z, t].
+        chroma: [N, C] float32, or None.
+        labels: [N] int64.
+    """
+
+    logits: Tensor
+    coordinates: Tensor
+    chroma: Tensor | None
+    labels: Tensor
+
+
+def train_crf(
+    model: Model,
+    clips: Dataset[Sample],
+    settings: Mapping[str, Any],
+    *,
+    seed: int = 0,
+    device: str = "auto",
+) -> TrilateralCRF:
+    """Train a CRF on the scores of a model's network, which stays as it is.
+
+    Args:
+        model: whose network it is for.
+        clips: with a length; each is scored once.
+        settings: `lattice`, what `TrilateralCRF` takes, and `optimization`: `steps`, `clips` (of
+            each step), `learning_rate`, `weight_decay` and, unless it is 1, `lovasz`: factor on
+            that part of the loss.
+        seed: of the order of the clips.
+        device: see `choose_device`.
+
+    Returns:
+        The CRF, on the CPU, in evaluation mode.
+
+    Raises:
+        KeyError, TypeError, ValueError: the settings lack something or ask for the impossible, as
+            a CRF that looks at the future for a network that runs frame by frame.
+        ModelError: the CRF needs a chroma that the network does not see.
+    """
+    optimization = settings["optimization"]
+    target = choose_device(device)
+    crf = TrilateralCRF(model.network.num_classes, **settings["lattice"])
+    if not crf.causal and (model.network.dims == SPATIAL_DIMS or model.network.causal):
+        raise ValueError(
+            "a network in 3D or a causal one runs frame by frame, where there is no future: its "
+            "CRF must have causal: true"
+        )
+    loss_of = Loss(lovasz=optimization.get("lovasz", 1.0))
+    scored = score_clips(replace(model, crf=crf), clips, target)
+    labels = torch.cat([clip.labels for clip in scored]).numpy()
+    weights = class_weights(class_shares(labels, crf.num_classes)).to(target)
+    crf = crf.to(target).train()
+    optimizer = torch.optim.AdamW(
+        crf.parameters(),
+        optimization["learning_rate"],
+        weight_decay=optimization["weight_decay"],
+    )
+    steps = optimization["steps"]
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    rng = np.random.default_rng(seed)
+    progress = tqdm(range(steps), desc="training the CRF", unit="step")
+    smooth = 0.0
+    for step in progress:
+        chosen = rng.integers(len(scored), size=optimization["clips"])
+        batch = _joined([scored[i] for i in chosen], target)
+        scores = crf(batch.logits, batch.coordinates, batch.chroma)
+        loss = loss_of(scores, batch.labels, weights)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        smooth = loss.item() if step == 0 else 0.98 * smooth + 0.02 * loss.item()
+        progress.set_postfix(loss=f"{smooth:.3f}")
+    return crf.cpu().eval()
+
+
+@torch.no_grad()
+def score_clips(model: Model, clips: Dataset[Sample], device: torch.device) -> list[ScoredClip]:
+    """Let a model's network score clips, as it will score frames for the model's CRF.
+
+    A network in 3D scores each frame alone, a causal one in 4D the clip as a whole. One that sees
+    the future too scores the clip as a whole for a CRF that does so, and otherwise each frame as
+    the newest of the model's window.
+    """
+    network = model.network.to(device).eval()
+    assert model.crf is not None
+    by_window = network.dims > SPATIAL_DIMS and model.crf.causal and not network.causal
+    engine: Engine | None = None
+    scored = []
+    for i in tqdm(range(len(clips)), desc="scoring clips", unit="clip"):  # type: ignore[arg-type]
+        coordinates, features, labels, _ = clips[i]
+        voxels = (coordinates.to(device), features.to(device))
+        engine = engine or _engine_for(network, *voxels)
+        score = _by_window if by_window else _at_once
+        logits = score(network, *voxels, engine, model.window)
+        chroma = model.chroma(features)
+        scored.append(ScoredClip(logits.half().cpu(), coordinates, chroma, labels))
+    return scored
+
+
+def _engine_for(network: Network, coordinates: Tensor, features: Tensor) -> Engine:
+    """Return an engine that gives the same bits in every run, and so the same CRF."""
+    trial = (as_seen_in(network.dims, coordinates), features)
+    return choose_engine("auto", network, lambda: trial, features.device, "float32", True).engine
+
+
+def _at_once(
+    network: Network, coordinates: Tensor, features: Tensor, engine: Engine, _: int = 1
+) -> Tensor:
+    voxels = as_seen_in(network.dims, coordinates)
+    logits: Tensor = network(SparseTensor(features, voxels, engine=engine)).as_given()
+    return logits
+
+
+def _by_window(
+    network: Network, coordinates: Tensor, features: Tensor, engine: Engine, window: int
+) -> Tensor:
+    time = coordinates[:, 4]
+    logits = features.new_zeros(len(features), network.num_classes)
+    for t in torch.unique(time).tolist():
+        seen = (time <= t) & (time > t - window)
+        scores = _at_once(network, coordinates[seen], features[seen], engine)
+        logits[time == t] = scores[time[seen] == t]
+    return logits
+
+
+def _joined(clips: Sequence[ScoredClip], device: torch.device) -> ScoredClip:
+    """Join clips into one batch, in float32."""
+    coordinates = [pad(c.coordinates[:, 1:], (1, 0), value=i) for i, c in enumerate(clips)]
+    chroma = [clip.chroma for clip in clips if clip.chroma is not None]
+    return ScoredClip(
+        torch.cat([clip.logits for clip in clips]).to(device).float(),
+        torch.cat(coordinates).to(device),
+        torch.cat(chroma).to(device) if chroma else None,
+        torch.cat([clip.labels for clip in clips]).to(device),
+    )

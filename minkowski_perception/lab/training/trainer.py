@@ -1,0 +1,147 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""A network in training: steps, and the state that they leave."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from minkowski_perception.lab.training.clips import Sample, as_seen_in
+from minkowski_perception.lab.training.distributed import World
+from minkowski_perception.lab.training.losses import Loss
+from minkowski_perception.lab.training.optimization import (
+    Optimization,
+    make_optimizer,
+    make_schedule,
+)
+from minkowski_perception.lab.training.schema import RecipeError
+from minkowski_perception.networks import Network
+from minkowski_perception.sparse import SparseTensor
+
+_HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+class Trainer:
+    """Takes the steps of a training.
+
+    Args:
+        network: is trained in place.
+        settings: how.
+        loss: what is minimised.
+        class_weights: [K] for the loss, or None.
+        world: the processes that take each step together.
+
+    Raises:
+        RecipeError: the device cannot do what is asked for.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        settings: Optimization,
+        loss: Loss,
+        class_weights: Tensor | None,
+        world: World,
+    ) -> None:
+        on_cpu = world.device.type == "cpu"
+        if on_cpu and settings.precision == "float16":
+            raise RecipeError("precision float16 needs CUDA; a CPU takes bfloat16 or float32")
+        if on_cpu and settings.sync_batch_norm:
+            raise RecipeError("sync_batch_norm needs CUDA")
+        self._network = network.train()
+        self._dims = network.dims
+        self._world = world
+        self._settings = settings
+        self._loss = loss
+        self._class_weights = None if class_weights is None else class_weights.to(world.device)
+        self._half = _HALVES.get(settings.precision)
+        self._model = _shared(network, settings, world)
+        self._optimizer = make_optimizer(network.parameters(), settings)
+        self._schedule = make_schedule(self._optimizer, settings)
+        self._scaler = torch.amp.GradScaler(
+            world.device.type, enabled=settings.precision == "float16"
+        )
+        self.step = 0
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the next step."""
+        return float(self._optimizer.param_groups[0]["lr"])
+
+    def advance(self, batch: Sample) -> float:
+        """Take a step and return its loss, that of this process's clips."""
+        device = self._world.device
+        batch = Sample(*(column.to(device) for column in batch))
+        places = as_seen_in(self._dims, batch.coordinates)
+        with torch.autocast(device.type, self._half, enabled=self._half is not None):
+            logits = self._model(batch.features, places)
+        loss = self._loss(logits.float(), batch.labels, self._class_weights, batch.points)
+        self._optimizer.zero_grad(set_to_none=True)
+        self._scaler.scale(loss).backward()
+        self._scaler.unscale_(self._optimizer)
+        if self._settings.gradient_clip is not None:
+            nn.utils.clip_grad_norm_(self._network.parameters(), self._settings.gradient_clip)
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        self._schedule.step()
+        self.step += 1
+        return float(loss.item())
+
+    def state(self) -> dict[str, Any]:
+        """All that later steps depend on, tensors and plain values; all processes must ask."""
+        on_cuda = self._world.device.type == "cuda"
+        random = {
+            "cpu": torch.get_rng_state(),
+            **({"cuda": torch.cuda.get_rng_state()} if on_cuda else {}),
+        }
+        return {
+            "step": self.step,
+            "network": self._network.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "schedule": self._schedule.state_dict(),
+            "scaler": self._scaler.state_dict(),
+            "random": self._world.gather(random),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state.
+
+        With another number of processes than left it, random numbers are others.
+        """
+        self.step = int(state["step"])
+        self._network.load_state_dict(state["network"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._schedule.load_state_dict(state["schedule"])
+        self._scaler.load_state_dict(state["scaler"])
+        random = state["random"][self._world.rank % len(state["random"])]
+        torch.set_rng_state(random["cpu"])
+        if self._world.device.type == "cuda" and "cuda" in random:
+            torch.cuda.set_rng_state(random["cuda"])
+
+
+class _Logits(nn.Module):
+    """A network from tensors to tensors, as what joins processes wants it."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, features: Tensor, places: Tensor) -> Tensor:
+        logits: Tensor = self.network(SparseTensor(features, places)).as_given()
+        return logits
+
+
+def _shared(network: Network, settings: Optimization, world: World) -> nn.Module:
+    """Return the network as all processes train it together."""
+    model: nn.Module = _Logits(network)
+    if world.size == 1:
+        return model
+    if settings.sync_batch_norm:
+        nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    devices = [world.device] if world.device.type == "cuda" else None
+    return DistributedDataParallel(model, device_ids=devices)

@@ -1,0 +1,100 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Scores of a model, as it is shipped, on what it was not trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minkowski_perception.frame import Frame
+from minkowski_perception.lab.training.recipe import Data
+from minkowski_perception.lab.training.sources import open_set, simulate
+from minkowski_perception.labels import LabelSet
+from minkowski_perception.metrics import ConfusionMatrix
+from minkowski_perception.networks.model import load_model
+from minkowski_perception.segmenter import Segmenter
+
+
+@dataclass(frozen=True)
+class HeldOutSequences:
+    """Sequences of one sensor.
+
+    Attributes:
+        name: of a sensor's model or a data set.
+        sequences: of frames.
+        full_scale: of intensity, where it is known.
+        frames: the first so many of each sequence; None for all.
+    """
+
+    name: str
+    sequences: Sequence[Sequence[Frame]]
+    full_scale: float | None = None
+    frames: int | None = None
+
+
+def open_held_out(data: Data, labels: LabelSet) -> list[HeldOutSequences]:
+    """Open what a recipe holds out.
+
+    Raises:
+        DatasetError, LabelSetError: as `open_dataset`.
+    """
+    held_out = []
+    if data.held_out_seeds is not None:
+        seeds = range(*data.held_out_seeds)
+        held_out += [
+            HeldOutSequences(sensor, simulate(data, labels, seeds, {sensor: 1.0}))
+            for sensor in data.sensors
+        ]
+    for chosen in data.held_out_sets:
+        dataset = open_set(chosen, labels)
+        sequences = list(dataset.sequences.values())
+        scale = dataset.intensity_full_scale
+        held_out.append(HeldOutSequences(chosen.name, sequences, scale, chosen.frames))
+    return held_out
+
+
+def evaluate(
+    card: Path,
+    held_out: Sequence[HeldOutSequences],
+    device: str = "auto",
+    frames: int | None = None,
+) -> dict[str, Any]:
+    """Score a model frame by frame, as it runs on a robot.
+
+    Args:
+        card: path of its card.
+        held_out: what to score it on.
+        device: see `choose_device`.
+        frames: of each sequence the first so many at most.
+
+    Returns:
+        `miou` by name and `iou` by class over all of them, rounded for a card.
+    """
+    model = load_model(card)
+    total = ConfusionMatrix(len(model.label_set))
+    miou = {}
+    for held in held_out:
+        scores = ConfusionMatrix(len(model.label_set))
+        segmenter = Segmenter(
+            model, device=device, precision="float32", intensity_full_scale=held.full_scale
+        )
+        most = min((n for n in (held.frames, frames) if n is not None), default=None)
+        for sequence in held.sequences:
+            stream = segmenter.another_stream()
+            for frame in islice(sequence, most):
+                labels = stream.segment(frame).labels
+                if frame.labels is not None:
+                    scores.update(frame.labels, labels)
+        miou[held.name] = round(scores.miou, 3)
+        total.counts += scores.counts
+    iou = zip(model.label_set.names, total.iou.tolist(), strict=True)
+    return {
+        "miou": miou,
+        "iou": {name: round(value, 3) for name, value in iou if not np.isnan(value)},
+    }

@@ -1,0 +1,94 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+import numpy as np
+import pytest
+
+pytest.importorskip("rosbags", reason="bags need the rosbags package")
+
+from minkowski_perception.codec import UINT8, Field, encode_frame
+from minkowski_perception.frame import Frame
+from minkowski_perception.lab.datasets.catalogue import DatasetError, open_dataset
+from minkowski_perception.labels import LabelSet
+from minkowski_perception.recordings.bags import BagError, BagWriter
+
+SECOND = 10**9
+URBAN = LabelSet.load("urban10")
+
+
+def write(path, topics, labels=(0, 7, 200), poses=True):
+    """Three clouds a topic, whose points tell which they are; the sensor goes 1 m a cloud."""
+    with BagWriter(path) as bag:
+        for i in range(3):
+            stamp = (10 + i) * SECOND
+            for place, (topic, field) in enumerate(topics.items()):
+                frame = Frame(
+                    points=np.full((3, 3), 10 * place + i, np.float32),
+                    labels=np.array(labels, np.int32),
+                    stamp=stamp,
+                    frame_id="lidar",
+                )
+                bag.write_cloud(topic, encode_frame(frame, field), stamp, "lidar")
+            if poses:
+                pose = np.eye(4)
+                pose[0, 3] = i
+                bag.write_odometry("/odom", stamp, pose, "odom", "lidar")
+    return path
+
+
+def test_every_topic_with_labels_is_a_sequence_with_the_poses_of_the_bag(tmp_path):
+    topics = {"/front": "label", "/rear": "true_label", "/bare": None}
+    root = write(tmp_path / "bag", topics)
+    dataset = open_dataset("bag", root, bag_labels=URBAN)
+    assert {n: len(s) for n, s in dataset.sequences.items()} == {"/front": 3, "/rear": 3}
+    assert dataset.label_set is URBAN
+    for place, topic in enumerate(("/front", "/rear")):
+        for i, frame in enumerate(dataset.sequences[topic]):
+            assert (frame.points == 10 * place + i).all()
+            assert frame.labels.tolist() == [0, 7, 255]
+            assert frame.pose[0, 3] == i
+    assert dataset.sequences["/rear"][-1].stamp == 12 * SECOND
+
+
+def test_true_labels_go_before_those_of_a_model(tmp_path):
+    with BagWriter(tmp_path / "bag") as bag:
+        frame = Frame(np.zeros((2, 3), np.float32), SECOND, "lidar", labels=np.array([1, 2], "u1"))
+        cloud = encode_frame(frame, "true_label")
+        cloud.fields.append(Field("label", offset=0, datatype=UINT8))  # nonsense: bytes of x
+        bag.write_cloud("/points", cloud, SECOND, "lidar")
+    frame = open_dataset("bag", tmp_path / "bag", bag_labels=URBAN).sequences["/points"][0]
+    assert frame.labels.tolist() == [1, 2]
+    assert frame.pose is None
+
+
+def test_labels_are_of_semantickitti_unless_said_and_can_be_told_in_another_set(tmp_path):
+    root = write(tmp_path / "bag", {"/points": "label"}, labels=(8, -1, 70000), poses=False)
+    dataset = open_dataset("bag", root)
+    assert dataset.label_set.name == "semantickitti19"
+    assert dataset.sequences["/points"][0].labels.tolist() == [8, 255, 255]
+    groups = LabelSet.load("outdoor_groups7")
+    frame = open_dataset("bag", root, labels=groups).sequences["/points"][0]
+    assert frame.labels.tolist() == [groups.names.index("ground"), 255, 255]
+
+
+def test_a_bag_without_labels_says_what_its_clouds_have(tmp_path):
+    root = write(tmp_path / "bag", {"/points": None})
+    with pytest.raises(
+        DatasetError, match="true_label or label are looked for, and /points has x"
+    ):
+        open_dataset("bag", root)
+    with pytest.raises(DatasetError, match="unknown split 'val': a bag has none"):
+        open_dataset("bag", root, "val")
+    with pytest.raises(BagError, match="no bag at"):
+        open_dataset("bag", tmp_path / "none")
+
+
+def test_a_real_bag_gives_what_the_same_frames_in_files_do(shared_data):
+    bag = open_dataset("bag", shared_data / "ika_bag_mcap", bag_labels=URBAN).sequences["/points"]
+    files = open_dataset("ika", shared_data / "ika_vlp32").sequences["00"]
+    assert len(bag) == len(files) == 32
+    for i in (0, 31):
+        one, other = bag[i], files[i]
+        np.testing.assert_array_equal(one.labels, other.labels)
+        np.testing.assert_allclose(one.points, other.points, atol=1e-6)
+        np.testing.assert_allclose(one.pose, other.pose, atol=1e-5)
+        assert one.stamp == other.stamp

@@ -1,0 +1,140 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minkowski_perception.frame import Frame
+from minkowski_perception.lab.evaluation.report import Subject, figures, markdown, text
+from minkowski_perception.lab.evaluation.tally import Tally
+from minkowski_perception.labels import LabelSet
+from minkowski_perception.segmenter import Segmentation
+
+KITTI = LabelSet.load("semantickitti19")
+SCANNET = LabelSet.load("scannet20")
+SUBJECT = Subject(
+    dataset="semantickitti",
+    root="data",
+    split="val",
+    model="tiny",
+    device="cpu",
+    engine="torch",
+    execution="incremental",
+    crf=True,
+    averaging=5,
+)
+
+
+def tally_of(truth: list[str], said: list[str], label_set: LabelSet = KITTI) -> Tally:
+    """Points 1 m apart, said with a confidence of 0.75 in 0.5 s, in one frame."""
+    tally = Tally(label_set, label_set, ranges=[10.0])
+    tally.begin("08")
+    ids = [
+        np.array([label_set.names.index(n) for n in names], np.uint8) for names in (truth, said)
+    ]
+    points = np.zeros((len(truth), 3), np.float32)
+    points[:, 0] = 1.0 + np.arange(len(truth))
+    sure = np.full(len(truth), 0.75, np.float32)
+    frame = Frame(points, labels=ids[0], pose=np.eye(4))
+    tally.add(0, frame, Segmentation(ids[1], sure, {}, 1, 1), 0.5)
+    return tally
+
+
+def street() -> Tally:
+    """Eight points of road, two of them said to be parking; four of a pole, one called a trunk."""
+    return tally_of(
+        ["road"] * 8 + ["pole"] * 4, ["road"] * 6 + ["parking"] * 2 + ["pole"] * 3 + ["trunk"]
+    )
+
+
+def test_the_figures_are_those_of_a_count_by_hand():
+    found = json.loads(json.dumps(figures(SUBJECT, street())))
+
+    assert found["classes"]["road"] == found["classes"]["pole"] == found["miou"] == 0.75
+    assert found["classes"]["parking"] is None
+    assert found["groups"]["ground"] == 1.0
+    assert found["groups"]["pole"] == 0.75
+    assert found["groups"]["person"] is None
+    assert found["groups"]["miou"] == 0.875
+    assert found["accuracy"] == pytest.approx(9 / 12)
+    assert (found["precision"]["parking"], found["recall"]["road"]) == (0.0, 0.75)
+    assert [(b["from"], b["to"], b["points"]) for b in found["by_range"]] == [
+        (0.0, 10.0, 9),
+        (10.0, None, 3),
+    ]
+    assert found["by_range"][1]["miou"] == {
+        "classes": pytest.approx(2 / 3),
+        "groups": pytest.approx(2 / 3),
+    }
+    assert found["by_sequence"] == {
+        "08": {"points": 12, "miou": {"classes": 0.75, "groups": 0.875}}
+    }
+    assert found["calibration"]["expected_error"] == 0.0
+    filled = [b for b in found["calibration"]["bins"] if b["points"]]
+    assert [(b["points"], b["confidence"], b["accuracy"]) for b in filled] == [(12, 0.75, 0.75)]
+    assert found["flicker"] == {"share": None, "compared_points": 0}
+    assert found["speed"] == {"milliseconds": 500.0, "points_per_second": 24.0}
+    counts = found["confusion"]["classes"]["counts"]
+    road, parking = KITTI.names.index("road"), KITTI.names.index("parking")
+    assert (counts[road][road], counts[road][parking], np.sum(counts)) == (6, 2, 12)
+    assert (found["dataset"], found["model"], found["split"]) == ("semantickitti", "tiny", "val")
+    assert found["worst_frame"] == {"sequence": "08", "index": 0, "accuracy": 0.75}
+
+
+def test_every_key_is_documented():
+    page = (Path(__file__).resolve().parents[3] / "docs" / "evaluation.md").read_text()
+    table = page.split("## The JSON\n")[1]
+    documented = {name.split(".")[0] for name in re.findall(r"`([a-z_]+)(?:\.[^`]*)?`", table)}
+    assert set(figures(SUBJECT, street())) <= documented
+
+
+def test_sets_without_groups_have_none_in_any_report():
+    tally = tally_of(["wall", "floor"], ["wall", "wall"], SCANNET)
+    found = figures(SUBJECT, tally)
+    assert "groups" not in found
+    assert found["by_range"][0]["miou"] == {"classes": 0.25}
+    assert "group" not in text(SUBJECT, tally)
+
+
+def test_the_text_tells_of_each_class_and_what_it_is_taken_for():
+    lines = text(SUBJECT, street()).splitlines()
+
+    assert "semantickitti at data, split val: 1 sequence, 1 frame, 12 of 12 points scored" in lines
+    assert "tiny on cpu by torch, incremental, with CRF, averaged over 5 frames" in lines
+    assert any(re.match(r"mIoU +0\.750 +over 2 of 19 classes", line) for line in lines)
+    assert any(re.match(r"mIoU of groups +0\.875 +over 2 of 7", line) for line in lines)
+    assert any(re.match(r"flicker +not known", line) for line in lines)
+    rows = [line.split() for line in lines]
+    # Class, IoU, precision, recall, share of points, share of labels, what it is taken for.
+    percents = ["100.0", "%", "75.0", "%", "66.7", "%", "50.0", "%", "parking", "25.0", "%"]
+    assert ["road", "0.750", *percents] in rows
+    assert ["trunk", "-", "0.0", "%", "-", "0.0", "%", "8.3", "%"] in rows
+    assert not any(row and row[0] == "car" for row in rows)
+    assert ["10", "m", "and", "more", "0.667", "0.667", "66.7", "%", "25.0", "%"] in rows
+    assert max(map(len, lines)) < 100
+
+
+def test_classes_that_the_model_does_not_have_are_named():
+    urban = LabelSet("urban", ("car", "tram"), ((0, 0, 0),) * 2, {KITTI.name: {"car": "car"}})
+    tally = Tally(urban, KITTI)
+    tally.begin("s")
+    frame = Frame(np.ones((2, 3), np.float32), labels=np.array([0, 1], np.uint8))
+    tally.add(0, frame, Segmentation(np.zeros(2, np.uint8), np.ones(2, np.float32), {}, 1, 1), 1.0)
+    assert figures(SUBJECT, tally)["never_said"] == ["tram"]
+    assert re.search(r"^never said +tram: ", text(SUBJECT, tally), re.MULTILINE)
+
+
+def test_the_markdown_has_the_same_tables_and_the_pictures():
+    tally = street()
+    report = markdown(SUBJECT, tally, {"Confusion": "val.png"})
+
+    assert report.startswith("# tiny on semantickitti\n")
+    assert "\n![Confusion](val.png)\n" in report
+    assert "\n| road | 0.750 | 100.0 % | 75.0 % | 66.7 % | 50.0 % | parking 25.0 % |\n" in report
+    tables = re.findall(r"(?:^\|.*\|\n)+", report, re.MULTILINE)
+    assert len(tables) == 4
+    for table in tables:
+        assert len({line.count("|") for line in table.splitlines()}) == 1

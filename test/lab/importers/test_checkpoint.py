@@ -1,0 +1,147 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+import argparse
+import hashlib
+import itertools
+import json
+import os
+import sys
+import types
+from collections import OrderedDict, defaultdict
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from minkowski_perception.lab.importers import CheckpointError, read_checkpoint
+
+STATE = OrderedDict(first=torch.arange(6.0).reshape(2, 3), second=torch.ones(4))
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize(
+    "content",
+    [
+        STATE,
+        {"state_dict": STATE},
+        {"model": STATE, "epoch": 3},
+        {"model_state_dict": {f"module.{key}": value for key, value in STATE.items()}},
+    ],
+)
+def test_weights_are_found_wherever_training_scripts_put_them(tmp_path, content, zipped):
+    path = tmp_path / "weights.pth"
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    checkpoint = read_checkpoint(path)
+    assert list(checkpoint.state) == list(STATE)
+    assert torch.equal(checkpoint.state["first"], STATE["first"])
+    assert checkpoint.around == ({"epoch": 3} if "epoch" in content else {})
+    assert checkpoint.zipped == zipped
+    assert checkpoint.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_safetensors_are_read(tmp_path):
+    save_file(STATE, tmp_path / "weights.safetensors")
+    checkpoint = read_checkpoint(tmp_path / "weights.safetensors")
+    assert torch.equal(checkpoint.state["second"], STATE["second"])
+
+
+def test_what_training_scripts_leave_beside_the_weights_does_not_matter(tmp_path):
+    counts = defaultdict(int)
+    counts["val"] = 3
+    beside = {
+        "best_val": np.float64(72.2),
+        "history": {"loss": np.arange(3.0)},
+        "config": argparse.Namespace(model="Res16UNet34C"),
+        "counts": counts,
+        "optimizer": {"state": {}, "param_groups": [{"lr": 0.1}]},
+    }
+    torch.save({"state_dict": STATE, "arch": "Res16UNet34C", **beside}, tmp_path / "c.pth")
+    checkpoint = read_checkpoint(tmp_path / "c.pth")
+    assert list(checkpoint.state) == list(STATE)
+    assert checkpoint.around["arch"] == "Res16UNet34C"
+
+
+@pytest.mark.parametrize(
+    "name", ["mmengine.logging.history_buffer.HistoryBuffer", "omegaconf.dictconfig.DictConfig"]
+)
+def test_objects_of_training_frameworks_are_left_blank(tmp_path, monkeypatch, name):
+    module, _, class_name = name.rpartition(".")
+    with monkeypatch.context() as installed:
+        for package in itertools.accumulate(module.split("."), "{}.{}".format):
+            installed.setitem(sys.modules, package, types.ModuleType(package))
+        thing = type(class_name, (), {"__module__": module})()
+        setattr(sys.modules[module], class_name, type(thing))
+        thing.history = np.arange(3.0)
+        torch.save({"state_dict": STATE, "thing": thing}, tmp_path / "c.pth")
+    checkpoint = read_checkpoint(tmp_path / "c.pth")
+    assert list(checkpoint.state) == list(STATE)
+    assert not hasattr(checkpoint.around["thing"], "history")
+
+
+class Hostile:
+    def __reduce__(self):
+        return os.mkdir, ("made_by_the_checkpoint",)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_code_in_a_checkpoint_is_refused_by_name_and_not_run(tmp_path, monkeypatch, zipped):
+    monkeypatch.chdir(tmp_path)
+    torch.save(
+        {"state_dict": STATE, "x": Hostile()}, "c.pth", _use_new_zipfile_serialization=zipped
+    )
+    with pytest.raises(CheckpointError, match=r"c\.pth carries code, \w+\.mkdir, .* not run"):
+        read_checkpoint(tmp_path / "c.pth")
+    assert not (tmp_path / "made_by_the_checkpoint").exists()
+
+
+@pytest.mark.parametrize("kept", [0, 10, 500, -200])
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_file_that_was_cut_off_is_refused(tmp_path, kept, zipped):
+    torch.save({"state_dict": STATE}, tmp_path / "c.pth", _use_new_zipfile_serialization=zipped)
+    (tmp_path / "c.pth").write_bytes((tmp_path / "c.pth").read_bytes()[:kept])
+    with pytest.raises(CheckpointError, match=r"c\.pth is damaged"):
+        read_checkpoint(tmp_path / "c.pth")
+
+
+@pytest.mark.parametrize("name", ["readme.txt", "photo.safetensors"])
+def test_a_file_of_another_kind_is_refused(tmp_path, name):
+    (tmp_path / name).write_bytes(b"These are no weights at all. " * 20)
+    with pytest.raises(CheckpointError, match="is damaged"):
+        read_checkpoint(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ({"epoch": 3, "optimizer": {}}, r"the keys \['epoch', 'optimizer'\]"),
+        ([1, 2, 3], "list"),
+        ({}, "dict"),
+    ],
+)
+def test_a_checkpoint_without_weights_is_refused_with_what_it_holds(tmp_path, content, found):
+    torch.save(content, tmp_path / "c.pth")
+    with pytest.raises(CheckpointError, match=f"holds {found}, and no weights"):
+        read_checkpoint(tmp_path / "c.pth")
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(
+        CheckpointError, match=r"cannot read checkpoint .*/none\.pth: No such file"
+    ):
+        read_checkpoint(tmp_path / "none.pth")
+
+
+def test_a_folder_of_the_model_zoo_is_read_with_its_config(tmp_path):
+    torch.save({"model": STATE}, tmp_path / "init")
+    (tmp_path / "net.config").write_text(json.dumps({"cr": 0.5}))
+    assert read_checkpoint(tmp_path).config == {"cr": 0.5}
+    assert read_checkpoint(tmp_path / "init").config == {"cr": 0.5}
+
+
+@pytest.mark.parametrize("text", ["{", "[1]"])
+def test_a_config_that_is_no_json_object_is_refused(tmp_path, text):
+    torch.save({"model": STATE}, tmp_path / "init")
+    (tmp_path / "net.config").write_text(text)
+    with pytest.raises(CheckpointError, match=r"net\.config"):
+        read_checkpoint(tmp_path)

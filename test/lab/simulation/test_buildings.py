@@ -1,0 +1,29 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+import numpy as np
+import pytest
+from things import sizes
+
+from minkowski_perception.lab.simulation.buildings import building
+
+
+@pytest.mark.parametrize("pitched", [True, False])
+def test_buildings_have_their_size_a_roof_and_a_part_in_the_ground(pitched):
+    extents, tops = sizes(lambda rng: building(rng, 10.0, 8.0, 6.0, pitched), {"building"}, 20)
+    assert (np.abs(extents[:, 0] - 10.5) < 1.5).all()
+    assert (extents[:, 1] > 7.9).all()
+    assert (tops > (7.2 if pitched else 6.1)).all()
+    assert (tops < 14.0).all()
+    assert (extents[:, 2] - tops > 1.9).all()
+
+
+def test_walls_are_neither_of_one_tone_nor_in_one_plane():
+    tones, depths = [], []
+    for seed in range(10):
+        mesh = building(np.random.default_rng(seed), 10.0, 8.0, 6.0, pitched=False)
+        corners = mesh.vertices[mesh.triangles]
+        front = (np.ptp(corners[..., 1], axis=1) < 1e-3) & (np.abs(corners[:, 0, 1]) < 0.4)
+        tones.append(mesh.reflectances[front].std() / mesh.reflectances[front].mean())
+        depths.append(np.ptp(corners[front][..., 1]))
+    assert np.median(tones) > 0.1
+    assert np.median(depths) > 0.05

@@ -1,0 +1,128 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+import numpy as np
+import pytest
+import torch
+
+from minkowski_perception.lab.training.losses import (
+    Loss,
+    class_shares,
+    class_weights,
+    lovasz_softmax,
+)
+
+
+def test_the_lovasz_loss_of_hard_predictions_is_one_minus_the_mean_iou():
+    truth = torch.tensor([0, 0, 0, 1, 1, 2])
+    predicted = torch.tensor([0, 0, 1, 1, 2, 2])
+    logits = 100.0 * torch.nn.functional.one_hot(predicted, 3).float()
+    iou = [2 / 3, 1 / 3, 1 / 2]
+    loss = lovasz_softmax(logits, truth)
+    assert loss.item() == pytest.approx(1.0 - sum(iou) / 3, abs=1e-6)
+
+
+def test_ignored_labels_do_not_count():
+    logits = torch.randn(6, 3)
+    truth = torch.tensor([0, 255, 1, 255, 2, 0])
+    counted = truth != 255
+    expected = Loss()(logits[counted], truth[counted])
+    torch.testing.assert_close(Loss()(logits, truth), expected)
+
+
+def test_where_no_label_counts_the_lovasz_loss_is_zero_and_has_a_gradient():
+    logits = torch.randn(4, 3, requires_grad=True)
+    loss = lovasz_softmax(logits, torch.full((4,), 255))
+    loss.backward()
+    assert loss.item() == 0.0
+    assert (logits.grad == 0.0).all()
+
+
+def test_class_weights_lift_a_class():
+    logits = torch.zeros(2, 2)
+    logits[1, 0] = 2.0
+    truth = torch.tensor([0, 1])
+    lifted = Loss()(logits, truth, torch.tensor([1.0, 5.0]))
+    assert lifted > Loss()(logits, truth)
+
+
+@pytest.mark.parametrize("certainty", [0.1, 5.0])
+def test_the_lovasz_loss_equals_its_definition(certainty):
+    generator = torch.Generator().manual_seed(0)
+    logits = certainty * torch.randn(40, 3, generator=generator, dtype=torch.float64)
+    truth = torch.randint(0, 2, (40,), generator=generator)  # class 2 is not there
+    losses = []
+    for k in (0, 1):
+        own = {i for i, label in enumerate(truth.tolist()) if label == k}
+        probability = logits.softmax(dim=1)[:, k].tolist()
+        errors = {i: 1 - p if i in own else p for i, p in enumerate(probability)}
+        wrong, before, loss = set(), 0.0, 0.0
+        for i in sorted(errors, key=errors.get, reverse=True):
+            wrong.add(i)
+            jaccard = 1 - len(own - wrong) / len(own | wrong)  # loss if just these are wrong
+            loss += errors[i] * (jaccard - before)
+            before = jaccard
+        losses.append(loss)
+    assert lovasz_softmax(logits, truth).item() == pytest.approx(sum(losses) / 2, abs=1e-12)
+
+
+def test_rare_classes_weigh_more_and_the_mean_weight_of_points_is_one():
+    labels = np.repeat([0, 1, 255], [900, 100, 50])
+    weights = class_weights(class_shares(labels, 3))
+    assert weights[1] > weights[0]
+    assert (0.9 * weights[0] + 0.1 * weights[1]).item() == pytest.approx(1.0, abs=1e-5)
+    assert torch.isfinite(weights).all()
+
+
+def test_where_no_label_is_known_classes_weigh_alike():
+    weights = class_weights(class_shares(np.full(3, 255), 2))
+    assert torch.isfinite(weights).all()
+    assert weights[0] == weights[1]
+
+
+@pytest.mark.parametrize(("cross_entropy", "lovasz"), [(1.0, 0.0), (0.0, 1.0), (0.5, 2.0)])
+def test_a_loss_is_the_weighted_sum_of_its_parts(cross_entropy, lovasz):
+    logits, truth = torch.randn(8, 3), torch.tensor([0, 1, 2, 255, 0, 1, 255, 2])
+    counted = truth != 255
+    chosen = logits[counted].log_softmax(dim=1)[torch.arange(6), truth[counted]]
+    expected = cross_entropy * -chosen.mean() + lovasz * lovasz_softmax(logits, truth)
+    torch.testing.assert_close(Loss(cross_entropy, lovasz)(logits, truth), expected)
+
+
+def test_where_no_label_counts_a_loss_is_zero_and_has_a_gradient():
+    logits = torch.randn(4, 3, requires_grad=True)
+    loss = Loss()(logits, torch.full((4,), 255))
+    loss.backward()
+    assert loss.item() == 0.0
+    assert (logits.grad == 0.0).all()
+
+
+@pytest.mark.parametrize("weights", [None, torch.tensor([1.0, 2.0, 5.0])])
+def test_with_a_point_power_of_one_a_voxel_counts_as_its_points_would_one_by_one(weights):
+    logits, truth = 3.0 * torch.randn(9, 3), torch.tensor([0, 1, 2, 255, 0, 1, 2, 2, 1])
+    points = torch.tensor([1, 4, 2, 7, 3, 1, 1, 5, 2])
+    expected = Loss()(
+        logits.repeat_interleave(points, 0), truth.repeat_interleave(points), weights
+    )
+    found = Loss(point_power=1.0)(logits, truth, weights, points)
+    torch.testing.assert_close(found, expected)
+    assert not torch.isclose(Loss()(logits, truth, weights, points), expected)
+
+
+def test_a_point_power_of_a_half_counts_four_points_twice():
+    logits, truth = torch.randn(3, 2), torch.tensor([0, 1, 0])
+    found = Loss(point_power=0.5)(logits, truth, None, torch.tensor([4, 1, 9]))
+    expected = Loss(point_power=1.0)(logits, truth, None, torch.tensor([2, 1, 3]))
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_point_power_beyond_one_is_refused():
+    with pytest.raises(ValueError, match="point_power must be 0 to 1, not 2"):
+        Loss(point_power=2.0)
+
+
+def test_smoothed_labels_give_all_classes_a_share():
+    logits, truth = torch.randn(5, 4), torch.tensor([0, 1, 2, 3, 0])
+    target = 0.9 * torch.nn.functional.one_hot(truth, 4) + 0.1 / 4
+    expected = -(target * logits.log_softmax(dim=1)).sum(dim=1).mean()
+    found = Loss(lovasz=0.0, label_smoothing=0.1)(logits, truth)
+    torch.testing.assert_close(found, expected)

@@ -1,0 +1,172 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from small_recipes import small_recipe, write_sequences
+
+from minkowski_perception.frame import Frame
+from minkowski_perception.lab.training.loop import train
+from minkowski_perception.lab.training.optimization import make_optimizer, make_schedule
+from minkowski_perception.lab.training.recipe import Recipe, load_recipe
+from minkowski_perception.lab.training.schema import RecipeError
+from minkowski_perception.labels import LabelSet
+from minkowski_perception.networks import build_network
+from minkowski_perception.networks.model import load_model
+
+FOLDER = Path(__file__).resolve().parents[3] / "config" / "training"
+PUBLISHED = {
+    # name: parameters in millions, learning rates at the first step, halfway and at the last.
+    "mmdet3d_minkunet18_w16": (5.44, (0.008 * 0.24, 0.12, 0.0)),
+    "mmdet3d_minkunet18_w20": (8.77, (0.008 * 0.24, 0.12, 0.0)),
+    "mmdet3d_minkunet18_w32": (21.72, (0.008 * 0.24, 0.12, 0.0)),
+    "mmdet3d_minkunet34_w32": (37.87, (0.008, 0.008, 0.00008)),
+    "mmdet3d_minkunet34v2_w32": (37.88, (0.008, 0.008, 0.00008)),
+    "spvnas_spvcnn_w16": (5.45, (0.008 * 0.24, 0.12, 0.0)),
+    "spvnas_spvcnn_w32": (21.78, (0.008 * 0.24, 0.12, 0.0)),
+    "sts_scannet_res16unet34c": (37.86, (0.1, 0.1 * 0.5**0.9, 0.0)),
+    "sts_s3dis_res16unet18": (41.0, (0.1, 0.1 * 0.5**0.9, 0.0)),
+    "sts_synthia3d_res16unet14a": (8.02, (0.1, 0.1 * 0.5**0.9, 0.0)),
+    "sts_synthia4d_res16unet14a": (8.54, (0.1, 0.1 * 0.5**0.9, 0.0)),
+}
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_recipe_can_be_followed(path):
+    recipe = Recipe.from_dict(load_recipe(path))
+    assert recipe.name == path.stem
+    assert path.name in recipe.card["training"]
+    points = np.random.default_rng(0).uniform(-5, 5, (500, 3)).astype(np.float32)
+    frame = Frame(
+        points,
+        intensity=np.ones(500, np.float32),
+        colour=np.full((500, 3), 100, np.uint8),
+        labels=np.arange(500) % len(LabelSet.load(recipe.labels)),
+    )
+    clip = [frame] * recipe.window
+    varied = recipe.augmentation(clip, np.random.default_rng(1), lambda: clip)
+    assert len(varied) == recipe.window
+    assert not np.array_equal(varied[0].points, points)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_published_recipe_has_its_network_and_its_schedule(name):
+    millions, rates = PUBLISHED[name]
+    recipe = Recipe.from_dict(load_recipe(FOLDER / f"{name}.yaml"))
+    network = build_network(**recipe.network)
+    count = sum(parameter.numel() for parameter in network.parameters()) / 1e6
+    # What is published of some counts other classes or channels of the head and the stem.
+    assert count == pytest.approx(millions, rel=0.01)
+    settings = recipe.optimization
+    optimizer = make_optimizer([torch.nn.Parameter(torch.zeros(1))], settings)
+    schedule = make_schedule(optimizer, settings)
+    steps = settings.iterations
+    found = [schedule.lr_lambdas[0](step) for step in (0, steps // 2, steps - 1)]
+    for factor, rate in zip(found, rates, strict=True):
+        assert factor * settings.learning_rate == pytest.approx(rate, rel=0.01, abs=2e-5)
+
+
+def test_a_4d_recipe_has_the_hybrid_kernel_of_the_paper():
+    recipe = Recipe.from_dict(load_recipe(FOLDER / "sts_synthia4d_res16unet14a.yaml"))
+    network = build_network(**recipe.network)
+    assert network.dims == 4
+    assert len(network.block1[0].conv1.kernel) == 29
+
+
+@pytest.mark.parametrize("name", ["mmdet3d_minkunet18_w16", "mmdet3d_minkunet34v2_w32"])
+def test_a_published_recipe_takes_a_step(name, tmp_path):
+    write_sequences(tmp_path)
+    recipe = load_recipe(FOLDER / f"{name}.yaml")
+    recipe["network"]["width"] = 0.25
+    recipe["optimization"] |= {"iterations": 1, "clips": 2, "precision": "float32"}
+    del recipe["validation"]
+    for chosen in (*recipe["data"]["sets"], *recipe["data"]["held_out_sets"]):
+        chosen["root"] = str(tmp_path)
+    path = train(recipe, tmp_path / "out", "cpu", workers=0)
+    figures = load_model(path.with_suffix(".yaml")).card["figures"]
+    assert 0.0 <= figures["miou"]["semantickitti"] <= 1.0
+
+
+def write_coloured(root, frames):
+    """Write a sequence of coloured clouds in the layout of Synthia 4D, in all splits."""
+    rng = np.random.default_rng(0)
+    kinds = {"x": "float", "y": "float", "z": "float"}
+    kinds |= {"red": "uchar", "green": "uchar", "blue": "uchar", "label": "uchar"}
+    head = ["ply", "format ascii 1.0", "element vertex 400"]
+    head += [*(f"property {kind} {name}" for name, kind in kinds.items()), "end_header"]
+    names = [f"SEQ/ply/{i:06d}.ply" for i in range(frames)]
+    (root / "SEQ" / "ply").mkdir(parents=True)
+    for name in names:
+        points, rest = rng.uniform(-900, 900, (400, 3)), rng.integers(2, 9, (400, 4))
+        rows = (
+            " ".join(map(str, [*place, *other])) for place, other in zip(points, rest, strict=True)
+        )
+        (root / name).write_text("\n".join([*head, *rows]) + "\n")
+    for split in ("train", "test"):
+        (root / f"{split}_raw_difficult.txt").write_text("\n".join(names))
+
+
+def test_a_published_recipe_in_4d_takes_a_step(tmp_path):
+    pytest.importorskip("trimesh", reason="needs trimesh to read PLY files")
+    write_coloured(tmp_path, 4)
+    recipe = load_recipe(FOLDER / "sts_synthia4d_res16unet14a.yaml")
+    recipe["network"]["width"] = 0.25
+    recipe["data"]["stride"] = 1
+    recipe["optimization"] |= {"iterations": 1, "clips": 2}
+    del recipe["validation"]
+    for chosen in (*recipe["data"]["sets"], *recipe["data"]["held_out_sets"]):
+        chosen["root"] = str(tmp_path)
+    path = train(recipe, tmp_path / "out", "cpu", workers=0)
+    figures = load_model(path.with_suffix(".yaml")).card["figures"]
+    assert 0.0 <= figures["miou"]["synthia4d"] <= 1.0
+
+
+def test_a_recipe_takes_over_what_it_does_not_tell_anew(tmp_path):
+    first, second = {"step": {"at": [5]}}, {"poly": {"power": 1.0}}
+    base = {"data": {"clip": 3, "sets": [1, 2]}, "optimization": {"clips": 2, "schedule": first}}
+    own = {"data": {"sets": [3]}, "optimization": {"schedule": second}}
+    (tmp_path / "a.yaml").write_text(yaml.safe_dump({"name": "a", **base}))
+    (tmp_path / "b.yaml").write_text(yaml.safe_dump({"name": "b", "base": "a.yaml", **own}))
+    assert load_recipe(tmp_path / "b.yaml") == {
+        "name": "b",
+        "data": {"clip": 3, "sets": [3]},
+        "optimization": {"clips": 2, "schedule": second},
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"speed": 3}, "recipe knows no speed; its keys are name, network"),
+        ({"window": "long"}, "recipe.window must be an integer, not 'long'"),
+        ({"data": {"sets": [{"root": "a"}]}}, r"recipe.data.sets\[0\] lacks name"),
+        ({"data": {}}, "there must be seeds of simulated drives, sets of recorded data or both"),
+        ({"data": {"seeds": [0, 1]}}, "need frames, and either lidars or cameras"),
+        ({"data": {"seeds": [0]}}, "recipe.data.seeds must be a list of 2"),
+        ({"labels": "urban10"}, "num_classes must be 10 to fit input and labels, not 19"),
+        ({"input": {"voxel_size": 0.5, "features": ["smell"]}}, "recipe.input: .*smell"),
+        ({"loss": {"lovasz": 0, "cross_entropy": 0}}, "recipe.loss: weights must not be negative"),
+        ({"loss": {"class_weights": "median"}}, "one of inverse_root, none, not 'median'"),
+        ({"validation": {"every": 0}}, "every must be 1 or more, not 0"),
+        (
+            {"validation": {"every": 1}, "data": {"sets": [{"name": "ika", "root": "a"}]}},
+            "validation needs held_out_seeds or held_out_sets",
+        ),
+        ({"fresh_head": True}, "fresh_head is for trainings with a start"),
+        ({"network": 7}, "recipe.network must be a mapping, not 7"),
+    ],
+)
+def test_what_cannot_be_followed_is_refused(changes, message, tmp_path):
+    with pytest.raises(RecipeError, match=message):
+        Recipe.from_dict(small_recipe(tmp_path, **changes))
+
+
+@pytest.mark.parametrize("key", ["name", "data", "card"])
+def test_what_is_missing_is_named(key, tmp_path):
+    recipe = small_recipe(tmp_path)
+    del recipe[key]
+    with pytest.raises(RecipeError, match=f"recipe lacks {key}"):
+        Recipe.from_dict(recipe)

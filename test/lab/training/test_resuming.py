@@ -1,0 +1,198 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Trainings that stop and go on, and that several processes share."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from small_recipes import small_recipe, write_sequences
+
+from minkowski_perception.lab.training.checkpoints import CheckpointError
+from minkowski_perception.lab.training.distributed import StepSampler, World
+from minkowski_perception.lab.training.journal import Journal
+from minkowski_perception.lab.training.loop import train
+from minkowski_perception.lab.training.schema import RecipeError
+from minkowski_perception.networks.model import load_model
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data")
+    write_sequences(root)
+    return root
+
+
+class PlugPulledError(Exception):
+    """Somebody pulled the plug."""
+
+
+def stop_at(step, monkeypatch):
+    """Let the journal fail after so many steps."""
+    tell = Journal.step
+
+    def fail(self, number, loss, learning_rate):
+        tell(self, number, loss, learning_rate)
+        if number == step:
+            raise PlugPulledError
+
+    monkeypatch.setattr(Journal, "step", fail)
+
+
+VARIANTS = {
+    "SGD": {"optimizer": {"sgd": {"nesterov": True}}, "schedule": "poly", "gradient_clip": 1.0},
+    "AdamW": {},
+    "Muon": {"optimizer": "muon"},
+    "bfloat16": {"precision": "bfloat16", "schedule": "cosine", "warm_up": {"iterations": 2}},
+}
+# Its dropout draws from PyTorch's generator.
+SPVCNN = {"name": "SPVCNN-W16", "in_channels": 2, "num_classes": 19, "width": 0.25}
+
+
+@pytest.mark.parametrize("network", [None, SPVCNN], ids=["MinkUNet", "SPVCNN"])
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_training_that_goes_on_gives_the_bits_of_one_that_never_stopped(
+    name, network, root, tmp_path, monkeypatch
+):
+    settings = {"iterations": 5, "clips": 2, "learning_rate": 0.01, "checkpoint_every": 2}
+    recipe = small_recipe(root, optimization={**settings, **VARIANTS[name]})
+    if network is not None:
+        recipe["network"] = network
+    straight = tmp_path / "straight" / "small.checkpoint"
+    train(recipe, straight.parent, "cpu", workers=0)
+
+    pieces = tmp_path / "pieces" / "small.checkpoint"
+    with monkeypatch.context() as patch:
+        stop_at(3, patch)
+        with pytest.raises(PlugPulledError):
+            train(recipe, pieces.parent, "cpu", workers=0)
+    assert torch.load(pieces, weights_only=True)["step"] == 2
+    train(recipe, pieces.parent, "cpu", resume=True, workers=0)
+
+    one, other = (torch.load(path, weights_only=True) for path in (straight, pieces))
+    assert one["step"] == other["step"] == 5
+    assert one["schedule"] == other["schedule"]
+    for key, value in one["network"].items():
+        assert torch.equal(value, other["network"][key]), key
+    for number, state in one["optimizer"]["state"].items():
+        for key, value in state.items():
+            same = other["optimizer"]["state"][number][key]
+            assert torch.equal(torch.as_tensor(value), torch.as_tensor(same)), key
+    assert torch.equal(one["random"][0]["cpu"], other["random"][0]["cpu"])
+    cards = [(p.parent / "small.yaml").read_text() for p in (straight, pieces)]
+    assert cards[0] == cards[1]
+
+
+def test_scores_along_the_way_change_no_weights(root, tmp_path):
+    weights = []
+    for validation in (None, {"every": 2, "frames": 1}):
+        recipe = small_recipe(root, network=SPVCNN, validation=validation)
+        path = train(recipe, tmp_path / str(bool(validation)), "cpu", workers=0)
+        weights.append(path.with_suffix(".safetensors").read_bytes())
+    assert weights[0] == weights[1]
+
+
+def test_a_finished_training_is_not_repeated(root, tmp_path, monkeypatch):
+    recipe = small_recipe(root)
+    train(recipe, tmp_path, "cpu", workers=0)
+    before = (tmp_path / "small.safetensors").read_bytes()
+    stop_at(1, monkeypatch)
+    train(recipe, tmp_path, "cpu", resume=True, workers=0)
+    assert (tmp_path / "small.safetensors").read_bytes() == before
+
+
+def test_a_training_does_not_go_on_by_another_recipe(root, tmp_path):
+    train(small_recipe(root), tmp_path, "cpu", workers=0)
+    with pytest.raises(CheckpointError, match="differs in seed"):
+        train(small_recipe(root, seed=4), tmp_path, "cpu", resume=True, workers=0)
+
+
+def torchrun(count, *arguments, folder):
+    """Run the command in several processes."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(count)]
+    command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
+    command += ["-m", "minkowski_perception.commands.main", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        command, cwd=folder, env=environment, check=True, capture_output=True, text=True
+    )
+
+
+def test_two_processes_step_by_the_mean_of_their_gradients(root, tmp_path):
+    settings = {"iterations": 3, "clips": 2, "learning_rate": 0.01, "checkpoint_every": 2}
+    recipe = small_recipe(root, optimization=settings, augmentation=[])
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(recipe))
+    out = tmp_path / "out"
+    done = torchrun(2, "train", str(path), "--out", str(out), "--device", "cpu", folder=tmp_path)
+    assert done.stdout.count("small.safetensors") == 1
+    first = torch.load(out / "small.checkpoint", weights_only=True)
+    assert first["step"] == 3
+    assert len(first["random"]) == 2
+    assert load_model(out / "small.yaml").card["figures"]["miou"].keys() == {"semantickitti"}
+
+    expected = _train_by_hand(recipe, processes=2)
+    for key, value in expected.items():
+        torch.testing.assert_close(first["network"][key], value, atol=1e-4, rtol=1e-3)
+
+
+def _train_by_hand(recipe, processes):
+    """Parameters after steps whose gradients are means over processes, computed one by one."""
+    from minkowski_perception.lab.training.clips import ClipDataset, as_seen_in, collate
+    from minkowski_perception.lab.training.losses import class_weights
+    from minkowski_perception.lab.training.optimization import make_optimizer, make_schedule
+    from minkowski_perception.lab.training.recipe import Recipe
+    from minkowski_perception.lab.training.sources import ClipSize, open_sources
+    from minkowski_perception.labels import LabelSet
+    from minkowski_perception.networks import build_network
+    from minkowski_perception.sparse import SparseTensor
+
+    plan = Recipe.from_dict(recipe)
+    torch.manual_seed(plan.seed)
+    network = build_network(**plan.network).train()
+    settings = plan.optimization
+    optimizer = make_optimizer(network.parameters(), settings)
+    schedule = make_schedule(optimizer, settings)
+    sources = open_sources(plan.data, LabelSet.load(plan.labels), plan.seed)
+    weights = class_weights(sources[0].class_shares(19))
+    clips = ClipDataset(sources, ClipSize(1), plan.spec, plan.augmentation, plan.seed, 100)
+    for step in range(settings.iterations):
+        optimizer.zero_grad()
+        for rank in range(processes):
+            coordinates, features, labels, _ = collate([clips[step * settings.clips + rank]])
+            places = as_seen_in(3, coordinates)
+            logits = network(SparseTensor(features, places)).at(places)
+            (plan.loss(logits, labels, weights) / processes).backward()
+        optimizer.step()
+        schedule.step()
+    return dict(network.named_parameters())
+
+
+def test_processes_share_the_clips_that_one_would_take():
+    device = torch.device("cpu")
+    alone = list(StepSampler(range(2, 5), 6, World(device)))
+    shares = [list(StepSampler(range(2, 5), 6, World(device, rank, 3))) for rank in range(3)]
+    assert alone[0] == [12, 13, 14, 15, 16, 17]
+    for step, clips in enumerate(alone):
+        assert [i for share in shares for i in share[step]] == clips
+
+
+def test_clips_that_cannot_be_shared_are_refused():
+    with pytest.raises(RecipeError, match=r"must be a multiple of 4 .* not 6"):
+        StepSampler(range(2), 6, World(torch.device("cpu"), 0, 4))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"precision": "float16"}, "needs CUDA"), ({"sync_batch_norm": True}, "needs CUDA")],
+)
+def test_what_a_cpu_cannot_do_is_refused(changes, message, root, tmp_path):
+    settings = {"iterations": 1, "learning_rate": 0.1, **changes}
+    with pytest.raises(RecipeError, match=message):
+        train(small_recipe(root, optimization=settings), tmp_path, "cpu")

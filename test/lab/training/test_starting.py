@@ -1,0 +1,91 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Trainings that start from a model."""
+
+import pytest
+import torch
+from small_recipes import small_recipe, write_sequences
+
+from minkowski_perception.lab.training.loop import train
+from minkowski_perception.lab.training.schema import RecipeError
+from minkowski_perception.networks.model import load_model
+
+GENTLE = {"iterations": 1, "learning_rate": 1e-9}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data")
+    write_sequences(root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def start(root, tmp_path_factory):
+    out = tmp_path_factory.mktemp("start")
+    recipe = small_recipe(root, name="start")
+    return str(train(recipe, out, "cpu", workers=0).with_suffix(".yaml"))
+
+
+def of_other_classes(root, start, **changes):
+    """A recipe of ten classes instead of nineteen, on drives without labels of theirs."""
+    recipe = small_recipe(root, start=start, labels="urban10", optimization=GENTLE, **changes)
+    recipe["network"] = {**recipe["network"], "num_classes": 10}
+    recipe["data"] = {
+        "sets": [{"name": "ika", "root": str(root)}],
+        "held_out_sets": [{"name": "ika", "root": str(root), "frames": 1}],
+    }
+    return recipe
+
+
+def test_other_classes_start_with_a_fresh_head_and_the_weights_below_it(root, start, tmp_path):
+    path = train(of_other_classes(root, start, fresh_head=True), tmp_path, "cpu", workers=0)
+    before = dict(load_model(start).network.named_parameters())
+    after = dict(load_model(path.with_suffix(".yaml")).network.named_parameters())
+    for key, value in after.items():
+        if key.startswith("final."):
+            assert value.shape[-1] == 10
+        else:
+            torch.testing.assert_close(value, before[key], atol=1e-3, rtol=1e-3)
+
+
+def test_without_it_the_error_says_so(root, start, tmp_path):
+    with pytest.raises(RecipeError, match="19 classes there, 10 here: with fresh_head: true"):
+        train(of_other_classes(root, start), tmp_path, "cpu")
+
+
+def test_a_4d_network_starts_from_one_in_3d(root, start, tmp_path):
+    recipe = small_recipe(root, start=start, window=2, optimization=GENTLE)
+    recipe["network"] = {**recipe["network"], "dims": 4, "kernel": "hybrid"}
+    model = load_model(train(recipe, tmp_path, "cpu", workers=0).with_suffix(".yaml"))
+    assert (model.window, model.network.dims) == (2, 4)
+
+
+def test_a_result_keeps_its_share_of_the_start_and_the_share_can_be_chosen_anew(
+    root, start, tmp_path
+):
+    recipe = small_recipe(root, start=start)
+    end = load_model(train(recipe, tmp_path / "end", "cpu", workers=0).with_suffix(".yaml"))
+    before, after = load_model(start).network.state_dict(), end.network.state_dict()
+    for share, resume in ((0.25, False), (0.5, True)):
+        kept = {**recipe, "keep_start": share}
+        path = train(kept, tmp_path / "kept", "cpu", workers=0, resume=resume)
+        found = load_model(path.with_suffix(".yaml")).network.state_dict()
+        for key, value in found.items():
+            if value.is_floating_point():
+                expected = share * before[key] + (1.0 - share) * after[key]
+                torch.testing.assert_close(value, expected, atol=2e-3, rtol=2e-3)
+    assert any((before[key] - after[key]).abs().max() > 0.02 for key in before)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"keep_start": 0.5}, "keep_start needs a start, and no fresh_head"),
+        ({"keep_start": 0.5, "start": "a.yaml", "fresh_head": True}, "no fresh_head"),
+        ({"keep_start": 1.0, "start": "a.yaml"}, "from 0 to below 1, not 1.0"),
+    ],
+)
+def test_a_share_of_no_start_is_refused(changes, message, root, tmp_path):
+    with pytest.raises(RecipeError, match=message):
+        train(small_recipe(root, **changes), tmp_path, "cpu")

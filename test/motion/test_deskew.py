@@ -1,0 +1,120 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from minkowski_perception.frame import Frame
+from minkowski_perception.motion.deskew import MAX_SWEEPS, deskew
+
+SECOND = 10**9
+STEP = 0.1
+STAMP = 1_700_000_000 * SECOND
+BEFORE = STAMP - SECOND // 10
+RADIUS = 12.0
+YAW_RATE = 0.9  # radians a second, so 10.8 m/s
+
+
+def pose_at(seconds):
+    """Of a car on a circle, in a tilted odometry frame far from its origin, at STAMP + seconds."""
+    yaw = YAW_RATE * seconds
+    pose = np.eye(4)
+    pose[:3, :3] = Rotation.from_rotvec([0, 0, yaw]).as_matrix()
+    pose[:3, 3] = RADIUS * np.sin(yaw), RADIUS * (1.0 - np.cos(yaw)), 0.0
+    tilted = np.eye(4)
+    tilted[:3, :3] = Rotation.from_euler("ZYX", [2.0, 0.1, -0.05]).as_matrix()
+    tilted[:3, 3] = 800.0, -300.0, 20.0
+    return tilted @ pose
+
+
+def skewed(scene, times):
+    """A scene in the odometry frame, each point as the sensor sees it at its own time."""
+    seen = [
+        (np.linalg.inv(pose_at(time)) @ [*point, 1.0])[:3]
+        for point, time in zip(scene, times, strict=True)
+    ]
+    return np.array(seen, dtype=np.float32)
+
+
+@pytest.fixture
+def sweep():
+    """A frame of the moving sensor, and its points as they lie at the stamp."""
+    draw = np.random.default_rng(3)
+    truth = draw.uniform(-40.0, 40.0, (500, 3))
+    scene = truth @ pose_at(0.0)[:3, :3].T + pose_at(0.0)[:3, 3]
+    time = np.linspace(-0.05, 0.1, 500).astype(np.float32)
+    frame = Frame(skewed(scene, time), STAMP, "lidar", time=time, pose=pose_at(0.0))
+    return frame, truth
+
+
+def test_a_turning_driving_sensor_sees_the_scene_as_it_is_after_deskewing(sweep):
+    frame, truth = sweep
+    assert np.linalg.norm(frame.points - truth, axis=1).max() > 1.0
+    straight = deskew(frame, pose_at(-STEP), BEFORE)
+    np.testing.assert_allclose(straight.points, truth, atol=1e-4)
+    assert straight.points.dtype == np.float32
+    assert straight.pose is frame.pose
+
+
+def test_the_step_before_may_be_of_any_length(sweep):
+    frame, truth = sweep
+    straight = deskew(frame, pose_at(-0.73), STAMP - 73 * SECOND // 100)
+    np.testing.assert_allclose(straight.points, truth, atol=1e-4)
+
+
+def test_a_cloud_is_moved_once_and_its_input_stays(sweep):
+    frame, _ = sweep
+    points = frame.points.copy()
+    straight = deskew(frame, pose_at(-STEP), BEFORE)
+    assert np.array_equal(frame.points, points)
+    assert straight.time is None
+    assert deskew(straight, pose_at(-STEP), BEFORE) is straight
+
+
+def test_a_standing_sensor_leaves_every_point_where_it_is(sweep):
+    frame, _ = sweep
+    straight = deskew(frame, frame.pose, BEFORE)
+    assert np.array_equal(straight.points, frame.points)
+
+
+def test_points_move_alike_whatever_stands_beside_them(sweep):
+    frame, _ = sweep
+    order = np.random.default_rng(0).permutation(len(frame))
+    shuffled = replace(frame, points=frame.points[order], time=frame.time[order])
+    straight = deskew(frame, pose_at(-STEP), BEFORE).points
+    assert np.array_equal(deskew(shuffled, pose_at(-STEP), BEFORE).points, straight[order])
+
+
+def test_points_without_a_time_or_without_a_return_keep_their_bits(sweep):
+    frame, truth = sweep
+    frame.time[[3, 4, 5]] = np.nan, np.inf, 1e30
+    frame.points[[5, 6]] = [0.0, 0.0, 0.0], [np.nan, np.inf, 1.0]
+    straight = deskew(frame, pose_at(-STEP), BEFORE)
+    assert straight.points[3:7].tobytes() == frame.points[3:7].tobytes()
+    np.testing.assert_allclose(straight.points[7:], truth[7:], atol=1e-4)
+
+
+@pytest.mark.parametrize("silly", [-1e30, -0.21, 0.21, 1.7e9])
+def test_times_that_no_sweep_has_leave_the_frame_alone(sweep, silly):
+    frame, _ = sweep
+    assert abs(silly) > MAX_SWEEPS * STEP
+    frame.time[7] = silly
+    assert deskew(frame, pose_at(-STEP), BEFORE) is frame
+
+
+def test_a_frame_without_times_or_points_is_no_problem(sweep):
+    frame, _ = sweep
+    bare = replace(frame, time=None)
+    assert deskew(bare, pose_at(-STEP), BEFORE) is bare
+    empty = frame.subset(np.zeros(len(frame), bool))
+    assert len(deskew(empty, pose_at(-STEP), BEFORE)) == 0
+
+
+def test_what_cannot_be_deskewed_is_refused(sweep):
+    frame, _ = sweep
+    with pytest.raises(ValueError, match="without a pose"):
+        deskew(replace(frame, pose=None), pose_at(-STEP), BEFORE)
+    with pytest.raises(ValueError, match=f"not later than the pose before, {STAMP} ns"):
+        deskew(frame, pose_at(-STEP), STAMP)
