@@ -26,7 +26,7 @@ from minkowski_perception.codec import IntensityScale
 from minkowski_perception.frame import Frame
 from minkowski_perception.labels import UNLABELLED, LabelSet
 from minkowski_perception.motion.deskew import deskew
-from minkowski_perception.networks.minkunet import SPATIAL_DIMS
+from minkowski_perception.networks.minkunet import SPATIAL_DIMENSION
 from minkowski_perception.networks.model import DEFAULT_MODEL, Model, load_model
 from minkowski_perception.sparse.selection import EngineChoice, Trial, choose_engine
 from minkowski_perception.sparse.threads import set_thread_count
@@ -239,7 +239,7 @@ class Segmenter:
         length = self.model.window if window is None else window
         if length < 1:
             raise ValueError(f"the window must be 1 frame or more, not {length}")
-        if length > 1 and network.dims == SPATIAL_DIMS:
+        if length > 1 and network.dimension == SPATIAL_DIMENSION:
             raise ValueError(
                 f"model '{self.model.name}' is 3D: its window is 1 frame, not {length}"
             )
@@ -427,7 +427,7 @@ class Segmenter:
         intensity = (
             None if frame.intensity is None else self.intensity_scale.normalise(frame.intensity)
         )
-        voxels = voxelize(frame, self.model.input, intensity, self.model.network.dims)
+        voxels = voxelize(frame, self.model.input, intensity, self.model.network.dimension)
         timings["voxelize"] = time.perf_counter() - started
         if not voxels.valid.any():
             return voxels, None, timings | {"network": 0.0}
@@ -437,8 +437,8 @@ class Segmenter:
 
     def _trial(self) -> Trial:
         """Voxels and features of a made-up street, as the network sees them."""
-        dims, length = self.model.network.dims, self._trial_length
+        dimension, length = self.model.network.dimension, self._trial_length
         frames = (trial_frame(_TRIAL_POINTS[self.device.type] // length, i) for i in range(length))
-        voxels = [voxelize(f, self.model.input, f.intensity, dims) for f in frames]
+        voxels = [voxelize(f, self.model.input, f.intensity, dimension) for f in frames]
         coordinates, features = stack_in_time(voxels)
-        return coordinates[:, : dims + 1].to(self.device), features.to(self.device)
+        return coordinates[:, : dimension + 1].to(self.device), features.to(self.device)

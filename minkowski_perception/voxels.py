@@ -205,7 +205,7 @@ class VoxelFrame(Voxels):
 
 
 def voxelize(
-    frame: Frame, spec: VoxelInput, intensity: Array | None = None, dims: int = 4
+    frame: Frame, spec: VoxelInput, intensity: Array | None = None, dimension: int = 4
 ) -> VoxelFrame:
     """Put a frame's points into voxels of the odometry frame.
 
@@ -218,7 +218,7 @@ def voxelize(
         frame: N points.
         spec: what the network wants to see.
         intensity: [N] float32, 0 to 1; zeros where the frame has none.
-        dims: dimension of the sparse tensors that the voxels are meant for.
+        dimension: dimension of the sparse tensors that the voxels are meant for.
 
     Raises:
         ValueError: a feature is asked for that the frame does not have.
@@ -226,7 +226,7 @@ def voxelize(
     if intensity is None:
         intensity = np.zeros(len(frame), dtype=np.float32)
     # Half of the range of a key is for the frame, half for the way between frames of a window.
-    reach = KeyLayout.for_dimension(dims).limits[1][1] // 2 * spec.voxel_size
+    reach = KeyLayout.for_dimension(dimension).limits[1][1] // 2 * spec.voxel_size
     # Column by column: NumPy is slow along axes of three.
     x, y, z = frame.points.T
     with np.errstate(invalid="ignore"):

@@ -47,10 +47,10 @@ def imported_modules() -> set[str]:
 
 def test_version_name_and_licence_are_the_same_everywhere():
     pytest.importorskip("setuptools")
-    name, version, licence = setup_says("--name", "--version", "--license")
+    name, version, license = setup_says("--name", "--version", "--license")
     assert version == MANIFEST.findtext("version") == minkowski_perception.__version__
     assert name == MANIFEST.findtext("name") == minkowski_perception.__name__
-    assert licence == MANIFEST.findtext("license")
+    assert license == MANIFEST.findtext("license")
 
 
 def test_the_manifest_is_what_ros_expects():

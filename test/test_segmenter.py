@@ -25,9 +25,11 @@ from minkowski_perception.voxels import VoxelInput
 VOXEL = 0.5
 
 
-def model(dims=4, window=3):
+def model(dimension=4, window=3):
     torch.manual_seed(0)
-    network = build_network("MinkUNet14A", in_channels=2, num_classes=19, dims=dims, width=0.25)
+    network = build_network(
+        "MinkUNet14A", in_channels=2, num_classes=19, dimension=dimension, width=0.25
+    )
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm1d):
             module.running_mean.uniform_(-0.1, 0.1)
@@ -116,7 +118,7 @@ def test_frames_whose_motion_is_unknown_are_never_averaged():
 
 
 def test_frames_whose_voxels_share_no_places_are_never_averaged():
-    plain = model(dims=3, window=1)
+    plain = model(dimension=3, window=1)
     cornered = replace(plain, input=replace(plain.input, shift="minimum"))
     averaged, alone = (
         Segmenter(cornered, device="cpu", engine="torch", averaging=n) for n in (5, 1)
@@ -200,10 +202,10 @@ def test_a_frame_out_of_order_is_refused_and_a_reset_forgets_the_stream():
 
 def test_a_3d_network_takes_one_frame_and_refuses_a_window():
     frame = next(frames(1))
-    result = Segmenter(model(dims=3, window=1), device="cpu", engine="torch").segment(frame)
+    result = Segmenter(model(dimension=3, window=1), device="cpu", engine="torch").segment(frame)
     assert (result.labels < 19).all()
     with pytest.raises(ValueError, match="'small' is 3D: its window is 1 frame, not 2"):
-        Segmenter(model(dims=3, window=1), device="cpu", engine="torch", window=2)
+        Segmenter(model(dimension=3, window=1), device="cpu", engine="torch", window=2)
 
 
 def test_a_device_that_is_not_here_is_refused():
@@ -234,11 +236,11 @@ def test_the_network_runs_by_the_engine_that_is_asked_for(monkeypatch):
         Segmenter(model(), device="cpu", engine="torch")
 
 
-@pytest.mark.parametrize("dims", [3, 4])
-def test_the_engine_that_is_chosen_at_start_labels_as_plain_pytorch_does(dims):
-    window = 1 if dims == 3 else 3
-    by_torch = Segmenter(model(dims, window), device="cpu", engine="torch")
-    chosen = Segmenter(model(dims, window), device="cpu")
+@pytest.mark.parametrize("dimension", [3, 4])
+def test_the_engine_that_is_chosen_at_start_labels_as_plain_pytorch_does(dimension):
+    window = 1 if dimension == 3 else 3
+    by_torch = Segmenter(model(dimension, window), device="cpu", engine="torch")
+    chosen = Segmenter(model(dimension, window), device="cpu")
     for frame in frames(3):
         a, b = by_torch.segment(frame), chosen.segment(frame)
         assert np.mean(a.labels == b.labels) >= 0.99, chosen.engine.reason

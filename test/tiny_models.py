@@ -30,7 +30,7 @@ def save_tiny(
     card = {
         "network": config,
         "labels": labels,
-        "window": 1 if config["dims"] == 3 else 3,
+        "window": 1 if config["dimension"] == 3 else 3,
         "input": {"voxel_size": 0.5, "features": list(features), "reduce": "mean"},
     }
     refiner = TrilateralCRF(classes, causal=True) if crf else None

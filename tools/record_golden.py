@@ -24,20 +24,20 @@ from minkowski_perception.sparse.engines.minkowski_engine import import_minkowsk
 FOLDER = Path(__file__).resolve().parents[1] / "test" / "networks" / "golden"
 
 NETWORKS = {
-    "minkunet14a_3d": {"name": "MinkUNet14A", "dims": 3, "kernel": "cube"},
-    "minkunet34c_3d": {"name": "MinkUNet34C", "dims": 3, "kernel": "cube"},
-    "minkunet50_3d": {"name": "MinkUNet50", "dims": 3, "kernel": "cube"},
-    "minkunet14a_4d": {"name": "MinkUNet14A", "dims": 4, "kernel": "cube"},
+    "minkunet14a_3d": {"name": "MinkUNet14A", "dimension": 3, "kernel": "cube"},
+    "minkunet34c_3d": {"name": "MinkUNet34C", "dimension": 3, "kernel": "cube"},
+    "minkunet50_3d": {"name": "MinkUNet50", "dimension": 3, "kernel": "cube"},
+    "minkunet14a_4d": {"name": "MinkUNet14A", "dimension": 4, "kernel": "cube"},
 }
 SIZE = {"in_channels": 3, "num_classes": 8, "width": 0.25}
 
 
-def surface_voxels(dims: int) -> torch.Tensor:
+def surface_voxels(dimension: int) -> torch.Tensor:
     """Return some 400 voxels of a bent surface around the origin, of two batches."""
     draw = np.random.default_rng(0)
     x, y = draw.integers(-20, 20, (2, 420))
     columns = [draw.integers(0, 2, 420), x, y, x * y // 50]
-    if dims == 4:
+    if dimension == 4:
         columns.append(draw.integers(0, 3, 420))
     voxels = quantize(torch.from_numpy(np.stack(columns, axis=1))).coordinates
     return voxels[torch.from_numpy(draw.permutation(len(voxels)))]
@@ -51,7 +51,7 @@ def main() -> None:
     for file_name, kind in NETWORKS.items():
         network = build_network(**kind, **SIZE)
         set_weights(network)
-        coordinates = surface_voxels(kind["dims"])
+        coordinates = surface_voxels(kind["dimension"])
         features = torch.randn(len(coordinates), SIZE["in_channels"]).half()
         logits = MinkowskiPeer(network)(coordinates, features.float())
         save_file(

@@ -62,15 +62,15 @@ def run(args: argparse.Namespace) -> int:
     try:
         device = choose_device(args.device)
         names = args.networks or engines.DEFAULT_NETWORKS[device.type]
-        dims = {name: engines.dims_of(name) for name in names}
+        dimension = {name: engines.dimension_of(name) for name in names}
         machine = f"{engines.describe(device)}, {threads} threads"
         print(f"{machine}; voxels of {args.voxel_size} m, medians of {args.repeats} passes")
         races = []
-        for scans in _scans(args, set(dims.values())):
+        for scans in _scans(args, set(dimension.values())):
             for name in names:
-                if dims[name] in scans:
+                if dimension[name] in scans:
                     with tqdm(desc=name, unit=" passes", leave=False, disable=None) as bar:
-                        scan = scans[dims[name]]
+                        scan = scans[dimension[name]]
                         races.append(engines.race(name, scan, device, args.repeats, bar.update))
                     print(engines.table(races[-1]), flush=True)
         more = None if args.races_only else engines.more_figures(device, args.repeats)
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _scans(args: argparse.Namespace, dims: set[int]) -> Iterator[dict[int, Scan]]:
+def _scans(args: argparse.Namespace, dimension: set[int]) -> Iterator[dict[int, Scan]]:
     """Each scan in 3D, and where it can be had as several frames, in 4D."""
     from minkowski_perception.lab.benchmarks.scans import recorded_scan, simulated_scan
 
@@ -96,4 +96,4 @@ def _scans(args: argparse.Namespace, dims: set[int]) -> Iterator[dict[int, Scan]
         yield {3: recorded_scan(args.scan, args.voxel_size)}
     for beams in args.beams:
         frames = {3: 1, 4: args.frames}
-        yield {d: simulated_scan(beams, frames[d], args.voxel_size) for d in sorted(dims)}
+        yield {d: simulated_scan(beams, frames[d], args.voxel_size) for d in sorted(dimension)}

@@ -46,8 +46,8 @@ def run(args: argparse.Namespace) -> int:
     differences = []
     try:
         scans = {
-            dims: simulated_scan(args.beams, frames, args.voxel_size)
-            for dims, frames in _FRAMES.items()
+            dimension: simulated_scan(args.beams, frames, args.voxel_size)
+            for dimension, frames in _FRAMES.items()
         }
         for case in tqdm(
             exactness.CASES, "comparing", unit=" networks", leave=False, disable=None
@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     report = {
         "reference": f"MinkowskiEngine {version}",
         "limit": exactness.LIMIT,
-        "voxels": {f"{dims}D": len(scan.coordinates) for dims, scan in scans.items()},
+        "voxels": {f"{dimension}D": len(scan.coordinates) for dimension, scan in scans.items()},
         "differences": [dataclasses.asdict(row) for row in differences],
     }
     write_report(args.json, report)

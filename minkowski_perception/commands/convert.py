@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     parameters = sum(p.numel() for p in model.network.parameters())
     rows = {
         "recognised": source["family"],
-        "network": f"{model.card['network']['name']}, {model.network.dims}D, "
+        "network": f"{model.card['network']['name']}, {model.network.dimension}D, "
         f"{parameters / 1e6:.2f} M parameters",
         "trained": model.card["training"],
         "labels": f"{model.label_set.name}, {len(model.label_set)} classes",

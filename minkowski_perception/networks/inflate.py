@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 import torch.nn.functional as F
 from torch import Tensor
 
-from minkowski_perception.networks.minkunet import SPATIAL_DIMS
+from minkowski_perception.networks.minkunet import SPATIAL_DIMENSION
 from minkowski_perception.networks.network import Kernel, Network
 from minkowski_perception.sparse import Convolution, KernelRegion
 
@@ -33,9 +33,9 @@ def inflate(network: Network, kernel: Kernel = "hybrid") -> Network:
     Raises:
         ValueError: the network is not in 3D, or the kernel has no place for its weights.
     """
-    if network.dims != SPATIAL_DIMS:
-        raise ValueError(f"a network in {network.dims}D cannot be inflated, only one in 3D")
-    inflated = network.twin(SPATIAL_DIMS + 1, kernel)
+    if network.dimension != SPATIAL_DIMENSION:
+        raise ValueError(f"a network in {network.dimension}D cannot be inflated, only one in 3D")
+    inflated = network.twin(SPATIAL_DIMENSION + 1, kernel)
     inflated.load_state_dict(inflate_state(network.state_dict(), network, inflated))
     return inflated.to(next(network.parameters()).device).train(network.training)
 

@@ -31,7 +31,7 @@ from minkowski_perception.sparse import (
     hybrid,
 )
 
-SPATIAL_DIMS = 3
+SPATIAL_DIMENSION = 3
 LEVELS = 5
 
 LinkKind = Literal["none", "voxel", "cube"]
@@ -60,7 +60,7 @@ class Architecture:
         return Architecture(self.layers, planes[1:], self.bottleneck, planes[0])
 
 
-def block_region(dims: int, kernel: Kernel, size: int = 3) -> KernelRegion:
+def block_region(dimension: int, kernel: Kernel, size: int = 3) -> KernelRegion:
     """Region of the blocks' kernels: `size` voxels along each axis.
 
     "cube" is the whole box (in 4D the paper's tesseract), "cross" the axes alone, "hybrid" a
@@ -69,17 +69,18 @@ def block_region(dims: int, kernel: Kernel, size: int = 3) -> KernelRegion:
     Raises:
         ValueError: an unknown kernel; the valid ones are listed.
     """
-    sizes = (size,) * dims
+    sizes = (size,) * dimension
     if kernel == "cube":
         return cube(sizes)
     if kernel == "cross":
         return cross(sizes)
     if kernel == "hybrid":
-        return hybrid(sizes, cross_axes=range(SPATIAL_DIMS, dims))
-    if kernel == "causal" and dims == SPATIAL_DIMS + 1:
-        return causal((size,) * SPATIAL_DIMS)
+        return hybrid(sizes, cross_axes=range(SPATIAL_DIMENSION, dimension))
+    if kernel == "causal" and dimension == SPATIAL_DIMENSION + 1:
+        return causal((size,) * SPATIAL_DIMENSION)
     raise ValueError(
-        f"kernel must be 'cube', 'cross', 'hybrid' or, in 4D, 'causal', not {kernel!r} in {dims}D"
+        "kernel must be 'cube', 'cross', 'hybrid' or, in 4D, 'causal', "
+        f"not {kernel!r} in {dimension}D"
     )
 
 
@@ -118,14 +119,14 @@ class Blocks:
     """Makes the 3-kernels of a network's blocks.
 
     Args:
-        dims: 3 or 4.
+        dimension: 3 or 4.
         kernel: region of the kernels.
         links: of a causal network.
     """
 
-    def __init__(self, dims: int, kernel: Kernel, links: Links) -> None:
-        self.dims = dims
-        self.region = block_region(dims, kernel)
+    def __init__(self, dimension: int, kernel: Kernel, links: Links) -> None:
+        self.dimension = dimension
+        self.region = block_region(dimension, kernel)
         self._links = links if kernel == "causal" else None
 
     def first(self, in_channels: int, out_channels: int, level: int) -> Convolution:
@@ -133,7 +134,7 @@ class Blocks:
         kind = "none" if self._links is None else self._links.levels[level]
         if self._links is None or kind == "none":
             return self.later(in_channels, out_channels)
-        region = causal((3,) * SPATIAL_DIMS, _LINK_SIZES[kind])
+        region = causal((3,) * SPATIAL_DIMENSION, _LINK_SIZES[kind])
         return CausalConvolution(in_channels, out_channels, region, self._links.recall)
 
     def later(self, in_channels: int, out_channels: int) -> Convolution:
@@ -141,14 +142,16 @@ class Blocks:
         return Convolution(in_channels, out_channels, self.region)
 
 
-def spatial(dims: int, value: int) -> tuple[int, ...]:
+def spatial(dimension: int, value: int) -> tuple[int, ...]:
     """Return `value` along the spatial axes, 1 along time."""
-    return (value,) * SPATIAL_DIMS + (1,) * (dims - SPATIAL_DIMS)
+    return (value,) * SPATIAL_DIMENSION + (1,) * (dimension - SPATIAL_DIMENSION)
 
 
-def pointwise(in_channels: int, out_channels: int, dims: int, bias: bool = False) -> Convolution:
+def pointwise(
+    in_channels: int, out_channels: int, dimension: int, bias: bool = False
+) -> Convolution:
     """Return a convolution that looks at no neighbours."""
-    return Convolution(in_channels, out_channels, cube((1,) * dims), bias=bias)
+    return Convolution(in_channels, out_channels, cube((1,) * dimension), bias=bias)
 
 
 class BasicBlock(nn.Module):
@@ -162,7 +165,7 @@ class BasicBlock(nn.Module):
         self.norm1 = BatchNorm(planes)
         self.conv2 = kernels.later(planes, planes)
         self.norm2 = BatchNorm(planes)
-        self.downsample = _shortcut(in_channels, planes, kernels.dims)
+        self.downsample = _shortcut(in_channels, planes, kernels.dimension)
 
     def forward(self, tensor: SparseTensor) -> SparseTensor:
         """Map [N, in_channels] to [N, planes] features on the same voxels."""
@@ -178,13 +181,13 @@ class Bottleneck(nn.Module):
     def __init__(self, in_channels: int, planes: int, kernels: Blocks, level: int) -> None:
         super().__init__()
         out_channels = planes * self.expansion
-        self.conv1 = pointwise(in_channels, planes, kernels.dims)
+        self.conv1 = pointwise(in_channels, planes, kernels.dimension)
         self.norm1 = BatchNorm(planes)
         self.conv2 = kernels.first(planes, planes, level)
         self.norm2 = BatchNorm(planes)
-        self.conv3 = pointwise(planes, out_channels, kernels.dims)
+        self.conv3 = pointwise(planes, out_channels, kernels.dimension)
         self.norm3 = BatchNorm(out_channels)
-        self.downsample = _shortcut(in_channels, out_channels, kernels.dims)
+        self.downsample = _shortcut(in_channels, out_channels, kernels.dimension)
 
     def forward(self, tensor: SparseTensor) -> SparseTensor:
         """Map [N, in_channels] to [N, 4 * planes] features on the same voxels."""
@@ -198,10 +201,10 @@ def _residual(downsample: nn.Sequential | None, tensor: SparseTensor) -> SparseT
     return tensor if downsample is None else downsample[0](tensor, downsample[1])
 
 
-def _shortcut(in_channels: int, out_channels: int, dims: int) -> nn.Sequential | None:
+def _shortcut(in_channels: int, out_channels: int, dimension: int) -> nn.Sequential | None:
     if in_channels == out_channels:
         return None
-    return nn.Sequential(pointwise(in_channels, out_channels, dims), BatchNorm(out_channels))
+    return nn.Sequential(pointwise(in_channels, out_channels, dimension), BatchNorm(out_channels))
 
 
 class MinkUNet(Network):
@@ -211,7 +214,7 @@ class MinkUNet(Network):
         architecture: widths and depths.
         in_channels: features a voxel.
         num_classes: logits a voxel.
-        dims: 3 for space, 4 for space and time.
+        dimension: 3 for space, 4 for space and time.
         kernel: region of the blocks' kernels.
         stem_kernel: size of the first, spatial kernel.
         links: where a causal network looks back.
@@ -224,18 +227,18 @@ class MinkUNet(Network):
         architecture: Architecture,
         in_channels: int,
         num_classes: int,
-        dims: int,
+        dimension: int,
         kernel: Kernel,
         stem_kernel: int,
         links: Links = DEFAULT_LINKS,
     ) -> None:
-        super().__init__(in_channels, num_classes, dims)
+        super().__init__(in_channels, num_classes, dimension)
         self.architecture = architecture
         self.stem_kernel = stem_kernel
         block = Bottleneck if architecture.bottleneck else BasicBlock
-        kernels = Blocks(dims, kernel, links)
-        down_up = cube(spatial(dims, 2))
-        step = spatial(dims, 2)
+        kernels = Blocks(dimension, kernel, links)
+        down_up = cube(spatial(dimension, 2))
+        step = spatial(dimension, 2)
         planes, e = architecture.planes, block.expansion
 
         def stage(index: int, channels: int) -> nn.Sequential:
@@ -252,7 +255,7 @@ class MinkUNet(Network):
             return TransposedConvolution(channels, out_channels, down_up, step)
 
         stem = architecture.stem
-        self.conv0p1s1 = Convolution(in_channels, stem, cube(spatial(dims, stem_kernel)))
+        self.conv0p1s1 = Convolution(in_channels, stem, cube(spatial(dimension, stem_kernel)))
         self.bn0 = BatchNorm(stem)
         self.conv1p1s2, self.bn1 = down(stem), BatchNorm(stem)
         self.block1 = stage(0, stem)
@@ -271,7 +274,7 @@ class MinkUNet(Network):
         self.block7 = stage(6, planes[6] + planes[0] * e)
         self.convtr7p2s2, self.bntr7 = up(planes[6] * e, planes[7]), BatchNorm(planes[7])
         self.block8 = stage(7, planes[7] + stem)
-        self.final = pointwise(planes[7] * e, num_classes, dims, bias=True)
+        self.final = pointwise(planes[7] * e, num_classes, dimension, bias=True)
 
     def forward(self, tensor: SparseTensor) -> SparseTensor:
         """Logits of the voxels; see `Network` for shapes."""
@@ -291,7 +294,7 @@ class MinkUNet(Network):
         out = self.block8(cat([out, skip1]))
         return self.final(out)
 
-    def twin(self, dims: int, kernel: Kernel) -> MinkUNet:
+    def twin(self, dimension: int, kernel: Kernel) -> MinkUNet:
         """Return a network of the same architecture in other dimensions, with fresh weights."""
         channels = self.in_channels, self.num_classes
-        return MinkUNet(self.architecture, *channels, dims, kernel, self.stem_kernel)
+        return MinkUNet(self.architecture, *channels, dimension, kernel, self.stem_kernel)

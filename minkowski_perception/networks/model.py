@@ -3,7 +3,7 @@
 """Models: a network with its trained weights and the card that says what they are for.
 
 A model is two files of one name: NAME.safetensors holds the weights (data, never code), NAME.yaml
-the card: network, CRF where there is one, label set, input, sensors, training, figures, licence.
+the card: network, CRF where there is one, label set, input, sensors, training, figures, license.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ DEFAULT_MODEL = "outdoor_lidar"
 
 _CRF_PREFIX = "crf."
 
-_LICENCE = "Apache-2.0"
+_LICENSE = "Apache-2.0"
 # Of our own cards: those of others' weights are not ours to license.
 _HEADER = f"""\
 # Copyright 2026 The minkowski_perception authors
-# SPDX-License-Identifier: {_LICENCE}
+# SPDX-License-Identifier: {_LICENSE}
 """
 
 
@@ -174,7 +174,7 @@ def save_model(
     card["sha256"] = hashlib.sha256(weights).hexdigest()
     text = yaml.safe_dump(card, sort_keys=False, width=99, allow_unicode=True)
     path.with_suffix(".yaml").write_text(
-        (_HEADER if card.get("licence") == _LICENCE else "") + text
+        (_HEADER if card.get("license") == _LICENSE else "") + text
     )
 
 

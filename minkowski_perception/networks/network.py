@@ -20,7 +20,7 @@ class Network(nn.Module, ABC):
     Args:
         in_channels: features a voxel.
         num_classes: logits a voxel.
-        dims: 3 for space, 4 for space and time.
+        dimension: 3 for space, 4 for space and time.
 
     Attributes:
         head: name of the last layer, the one whose shape depends on the classes.
@@ -32,11 +32,11 @@ class Network(nn.Module, ABC):
 
     head: ClassVar[str]
 
-    def __init__(self, in_channels: int, num_classes: int, dims: int) -> None:
+    def __init__(self, in_channels: int, num_classes: int, dimension: int) -> None:
         super().__init__()
         self.in_channels = in_channels
         self.num_classes = num_classes
-        self.dims = dims
+        self.dimension = dimension
 
     @property
     def linked_layers(self) -> dict[str, CausalConvolution]:
@@ -48,7 +48,7 @@ class Network(nn.Module, ABC):
     def causal(self) -> bool:
         """Whether a 4D network sees the present and the past alone, and can run incrementally."""
         layers = (m for m in self.modules() if isinstance(m, Convolution))
-        return self.dims == 4 and all(
+        return self.dimension == 4 and all(
             isinstance(layer, CausalConvolution) or not any(o[-1] for o in layer.region.offsets)
             for layer in layers
         )
@@ -63,5 +63,5 @@ class Network(nn.Module, ABC):
         """Logits of the voxels; see the class for shapes."""
 
     @abstractmethod
-    def twin(self, dims: int, kernel: Kernel) -> Network:
+    def twin(self, dimension: int, kernel: Kernel) -> Network:
         """Return a network of the same architecture in other dimensions, with fresh weights."""

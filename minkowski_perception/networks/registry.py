@@ -9,7 +9,7 @@ from typing import Any
 
 from minkowski_perception.networks.minkunet import (
     DEFAULT_LINKS,
-    SPATIAL_DIMS,
+    SPATIAL_DIMENSION,
     Architecture,
     LinkKind,
     Links,
@@ -95,7 +95,7 @@ def build_network(
     *,
     in_channels: int,
     num_classes: int,
-    dims: int = 3,
+    dimension: int = 3,
     kernel: Kernel | None = None,
     stem_kernel: int | None = None,
     width: float = 1.0,
@@ -109,7 +109,7 @@ def build_network(
         name: one of `network_names()`.
         in_channels: features a voxel.
         num_classes: logits a voxel.
-        dims: 3 for space, 4 for space and time.
+        dimension: 3 for space, 4 for space and time.
         kernel: region of the blocks' kernels: "hybrid", "cross", "cube" or, in 4D, "causal"; by
             default "cube" in 3D and "hybrid" in 4D. (In 3D these two are the same neighbours in
             another order.)
@@ -127,8 +127,8 @@ def build_network(
     """
     if name not in network_names():
         raise ValueError(f"unknown network {name!r}; choose one of {', '.join(network_names())}")
-    if dims not in (SPATIAL_DIMS, SPATIAL_DIMS + 1):
-        raise ValueError(f"dims must be 3 or 4, not {dims}")
+    if dimension not in (SPATIAL_DIMENSION, SPATIAL_DIMENSION + 1):
+        raise ValueError(f"dimension must be 3 or 4, not {dimension}")
     if in_channels < 1 or num_classes < 1:
         raise ValueError(
             f"in_channels and num_classes must be positive, not {in_channels} and {num_classes}"
@@ -141,7 +141,7 @@ def build_network(
             if name == SPVNAS
             else f"{name} takes no config: only {SPVNAS} does"
         )
-    kernel = kernel or ("cube" if dims == SPATIAL_DIMS else "hybrid")
+    kernel = kernel or ("cube" if dimension == SPATIAL_DIMENSION else "hybrid")
     if kernel != "causal" and (links is not None or recall is not None):
         raise ValueError(f"links and recall are for kernel 'causal', not '{kernel}'")
     placed = Links(
@@ -156,14 +156,16 @@ def build_network(
         architecture = _ARCHITECTURES[name]
         if width != 1.0:
             architecture = architecture.scaled(width)
-        return MinkUNet(architecture, in_channels, num_classes, dims, kernel, stem_kernel, placed)
+        return MinkUNet(
+            architecture, in_channels, num_classes, dimension, kernel, stem_kernel, placed
+        )
 
     if stem_kernel is not None:
         raise ValueError(f"{name} takes no stem_kernel: its stem is two kernels of 3")
     if config is not None:
         if width != 1.0:
             raise ValueError(f"{name} takes no width: its config says all widths")
-        return SPVCNN(architecture_of(config), in_channels, num_classes, dims, kernel, placed)
+        return SPVCNN(architecture_of(config), in_channels, num_classes, dimension, kernel, placed)
     family, factor, blocks = _LIDAR[name]
     widths = LidarArchitecture.from_widths(scaled_widths(factor * width), blocks)
-    return family(widths, in_channels, num_classes, dims, kernel, placed)
+    return family(widths, in_channels, num_classes, dimension, kernel, placed)

@@ -129,7 +129,7 @@ class ResidualBlock(nn.Module):
         )
         self.downsample = (
             nn.Sequential(
-                pointwise(in_channels, out_channels, kernels.dims), BatchNorm(out_channels)
+                pointwise(in_channels, out_channels, kernels.dimension), BatchNorm(out_channels)
             )
             if shortcut
             else None
@@ -146,8 +146,8 @@ class ResidualBlock(nn.Module):
 class PointTransform(nn.Sequential):
     """What becomes of each point by itself: linear layer, batch norm, rectifier."""
 
-    def __init__(self, in_channels: int, out_channels: int, dims: int) -> None:
-        linear = pointwise(in_channels, out_channels, dims, bias=True)
+    def __init__(self, in_channels: int, out_channels: int, dimension: int) -> None:
+        linear = pointwise(in_channels, out_channels, dimension, bias=True)
         super().__init__(linear, BatchNorm(out_channels))
 
     def forward(self, points: SparseTensor) -> SparseTensor:
@@ -162,7 +162,7 @@ class LidarUNet(Network):
         architecture: widths and depths.
         in_channels: features a voxel.
         num_classes: logits a voxel.
-        dims: 3 for space, 4 for space and time.
+        dimension: 3 for space, 4 for space and time.
         kernel: region of the blocks' kernels.
         links: where a causal network looks back.
     """
@@ -174,14 +174,14 @@ class LidarUNet(Network):
         architecture: LidarArchitecture,
         in_channels: int,
         num_classes: int,
-        dims: int,
+        dimension: int,
         kernel: Kernel,
         links: Links = DEFAULT_LINKS,
     ) -> None:
-        super().__init__(in_channels, num_classes, dims)
+        super().__init__(in_channels, num_classes, dimension)
         self.architecture = architecture
-        kernels = Blocks(dims, kernel, links)
-        down_up, step = cube(spatial(dims, 2)), spatial(dims, 2)
+        kernels = Blocks(dimension, kernel, links)
+        down_up, step = cube(spatial(dimension, 2)), spatial(dimension, 2)
         encoder, decoder, stem = architecture.encoder, architecture.decoder, architecture.stem
 
         def blocks(stage: Stage, channels: int, level: int) -> list[ResidualBlock]:
@@ -203,7 +203,7 @@ class LidarUNet(Network):
             joined = blocks(stage, stage.transition + skip, level)
             return nn.ModuleList([block, nn.Sequential(*joined)])
 
-        stem_region = cube(spatial(dims, 3))
+        stem_region = cube(spatial(dimension, 3))
         self.stem = _two_convolutions(
             Convolution(in_channels, stem, stem_region), Convolution(stem, stem, stem_region)
         )
@@ -215,7 +215,7 @@ class LidarUNet(Network):
         self.up2 = up(2, decoder[1], decoder[0].width, encoder[1].width)
         self.up3 = up(1, decoder[2], decoder[1].width, encoder[0].width)
         self.up4 = up(0, decoder[3], decoder[2].width, stem)
-        classifier = pointwise(self._head_width(architecture), num_classes, dims, bias=True)
+        classifier = pointwise(self._head_width(architecture), num_classes, dimension, bias=True)
         self.classifier = nn.Sequential(classifier)
 
     @staticmethod
@@ -237,9 +237,9 @@ class LidarUNet(Network):
         y1 = _upsampled(self.up4, _upsampled(self.up3, y4, x2), x1)
         return self.classifier[0](y1)
 
-    def twin(self, dims: int, kernel: Kernel) -> LidarUNet:
+    def twin(self, dimension: int, kernel: Kernel) -> LidarUNet:
         """Return a network of the same architecture in other dimensions, with fresh weights."""
-        return type(self)(self.architecture, self.in_channels, self.num_classes, dims, kernel)
+        return type(self)(self.architecture, self.in_channels, self.num_classes, dimension, kernel)
 
 
 class MultiLevelUNet(LidarUNet):
@@ -272,15 +272,15 @@ class SPVCNN(LidarUNet):
         architecture: LidarArchitecture,
         in_channels: int,
         num_classes: int,
-        dims: int,
+        dimension: int,
         kernel: Kernel,
         links: Links = DEFAULT_LINKS,
     ) -> None:
-        super().__init__(architecture, in_channels, num_classes, dims, kernel, links)
+        super().__init__(architecture, in_channels, num_classes, dimension, kernel, links)
         encoder, decoder = architecture.encoder, architecture.decoder
         widths = (architecture.stem, encoder[3].width, decoder[1].width, decoder[3].width)
         self.point_transforms = nn.ModuleList(
-            PointTransform(narrow, wide, dims) for narrow, wide in pairwise(widths)
+            PointTransform(narrow, wide, dimension) for narrow, wide in pairwise(widths)
         )
         self.dropout = nn.Dropout(_DROPOUT)
 

@@ -55,7 +55,7 @@ class Runner:
         """
         tensor = SparseTensor(
             features,
-            coordinates[:, : self.model.network.dims + 1],
+            coordinates[:, : self.model.network.dimension + 1],
             engine=self.engine,
             clip=self.model.input.boundary == "clip",
             memory=memory,

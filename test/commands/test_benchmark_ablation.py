@@ -21,10 +21,10 @@ ROWS += [f"4D causal incremental + CRF{averaging}" for averaging in ("", " + ave
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
-    save_tiny(folder / "ablation_3d", dims=3)
-    save_tiny(folder / "ablation_hybrid", dims=4, kernel="hybrid")
-    save_tiny(folder / "ablation_tesseract", dims=4, kernel="cube")
-    save_tiny(folder / "ablation_causal", crf=True, dims=4, kernel="causal")
+    save_tiny(folder / "ablation_3d", dimension=3)
+    save_tiny(folder / "ablation_hybrid", dimension=4, kernel="hybrid")
+    save_tiny(folder / "ablation_tesseract", dimension=4, kernel="cube")
+    save_tiny(folder / "ablation_causal", crf=True, dimension=4, kernel="causal")
     return folder
 
 
@@ -93,7 +93,7 @@ def test_a_recorded_sequence_is_compared_on_by_its_labels(models, tmp_path, caps
 
 
 def test_rows_without_a_model_are_left_out_with_what_makes_it(tmp_path, capsys):
-    save_tiny(tmp_path / "ablation_3d", dims=3)
+    save_tiny(tmp_path / "ablation_3d", dimension=3)
     size = ["--drives", 1, "--frames", 1, "--lidars", "vlp16", "--engine", "torch"]
     assert run("--models", tmp_path, *size) == 0
     shown = capsys.readouterr().out

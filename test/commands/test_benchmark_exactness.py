@@ -33,8 +33,8 @@ def test_every_network_is_compared_by_every_engine(installed, tmp_path, capsys):
     assert "Compared with MinkowskiEngine 0.5.4" in shown
     said = json.loads(report.read_text())
     compared = {(row["network"], row["engine"]) for row in said["differences"]}
-    for name, dims, kernel in exactness.CASES:
-        assert (f"{name} {dims}D {kernel}", "torch") in compared
+    for name, dimension, kernel in exactness.CASES:
+        assert (f"{name} {dimension}D {kernel}", "torch") in compared
     assert all(row["difference"] < said["limit"] for row in said["differences"])
     assert shown.count("exact\n") == len(said["differences"])
 

@@ -15,7 +15,7 @@ NAMES = ["3D", "4D incremental", "4D window of 3", "4D window of 5", "4D window 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     path = tmp_path_factory.mktemp("models") / "tiny"
-    save_tiny(path, dims=4, kernel="causal")
+    save_tiny(path, dimension=4, kernel="causal")
     return path.with_suffix(".yaml")
 
 

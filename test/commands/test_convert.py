@@ -96,18 +96,18 @@ def test_an_inflated_model_gives_on_each_frame_what_it_gave_alone(tmp_path, kern
     content = plain_res16unet.file_of(state, "sts")
     flat = load_model(converted(tmp_path / "flat", content))
     deep = load_model(converted(tmp_path / "deep", content, "--inflate", kernel))
-    assert (flat.network.dims, flat.window) == (3, 1)
-    assert (deep.network.dims, deep.card["network"]["kernel"], deep.window) == (4, kernel, 3)
+    assert (flat.network.dimension, flat.window) == (3, 1)
+    assert (deep.network.dimension, deep.card["network"]["kernel"], deep.window) == (4, kernel, 3)
     assert "until it is trained on" in deep.card["source"]["inflated"]
 
     frames = list(moving_camera())
-    places, features = stack_in_time([voxelize(f, deep.input, dims=4) for f in frames])
+    places, features = stack_in_time([voxelize(f, deep.input, dimension=4) for f in frames])
     # Where two frames meet in a voxel, neighbours in time would show.
     assert len(torch.unique(places[:, 1:4], dim=0)) < 0.9 * len(places)
     with torch.inference_mode():
         together = deep.network(SparseTensor(features, places)).at(places)
         for time, frame in enumerate(frames):
-            place, feature = stack_in_time([voxelize(frame, flat.input, dims=3)])
+            place, feature = stack_in_time([voxelize(frame, flat.input, dimension=3)])
             alone = flat.network(SparseTensor(feature, place[:, :4])).at(place[:, :4])
             difference = (together[places[:, 4] == time] - alone).abs().max()
             assert difference < 1e-5 * alone.std()

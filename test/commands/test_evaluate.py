@@ -20,7 +20,7 @@ RAW = (10, 40, 48, 50, 70, 72, 80, 0)
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
-    save_tiny(folder / "tiny", dims=4, kernel="causal")
+    save_tiny(folder / "tiny", dimension=4, kernel="causal")
     return folder / "tiny.yaml"
 
 
@@ -142,7 +142,7 @@ def test_simulated_rooms_are_for_models_of_rooms(tmp_path, capsys):
         tmp_path / "indoor",
         labels="indoor8",
         features=("red", "green", "blue"),
-        dims=4,
+        dimension=4,
         kernel="causal",
     )
     report = tmp_path / "figures.json"
@@ -215,7 +215,7 @@ def test_what_cannot_be_evaluated_is_told_in_one_line(
 def test_a_model_that_needs_what_the_clouds_do_not_have_is_told_in_one_line(
     kitti, tmp_path, capsys
 ):
-    save_tiny(tmp_path / "coloured", dims=3, features=("red", "green", "blue"))
+    save_tiny(tmp_path / "coloured", dimension=3, features=("red", "green", "blue"))
     arguments = ("--root", kitti, "--model", tmp_path / "coloured.yaml", "--engine", "torch")
     assert run(*arguments) == 2
     assert (

@@ -18,12 +18,12 @@ TRAINED = Path(
 """A symmetric 4D model that was trained here, so that its orders are known."""
 
 
-def some_voxels(dims, channels, extent=16):
-    """Voxels [N, dims] from 0 to extent - 1 along every axis, and their features [N, channels]."""
-    random = torch.Generator().manual_seed(dims)
+def some_voxels(dimension, channels, extent=16):
+    """Voxels [N, dimension] in 0 to extent - 1 on every axis, and features [N, channels]."""
+    random = torch.Generator().manual_seed(dimension)
     voxels = torch.randint(0, extent, (150, 3), generator=random)
     voxels = torch.cat([voxels, torch.tensor([[0, 0, 0], [extent - 1] * 3])])
-    if dims == 4:
+    if dimension == 4:
         voxels = torch.cat([voxels, torch.randint(0, 3, (len(voxels), 1), generator=random)], 1)
     voxels = torch.unique(voxels, dim=0)
     return voxels, torch.randn(len(voxels), channels, generator=random)

@@ -111,13 +111,13 @@ def forward(state, coordinates, features, block_order="hybrid", even_order="firs
             in; kernels of 29 are hybrid and of 81 cubes, as their number says.
         even_order: "first-axis" or "last-axis", the order of kernels of size 2.
     """
-    dims = coordinates.shape[1]
+    dimension = coordinates.shape[1]
     levels = Levels(coordinates)
-    in_time = (1,) * (dims - 3)
-    cube = offsets("first-axis", (3,) * dims)
+    in_time = (1,) * (dimension - 3)
+    cube = offsets("first-axis", (3,) * dimension)
     region = {
         27: offsets("hybrid" if block_order == "hybrid" else "first-axis", (3, 3, 3, *in_time)),
-        29: offsets("hybrid", (3,) * dims),
+        29: offsets("hybrid", (3,) * dimension),
         81: cube,
     }
     half = offsets(even_order, (2, 2, 2, *in_time))

@@ -10,9 +10,15 @@ from minkowski_perception.sparse import SparseTensor
 FRAMES = 3
 
 
-def build(name, kernel="cube", dims=3, **options):
+def build(name, kernel="cube", dimension=3, **options):
     return build_network(
-        name, in_channels=2, num_classes=5, dims=dims, kernel=kernel, width=0.25, **options
+        name,
+        in_channels=2,
+        num_classes=5,
+        dimension=dimension,
+        kernel=kernel,
+        width=0.25,
+        **options,
     )
 
 
@@ -76,7 +82,7 @@ def test_time_is_there_to_be_learned():
 
 
 def test_a_3d_checkpoint_fits_a_4d_network_of_the_registry():
-    flat, deep = build("SPVCNN-W16"), build("SPVCNN-W16", "hybrid", dims=4)
+    flat, deep = build("SPVCNN-W16"), build("SPVCNN-W16", "hybrid", dimension=4)
     before = {key: value.clone() for key, value in flat.state_dict().items()}
     state = inflate_state(flat.state_dict(), flat, deep)
     assert {key: value.shape for key, value in state.items()} == {
@@ -100,12 +106,14 @@ def test_a_cube_has_no_place_in_a_cross():
 
 def test_a_4d_network_is_not_inflated_again():
     with pytest.raises(ValueError, match="in 4D cannot be inflated"):
-        inflate(build("MinkUNet14A", "hybrid", dims=4))
+        inflate(build("MinkUNet14A", "hybrid", dimension=4))
 
 
 def test_a_network_that_sees_more_features_begins_as_the_one_that_it_starts_from():
     source = trained(build("MinkUNet14A"))
-    target = build_network("MinkUNet14A", in_channels=5, num_classes=5, dims=3, width=0.25).eval()
+    target = build_network(
+        "MinkUNet14A", in_channels=5, num_classes=5, dimension=3, width=0.25
+    ).eval()
     transfer(source, target)
     coordinates, features = clip()
     places = torch.unique(coordinates[:, :4], dim=0)
@@ -116,6 +124,6 @@ def test_a_network_that_sees_more_features_begins_as_the_one_that_it_starts_from
 
 
 def test_a_network_of_another_width_gives_no_weights():
-    wider = build_network("MinkUNet14A", in_channels=2, num_classes=5, dims=3, width=0.5)
+    wider = build_network("MinkUNet14A", in_channels=2, num_classes=5, dimension=3, width=0.5)
     with pytest.raises(ValueError, match=r"differ in more than their kernels: conv0p1s1\.kernel"):
         transfer(wider, build("MinkUNet14A"))

@@ -14,7 +14,13 @@ from minkowski_perception.networks.model import (
     save_model,
 )
 
-NETWORK = {"name": "MinkUNet14A", "in_channels": 2, "num_classes": 19, "dims": 4, "width": 0.25}
+NETWORK = {
+    "name": "MinkUNet14A",
+    "in_channels": 2,
+    "num_classes": 19,
+    "dimension": 4,
+    "width": 0.25,
+}
 CARD = {
     "name": "small",
     "network": NETWORK,
@@ -48,7 +54,7 @@ def test_a_saved_model_comes_back_to_half_precision(saved):
 @pytest.mark.parametrize("name", available_models())
 def test_every_model_of_the_package_loads_and_says_what_it_is(name):
     model = load_model(name)
-    for key in ("description", "sensors", "licence", "training", "figures", "sha256"):
+    for key in ("description", "sensors", "license", "training", "figures", "sha256"):
         assert model.card[key], key
     assert model.card["figures"]["miou"]
 
@@ -144,9 +150,9 @@ def test_voxels_of_each_frame_s_own_corner_cannot_be_joined_in_a_window(saved):
         load_model(path)
 
 
-@pytest.mark.parametrize(("licence", "ours"), [("Apache-2.0", True), ("theirs", False)])
-def test_only_cards_under_our_licence_say_so_in_their_header(tmp_path, licence, ours):
-    save_model(tmp_path / "x", build_network(**NETWORK), {**CARD, "licence": licence})
+@pytest.mark.parametrize(("license", "ours"), [("Apache-2.0", True), ("theirs", False)])
+def test_only_cards_under_our_licence_say_so_in_their_header(tmp_path, license, ours):
+    save_model(tmp_path / "x", build_network(**NETWORK), {**CARD, "license": license})
     text = (tmp_path / "x.yaml").read_text()
     assert text.startswith("# Copyright 2026 The minkowski_perception authors\n") == ours
 

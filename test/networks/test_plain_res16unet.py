@@ -11,9 +11,9 @@ def parameters(state):
     return sum(v.numel() for k, v in state.items() if "running" not in k and "tracked" not in k)
 
 
-def some_cloud(dims, channels=3):
+def some_cloud(dimension, channels=3):
     random = torch.Generator().manual_seed(4)
-    voxels = torch.randint(-9, 9, (120, dims), generator=random)
+    voxels = torch.randint(-9, 9, (120, dimension), generator=random)
     voxels[:, 3:] %= 3
     voxels = torch.unique(voxels, dim=0)
     voxels = voxels[torch.randperm(len(voxels), generator=random)]
@@ -44,7 +44,7 @@ def test_parameters_are_as_many_as_the_variant_has(variant, classes, stem_kernel
 )
 def test_logits_follow_their_voxels_through_reordering_and_steps_of_the_coarsest(variant):
     state = checkpoint(variant, width=0.25)
-    voxels, features = some_cloud(dims=4 if variant.startswith("ST") else 3)
+    voxels, features = some_cloud(dimension=4 if variant.startswith("ST") else 3)
     logits = forward(state, voxels, features)
     assert logits.shape == (len(voxels), 20)
     moved = voxels.flip(0)
@@ -55,14 +55,14 @@ def test_logits_follow_their_voxels_through_reordering_and_steps_of_the_coarsest
 @pytest.mark.parametrize("orders", [("cube", "first-axis"), ("hybrid", "last-axis")])
 def test_an_order_read_wrongly_changes_the_logits(orders):
     state = checkpoint("Res16UNet14A", width=0.25)
-    voxels, features = some_cloud(dims=3)
+    voxels, features = some_cloud(dimension=3)
     right = forward(state, voxels, features)
     assert (forward(state, voxels, features, *orders) - right).std() > 0.1 * right.std()
 
 
 def test_a_4d_network_of_one_frame_reads_no_other_time():
     state = checkpoint("STRes16UNet14A", width=0.25)
-    voxels, features = some_cloud(dims=4)
+    voxels, features = some_cloud(dimension=4)
     first = voxels[:, 3] == 0
     together = forward(state, voxels, features)[first]
     alone = forward(state, voxels[first], features[first])

@@ -35,10 +35,10 @@ def millions(network):
     return sum(p.numel() for p in network.parameters()) / 1e6
 
 
-def voxels(dims, count=300, seed=0):
+def voxels(dimension, count=300, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    coordinates = torch.randint(-12, 12, (count, dims), generator=generator)
-    if dims == 4:
+    coordinates = torch.randint(-12, 12, (count, dimension), generator=generator)
+    if dimension == 4:
         coordinates[:, 3] %= 3
     batch = torch.randint(0, 2, (count, 1), generator=generator)
     return torch.unique(torch.cat([batch, coordinates], dim=1), dim=0)
@@ -53,14 +53,14 @@ def test_parameter_counts_in_3d_are_the_published_ones(name):
 @pytest.mark.parametrize(("name", "kernel"), COUNTS_4D)
 def test_parameter_counts_in_4d_are_the_published_ones(name, kernel):
     network = build_network(
-        name, in_channels=3, num_classes=12, dims=4, kernel=kernel, stem_kernel=3
+        name, in_channels=3, num_classes=12, dimension=4, kernel=kernel, stem_kernel=3
     )
     assert millions(network) == pytest.approx(COUNTS_4D[name, kernel], rel=0.004)
 
 
 @pytest.mark.parametrize("name", sorted(set(network_names()) - {"SPVNAS"}))
 def test_every_network_labels_every_voxel_and_learns_in_every_parameter(name):
-    network = build_network(name, in_channels=2, num_classes=5, dims=4, width=0.25)
+    network = build_network(name, in_channels=2, num_classes=5, dimension=4, width=0.25)
     coordinates = voxels(4)
     tensor = SparseTensor(torch.randn(len(coordinates), 2), coordinates)
     logits = network(tensor)
@@ -72,12 +72,12 @@ def test_every_network_labels_every_voxel_and_learns_in_every_parameter(name):
 
 
 @pytest.mark.parametrize("kernel", ["cube", "cross", "hybrid"])
-@pytest.mark.parametrize("dims", [3, 4])
-def test_every_kernel_runs_in_3d_and_4d(kernel, dims):
+@pytest.mark.parametrize("dimension", [3, 4])
+def test_every_kernel_runs_in_3d_and_4d(kernel, dimension):
     network = build_network(
-        "MinkUNet14A", in_channels=1, num_classes=2, dims=dims, kernel=kernel, width=0.25
+        "MinkUNet14A", in_channels=1, num_classes=2, dimension=dimension, kernel=kernel, width=0.25
     )
-    coordinates = voxels(dims)
+    coordinates = voxels(dimension)
     tensor = SparseTensor(torch.ones(len(coordinates), 1), coordinates)
     assert torch.isfinite(network(tensor).features).all()
 
@@ -105,7 +105,7 @@ def test_layer_names_and_shapes_are_those_of_the_reference():
 
 
 def test_in_4d_time_is_mixed_by_the_blocks_alone():
-    network = build_network("MinkUNet14A", in_channels=1, num_classes=2, dims=4)
+    network = build_network("MinkUNet14A", in_channels=1, num_classes=2, dimension=4)
     temporal = [
         name
         for name, module in network.named_modules()
@@ -120,7 +120,9 @@ def test_a_4d_network_on_one_frame_is_the_3d_network_of_its_spatial_weights():
     flat = build_network(
         "MinkUNet14A", in_channels=2, num_classes=3, kernel="hybrid", width=0.25
     ).eval()
-    deep = build_network("MinkUNet14A", in_channels=2, num_classes=3, dims=4, width=0.25).eval()
+    deep = build_network(
+        "MinkUNet14A", in_channels=2, num_classes=3, dimension=4, width=0.25
+    ).eval()
     state = deep.state_dict()
     for key, value in state.items():
         if value.ndim == 3 and len(value) == 29:
@@ -135,7 +137,9 @@ def test_a_4d_network_on_one_frame_is_the_3d_network_of_its_spatial_weights():
 
 
 def test_shifting_all_voxels_by_the_coarsest_stride_changes_nothing():
-    network = build_network("MinkUNet14A", in_channels=2, num_classes=3, dims=4, width=0.25).eval()
+    network = build_network(
+        "MinkUNet14A", in_channels=2, num_classes=3, dimension=4, width=0.25
+    ).eval()
     coordinates = voxels(4)
     features = torch.randn(len(coordinates), 2)
     moved = coordinates + torch.tensor([0, 16, -32, 160, 5])
@@ -162,7 +166,7 @@ def test_an_unknown_name_is_refused_with_the_valid_ones():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"dims": 5}, "dims must be 3 or 4, not 5"),
+        ({"dimension": 5}, "dimension must be 3 or 4, not 5"),
         ({"stem_kernel": 4}, "odd and positive, not 4"),
         ({"in_channels": 0}, "must be positive, not 0 and 2"),
         ({"width": 0.0}, "above 0 and at most 4"),

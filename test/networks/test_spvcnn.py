@@ -57,9 +57,9 @@ def build(name, **options):
     return build_network(name, in_channels=FEATURES, num_classes=CLASSES, **options)
 
 
-def scene(dims=3, count=300, seed=0):
+def scene(dimension=3, count=300, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    coordinates = torch.randint(-14, 14, (count, 1 + dims), generator=generator)
+    coordinates = torch.randint(-14, 14, (count, 1 + dimension), generator=generator)
     coordinates[:, 0] = 0
     coordinates = torch.unique(coordinates, dim=0)
     return SparseTensor(torch.randn(len(coordinates), FEATURES, generator=generator), coordinates)
@@ -105,10 +105,10 @@ def test_names_and_shapes_are_those_of_spvnas():
     assert len(build("MinkUNet34-W32").stage4) == 1 + 6
 
 
-@pytest.mark.parametrize("dims", [3, 4])
+@pytest.mark.parametrize("dimension", [3, 4])
 @pytest.mark.parametrize("name", ["MinkUNet18-W16", "MinkUNet34v2-W32", "SPVCNN-W16"])
-def test_training_and_inference_give_the_same_logits_when_norms_stand_still(name, dims):
-    network, tensor = build(name, dims=dims, width=0.25).eval(), scene(dims)
+def test_training_and_inference_give_the_same_logits_when_norms_stand_still(name, dimension):
+    network, tensor = build(name, dimension=dimension, width=0.25).eval(), scene(dimension)
     step_by_step = network(tensor)
     with torch.no_grad():
         at_once = network(tensor)
@@ -166,7 +166,7 @@ def test_spvcnn_drops_features_in_training_alone():
 
 
 def test_in_4d_time_is_mixed_by_the_blocks_alone():
-    network = build("SPVCNN-W16", dims=4)
+    network = build("SPVCNN-W16", dimension=4)
     of_blocks = {
         convolution
         for block in network.modules()

@@ -73,13 +73,13 @@ def test_a_config_gives_the_widths_and_depths_that_it_says():
     assert sum(p.numel() for p in network.parameters()) == expected_count()
 
 
-@pytest.mark.parametrize("dims", [3, 4])
-def test_a_sub_network_labels_every_voxel(dims):
-    coordinates = torch.randint(0, 20, (200, 1 + dims))
+@pytest.mark.parametrize("dimension", [3, 4])
+def test_a_sub_network_labels_every_voxel(dimension):
+    coordinates = torch.randint(0, 20, (200, 1 + dimension))
     coordinates[:, 0] = 0
     coordinates = torch.unique(coordinates, dim=0)
     tensor = SparseTensor(torch.randn(len(coordinates), 2), coordinates)
-    logits = build(net_config(), in_channels=2, dims=dims)(tensor)
+    logits = build(net_config(), in_channels=2, dimension=dimension)(tensor)
     assert logits.features.shape == (len(tensor), 19)
     assert torch.isfinite(logits.features).all()
 

@@ -268,7 +268,7 @@ def test_wrong_parameters_are_refused_at_configure_with_the_valid_choices(rig):
 def test_the_crf_is_switched_while_clouds_come_by_parameter_and_by_the_latency_budget(
     rig, drive, tmp_path
 ):
-    save_tiny(tmp_path / "tiny", crf=True, dims=4, kernel="causal")
+    save_tiny(tmp_path / "tiny", crf=True, dimension=4, kernel="causal")
     running = rig(model=tmp_path / "tiny.yaml", ego_motion="none", latency_budget=1e-6).ready()
 
     def label(frame):

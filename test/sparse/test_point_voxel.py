@@ -9,10 +9,10 @@ import torch
 from minkowski_perception.sparse import SparseTensor, point_to_voxel, voxel_to_point
 
 
-def scene(dims, strides, count=200, seed=0):
+def scene(dimension, strides, count=200, seed=0):
     """Fine voxels, negative ones too, and the coarse ones of `strides` that hold them."""
     generator = torch.Generator().manual_seed(seed)
-    coordinates = torch.randint(-9, 9, (count, 1 + dims), generator=generator)
+    coordinates = torch.randint(-9, 9, (count, 1 + dimension), generator=generator)
     coordinates[:, 0] %= 2
     coordinates = torch.unique(coordinates, dim=0)
     fine = SparseTensor(
@@ -43,18 +43,18 @@ def interpolated(coarse, strides, point):
 CASES = [(1, (4,)), (3, (2, 2, 2)), (3, (8, 8, 8)), (3, (2, 4, 1)), (4, (4, 4, 4, 1))]
 
 
-@pytest.mark.parametrize(("dims", "strides"), CASES)
-def test_interpolation_is_that_of_the_definition(dims, strides):
-    fine, coarse = scene(dims, strides)
+@pytest.mark.parametrize(("dimension", "strides"), CASES)
+def test_interpolation_is_that_of_the_definition(dimension, strides):
+    fine, coarse = scene(dimension, strides)
     points = voxel_to_point(coarse, fine.map)
     assert points.map is fine.map
     expected = [interpolated(coarse, strides, point) for point in fine.coordinates.tolist()]
     torch.testing.assert_close(points.features, torch.stack(expected), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize(("dims", "strides"), CASES)
-def test_a_coarse_voxel_averages_its_points(dims, strides):
-    fine, coarse = scene(dims, strides)
+@pytest.mark.parametrize(("dimension", "strides"), CASES)
+def test_a_coarse_voxel_averages_its_points(dimension, strides):
+    fine, coarse = scene(dimension, strides)
     voxels = point_to_voxel(fine, coarse.map)
     steps = torch.tensor((1, *strides))
     for place, feature in zip(voxels.coordinates, voxels.features, strict=True):

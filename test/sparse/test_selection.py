@@ -238,11 +238,13 @@ def test_every_engine_is_called_in_the_table_what_it_calls_itself(name):
         assert kind(precision).precision == precision
 
 
-@pytest.mark.parametrize("dims", [3, 4])
-def test_whatever_is_chosen_here_gives_the_labels_of_torch(dims):
+@pytest.mark.parametrize("dimension", [3, 4])
+def test_whatever_is_chosen_here_gives_the_labels_of_torch(dimension):
     torch.manual_seed(0)
-    network = build_network("MinkUNet14A", in_channels=2, num_classes=5, dims=dims, width=0.125)
-    coordinates = torch.unique(torch.randint(-9, 9, (1000, 1 + dims)).clamp(min=0), dim=0)
+    network = build_network(
+        "MinkUNet14A", in_channels=2, num_classes=5, dimension=dimension, width=0.125
+    )
+    coordinates = torch.unique(torch.randint(-9, 9, (1000, 1 + dimension)).clamp(min=0), dim=0)
     features = torch.randn(len(coordinates), 2)
     choice = choose_engine("auto", network.eval(), lambda: (coordinates, features), CPU)
     labels = []

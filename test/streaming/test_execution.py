@@ -37,7 +37,7 @@ def causal_model(placement="mixed", name="MinkUNet14A", crf=None, seed=0):
         name,
         in_channels=4,
         num_classes=19,
-        dims=4,
+        dimension=4,
         kernel="causal",
         links=links,
         recall=recall,

@@ -35,8 +35,8 @@ _NETWORKS: Mapping[str, Mapping[str, Any]] = {
     "MinkUNet14A": {"name": "MinkUNet14A"},
     "MinkUNet34C": {"name": "MinkUNet34C"},
     "MinkUNet34-W32": {"name": "MinkUNet34-W32"},
-    "MinkUNet14A-4D-hybrid": {"name": "MinkUNet14A", "dims": 4, "kernel": "hybrid"},
-    "MinkUNet14A-4D-cube": {"name": "MinkUNet14A", "dims": 4, "kernel": "cube"},
+    "MinkUNet14A-4D-hybrid": {"name": "MinkUNet14A", "dimension": 4, "kernel": "hybrid"},
+    "MinkUNet14A-4D-cube": {"name": "MinkUNet14A", "dimension": 4, "kernel": "cube"},
 }
 DEFAULT_NETWORKS = {
     "cpu": ("MinkUNet34C", "MinkUNet14A", "MinkUNet14A-4D-hybrid", "MinkUNet14A-4D-cube"),
@@ -143,13 +143,13 @@ def build(name: str) -> Network:
     return build_network(in_channels=len(FEATURES), num_classes=NUM_CLASSES, **arguments).eval()
 
 
-def dims_of(name: str) -> int:
+def dimension_of(name: str) -> int:
     """Dimension of a network.
 
     Raises:
         BenchmarkError: it is none of those that are measured.
     """
-    return int(_arguments(name).get("dims", 3))
+    return int(_arguments(name).get("dimension", 3))
 
 
 def _arguments(name: str) -> Mapping[str, Any]:
@@ -301,7 +301,7 @@ def more_figures(device: torch.device, repeats: int) -> MoreFigures:
     """Measure what does not need the other libraries."""
     growth = []
     for frames in _FRAMES:
-        scan = simulated_scan(16, frames, dims=4)
+        scan = simulated_scan(16, frames, dimension=4)
         growth.append(race("MinkUNet14A-4D-hybrid", scan, device, repeats, ours_alone=True))
     coordinates = simulated_points(_POINTS).to(device)
     voxels = quantize(coordinates).coordinates

@@ -132,12 +132,12 @@ def compare(
     Raises:
         EngineError: MinkowskiEngine is not installed, or a peer's library is not.
     """
-    name, dims, kernel = case
+    name, dimension, kernel = case
     network = build_network(
         name,
         in_channels=features.shape[1],
         num_classes=NUM_CLASSES,
-        dims=dims,
+        dimension=dimension,
         kernel=kernel,
         width=width,
     )
@@ -146,7 +146,7 @@ def compare(
     logits = {engine.name: infer(network, coordinates, features, engine) for engine in engines}
     logits |= {f"{peer.name} itself": peer(network)(coordinates, features) for peer in peers}
     return [
-        Difference(f"{name} {dims}D {kernel}", who, relative_difference(values, expected))
+        Difference(f"{name} {dimension}D {kernel}", who, relative_difference(values, expected))
         for who, values in logits.items()
     ]
 

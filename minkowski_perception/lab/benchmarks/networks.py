@@ -107,7 +107,7 @@ def measure(
         name,
         in_channels=scan.features.shape[1],
         num_classes=NUM_CLASSES,
-        dims=scan.coordinates.shape[1] - 1,
+        dimension=scan.coordinates.shape[1] - 1,
         config=config,
     ).eval()
     parameters = sum(parameter.numel() for parameter in network.parameters())

@@ -68,7 +68,7 @@ def simulated_frames(beams: int, frames: int) -> Iterator[Frame]:
 
 
 def simulated_scan(
-    beams: int, frames: int = 1, voxel_size: float = VOXEL_SIZE, dims: int | None = None
+    beams: int, frames: int = 1, voxel_size: float = VOXEL_SIZE, dimension: int | None = None
 ) -> Scan:
     """Return a scan of a street, or several in the odometry frame; see `simulated_frames`.
 
@@ -76,7 +76,7 @@ def simulated_scan(
         beams: of the LiDAR.
         frames: how many.
         voxel_size: metres.
-        dims: 3 or 4; by default 4 for several frames.
+        dimension: 3 or 4; by default 4 for several frames.
 
     Raises:
         BenchmarkError: no LiDAR has so many beams.
@@ -84,7 +84,7 @@ def simulated_scan(
         ImportError: Open3D, which casts the rays, is missing.
     """
     drive = simulated_frames(beams, frames)
-    return _scan(f"simulated {beams} beams", list(drive), voxel_size, dims)
+    return _scan(f"simulated {beams} beams", list(drive), voxel_size, dimension)
 
 
 def simulated_points(count: int, voxel_size: float = VOXEL_SIZE) -> Tensor:
@@ -122,9 +122,11 @@ def recorded_scan(path: Path, voxel_size: float = VOXEL_SIZE) -> Scan:
     return _scan(str(path), [frame], voxel_size)
 
 
-def _scan(name: str, frames: Sequence[Frame], voxel_size: float, dims: int | None = None) -> Scan:
+def _scan(
+    name: str, frames: Sequence[Frame], voxel_size: float, dimension: int | None = None
+) -> Scan:
     spec = VoxelInput.from_dict({"voxel_size": voxel_size, "features": FEATURES})
-    dims = dims or (3 if len(frames) == 1 else 4)
-    in_voxels = [voxelize(frame, spec, frame.intensity, dims) for frame in frames]
+    dimension = dimension or (3 if len(frames) == 1 else 4)
+    in_voxels = [voxelize(frame, spec, frame.intensity, dimension) for frame in frames]
     coordinates, features = stack_in_time(in_voxels)
-    return Scan(name, sum(map(len, frames)), coordinates[:, : 1 + dims], features)
+    return Scan(name, sum(map(len, frames)), coordinates[:, : 1 + dimension], features)

@@ -23,7 +23,7 @@ from minkowski_perception.frame import Frame
 from minkowski_perception.lab.benchmarks import BenchmarkError
 from minkowski_perception.lab.benchmarks.timing import held_memory
 from minkowski_perception.networks import build_network
-from minkowski_perception.networks.minkunet import SPATIAL_DIMS
+from minkowski_perception.networks.minkunet import SPATIAL_DIMENSION
 from minkowski_perception.networks.model import Model
 from minkowski_perception.networks.network import Network
 from minkowski_perception.segmenter import Segmenter
@@ -59,7 +59,7 @@ def causal_model(
     """
     if model.network.causal and links is None and recall is None:
         return model
-    wanted = {"kernel": "causal", "dims": 4, "links": links, "recall": recall}
+    wanted = {"kernel": "causal", "dimension": 4, "links": links, "recall": recall}
     config = {**model.card["network"], **{k: v for k, v in wanted.items() if v is not None}}
     network = build_network(**config).eval()
     name = f"{model.name} with causal kernels of random weights"
@@ -81,7 +81,7 @@ def contenders(
     """
     # Recorded or simulated, whether points have times must not make a difference.
     settings: dict[str, Any] = {"device": "cpu", "crf": False, "averaging": 1, "deskew": False}
-    network = model.network.twin(SPATIAL_DIMS, "cube").eval()
+    network = model.network.twin(SPATIAL_DIMENSION, "cube").eval()
     in_3d = replace(model, name=f"{model.name} in 3D", network=network, window=1, crf=None)
     flat = Segmenter(in_3d, engine=engine, precision=precision, **settings)
     chosen = flat.engine.engine

@@ -100,7 +100,7 @@ def convert(
         "window": reading.window,
         "description": f"{reading.arguments['name']}, converted from {reading.family}.",
         "sensors": home.sensors,
-        "licence": "that of the checkpoint",
+        "license": "that of the checkpoint",
         **_training(home, labels),
         "source": {
             "file": checkpoint.path.name,
@@ -151,7 +151,7 @@ def inflated(conversion: Conversion, kernel: Kernel, window: int) -> Conversion:
     except ValueError as error:
         raise ModelError(f"model '{card['name']}' cannot be inflated: {error}") from error
     decision = f"from 3D, kernel {kernel}: until it is trained on, it sees each frame alone"
-    config = {**card["network"], "dims": deep.dims, "kernel": kernel}
+    config = {**card["network"], "dimension": deep.dimension, "kernel": kernel}
     if kernel == "causal":
         config |= {"links": list(DEFAULT_LINKS.levels), "recall": DEFAULT_LINKS.recall}
     changes = {

@@ -37,7 +37,7 @@ from minkowski_perception.lab.importers.orders import (
 )
 from minkowski_perception.lab.importers.reading import Orders, Reading
 from minkowski_perception.networks.crf import TrilateralCRF
-from minkowski_perception.networks.minkunet import SPATIAL_DIMS
+from minkowski_perception.networks.minkunet import SPATIAL_DIMENSION
 from minkowski_perception.networks.registry import network_names
 from minkowski_perception.sparse import KernelRegion, hybrid
 
@@ -86,7 +86,7 @@ def read(checkpoint: Checkpoint, orders: Orders) -> Reading | None:
     arguments = _arguments(checkpoint, prefix)
     decisions = {}
     block_order = "cube"
-    if arguments["dims"] == 3:
+    if arguments["dimension"] == 3:
         found = block_order_of(_blocks(state, prefix))
         block_order, decisions["block order"] = _decided(
             orders.block, found, *_block_order_at_home(example)
@@ -115,7 +115,7 @@ def read(checkpoint: Checkpoint, orders: Orders) -> Reading | None:
         )
     scannet = SCANNET_MINKOWSKI_ENGINE if example else SCANNET
     homes = (scannet, S3DIS, SYNTHIA, COLOUR)
-    window = 1 if network.dims == 3 else _WINDOW
+    window = 1 if network.dimension == 3 else _WINDOW
     return Reading(layout.family, arguments, network, homes, decisions, window, crf)
 
 
@@ -140,7 +140,7 @@ def _crf(checkpoint: Checkpoint, arguments: Arguments) -> TrilateralCRF | None:
             f"bilateral and [{_TRILATERAL}, K, K] of a trilateral CRF, with K = {crf.num_classes} "
             "classes"
         )
-    if offsets == _BILATERAL and arguments["dims"] > SPATIAL_DIMS:
+    if offsets == _BILATERAL and arguments["dimension"] > SPATIAL_DIMENSION:
         raise CheckpointError(
             f"{where} is of a bilateral CRF, which would join the frames of a network in 4D"
         )
@@ -163,11 +163,11 @@ def _arguments(checkpoint: Checkpoint, prefix: str) -> Arguments:
             f"checkpoint {checkpoint.path}: kernels of its blocks have {sorted(volumes)} slices; "
             "known are 27 (3D), 29 (4D, hybrid) and 81 (4D, cube)"
         )
-    dims, kernel = _BLOCKS[volumes.pop()]
+    dimension, kernel = _BLOCKS[volumes.pop()]
     return {
         "in_channels": in_channels,
         "num_classes": checkpoint.tensor(f"{prefix}final.kernel", 2).shape[-1],
-        "dims": dims,
+        "dimension": dimension,
         "kernel": kernel,
         "stem_kernel": stem_kernel,
         **({} if width == _STEM_WIDTH else {"width": width / _STEM_WIDTH}),

@@ -17,7 +17,7 @@ from minkowski_perception.frame import Frame
 from minkowski_perception.lab.training.composition import Augment
 from minkowski_perception.lab.training.sources import ClipSize, Source
 from minkowski_perception.labels import UNLABELLED
-from minkowski_perception.networks.minkunet import SPATIAL_DIMS
+from minkowski_perception.networks.minkunet import SPATIAL_DIMENSION
 from minkowski_perception.sparse import Quantization
 from minkowski_perception.voxels import VoxelFrame, VoxelInput, stack_in_time, voxelize
 
@@ -125,16 +125,16 @@ def _agreed(voxels: Quantization, labels: Tensor) -> Tensor:
     return first.masked_fill(differs, UNLABELLED)
 
 
-def as_seen_in(dims: int, coordinates: Tensor) -> Tensor:
-    """Voxels [N, 1 + dims] of clips as a network of 3D or 4D sees them.
+def as_seen_in(dimension: int, coordinates: Tensor) -> Tensor:
+    """Voxels [N, 1 + dimension] of clips as a network of 3D or 4D sees them.
 
     In 3D every frame stands alone, as a batch entry of its own.
 
     Args:
-        dims: of the network.
+        dimension: of the network.
         coordinates: [N, 5] int64 [batch, x, y, z, t].
     """
-    if dims == SPATIAL_DIMS + 1:
+    if dimension == SPATIAL_DIMENSION + 1:
         return coordinates
     length = int(coordinates[:, -1].max()) + 1 if len(coordinates) else 1
     alone = coordinates[:, :-1].clone()

@@ -19,7 +19,7 @@ from minkowski_perception.lab.training.clips import Sample, as_seen_in
 from minkowski_perception.lab.training.losses import Loss, class_shares, class_weights
 from minkowski_perception.networks import Network
 from minkowski_perception.networks.crf import TrilateralCRF
-from minkowski_perception.networks.minkunet import SPATIAL_DIMS
+from minkowski_perception.networks.minkunet import SPATIAL_DIMENSION
 from minkowski_perception.networks.model import Model
 from minkowski_perception.segmenter import choose_device
 from minkowski_perception.sparse import Engine, SparseTensor
@@ -73,7 +73,7 @@ def train_crf(
     optimization = settings["optimization"]
     target = choose_device(device)
     crf = TrilateralCRF(model.network.num_classes, **settings["lattice"])
-    if not crf.causal and (model.network.dims == SPATIAL_DIMS or model.network.causal):
+    if not crf.causal and (model.network.dimension == SPATIAL_DIMENSION or model.network.causal):
         raise ValueError(
             "a network in 3D or a causal one runs frame by frame, where there is no future: its "
             "CRF must have causal: true"
@@ -117,7 +117,7 @@ def score_clips(model: Model, clips: Dataset[Sample], device: torch.device) -> l
     """
     network = model.network.to(device).eval()
     assert model.crf is not None
-    by_window = network.dims > SPATIAL_DIMS and model.crf.causal and not network.causal
+    by_window = network.dimension > SPATIAL_DIMENSION and model.crf.causal and not network.causal
     engine: Engine | None = None
     scored = []
     for i in tqdm(range(len(clips)), desc="scoring clips", unit="clip"):  # type: ignore[arg-type]
@@ -133,14 +133,14 @@ def score_clips(model: Model, clips: Dataset[Sample], device: torch.device) -> l
 
 def _engine_for(network: Network, coordinates: Tensor, features: Tensor) -> Engine:
     """Return an engine that gives the same bits in every run, and so the same CRF."""
-    trial = (as_seen_in(network.dims, coordinates), features)
+    trial = (as_seen_in(network.dimension, coordinates), features)
     return choose_engine("auto", network, lambda: trial, features.device, "float32", True).engine
 
 
 def _at_once(
     network: Network, coordinates: Tensor, features: Tensor, engine: Engine, _: int = 1
 ) -> Tensor:
-    voxels = as_seen_in(network.dims, coordinates)
+    voxels = as_seen_in(network.dimension, coordinates)
     logits: Tensor = network(SparseTensor(features, voxels, engine=engine)).as_given()
     return logits
 

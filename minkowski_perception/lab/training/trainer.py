@@ -54,7 +54,7 @@ class Trainer:
         if on_cpu and settings.sync_batch_norm:
             raise RecipeError("sync_batch_norm needs CUDA")
         self._network = network.train()
-        self._dims = network.dims
+        self._dimension = network.dimension
         self._world = world
         self._settings = settings
         self._loss = loss
@@ -77,7 +77,7 @@ class Trainer:
         """Take a step and return its loss, that of this process's clips."""
         device = self._world.device
         batch = Sample(*(column.to(device) for column in batch))
-        places = as_seen_in(self._dims, batch.coordinates)
+        places = as_seen_in(self._dimension, batch.coordinates)
         with torch.autocast(device.type, self._half, enabled=self._half is not None):
             logits = self._model(batch.features, places)
         loss = self._loss(logits.float(), batch.labels, self._class_weights, batch.points)

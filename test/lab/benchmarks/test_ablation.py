@@ -138,10 +138,10 @@ def test_labels_are_scored_in_the_set_of_the_truth():
 
 
 def test_rows_are_the_models_of_a_folder_in_a_known_order(tmp_path):
-    save_tiny(tmp_path / "ablation_causal_coarse_cubes", dims=4, kernel="causal")
-    save_tiny(tmp_path / "ablation_causal", dims=4, kernel="causal")
-    save_tiny(tmp_path / "ablation_3d", crf=True, dims=3)
-    save_tiny(tmp_path / "another", dims=3)
+    save_tiny(tmp_path / "ablation_causal_coarse_cubes", dimension=4, kernel="causal")
+    save_tiny(tmp_path / "ablation_causal", dimension=4, kernel="causal")
+    save_tiny(tmp_path / "ablation_3d", crf=True, dimension=3)
+    save_tiny(tmp_path / "another", dimension=3)
 
     models, absent = ablation.find_models(tmp_path, [str(tmp_path / "another.yaml")])
 

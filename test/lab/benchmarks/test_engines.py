@@ -12,9 +12,9 @@ from minkowski_perception.lab.benchmarks.scans import Scan
 CPU = torch.device("cpu")
 
 
-def scan_of(dims, count=300):
+def scan_of(dimension, count=300):
     generator = torch.Generator().manual_seed(0)
-    space = torch.randint(0, 12, (count, dims), generator=generator)
+    space = torch.randint(0, 12, (count, dimension), generator=generator)
     coordinates = torch.unique(torch.cat([torch.zeros(count, 1).long(), space], dim=1), dim=0)
     return Scan("random", count, coordinates, torch.randn(len(coordinates), 4))
 
@@ -24,11 +24,11 @@ def timing(name, ours, precision, *seconds):
 
 
 @pytest.mark.parametrize(
-    ("network", "dims"), [("MinkUNet14A", 3), ("MinkUNet14A-4D-hybrid", 4)], ids=str
+    ("network", "dimension"), [("MinkUNet14A", 3), ("MinkUNet14A-4D-hybrid", 4)], ids=str
 )
-def test_all_run_the_network_and_agree(network, dims):
+def test_all_run_the_network_and_agree(network, dimension):
     ticks = []
-    race = engines.race(network, scan_of(dims), CPU, 2, lambda: ticks.append(0))
+    race = engines.race(network, scan_of(dimension), CPU, 2, lambda: ticks.append(0))
     assert race.timings[0].contender.name == "torch"
     for t in race.timings:
         assert len(t.seconds) == 2

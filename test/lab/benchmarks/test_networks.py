@@ -18,14 +18,14 @@ def scan_of(coordinates):
     return Scan("made up", 2 * len(coordinates), coordinates, torch.rand(len(coordinates), 4))
 
 
-def random_scan(dims=3, count=150):
-    coordinates = torch.randint(-9, 9, (count, 1 + dims), generator=torch.manual_seed(0))
+def random_scan(dimension=3, count=150):
+    coordinates = torch.randint(-9, 9, (count, 1 + dimension), generator=torch.manual_seed(0))
     coordinates[:, 0] = 0
     return scan_of(torch.unique(coordinates, dim=0))
 
 
-def build(name, dims=3):
-    return build_network(name, in_channels=4, num_classes=19, dims=dims, width=0.25)
+def build(name, dimension=3):
+    return build_network(name, in_channels=4, num_classes=19, dimension=dimension, width=0.25)
 
 
 def pairs_that_meet(layer, inputs, outputs):
@@ -42,10 +42,10 @@ def pairs_that_meet(layer, inputs, outputs):
 
 
 @pytest.mark.parametrize(
-    ("name", "dims"), [("MinkUNet14A", 4), ("SPVCNN-W16", 3), ("MinkUNet34v2-W32", 3)]
+    ("name", "dimension"), [("MinkUNet14A", 4), ("SPVCNN-W16", 3), ("MinkUNet34v2-W32", 3)]
 )
-def test_multiply_adds_are_those_of_all_pairs_that_meet(name, dims):
-    network, scan = build(name, dims), random_scan(dims)
+def test_multiply_adds_are_those_of_all_pairs_that_meet(name, dimension):
+    network, scan = build(name, dimension), random_scan(dimension)
     counts = []
 
     def count(layer, arguments, output):

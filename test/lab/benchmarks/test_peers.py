@@ -33,21 +33,21 @@ def peer_of(kind, network):
         pytest.skip(str(error))
 
 
-def voxels(dims, count=900, channels=3, span=20):
+def voxels(dimension, count=900, channels=3, span=20):
     """Distinct voxels of two batches around the origin in random order, and features."""
     draw = torch.Generator().manual_seed(0)
     x, y = torch.randint(-span, span, (2, count), generator=draw)
     columns = [torch.randint(0, 2, (count,), generator=draw), x, y, x * y // 100]
-    if dims == 4:
+    if dimension == 4:
         columns.append(torch.randint(-1, 2, (count,), generator=draw))
     coordinates = torch.unique(torch.stack(columns, dim=1), dim=0)
     coordinates = coordinates[torch.randperm(len(coordinates), generator=draw)]
     return coordinates, torch.randn(len(coordinates), channels, generator=draw)
 
 
-def narrow(name, dims, kernel="cube"):
+def narrow(name, dimension, kernel="cube"):
     network = build_network(
-        name, in_channels=3, num_classes=8, dims=dims, kernel=kernel, width=0.25
+        name, in_channels=3, num_classes=8, dimension=dimension, kernel=kernel, width=0.25
     )
     set_weights(network)
     return network
@@ -55,7 +55,7 @@ def narrow(name, dims, kernel="cube"):
 
 @pytest.mark.parametrize("kind", PEERS.values(), ids=PEERS)
 @pytest.mark.parametrize(
-    ("name", "dims", "kernel"),
+    ("name", "dimension", "kernel"),
     [
         ("MinkUNet14A", 3, "cube"),
         ("MinkUNet50", 3, "hybrid"),
@@ -65,10 +65,10 @@ def narrow(name, dims, kernel="cube"):
         ("MinkUNet14A", 4, "cross"),
     ],
 )
-def test_a_peer_gives_our_logits_in_the_order_of_its_input(kind, name, dims, kernel):
-    network = narrow(name, dims, kernel)
+def test_a_peer_gives_our_logits_in_the_order_of_its_input(kind, name, dimension, kernel):
+    network = narrow(name, dimension, kernel)
     before = {key: value.clone() for key, value in network.state_dict().items()}
-    coordinates, features = voxels(dims)
+    coordinates, features = voxels(dimension)
     peer = peer_of(kind, network)
     logits = peer(coordinates, features)
     assert relative_difference(logits, infer(network, coordinates, features)) < LIMIT

@@ -26,7 +26,7 @@ from minkowski_perception.networks.model import load_model
 
 @pytest.fixture
 def causal(tmp_path):
-    save_tiny(tmp_path / "causal", dims=4, kernel="causal")
+    save_tiny(tmp_path / "causal", dimension=4, kernel="causal")
     return load_model(tmp_path / "causal.yaml")
 
 
@@ -78,7 +78,7 @@ def test_contenders_have_one_engine_and_the_same_widths(causal):
     assert list(segmenters) == [FLAT, INCREMENTAL, *map(windowed, WINDOWS)]
     assert {str(s.engine) for s in segmenters.values()} == {"torch"}
     flat, incremental = segmenters[FLAT].model.network, segmenters[INCREMENTAL].model.network
-    assert (flat.dims, flat.architecture) == (3, incremental.architecture)
+    assert (flat.dimension, flat.architecture) == (3, incremental.architecture)
     assert [segmenters[n].execution for n in (INCREMENTAL, windowed(5))] == [
         "incremental",
         "window 5",
@@ -90,7 +90,7 @@ def test_a_model_becomes_causal_only_where_it_must(tmp_path, causal):
     linked = causal_model(causal, ("none", "none", "none", "none", "voxel"), 4)
     assert list(linked.network.linked_layers) == ["block4.0.conv1"]
     assert linked.network.recall == 4
-    save_tiny(tmp_path / "hybrid", dims=4, kernel="hybrid", crf=True)
+    save_tiny(tmp_path / "hybrid", dimension=4, kernel="hybrid", crf=True)
     made = causal_model(load_model(tmp_path / "hybrid.yaml"))
     assert made.network.causal
     assert made.crf is None

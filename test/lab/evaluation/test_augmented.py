@@ -18,7 +18,7 @@ from minkowski_perception.segmenter import Segmenter
 def segmenter(tmp_path_factory) -> Segmenter:
     """A causal network, which looks back incrementally."""
     folder = tmp_path_factory.mktemp("models")
-    save_tiny(folder / "tiny", crf=True, dims=4, kernel="causal")
+    save_tiny(folder / "tiny", crf=True, dimension=4, kernel="causal")
     return Segmenter.load(folder / "tiny.yaml", device="cpu", engine="torch", averaging=2)
 
 

@@ -40,7 +40,7 @@ def test_a_network_gives_what_it_gave_at_home(tmp_path, variant, kind, home, opt
     name = variant.replace("STResTesseract", "Res").replace("STRes", "Res")
     assert conversion.card["network"]["name"] == name
     network = conversion.network
-    coordinates, features = some_voxels(network.dims, network.in_channels)
+    coordinates, features = some_voxels(network.dimension, network.in_channels)
     expected = forward(state, coordinates, features, block_order=home)
     assert largest_difference(network, coordinates, features, expected) < 1e-4
 
@@ -145,7 +145,7 @@ def test_a_network_in_a_crf_gives_what_both_gave_at_home(tmp_path, variant):
     model = load_model(tmp_path / "x.yaml")
     assert model.card["source"]["crf"].startswith("cells of 1 voxel and 12 of 255")
 
-    voxels, _ = some_voxels(model.network.dims, 3, extent=6)
+    voxels, _ = some_voxels(model.network.dimension, 3, extent=6)
     # Two reddish cells, on their borders and within, so that many neighbours share one.
     random = torch.Generator().manual_seed(0)
     colours = torch.tensor([0, 11, 12, 23])[torch.randint(4, (len(voxels), 3), generator=random)]

@@ -11,7 +11,7 @@ from minkowski_perception.lab.training.checkpoints import (
     save_checkpoint,
 )
 
-RECIPE = {"name": "a", "seed": 1, "optimization": {"clips": 2}, "card": {"licence": "none"}}
+RECIPE = {"name": "a", "seed": 1, "optimization": {"clips": 2}, "card": {"license": "none"}}
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_another_recipe_is_refused_with_what_differs(path):
 
 
 def test_what_weights_do_not_depend_on_may_differ(path):
-    other = {**RECIPE, "card": {"licence": "MIT", "for": "all"}, "validation": {"every": 5}}
+    other = {**RECIPE, "card": {"license": "MIT", "for": "all"}, "validation": {"every": 5}}
     assert load_checkpoint(path, other)["step"] == 3
 
 

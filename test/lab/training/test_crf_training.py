@@ -20,10 +20,10 @@ SETTINGS = {
 }
 
 
-def model_of(dims=3, crf=None, features=("one", "intensity"), **network):
+def model_of(dimension=3, crf=None, features=("one", "intensity"), **network):
     torch.manual_seed(0)
     built = build_network(
-        "MinkUNet14A", in_channels=2, num_classes=10, dims=dims, width=0.25, **network
+        "MinkUNet14A", in_channels=2, num_classes=10, dimension=dimension, width=0.25, **network
     )
     spec = VoxelInput.from_dict({"voxel_size": 0.2, "features": features, "scale": [1.0, 0.5]})
     return Model("small", built.eval(), LabelSet.load("urban10"), spec, 2, {}, crf)
@@ -46,9 +46,9 @@ def clip(seed, frames=3):
 CLIPS = [clip(seed) for seed in range(3)]
 
 
-@pytest.mark.parametrize(("dims", "causal"), [(3, True), (4, True), (4, False)])
-def test_a_trained_crf_scores_better_than_the_network_alone(dims, causal):
-    model = model_of(dims)
+@pytest.mark.parametrize(("dimension", "causal"), [(3, True), (4, True), (4, False)])
+def test_a_trained_crf_scores_better_than_the_network_alone(dimension, causal):
+    model = model_of(dimension)
     before = {key: value.clone() for key, value in model.network.state_dict().items()}
     crf = train_crf(
         model, CLIPS, {**SETTINGS, "lattice": {"iterations": 2, "causal": causal}}, device="cpu"
@@ -100,7 +100,7 @@ def test_a_network_in_3d_scores_each_frame_alone():
 
 @pytest.mark.parametrize("causal", [False, True])
 def test_a_network_that_sees_the_future_scores_for_a_causal_crf_as_in_a_stream(causal):
-    model = model_of(dims=4, crf=TrilateralCRF(10, causal=causal, chroma="intensity"))
+    model = model_of(dimension=4, crf=TrilateralCRF(10, causal=causal, chroma="intensity"))
     (scored, *_) = score_clips(model, CLIPS, CPU)
     coordinates, features, *_ = CLIPS[0]
     torch.testing.assert_close(scored.chroma[:, 0], features[:, 1] / 0.5)
@@ -132,7 +132,7 @@ def test_a_chroma_that_the_network_does_not_see_is_refused():
         train_crf(model, CLIPS, settings, device="cpu")
 
 
-@pytest.mark.parametrize("network", [{"dims": 3}, {"dims": 4, "kernel": "causal"}])
+@pytest.mark.parametrize("network", [{"dimension": 3}, {"dimension": 4, "kernel": "causal"}])
 def test_a_network_that_runs_frame_by_frame_takes_a_causal_crf_alone(network):
     settings = {**SETTINGS, "lattice": {"causal": False}}
     with pytest.raises(ValueError, match="its CRF must have causal: true"):

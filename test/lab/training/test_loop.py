@@ -80,7 +80,7 @@ def test_a_crf_is_trained_after_its_network_or_for_one_that_stays_as_it_is(tmp_p
         "clips": 2,
         "optimization": {"steps": 2, "clips": 1, "learning_rate": 0.1, "weight_decay": 0.0},
     }
-    network = {**recipe["network"], "width": 0.25, "dims": 4, "kernel": "hybrid"}
+    network = {**recipe["network"], "width": 0.25, "dimension": 4, "kernel": "hybrid"}
     recipe = {**small(recipe), "network": network}
     both = train({**recipe, "name": "both", "crf": crf}, tmp_path, "cpu").with_suffix(".yaml")
     assert load_model(both).crf.kernel.abs().max() > 0

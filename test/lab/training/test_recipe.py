@@ -72,7 +72,7 @@ def test_a_published_recipe_has_its_network_and_its_schedule(name):
 def test_a_4d_recipe_has_the_hybrid_kernel_of_the_paper():
     recipe = Recipe.from_dict(load_recipe(FOLDER / "sts_synthia4d_res16unet14a.yaml"))
     network = build_network(**recipe.network)
-    assert network.dims == 4
+    assert network.dimension == 4
     assert len(network.block1[0].conv1.kernel) == 29
 
 

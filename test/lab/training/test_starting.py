@@ -56,9 +56,9 @@ def test_without_it_the_error_says_so(root, start, tmp_path):
 
 def test_a_4d_network_starts_from_one_in_3d(root, start, tmp_path):
     recipe = small_recipe(root, start=start, window=2, optimization=GENTLE)
-    recipe["network"] = {**recipe["network"], "dims": 4, "kernel": "hybrid"}
+    recipe["network"] = {**recipe["network"], "dimension": 4, "kernel": "hybrid"}
     model = load_model(train(recipe, tmp_path, "cpu", workers=0).with_suffix(".yaml"))
-    assert (model.window, model.network.dims) == (2, 4)
+    assert (model.window, model.network.dimension) == (2, 4)
 
 
 def test_a_result_keeps_its_share_of_the_start_and_the_share_can_be_chosen_anew(

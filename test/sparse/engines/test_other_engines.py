@@ -128,10 +128,12 @@ def test_an_engine_normalises_adds_and_rectifies(engine, name):
     assert torch.equal(result, run(engine, tensor, block)), "not the same bits twice"
 
 
-@pytest.mark.parametrize("dims", [3, 4])
-def test_an_engine_runs_a_whole_network(engine, dims):
-    network = build_network("MinkUNet14A", in_channels=2, num_classes=5, dims=dims, width=0.25)
-    tensor = random_tensor(dims, 2, count=1000, span=12)
+@pytest.mark.parametrize("dimension", [3, 4])
+def test_an_engine_runs_a_whole_network(engine, dimension):
+    network = build_network(
+        "MinkUNet14A", in_channels=2, num_classes=5, dimension=dimension, width=0.25
+    )
+    tensor = random_tensor(dimension, 2, count=1000, span=12)
     network.eval()
     expected = run(None, tensor, network)
     result = run(engine, tensor, network)

@@ -120,18 +120,20 @@ def test_the_cpu_is_refused():
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("precision", PRECISIONS, ids=str)
-@pytest.mark.parametrize("dims", [3, 4])
-def test_a_network_on_cuda_gives_what_plain_pytorch_gives(dims, precision):
+@pytest.mark.parametrize("dimension", [3, 4])
+def test_a_network_on_cuda_gives_what_plain_pytorch_gives(dimension, precision):
     try:
         SpconvTritonEngine.check(torch.device("cuda"))
     except EngineError as error:
         pytest.skip(str(error))
-    network = build_network("MinkUNet14A", in_channels=2, num_classes=5, dims=dims, width=0.25)
+    network = build_network(
+        "MinkUNet14A", in_channels=2, num_classes=5, dimension=dimension, width=0.25
+    )
     network.eval().cuda()
     results = []
     with torch.inference_mode():
         for engine in (None, SpconvTritonEngine(precision)):
-            tensor = random_tensor(dims, 2, engine, device="cuda", count=3000, span=12)
+            tensor = random_tensor(dimension, 2, engine, device="cuda", count=3000, span=12)
             results.append(network(tensor).features)
     expected, result = results
     assert result.dtype == torch.float32
