@@ -93,7 +93,7 @@ class Frame:
         return np.asarray(np.isfinite(self.points).all(axis=1))
 
     @property
-    def places(self) -> npt.NDArray[np.float64]:
+    def odometry_points(self) -> npt.NDArray[np.float64]:
         """[N, 3] float64, metres: points in the odometry frame; as they are without a pose."""
         points = self.points.astype(np.float64)
         return points if self.pose is None else points @ self.pose[:3, :3].T + self.pose[:3, 3]

@@ -185,9 +185,9 @@ def same_places(
     rows_before, rows_now = np.flatnonzero(still_before), np.flatnonzero(still_now)
     if not len(rows_before) or not len(rows_now):
         return rows_before[:0], rows_now[:0]
-    tree = cKDTree(before.places[rows_before])
+    tree = cKDTree(before.odometry_points[rows_before])
     distance, nearest = tree.query(
-        now.places[rows_now], distance_upper_bound=np.nextafter(radius, np.inf)
+        now.odometry_points[rows_now], distance_upper_bound=np.nextafter(radius, np.inf)
     )
     near = np.isfinite(distance)
     rows_before, rows_now = rows_before[nearest[near]], rows_now[near]

@@ -203,8 +203,8 @@ def _draw(
     for spine in axes.spines.values():
         spine.set_color("#232a36")
     axes.scatter(
-        view.places[:, 0],
-        view.places[:, 1],
+        view.odometry_points[:, 0],
+        view.odometry_points[:, 1],
         s=view.sizes,
         c=colours[view.rows],
         marker="o",

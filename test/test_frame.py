@@ -74,5 +74,5 @@ def test_places_are_the_points_in_the_odometry_frame():
     pose = upright("camera_optical")
     pose[:3, 3] = 10.0, 20.0, 30.0
     expected = [[13, 19, 28], [16, 16, 25]]
-    assert Frame(points, pose=pose).places.tolist() == expected
-    assert Frame(points).places.tolist() == points.tolist()
+    assert Frame(points, pose=pose).odometry_points.tolist() == expected
+    assert Frame(points).odometry_points.tolist() == points.tolist()

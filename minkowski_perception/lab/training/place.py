@@ -108,7 +108,7 @@ class Elastic:
     def __call__(self, clip: Sequence[Frame], rng: Rng) -> list[Frame]:
         """Return a distorted copy."""
         starts = np.cumsum([0, *(len(frame) for frame in clip)])
-        world = np.concatenate([frame.places for frame in clip])
+        world = np.concatenate([frame.odometry_points for frame in clip])
         valid = np.isfinite(world).all(axis=1)
         for spacing, magnitude in zip(self.spacing, self.magnitude, strict=True):
             world[valid] += magnitude * smooth_noise(world[valid], spacing, rng)
@@ -136,7 +136,7 @@ class Crop:
         """Return a copy with what is in the box."""
         share = rng.uniform(-1.0, 1.0, 3) * self.shift
         places = [
-            frame.places if self.around == "middle" else frame.points.astype(np.float64)
+            frame.odometry_points if self.around == "middle" else frame.points.astype(np.float64)
             for frame in clip
         ]
         together = np.concatenate(places)
