@@ -33,12 +33,12 @@ class _View:
 
     Attributes:
         rows: [M] which points are on it.
-        places: [M, 2] across and up, in units of half the panel's width from its centre.
+        positions: [M, 2] across and up, in units of half the panel's width from its centre.
         sizes: [M] areas in square points (1/72 inch).
     """
 
     rows: npt.NDArray[np.intp]
-    places: npt.NDArray[np.float64]
+    positions: npt.NDArray[np.float64]
     sizes: npt.NDArray[np.float64]
 
 
@@ -158,9 +158,9 @@ def _camera_view(points: npt.NDArray[np.float64]) -> _View:
     rows = np.flatnonzero(depth > 0.15 * scale)
     rows = rows[np.argsort(-depth[rows])]
     across = np.stack([-rays[rows, 1], up[rows]], axis=1)
-    places = across / depth[rows, None] / np.tan(_FIELD_OF_VIEW / 2)
+    positions = across / depth[rows, None] / np.tan(_FIELD_OF_VIEW / 2)
     sizes = _point_size(len(points)) * (2.0 * scale / depth[rows]).clip(0.5, 2.5) ** 2
-    return _on_panel(rows, places, sizes)
+    return _on_panel(rows, positions, sizes)
 
 
 def _view_from_above(points: npt.NDArray[np.float64]) -> _View:
@@ -170,8 +170,8 @@ def _view_from_above(points: npt.NDArray[np.float64]) -> _View:
         return _View(rows, points[:, :2], np.empty(0))
     low, high = np.percentile(points[:, :2], [4, 96], axis=0)
     half_width = 0.55 * max(high[0] - low[0], _ASPECT * (high[1] - low[1]), 1e-6)
-    places = (points[rows, :2] - (low + high) / 2) / half_width
-    return _on_panel(rows, places, np.full(len(rows), 0.8 * _point_size(len(points))))
+    positions = (points[rows, :2] - (low + high) / 2) / half_width
+    return _on_panel(rows, positions, np.full(len(rows), 0.8 * _point_size(len(points))))
 
 
 def _point_size(count: int) -> float:
@@ -180,10 +180,10 @@ def _point_size(count: int) -> float:
 
 
 def _on_panel(
-    rows: npt.NDArray[np.intp], places: npt.NDArray[np.float64], sizes: npt.NDArray[np.float64]
+    rows: npt.NDArray[np.intp], positions: npt.NDArray[np.float64], sizes: npt.NDArray[np.float64]
 ) -> _View:
-    inside = (np.abs(places) < [1.0, 1.0 / _ASPECT]).all(axis=1)
-    return _View(rows[inside], places[inside], sizes[inside])
+    inside = (np.abs(positions) < [1.0, 1.0 / _ASPECT]).all(axis=1)
+    return _View(rows[inside], positions[inside], sizes[inside])
 
 
 def _draw(
@@ -203,8 +203,8 @@ def _draw(
     for spine in axes.spines.values():
         spine.set_color("#232a36")
     axes.scatter(
-        view.odometry_points[:, 0],
-        view.odometry_points[:, 1],
+        view.positions[:, 0],
+        view.positions[:, 1],
         s=view.sizes,
         c=colours[view.rows],
         marker="o",
