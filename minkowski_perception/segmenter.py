@@ -8,11 +8,10 @@ Node, bag labeller, evaluation and tests all call it, so they cannot disagree.
 from __future__ import annotations
 
 import copy
-import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,13 +22,17 @@ import numpy.typing as npt
 import torch
 
 from minkowski_perception.codec import IntensityScale
+from minkowski_perception.device import (
+    choose_device,
+    deterministic_algorithms,
+    prepare_determinism,
+)
 from minkowski_perception.frame import Frame
 from minkowski_perception.labels import UNLABELLED, LabelSet
 from minkowski_perception.motion.deskew import deskew
 from minkowski_perception.networks.minkunet import SPATIAL_DIMENSION
 from minkowski_perception.networks.model import DEFAULT_MODEL, Model, load_model
 from minkowski_perception.sparse.selection import EngineChoice, Trial, choose_engine
-from minkowski_perception.sparse.threads import set_thread_count
 from minkowski_perception.streaming import DEFAULT_AVERAGING
 from minkowski_perception.streaming.averaging import TemporalAverage
 from minkowski_perception.streaming.continuity import Continuity
@@ -46,9 +49,6 @@ from minkowski_perception.voxels import VoxelFrame, stack_in_time, voxelize
 
 _TRIAL_POINTS = {"cpu": 6000, "cuda": 60_000}
 """For a GPU as many as it takes until the work counts, not the calls."""
-
-_CUBLAS_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
-
 
 EXECUTIONS = ("auto", "window", "incremental")
 
@@ -93,63 +93,6 @@ class Probabilities:
     timings: dict[str, float]
     window: int
     computed: int
-
-
-def choose_device(name: str) -> torch.device:
-    """Return the device of a name: "auto" is CUDA where there is one, else the CPU.
-
-    Raises:
-        ValueError: an unknown name, or a device that this machine does not have.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name == "cpu":
-        return torch.device("cpu")
-    if name.partition(":")[0] == "cuda":
-        index = name.partition(":")[2]
-        count = torch.cuda.device_count()
-        if (index or "0").isdigit() and int(index or 0) < count:
-            return torch.device(name)
-        raise ValueError(f"device '{name}' is not here: PyTorch sees {count} CUDA devices")
-    raise ValueError(f"device must be 'auto', 'cpu', 'cuda' or 'cuda:N', not '{name}'")
-
-
-def use_threads(count: int = 0) -> None:
-    """Run networks of this process on so many CPU threads; 0 is for all cores.
-
-    PyTorch's own loops then take all cores but one: their threads wait for the slowest of them
-    spinning, so that any other work of the machine delays each loop by a time slice, a hundredfold
-    of the loop's own time. Our compiled loops divide their work finely and wait asleep.
-    """
-    cores = len(os.sched_getaffinity(0))
-    torch.set_num_threads(count or max(1, cores - 1))
-    set_thread_count(count or cores)
-
-
-def _prepare_determinism() -> None:
-    """Tell cuBLAS, before it starts, to give the same bits in every run.
-
-    Raises:
-        ValueError: it is too late for that.
-    """
-    if torch.cuda.is_initialized() and _CUBLAS_WORKSPACE not in os.environ:
-        raise ValueError(
-            f"CUDA runs already: for deterministic results set {_CUBLAS_WORKSPACE}=:4096:8 in the "
-            "environment of this process"
-        )
-    os.environ.setdefault(_CUBLAS_WORKSPACE, ":4096:8")
-
-
-@contextmanager
-def _deterministic_algorithms() -> Iterator[None]:
-    """Let PyTorch use none but algorithms that give the same bits in every run."""
-    before = torch.are_deterministic_algorithms_enabled()
-    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    torch.use_deterministic_algorithms(True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before, warn_only=warn_only)
 
 
 class Segmenter:
@@ -207,7 +150,7 @@ class Segmenter:
         self._check_crf(crf)
         self._deterministic = deterministic and self.device.type == "cuda"
         if self._deterministic:
-            _prepare_determinism()
+            prepare_determinism()
         model.network.to(self.device)
         if model.crf is not None:
             model.crf.to(self.device)
@@ -431,7 +374,7 @@ class Segmenter:
         timings["voxelize"] = time.perf_counter() - started
         if not voxels.valid.any():
             return voxels, None, timings | {"network": 0.0}
-        with _deterministic_algorithms() if self._deterministic else nullcontext():
+        with deterministic_algorithms() if self._deterministic else nullcontext():
             scores = self._execution.scores(voxels)
         return voxels, scores, timings | dict(scores.seconds)
 

@@ -14,7 +14,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     {"frame", "labels", "accounting"},
     {"codec", "metrics", "sparse", "trial"},
-    {"voxels", "pictures", "summary"},
+    {"device", "voxels", "pictures", "summary"},
     {"networks"},
     {"motion"},
     {"streaming"},

@@ -13,11 +13,10 @@ from minkowski_perception.labels import UNLABELLED, LabelSet
 from minkowski_perception.motion.poses import pose_matrix
 from minkowski_perception.networks import build_network
 from minkowski_perception.networks.model import DEFAULT_MODEL, Model, load_model
-from minkowski_perception.segmenter import Segmenter, choose_device, use_threads
+from minkowski_perception.segmenter import Segmenter
 from minkowski_perception.sparse import SparseTensor, selection
 from minkowski_perception.sparse.engines.base import EngineError
 from minkowski_perception.sparse.engines.torch_engine import TorchEngine
-from minkowski_perception.sparse.threads import set_thread_count, thread_count
 from minkowski_perception.streaming.averaging import TemporalAverage
 from minkowski_perception.streaming.continuity import OutOfOrderError
 from minkowski_perception.voxels import VoxelInput
@@ -208,13 +207,6 @@ def test_a_3d_network_takes_one_frame_and_refuses_a_window():
         Segmenter(model(dimension=3, window=1), device="cpu", engine="torch", window=2)
 
 
-def test_a_device_that_is_not_here_is_refused():
-    with pytest.raises(ValueError, match="PyTorch sees"):
-        choose_device("cuda:99")
-    with pytest.raises(ValueError, match="'auto', 'cpu', 'cuda' or 'cuda:N', not 'tpu'"):
-        choose_device("tpu")
-
-
 def test_the_network_runs_by_the_engine_that_is_asked_for(monkeypatch):
     calls = []
 
@@ -279,18 +271,3 @@ def test_cuda_labels_as_the_cpu_does():
     for frame in stream:
         a, b = cpu.segment(frame), cuda.segment(frame)
         assert np.mean(a.labels == b.labels) > 0.995
-
-
-def test_all_cores_are_used_unless_told_otherwise_by_pytorch_all_but_one(monkeypatch):
-    before = torch.get_num_threads()
-    try:
-        for cores in ({0, 1, 2, 3}, {0}):
-            monkeypatch.setattr("os.sched_getaffinity", lambda _, cores=cores: cores)
-            use_threads()
-            assert thread_count() == len(cores)
-            assert torch.get_num_threads() == max(1, len(cores) - 1)
-        use_threads(2)
-        assert thread_count() == torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)
-        set_thread_count(0)

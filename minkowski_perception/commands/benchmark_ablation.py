@@ -72,11 +72,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compare the models, print the table."""
+    from minkowski_perception.device import choose_device, use_threads
     from minkowski_perception.lab.benchmarks import ablation
     from minkowski_perception.lab.benchmarks.chart import save_flicker
     from minkowski_perception.lab.benchmarks.engines import describe
     from minkowski_perception.labels import LabelSet
-    from minkowski_perception.segmenter import choose_device, use_threads
 
     try:
         use_threads(args.threads or 0)

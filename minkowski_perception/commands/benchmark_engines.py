@@ -53,9 +53,9 @@ def run(args: argparse.Namespace) -> int:
     import torch
     from tqdm import tqdm
 
+    from minkowski_perception.device import choose_device
     from minkowski_perception.lab.benchmarks import engines
     from minkowski_perception.lab.benchmarks.chart import save_chart
-    from minkowski_perception.segmenter import choose_device
 
     threads = args.threads or len(os.sched_getaffinity(0))
     torch.set_num_threads(threads)

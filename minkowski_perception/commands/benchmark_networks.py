@@ -47,8 +47,8 @@ def run(args: argparse.Namespace) -> int:
 
     from tqdm import tqdm
 
+    from minkowski_perception.device import choose_device
     from minkowski_perception.lab.benchmarks import networks
-    from minkowski_perception.segmenter import choose_device
 
     config = None if args.config is None else _read_config(args.config)
     names = list(args.networks or networks.NETWORKS)

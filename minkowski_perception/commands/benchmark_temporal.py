@@ -72,11 +72,11 @@ def run(args: argparse.Namespace) -> int:
     import torch
     from tqdm import tqdm
 
+    from minkowski_perception.device import use_threads
     from minkowski_perception.lab.benchmarks import memory, temporal
     from minkowski_perception.lab.benchmarks.chart import save_costs
     from minkowski_perception.lab.benchmarks.engines import describe
     from minkowski_perception.networks.model import DEFAULT_MODEL, load_model
-    from minkowski_perception.segmenter import use_threads
     from minkowski_perception.sparse.threads import thread_count
 
     try:

@@ -66,8 +66,9 @@ def load_segmenter(args: argparse.Namespace, **settings: Any) -> Segmenter:
     Raises:
         CommandError: it cannot be loaded, or not run like this.
     """
+    from minkowski_perception.device import use_threads
     from minkowski_perception.networks.model import DEFAULT_MODEL
-    from minkowski_perception.segmenter import Segmenter, use_threads
+    from minkowski_perception.segmenter import Segmenter
 
     use_threads()
     try:

@@ -28,6 +28,7 @@ from visualization_msgs.msg import MarkerArray
 
 from minkowski_perception.accounting import Accounting, DropReason
 from minkowski_perception.codec import CloudError, decode, encode_labelled, fill_message
+from minkowski_perception.device import use_threads
 from minkowski_perception.motion.ego_motion import EgoMotion, NoPoseError
 from minkowski_perception.networks.model import load_model
 from minkowski_perception.node.diagnostics import (
@@ -46,7 +47,7 @@ from minkowski_perception.node.parameters import (
     read,
 )
 from minkowski_perception.node.stopping import init_until_signalled, wait_until_heard
-from minkowski_perception.segmenter import Segmenter, use_threads
+from minkowski_perception.segmenter import Segmenter
 from minkowski_perception.sparse.threads import thread_count
 from minkowski_perception.streaming.continuity import OutOfOrderError
 

@@ -15,13 +15,13 @@ from torch.nn.functional import pad
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
+from minkowski_perception.device import choose_device
 from minkowski_perception.lab.training.clips import Sample, as_seen_in
 from minkowski_perception.lab.training.losses import Loss, class_shares, class_weights
 from minkowski_perception.networks import Network
 from minkowski_perception.networks.crf import TrilateralCRF
 from minkowski_perception.networks.minkunet import SPATIAL_DIMENSION
 from minkowski_perception.networks.model import Model
-from minkowski_perception.segmenter import choose_device
 from minkowski_perception.sparse import Engine, SparseTensor
 from minkowski_perception.sparse.selection import choose_engine
 

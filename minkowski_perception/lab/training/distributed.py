@@ -15,8 +15,8 @@ import torch
 from torch import distributed
 from torch.utils.data import Sampler
 
+from minkowski_perception.device import choose_device
 from minkowski_perception.lab.training.schema import RecipeError
-from minkowski_perception.segmenter import choose_device
 
 _PATIENCE = timedelta(hours=12)
 """How long processes wait for the first one, which alone scores and writes models."""
