@@ -21,7 +21,7 @@ AUTO = "auto"
 
 
 def _import(module: str, kind: str) -> type[Engine]:
-    engine: type[Engine] = getattr(import_module(f"{__package__}.{module}"), kind)
+    engine: type[Engine] = getattr(import_module(f"{__package__}.engines.{module}"), kind)
     return engine
 
 

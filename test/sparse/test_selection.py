@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Engines that are slow, wrong or broken, by a clock that stands still but for them."""
 
+from importlib.util import find_spec
 from types import SimpleNamespace
 
 import pytest
@@ -253,3 +254,18 @@ def test_whatever_is_chosen_here_gives_the_labels_of_torch(dimension):
             logits = network(SparseTensor(features, coordinates, engine=engine)).features
         labels.append(logits.argmax(dim=1))
     assert (labels[0] == labels[1]).float().mean() >= 0.995
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_every_engine_has_its_module(name):
+    module = f"minkowski_perception.sparse.engines.{name}_engine"
+    assert find_spec(module) is not None
+    try:
+        kind = ENGINES[name]()
+    except ImportError as error:
+        missing = error.name
+    else:
+        missing = None
+        assert kind.name == name
+        assert kind.__module__ == module
+    assert missing is None or not missing.startswith("minkowski_perception")
