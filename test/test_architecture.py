@@ -12,6 +12,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # Each part may import itself and the parts before it in this list.
 LAYERS = [
+    {"schema"},
     {"frame", "labels", "accounting"},
     {"codec", "metrics", "sparse", "trial"},
     {"device", "voxels", "pictures", "summary"},
