@@ -21,8 +21,8 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
-from minkowski_perception.commands.label import motion_in_node, motion_of_bag
 from minkowski_perception.recordings.bags import BagReader
+from minkowski_perception.recordings.motion import choose_ego_motion, node_ego_motion
 
 ARGUMENTS = {
     "bag": (None, "ROS 1 or ROS 2 bag: a file, or a folder that holds one"),
@@ -30,8 +30,8 @@ ARGUMENTS = {
     "odometry_topic": ("", "topic of the bag's odometry; empty: the only one, else its TF"),
     "ego_motion": (
         "",
-        "odometry, kiss_icp or none; empty: odometry where the bag tells of motion, else kiss_icp "
-        "where it is installed, else none",
+        "odometry, kiss_icp or none; empty: odometry if the bag has odometry or transforms, else "
+        "kiss_icp if it is installed, else none",
     ),
     "rate": ("1.0", "speed of playing; 1.0 is that of the recording"),
     "loop": ("false", "true: play the bag again and again"),
@@ -101,17 +101,17 @@ def look_into_the_bag(context: LaunchContext) -> list[SetLaunchConfiguration]:
     """Fill in from the bag what is left empty: topic, ego motion and fixed frame.
 
     Raises:
-        BagError, CommandError: there is no such bag, nothing in it, or a choice to make; the
-            choices are listed.
+        BagError: there is no such bag, it has no clouds, or several topics match; the topics are
+            listed.
     """
     given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
     with BagReader(given["bag"]) as bag:
         topic = bag.choose_cloud_topic(given["topic"] or None)
-        motion = motion_of_bag(bag, topic, "auto", given["odometry_topic"] or None)
+        motion = choose_ego_motion(bag, topic, odometry_topic=given["odometry_topic"] or None)
         _, cloud = next(bag.clouds(topic))
     found = {
         "topic": topic,
-        "ego_motion": motion_in_node(motion),
+        "ego_motion": node_ego_motion(motion),
         "fixed_frame": cloud.header.frame_id,
     }
     return [SetLaunchConfiguration(name, given[name] or value) for name, value in found.items()]

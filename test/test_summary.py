@@ -25,7 +25,7 @@ def summary_of(statistics: LabelStatistics, **changes) -> Summary:
         "device": "cpu",
         "engine": "numba bfloat16",
         "ego_motion": "kiss_icp",
-        "ego_motion_reason": "the bag tells of no motion",
+        "ego_motion_reason": "the bag has no odometry or transforms",
         "ego_motion_coasted": 2,
         "counts": Counts(4, 2, {DropReason.NO_POSE: 1}),
         "seconds": 0.5,
@@ -118,7 +118,7 @@ def test_the_table_tells_what_happened_in_few_columns():
 
     table = summary_of(statistics).table()
 
-    assert "ego motion  kiss_icp: the bag tells of no motion; 2 clouds guessed" in table
+    assert "ego motion  kiss_icp: the bag has no odometry or transforms; 2 clouds guessed" in table
     assert "received    4 clouds" in table
     assert "1 no_pose" in table
     assert "pending     1" in table

@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from minkowski_perception.commands.label import (
     LABELLED_TOPIC,
     add_run_arguments,
-    motion_in_node,
-    motion_of_bag,
     truth_field_of,
 )
 from minkowski_perception.commands.processes import (
@@ -69,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
     """Play, record, draw and sum up; 1 if a process fails or a cloud is lost without a reason."""
     from minkowski_perception.labels import LabelSet
     from minkowski_perception.recordings.bags import BagReader
+    from minkowski_perception.recordings.motion import choose_ego_motion
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     # A shell that starts us in the background has SIGINT ignored.
@@ -77,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     path = args.bag or _simulated_drive(args.out.parent / "drives")
     with BagReader(path) as bag:
         topic = bag.choose_cloud_topic(args.topic)
-        motion = motion_of_bag(bag, topic, args.ego_motion, args.odometry_topic)
+        motion = choose_ego_motion(bag, topic, args.ego_motion, args.odometry_topic)
         # A model or device that cannot be is refused here, before anything has started.
         label_set = load_segmenter(args).label_set
         _clear(args.out)
@@ -135,6 +134,7 @@ def _play(args: argparse.Namespace, bag: BagReader, topic: str, motion: EgoMotio
     from tqdm import tqdm
 
     from minkowski_perception.networks.model import DEFAULT_MODEL
+    from minkowski_perception.recordings.motion import node_ego_motion
 
     recording, playback = args.out / "labelled", args.out / "playback.csv"
     print(f"Playing {bag.path} through the node ...")
@@ -152,7 +152,7 @@ def _play(args: argparse.Namespace, bag: BagReader, topic: str, motion: EgoMotio
                 "window": args.window or 0,
                 "crf": not args.no_crf,
                 "averaging": args.averaging,
-                "ego_motion": motion_in_node(motion),
+                "ego_motion": node_ego_motion(motion),
                 "deskew": not args.no_deskew,
                 # A lossless run waits for what DDS lost and sends again, after up to 3 s.
                 "ego_motion_timeout": 0.5 if args.realtime else 10.0,

@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minkowski_perception.commands import CommandError
 from minkowski_perception.commands.segmenters import add_segmenter_arguments, load_segmenter
 
 if TYPE_CHECKING:
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from minkowski_perception.frame import Frame
     from minkowski_perception.labels import LabelSet
     from minkowski_perception.motion.ego_motion import EgoMotion
-    from minkowski_perception.motion.poses import PoseBuffer
     from minkowski_perception.recordings.bags import BagReader, BagWriter
     from minkowski_perception.segmenter import Segmenter
     from minkowski_perception.summary import Summary
@@ -72,11 +70,12 @@ def run(args: argparse.Namespace) -> int:
     """Label the bag; 1 where not a single cloud could be labelled."""
     from minkowski_perception.labels import LabelSet
     from minkowski_perception.recordings.bags import BagReader, BagWriter
+    from minkowski_perception.recordings.motion import choose_ego_motion
 
     truth_set = LabelSet.load(args.true_label_set)
     with BagReader(args.bag) as bag:
         topic = bag.choose_cloud_topic(args.topic)
-        motion = motion_of_bag(
+        motion = choose_ego_motion(
             bag, topic, args.ego_motion, args.odometry_topic, deskew=not args.no_deskew
         )
         segmenter = load_segmenter(args)
@@ -87,67 +86,6 @@ def run(args: argparse.Namespace) -> int:
     summary.save(args.out / "summary.json")
     print(f"{summary.table()}\n\n{args.out / 'labelled'}\n{args.out / 'summary.json'}")
     return 0 if summary.labelled else 1
-
-
-def motion_of_bag(
-    bag: BagReader, topic: str, choice: str, odometry_topic: str | None, *, deskew: bool = True
-) -> EgoMotion:
-    """Where the sensor of a cloud topic is to be taken to be.
-
-    Args:
-        bag: where the clouds are.
-        topic: their topic.
-        choice: "bag", "kiss_icp", "none", or "auto" for the first of these that there is.
-        odometry_topic: where the bag has several.
-        deskew: see `Registration`.
-
-    Raises:
-        CommandError: the topic has no clouds, or what is asked for is not there.
-        BagError: it is not clear which motion is meant, or the bag is corrupt.
-    """
-    from minkowski_perception.motion.ego_motion import EgoMotion, RecordedMotion, StandingStill
-    from minkowski_perception.motion.registration import Registration
-
-    _, first = next(bag.clouds(topic), (0, None))
-    if first is None:
-        raise CommandError(f"topic '{topic}' of {bag.path} has no clouds")
-    reason = "asked for"
-    if choice in ("auto", "bag"):
-        frame_id = first.header.frame_id
-        if poses := _poses_of(bag, frame_id, odometry_topic):
-            return RecordedMotion(poses, reason if choice == "bag" else "the bag tells of it")
-        if choice == "bag":
-            raise CommandError(f"{bag.path} tells of no motion of frame '{frame_id}'")
-        reason = "the bag tells of no motion"
-    if choice == "none":
-        return StandingStill()
-    try:
-        return Registration(deskew=deskew, reason=reason)
-    except ImportError as error:
-        if choice == "kiss_icp":
-            raise CommandError(str(error)) from error
-        return EgoMotion(f"{reason}; {error}")
-
-
-def motion_in_node(motion: EgoMotion) -> str:
-    """Value of the node's parameter ego_motion, for clouds that the player plays to it."""
-    from minkowski_perception.motion.ego_motion import EgoMotion, RecordedMotion
-
-    # What is unknown here is for the node to find out.
-    return {EgoMotion: "auto", RecordedMotion: "odometry"}.get(type(motion), motion.name)
-
-
-def _poses_of(bag: BagReader, frame_id: str, odometry_topic: str | None) -> PoseBuffer | None:
-    from scipy.spatial.transform import Rotation
-
-    from minkowski_perception.motion.poses import PoseBuffer, pose_matrix
-
-    known = bag.poses(frame_id, topic=odometry_topic)
-    poses = PoseBuffer(capacity=len(known))
-    for stamp, pose in known:
-        # By way of the quaternion of an odometry message: bit for bit what the node gets.
-        poses.add(stamp, pose_matrix(pose[:3, 3], Rotation.from_matrix(pose[:3, :3]).as_quat()))
-    return poses if known else None
 
 
 def label_bag(

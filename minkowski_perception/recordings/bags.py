@@ -37,6 +37,11 @@ except ImportError as error:
 Pose = npt.NDArray[np.float64]
 """[4, 4], takes points of a frame to another one."""
 
+StampedPoses = list[tuple[int, Pose]]
+"""Poses by stamp in nanoseconds, sorted."""
+
+PoseSource = Literal["odometry", "transforms"]
+
 CLOUD_TYPE = "sensor_msgs/msg/PointCloud2"
 ODOMETRY_TYPE = "nav_msgs/msg/Odometry"
 TRANSFORMS_TYPE = "tf2_msgs/msg/TFMessage"
@@ -147,7 +152,7 @@ class BagReader:
 
     def poses(
         self, frame_id: str, fixed_frame: str | None = None, topic: str | None = None
-    ) -> list[tuple[int, Pose]]:
+    ) -> StampedPoses:
         """Poses of a sensor in the odometry frame, by stamp in nanoseconds.
 
         They come from nav_msgs/Odometry where a topic is named or there is just one. Where its
@@ -164,27 +169,33 @@ class BagReader:
             topic: the odometry topic.
 
         Returns:
-            Stamps and [4, 4] float64, sorted; empty where the bag tells of no motion.
+            Stamps and [4, 4] float64, sorted; empty if the bag has no odometry or transforms.
 
         Raises:
             BagError: no such odometry topic, several and no transforms either, no transforms
                 that join the two frames, or the bag is corrupt. The choices are listed.
         """
+        return self.poses_with_source(frame_id, fixed_frame, topic)[1]
+
+    def poses_with_source(
+        self, frame_id: str, fixed_frame: str | None = None, topic: str | None = None
+    ) -> tuple[PoseSource, StampedPoses]:
+        """Return what the poses come from, and the poses; see `poses`."""
         tree = self._transforms()
         odometry = self.odometry_topics()
         if topic is not None or len(odometry) == 1:
             chosen = self._choose("odometry", odometry, topic)
             poses = self._odometry_poses(chosen, tree, frame_id, fixed_frame)
             if poses or topic is not None:
-                return poses
+                return "odometry", poses
         poses = self._transform_poses(tree, frame_id, fixed_frame)
         if not poses and len(odometry) > 1:
             self._choose("odometry", odometry, None)
-        return poses
+        return "transforms", poses
 
     def _odometry_poses(
         self, topic: str, tree: _TransformTree, frame_id: str, fixed_frame: str | None
-    ) -> list[tuple[int, Pose]]:
+    ) -> StampedPoses:
         poses: dict[int, Pose] = {}
         for _, _, message in self._messages([topic]):
             if fixed_frame is not None and _plain(message.header.frame_id) != _plain(fixed_frame):
@@ -199,7 +210,7 @@ class BagReader:
 
     def _transform_poses(
         self, tree: _TransformTree, frame_id: str, fixed_frame: str | None
-    ) -> list[tuple[int, Pose]]:
+    ) -> StampedPoses:
         above = tree.above(frame_id)
         if fixed_frame is None:
             fixed_frame = "odom" if "odom" in above else above[-1]

@@ -11,19 +11,16 @@ import numpy as np
 import pytest
 
 from minkowski_perception.codec import decode, encode_frame
-from minkowski_perception.commands import CommandError
 from minkowski_perception.commands.label import (
     LABELLED_TOPIC,
     label_bag,
-    motion_in_node,
-    motion_of_bag,
 )
 from minkowski_perception.frame import Frame
 from minkowski_perception.labels import LabelSet
-from minkowski_perception.motion.ego_motion import EgoMotion, RecordedMotion, StandingStill
-from minkowski_perception.motion.poses import PoseBuffer, pose_matrix
+from minkowski_perception.motion.poses import pose_matrix
 from minkowski_perception.motion.registration import Registration
 from minkowski_perception.recordings.bags import BagReader, BagWriter
+from minkowski_perception.recordings.motion import choose_ego_motion
 from minkowski_perception.streaming.continuity import OutOfOrderError
 from minkowski_perception.summary import Summary
 
@@ -84,7 +81,7 @@ def make_bag(tmp_path) -> Callable[..., Path]:
 
 def label(bag: Path, out: Path, segmenter=None, ego_motion="auto") -> Summary:
     with BagReader(bag) as reader, BagWriter(out) as writer:
-        motion = motion_of_bag(reader, "/points", ego_motion, None)
+        motion = choose_ego_motion(reader, "/points", ego_motion)
         segmenter = segmenter or HeightSegmenter()
         return label_bag(reader, "/points", motion, segmenter, writer, "true_label", KITTI)
 
@@ -197,26 +194,8 @@ def test_without_kiss_icp_auto_knows_of_no_motion_and_says_why(make_bag, tmp_pat
 
     assert segmenter.seen[0].pose is None
     assert summary.ego_motion == "none"
-    assert "the bag tells of no motion" in summary.ego_motion_reason
+    assert "the bag has no odometry or transforms" in summary.ego_motion_reason
     assert "pip install kiss-icp" in summary.ego_motion_reason
-    with pytest.raises(CommandError, match="pip install kiss-icp"):
-        label(bag, tmp_path / "again", ego_motion="kiss_icp")
-
-
-@pytest.mark.parametrize(
-    ("motion", "asked"),
-    [(EgoMotion(), "auto"), (StandingStill(), "none"), (RecordedMotion(PoseBuffer()), "odometry")],
-    ids=["unknown", "none", "recorded"],
-)
-def test_a_node_that_a_bag_is_played_to_is_to_know_as_much_of_motion(motion, asked):
-    assert motion_in_node(motion) == asked
-
-
-def test_motion_that_is_asked_for_must_be_there(make_bag, tmp_path):
-    bag = make_bag([frame_at(1)])
-
-    with pytest.raises(CommandError, match="tells of no motion of frame 'lidar'"):
-        label(bag, tmp_path / "out", ego_motion="bag")
 
 
 def test_a_cloud_without_a_stamp_has_that_of_its_reception(make_bag, tmp_path):
@@ -252,7 +231,7 @@ def test_a_cloud_without_a_stamp_has_that_of_its_reception(make_bag, tmp_path):
         (["BAG", "--engine", "torch", "--precision", "float16"], "choose float32"),
         (["BAG", "--window", "0"], "the window must be 1 frame or more, not 0"),
         (["BAG", "--true-label-set", "x"], "unknown label set 'x'; choose one of"),
-        (["BAG", "--ego-motion", "bag"], "tells of no motion of frame 'lidar'"),
+        (["BAG", "--ego-motion", "bag"], "has no odometry or transforms of frame 'lidar'"),
     ],
 )
 def test_what_cannot_be_done_is_refused_in_one_line(
