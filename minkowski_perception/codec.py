@@ -235,6 +235,14 @@ def decode(message: Any, *, label_field: str | None = None) -> Frame:
     )
 
 
+def existing_field(message: Any, name: str | None) -> str | None:
+    """Return a field's name where the message has that field, else None."""
+    try:
+        return name if name in [field.name for field in message.fields] else None
+    except (AttributeError, TypeError):
+        return None  # `decode` refuses such a message
+
+
 class IntensityScale:
     """Brings intensity to 0..1, whether it comes in 0..1, 0..255 or 0..65535.
 

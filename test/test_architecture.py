@@ -20,6 +20,7 @@ LAYERS = [
     {"motion"},
     {"streaming"},
     {"segmenter", "recordings"},
+    {"stream"},
     {"node", "lab"},
     {"commands"},
 ]

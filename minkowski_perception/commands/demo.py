@@ -14,11 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from minkowski_perception.commands.label import (
-    LABELLED_TOPIC,
-    add_run_arguments,
-    truth_field_of,
-)
+from minkowski_perception.commands.label import LABELLED_TOPIC, add_run_arguments
 from minkowski_perception.commands.processes import (
     ProcessError,
     Processes,
@@ -284,13 +280,13 @@ def _labelled_frames(
     """Frames of the bag, with true labels where they carry any, and the labels they were given."""
     import numpy as np
 
-    from minkowski_perception.codec import decode
+    from minkowski_perception.codec import decode, existing_field
 
     played = (cloud for _, cloud in bag.clouds(topic))
     for _, labelled in recording.clouds(LABELLED_TOPIC):
         # Both are in the order of time, and what was dropped is missing from one of them.
         original = next(cloud for cloud in played if _stamp(cloud) == _stamp(labelled))
-        frame = decode(original, label_field=truth_field_of(original, truth_field))
+        frame = decode(original, label_field=existing_field(original, truth_field))
         labels = decode(labelled, label_field="label").labels
         assert labels is not None
         yield frame, labels.astype(np.uint8)

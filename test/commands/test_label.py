@@ -21,6 +21,7 @@ from minkowski_perception.motion.poses import pose_matrix
 from minkowski_perception.motion.registration import Registration
 from minkowski_perception.recordings.bags import BagReader, BagWriter
 from minkowski_perception.recordings.motion import choose_ego_motion
+from minkowski_perception.stream import Stream
 from minkowski_perception.streaming.continuity import OutOfOrderError
 from minkowski_perception.summary import Summary
 
@@ -51,7 +52,8 @@ class HeightSegmenter:
             raise RuntimeError("nothing to see")
         self.seen.append(frame)
         labels = np.where(frame.points[:, 2] > 0, CAR, ROAD).astype(np.uint8)
-        return SimpleNamespace(labels=labels, confidence=np.ones(len(frame), dtype=np.float32))
+        confidence = np.ones(len(frame), dtype=np.float32)
+        return SimpleNamespace(labels=labels, confidence=confidence, timings={})
 
 
 def frame_at(number: float, points: int = 50) -> Frame:
@@ -82,11 +84,11 @@ def make_bag(tmp_path) -> Callable[..., Path]:
 def label(bag: Path, out: Path, segmenter=None, ego_motion="auto") -> Summary:
     with BagReader(bag) as reader, BagWriter(out) as writer:
         motion = choose_ego_motion(reader, "/points", ego_motion)
-        segmenter = segmenter or HeightSegmenter()
-        return label_bag(reader, "/points", motion, segmenter, writer, "true_label", KITTI)
+        stream = Stream(segmenter or HeightSegmenter(), motion, truth_field="true_label")
+        return label_bag(reader, "/points", stream, writer, KITTI)
 
 
-def test_every_point_comes_out_in_its_place_with_its_label(make_bag, tmp_path):
+def test_every_point_comes_out_in_input_order_with_its_label(make_bag, tmp_path):
     frames = [frame_at(i) for i in range(3)]
     summary = label(make_bag(frames), tmp_path / "out")
 
@@ -149,7 +151,7 @@ def test_frames_come_with_the_pose_at_their_stamp(make_bag, tmp_path):
     assert at == pytest.approx([1.0, 2.5])
 
 
-def test_with_none_the_sensor_stands_still(make_bag, tmp_path):
+def test_ego_motion_none_means_that_the_sensor_stands_still(make_bag, tmp_path):
     segmenter = HeightSegmenter()
     summary = label(make_bag([frame_at(1)], (0, 9)), tmp_path / "out", segmenter, "none")
 
@@ -158,7 +160,7 @@ def test_with_none_the_sensor_stands_still(make_bag, tmp_path):
 
 
 @pytest.mark.parametrize("ego_motion", ["kiss_icp", "auto"])
-def test_clouds_that_nothing_tells_the_motion_of_are_registered(make_bag, tmp_path, ego_motion):
+def test_clouds_without_recorded_motion_are_registered(make_bag, tmp_path, ego_motion):
     pytest.importorskip("kiss_icp", reason="needs kiss-icp: pip install kiss-icp")
     frames = [frame_at(i, points=1000 if i != 2 else 5) for i in range(4)]
     segmenter = HeightSegmenter()
@@ -171,7 +173,7 @@ def test_clouds_that_nothing_tells_the_motion_of_are_registered(make_bag, tmp_pa
     assert (summary.ego_motion, summary.ego_motion_coasted) == ("kiss_icp", 1)
 
 
-def test_a_stream_that_starts_anew_is_registered_anew(make_bag, tmp_path):
+def test_a_reset_of_the_stream_resets_the_registration(make_bag, tmp_path):
     pytest.importorskip("kiss_icp", reason="needs kiss-icp: pip install kiss-icp")
 
     class Restless(HeightSegmenter):
@@ -186,7 +188,9 @@ def test_a_stream_that_starts_anew_is_registered_anew(make_bag, tmp_path):
     assert identity == [True, False, True, False]
 
 
-def test_without_kiss_icp_auto_knows_of_no_motion_and_says_why(make_bag, tmp_path, monkeypatch):
+def test_without_kiss_icp_motion_is_unknown_for_a_given_reason(
+    make_bag, tmp_path, monkeypatch
+):
     monkeypatch.setitem(sys.modules, "kiss_icp.kiss_icp", None)
     segmenter = HeightSegmenter()
     bag = make_bag([frame_at(1)])
@@ -198,7 +202,7 @@ def test_without_kiss_icp_auto_knows_of_no_motion_and_says_why(make_bag, tmp_pat
     assert "pip install kiss-icp" in summary.ego_motion_reason
 
 
-def test_a_cloud_without_a_stamp_has_that_of_its_reception(make_bag, tmp_path):
+def test_a_cloud_without_a_stamp_gets_its_time_of_reception(make_bag, tmp_path):
     segmenter = HeightSegmenter()
     bag = tmp_path / "bag"
     with BagWriter(bag) as writer:
@@ -234,9 +238,7 @@ def test_a_cloud_without_a_stamp_has_that_of_its_reception(make_bag, tmp_path):
         (["BAG", "--ego-motion", "bag"], "has no odometry or transforms of frame 'lidar'"),
     ],
 )
-def test_what_cannot_be_done_is_refused_in_one_line(
-    make_bag, command, tmp_path, arguments, message
-):
+def test_a_wrong_argument_is_refused_in_one_line(make_bag, command, tmp_path, arguments, message):
     bag = make_bag([frame_at(0)])
     arguments = [str(bag) if a == "BAG" else a for a in arguments]
     done = command("label", *arguments, "--out", tmp_path / "out")

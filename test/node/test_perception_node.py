@@ -276,7 +276,7 @@ def test_the_crf_is_switched_while_clouds_come_by_parameter_and_by_the_latency_b
         return running.fresh_values()
 
     values = label(drive[0])
-    assert (values["execution"], values["crf"], values["ladder"]) == (
+    assert (values["execution"], values["crf"], values["load_level"]) == (
         "incremental",
         "true",
         "full",
@@ -291,5 +291,5 @@ def test_the_crf_is_switched_while_clouds_come_by_parameter_and_by_the_latency_b
     for i in range(12):
         running.publish(cloud_message(replace(drive[3], stamp=drive[3].stamp + i * 10**8)))
     values = running.fresh_values()
-    assert (values["crf"], values["ladder"]) == ("false", "without_crf")
+    assert (values["crf"], values["load_level"]) == ("false", "without_crf")
     assert (values["averaging"], values["labelled"]) == ("2", "15")

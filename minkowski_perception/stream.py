@@ -1,0 +1,134 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""One stream of clouds: message in; labelled cloud out, or one counted drop.
+
+Node, bag labeller and tests label through it, so a bag and a live sensor cannot differ.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from minkowski_perception.accounting import Accounting, DropReason
+from minkowski_perception.codec import (
+    CloudData,
+    CloudError,
+    decode,
+    encode_labelled,
+    existing_field,
+)
+from minkowski_perception.frame import Frame
+from minkowski_perception.motion.ego_motion import EgoMotion, NoPoseError
+from minkowski_perception.segmenter import Segmentation, Segmenter
+from minkowski_perception.streaming.continuity import OutOfOrderError
+
+
+class Dropped(Exception):  # noqa: N818 - an outcome, not a fault
+    """A cloud gets no labels.
+
+    Attributes:
+        reason: why, as it was counted.
+    """
+
+    def __init__(self, reason: DropReason, cause: object) -> None:
+        super().__init__(cause)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A labelled cloud.
+
+    Attributes:
+        frame: the decoded cloud, with its pose and, where the stream has a truth field, labels.
+        result: labels and further outputs of each point.
+        cloud: the input cloud with `label`, `confidence`, `rgb` and further outputs appended.
+        timings: seconds by stage: "decode", "pose", those of `Segmentation`, and "encode".
+    """
+
+    frame: Frame
+    result: Segmentation
+    cloud: CloudData
+    timings: Mapping[str, float]
+
+
+class Stream:
+    """The clouds of one sensor: continuity, ego motion, segmenter state and accounts.
+
+    The one who receives a cloud counts it as received, then calls `label`, which counts a drop;
+    the one who delivers the labelled cloud counts it as labelled.
+
+    Args:
+        segmenter: at the start of a stream; no other stream may use it (see
+            `Segmenter.another_stream`).
+        ego_motion: source of the sensor's poses.
+        accounting: what became of the clouds; None for new accounts.
+        truth_field: field of the clouds that holds true labels; clouds may lack it.
+    """
+
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        ego_motion: EgoMotion,
+        accounting: Accounting | None = None,
+        truth_field: str | None = None,
+    ) -> None:
+        self.segmenter = segmenter
+        self.ego_motion = ego_motion
+        self.accounting = Accounting() if accounting is None else accounting
+        self._truth_field = truth_field
+
+    def label(self, message: Any, received_at: int = 0) -> Labelled:
+        """Label a received cloud, the next one of the stream.
+
+        Args:
+            message: sensor_msgs/PointCloud2, or anything with its attributes.
+            received_at: nanoseconds; replaces a stamp of 0, which drivers without a clock send.
+
+        Raises:
+            Dropped: the cloud cannot be labelled. The drop is counted, and the stream goes on.
+        """
+        try:
+            return self._label(message, received_at)
+        except CloudError as error:
+            raise self.drop(DropReason.MALFORMED, error) from error
+        except OutOfOrderError as error:
+            raise self.drop(DropReason.OUT_OF_ORDER, error) from error
+        except NoPoseError as error:
+            raise self.drop(DropReason.NO_POSE, error) from error
+        except Exception as error:
+            # A cloud that the network fails on must not end a run over thousands, nor the node.
+            raise self.drop(DropReason.INFERENCE_FAILED, repr(error)) from error
+
+    def drop(self, reason: DropReason, cause: object) -> Dropped:
+        """Count a received cloud as dropped; return the exception that says so."""
+        self.accounting.dropped(reason)
+        return Dropped(reason, cause)
+
+    def close(self) -> None:
+        """Release what the source of ego motion holds."""
+        self.ego_motion.close()
+
+    def _label(self, message: Any, received_at: int) -> Labelled:
+        started = time.perf_counter()
+        frame = decode(message, label_field=existing_field(message, self._truth_field))
+        frame.stamp = frame.stamp or received_at
+        decoded = time.perf_counter()
+        if not self.segmenter.continues(frame):
+            self.ego_motion.reset()
+        frame.pose = self.ego_motion.locate(frame)
+        located = time.perf_counter()
+        result = self.segmenter.segment(frame)
+        segmented = time.perf_counter()
+        colours = self.segmenter.label_set.palette[result.labels]
+        cloud = encode_labelled(message, result.labels, result.confidence, colours)
+        timings = {
+            "decode": decoded - started,
+            "pose": located - decoded,
+            **result.timings,
+            "encode": time.perf_counter() - segmented,
+        }
+        return Labelled(frame, result, cloud, timings)

@@ -1,0 +1,146 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from minkowski_perception.accounting import DropReason
+from minkowski_perception.codec import decode, encode_frame
+from minkowski_perception.frame import Frame
+from minkowski_perception.labels import LabelSet
+from minkowski_perception.motion.ego_motion import EgoMotion, NoPoseError, StandingStill
+from minkowski_perception.stream import Dropped, Stream
+from minkowski_perception.streaming.continuity import Continuity
+
+START = 1_700_000_000_000_000_000
+STEP = 10**8
+
+
+def cloud(index, points=4, stamp=None, **changes):
+    """PointCloud2 of some points, as rclpy or rosbags would give it."""
+    frame = Frame(np.full((points, 3), index + 1.0, np.float32))
+    data = replace(encode_frame(frame), **changes)
+    seconds, nanoseconds = divmod(START + index * STEP if stamp is None else stamp, 10**9)
+    header = SimpleNamespace(
+        stamp=SimpleNamespace(sec=seconds, nanosec=nanoseconds), frame_id="lidar"
+    )
+    return SimpleNamespace(header=header, **vars(data))
+
+
+class Segmenter:
+    """Labels every point with class 3, and keeps the frames; fails on a cloud of one point."""
+
+    label_set = LabelSet.load("semantickitti19")
+
+    def __init__(self):
+        self.frames = []
+        self._continuity = Continuity()
+
+    def continues(self, frame):
+        return self._continuity.continues(frame)
+
+    def segment(self, frame):
+        if len(frame) == 1:
+            raise RuntimeError("the engine failed")
+        self._continuity.admit(frame)
+        self.frames.append(frame)
+        labels = np.full(len(frame), 3, np.uint8)
+        confidence = np.full(len(frame), 0.5, np.float32)
+        return SimpleNamespace(labels=labels, confidence=confidence, timings={"network": 0.1})
+
+
+class Motion(EgoMotion):
+    """Moves by a metre a frame; knows no pose of the frame with index 2; counts resets."""
+
+    def __init__(self):
+        super().__init__()
+        self.resets = self.closed = 0
+
+    def locate(self, frame):
+        if frame.stamp == START + 2 * STEP:
+            raise NoPoseError("no pose at this stamp")
+        pose = np.eye(4)
+        pose[0, 3] = (frame.stamp - START) / STEP
+        return pose
+
+    def reset(self):
+        self.resets += 1
+
+    def close(self):
+        self.closed += 1
+
+
+def received(stream, message, **options):
+    stream.accounting.received()
+    return stream.label(message, **options)
+
+
+def test_a_cloud_comes_out_with_its_pose_labels_and_appended_fields():
+    stream = Stream(Segmenter(), Motion())
+    labelled = received(stream, cloud(1))
+
+    assert labelled.frame.pose[0, 3] == 1.0
+    assert labelled.result.labels.tolist() == [3] * 4
+    names = [field.name for field in labelled.cloud.fields]
+    assert names == ["x", "y", "z", "label", "confidence", "rgb"]
+    assert list(labelled.timings) == ["decode", "pose", "network", "encode"]
+    out = SimpleNamespace(header=cloud(1).header, **vars(labelled.cloud))
+    assert decode(out, label_field="label").labels.tolist() == [3] * 4
+
+
+def test_the_motion_is_reset_when_the_stream_starts_anew_and_only_then():
+    motion = Motion()
+    stream = Stream(Segmenter(), motion)
+    for index in (0, 1, 3):
+        received(stream, cloud(index))
+    assert motion.resets == 1  # the first cloud
+    received(stream, cloud(100))  # after a gap
+    assert motion.resets == 2
+
+
+@pytest.mark.parametrize(
+    ("message", "reason", "cause"),
+    [
+        (cloud(1, row_step=1), DropReason.MALFORMED, "row_step 1 is less than"),
+        (SimpleNamespace(), DropReason.MALFORMED, "no attribute"),
+        (cloud(0), DropReason.OUT_OF_ORDER, "is not later than"),
+        (cloud(2), DropReason.NO_POSE, "no pose at this stamp"),
+        (cloud(1, points=1), DropReason.INFERENCE_FAILED, "the engine failed"),
+    ],
+)
+def test_a_cloud_that_cannot_be_labelled_is_one_counted_drop_and_the_stream_goes_on(
+    message, reason, cause
+):
+    segmenter = Segmenter()
+    stream = Stream(segmenter, Motion())
+    received(stream, cloud(0))
+    with pytest.raises(Dropped, match=cause) as drop:
+        received(stream, message)
+    assert drop.value.reason is reason
+    assert stream.accounting.snapshot().dropped == {reason: 1}
+    received(stream, cloud(3))
+    assert len(segmenter.frames) == 2
+    assert stream.accounting.snapshot().pending == 2  # delivered by whoever asked for them
+
+
+def test_a_stamp_of_zero_is_replaced_by_the_time_of_reception():
+    segmenter = Segmenter()
+    received(Stream(segmenter, StandingStill()), cloud(0, stamp=0), received_at=7)
+    assert segmenter.frames[0].stamp == 7
+
+
+def test_true_labels_are_read_where_a_cloud_has_them():
+    segmenter = Segmenter()
+    stream = Stream(segmenter, StandingStill(), truth_field="truth")
+    frame = Frame(np.ones((2, 3), np.float32), labels=np.array([4, 5], np.uint8))
+    with_truth = SimpleNamespace(header=cloud(0).header, **vars(encode_frame(frame, "truth")))
+    assert received(stream, with_truth).frame.labels.tolist() == [4, 5]
+    assert received(stream, cloud(1)).frame.labels is None
+
+
+def test_closing_a_stream_closes_its_source_of_motion():
+    motion = Motion()
+    Stream(Segmenter(), motion).close()
+    assert motion.closed == 1
