@@ -19,6 +19,7 @@ setup(
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
     package_data={
         NAME: [
+            "py.typed",
             "label_sets/*.yaml",
             "lab/simulation/sensors/*/*.yaml",
             "weights/*.yaml",

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +15,32 @@ NANOSECONDS = 1_000_000_000
 """In a second: stamps are integers of nanoseconds."""
 
 _COLUMNS = ("intensity", "colour", "time", "labels", "moving")
+_DTYPES = {"intensity": np.float32, "time": np.float32, "moving": np.bool_}
+"""Types that columns are converted to; `labels` keep their own."""
+
+
+def as_array(name: str, values: Any, dtype: npt.DTypeLike | None = None) -> npt.NDArray[Any]:
+    """Return an array-like or a PyTorch tensor as an array of numbers, without a copy if it can.
+
+    Args:
+        name: of the values, for the error.
+        values: NumPy array, nested list, or tensor on any device.
+        dtype: to convert to; None keeps the values' own.
+
+    Raises:
+        TypeError: the values are no numbers.
+    """
+    if hasattr(values, "detach"):
+        values = values.detach().cpu().numpy()
+    try:
+        array = np.asarray(values)
+    except ValueError as error:  # a ragged list
+        raise TypeError(f"{name} must be an array of numbers: {error}") from error
+    if array.dtype.kind not in "biuf":
+        raise TypeError(
+            f"{name} must be an array of numbers, not {type(values).__name__} of {array.dtype}"
+        )
+    return array if dtype is None else array.astype(dtype, copy=False)
 
 
 _OPTICAL = ("_optical", "_optical_frame")
@@ -53,6 +80,8 @@ class Frame:
             or None.
         pose: [4, 4] float64, takes points of the sensor's frame to the odometry frame;
             None where motion is unknown.
+
+    Arrays of other floating-point types, lists and PyTorch tensors are converted.
     """
 
     points: npt.NDArray[np.float32]
@@ -66,11 +95,13 @@ class Frame:
     pose: npt.NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse columns that do not belong to the points.
+        """Convert the columns to arrays, and refuse those that do not fit the points.
 
         Raises:
+            TypeError: a column holds no numbers, `colour` is not uint8, or `stamp` no integer.
             ValueError: a column's shape does not fit `points`; the message names both.
         """
+        self._convert()
         if self.points.ndim != 2 or self.points.shape[1] != 3:
             raise ValueError(f"points must have shape [N, 3], not {list(self.points.shape)}")
         shapes = {"colour": (len(self), 3)}
@@ -83,6 +114,23 @@ class Frame:
                 )
         if self.pose is not None and self.pose.shape != (4, 4):
             raise ValueError(f"pose must have shape [4, 4], not {list(self.pose.shape)}")
+
+    def _convert(self) -> None:
+        self.points = as_array("points", self.points, np.float32)
+        for name in _COLUMNS:
+            column = getattr(self, name)
+            if column is not None:
+                setattr(self, name, as_array(name, column, _DTYPES.get(name)))
+        if self.colour is not None and self.colour.dtype != np.uint8:
+            raise TypeError(f"colour must be uint8, 0 to 255, not {self.colour.dtype}")
+        if self.pose is not None:
+            self.pose = as_array("pose", self.pose, np.float64)
+        try:
+            self.stamp = operator.index(self.stamp)
+        except TypeError:
+            raise TypeError(
+                f"stamp must be an integer of nanoseconds, not {self.stamp!r}"
+            ) from None
 
     def __len__(self) -> int:
         return len(self.points)

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import numpy as np
 import pytest
+import torch
 
 from minkowski_perception.frame import Frame, upright
 
@@ -76,3 +77,46 @@ def test_places_are_the_points_in_the_odometry_frame():
     expected = [[13, 19, 28], [16, 16, 25]]
     assert Frame(points, pose=pose).odometry_points.tolist() == expected
     assert Frame(points).odometry_points.tolist() == points.tolist()
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        np.arange(12.0).reshape(4, 3),
+        np.arange(12).reshape(4, 3),
+        np.arange(24, dtype=np.float32).reshape(4, 6)[:, ::2] / 2,
+        np.arange(12.0).reshape(4, 3).tolist(),
+        torch.arange(12.0, requires_grad=True).reshape(4, 3),
+        torch.arange(12).reshape(4, 3),
+    ],
+    ids=["float64", "integers", "non-contiguous", "list", "tensor", "tensor of integers"],
+)
+def test_arrays_of_other_types_are_converted(points):
+    frame = Frame(points, intensity=[1, 2, 3, 4], moving=[0, 1, 1, 0], pose=np.eye(4).tolist())
+    assert frame.points.dtype == frame.intensity.dtype == np.float32
+    np.testing.assert_array_equal(frame.points, np.arange(12.0).reshape(4, 3))
+    assert frame.moving.tolist() == [False, True, True, False]
+    assert frame.pose.dtype == np.float64
+
+
+def test_columns_of_the_right_type_are_not_copied():
+    points, labels = np.zeros((2, 3), np.float32), np.zeros(2, np.uint16)
+    frame = Frame(points, labels=labels)
+    assert frame.points is points
+    assert frame.labels is labels
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"points": "cloud.pcd"}, "points must be an array of numbers, not str"),
+        ({"points": [[1, 2, 3], [4, 5]]}, "points must be an array of numbers"),
+        ({"points": None}, "points must be an array of numbers, not NoneType"),
+        ({"colour": np.zeros((2, 3))}, "colour must be uint8, 0 to 255, not float64"),
+        ({"stamp": 1.5}, r"stamp must be an integer of nanoseconds, not 1\.5"),
+        ({"stamp": "now"}, "stamp must be an integer of nanoseconds, not 'now'"),
+    ],
+)
+def test_columns_that_are_no_numbers_are_refused_by_name(columns, message):
+    with pytest.raises(TypeError, match=message):
+        Frame(**{"points": np.zeros((2, 3), np.float32), **columns})

@@ -90,6 +90,7 @@ def test_colcon_builds_what_ros_looks_for(tmp_path):
         assert shipped <= built
     [package] = prefix.glob("lib/python*/site-packages/minkowski_perception")
     for data in (
+        "py.typed",
         "label_sets/*.yaml",
         "lab/simulation/sensors/*/*.yaml",
         "weights/*.yaml",

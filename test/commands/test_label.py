@@ -188,9 +188,7 @@ def test_a_reset_of_the_stream_resets_the_registration(make_bag, tmp_path):
     assert identity == [True, False, True, False]
 
 
-def test_without_kiss_icp_motion_is_unknown_for_a_given_reason(
-    make_bag, tmp_path, monkeypatch
-):
+def test_without_kiss_icp_motion_is_unknown_for_a_given_reason(make_bag, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "kiss_icp.kiss_icp", None)
     segmenter = HeightSegmenter()
     bag = make_bag([frame_at(1)])
