@@ -13,7 +13,7 @@ from minkowski_perception.networks import build_network
 from minkowski_perception.sparse import Convolution, SparseTensor, cube, selection
 from minkowski_perception.sparse.engines.base import EngineError
 from minkowski_perception.sparse.engines.torch_engine import TorchEngine
-from minkowski_perception.sparse.selection import ENGINES, choose_engine, load_engine
+from minkowski_perception.sparse.selection import ENGINES, choose_engine
 
 CPU = torch.device("cpu")
 
@@ -229,12 +229,15 @@ def test_a_deterministic_choice_does_not_hang_on_timings(choose):
 
 
 @pytest.mark.parametrize("name", ENGINES)
-def test_every_engine_is_called_in_the_table_what_it_calls_itself(name):
+def test_every_engine_is_registered_under_its_own_name(name):
+    if name == "numba":
+        pytest.importorskip("numba")
+    kind = ENGINES[name]()
+    assert kind.name == name
     try:
-        kind = load_engine(name, CPU)
+        kind.check(CPU)
     except EngineError as error:
         pytest.skip(str(error))
-    assert kind.name == name
     for precision in kind.precisions(CPU):
         assert kind(precision).precision == precision
 
