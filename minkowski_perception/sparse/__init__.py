@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""4D sparse tensors and their convolutions, in plain PyTorch."""
+"""Sparse tensors in up to 7 dimensions and their convolutions."""
 
 from minkowski_perception.sparse.coordinates import CoordinateMap, RecentVoxels
 from minkowski_perception.sparse.engines.base import Engine

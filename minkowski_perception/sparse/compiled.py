@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Loops compiled for this machine by Numba, which lets go of the interpreter's lock in them."""
+"""Numba compilation of loops, which then run without the global interpreter lock (GIL)."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from numba.extending import intrinsic
 
 Array = npt.NDArray[Any]
 if config.DISABLE_JIT:
-    raise ImportError("NUMBA_DISABLE_JIT is set, and these loops exist only compiled")
+    raise ImportError("NUMBA_DISABLE_JIT is set, but these loops only run compiled")
 
 _INT64 = ir.IntType(64)
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def compiled(function: Function) -> Function:
-    """Compile when first called, and keep the outcome for the next process where that can be."""
+    """Compile a function at its first call; cache the result on disk if possible."""
     try:
         return njit(nogil=True, error_model="numpy", cache=True)(function)
-    except RuntimeError:  # There is no folder that Numba may write to.
+    except RuntimeError:  # Numba has no writable cache folder.
         return njit(nogil=True, error_model="numpy")(function)
 
 
 def inlined(function: Function) -> Function:
-    """Put the function's body where it is called, so that constants given to it stay constants."""
+    """Inline a function into its callers, so that constant arguments stay constants."""
     return njit(inline="always")(function)
 
 
 @intrinsic
 def pointer(typing_context: Any, address: Any) -> Any:
-    """Return the pointer to an address, for `numba.carray`."""
+    """Convert an address to a pointer, for `numba.carray`."""
 
     def generate(_: Any, builder: ir.IRBuilder, __: Any, args: Any) -> Any:
         return builder.inttoptr(args[0], ir.IntType(8).as_pointer())
@@ -45,7 +45,7 @@ def pointer(typing_context: Any, address: Any) -> Any:
 
 @intrinsic
 def take_next(typing_context: Any, address: Any) -> Any:
-    """Return the int64 at an address and add 1 to it, in one step for all threads."""
+    """Return the int64 at an address and increment it, atomically across threads."""
 
     def generate(_: Any, builder: ir.IRBuilder, __: Any, args: Any) -> Any:
         at = builder.inttoptr(args[0], _INT64.as_pointer())

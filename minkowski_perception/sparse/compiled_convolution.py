@@ -1,11 +1,11 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Convolution on the CPU and its gradients, compiled for this machine by Numba.
+"""Sparse convolution on the CPU and its gradients, compiled by Numba for this CPU.
 
-The output's rows are cut into blocks that stay in the cache; a thread takes one block after
-another, adds the products of all offsets to it, then normalises, adds and rectifies, and writes it
-once. Blocks do not share rows and each sums in one order, so results do not depend on the threads.
-The gradient of a kernel is shared out by offsets, likewise: each is summed by one thread.
+The output rows are split into blocks that fit in the cache. A thread takes one block at a time,
+adds the products of all offsets, then the bias and residual, applies ReLU and writes the block
+once. Blocks share no rows and each block sums in a fixed order, so results do not depend on the
+number of threads. The kernel gradient is split by offset: one thread sums each offset.
 """
 
 from __future__ import annotations
@@ -36,37 +36,37 @@ from minkowski_perception.sparse.microkernel import (
 from minkowski_perception.sparse.threads import run_on_threads, thread_count
 
 _BLOCK = 1024
-"""Most rows of a block: their sums, 100 KB to 1 MB, stay in the second-level cache."""
+"""Maximum rows of a block: their sums, 100 KB to 1 MB, fit in the L2 cache."""
 
 _PAIRS = 128
-"""Most pairs whose outer products are summed at a time: their rows stay in the caches."""
+"""Maximum pairs whose outer products are summed at a time: their rows fit in the cache."""
 
 _SMALL = 4e6
-"""Multiply-adds below which a second thread costs more than it gives."""
+"""Multiply-adds below which a second thread does not pay off."""
 
-# Tiles that fill the registers: 32 of 16 floats with AVX-512; elsewhere 16 of 8, or 32 of 4.
+# Tiles that fill the vector registers: 32 of 16 floats with AVX-512, else 16 of 8 or 32 of 4.
 _WIDEST = 4 if cpu_has("avx512f") else 1
 _ROWS_1, _ROWS_2, _ROWS_3, _ROWS_4 = (12, 12, 8, 6) if cpu_has("avx512f") else (6, 4, 4, 4)
-# Networks have multiples of 8 channels: no rows are left over.
+# Networks have multiples of 8 channels, so no rows remain.
 _WIDEST_OUTER, _ROWS_OUTER = (3, 8) if cpu_has("avx512f") else (1, 4)
 
 Task = tuple[int, int, int, int, int, int, int, int]
-"""Features, their stride, input rows, weights, steps, sums, their stride, output rows."""
+"""Features, feature stride, input rows, weights, steps, sums, sum stride, output rows."""
 
 OuterTask = tuple[int, int, int, int, int, int, int, int]
-"""Features, their stride, input rows, gradients, their stride, output rows, steps, stride of the
-sums."""
+"""Features, feature stride, input rows, gradients, gradient stride, output rows, steps, sum
+stride."""
 
 
 @dataclass
 class PackedWeights:
-    """Weights of a layer, padded to whole vectors and laid out as the microkernel reads them.
+    """Weights of a layer, padded to whole vectors in the microkernel's memory layout.
 
     Attributes:
         kernel: [K, C_in, C_out] float32.
         bias: [padded C_out] float32.
-        precision: of the outputs: float32 or bfloat16.
-        panels: vectors of each panel of columns.
+        precision: dtype of the outputs, float32 or bfloat16.
+        panels: number of vectors in each panel of columns.
     """
 
     kernel: Tensor
@@ -79,7 +79,7 @@ class PackedWeights:
     def pack(
         cls, kernel: Tensor, bias: Tensor | None = None, precision: torch.dtype = torch.float32
     ) -> PackedWeights:
-        """Pad and divide into panels; packing waits for the first features."""
+        """Pad the weights and divide them into panels; `packed` does the packing on first use."""
         outputs = kernel.shape[2]
         panels = _panels(outputs, _WIDEST)
         padded = torch.zeros(sum(panels) * LANES)
@@ -88,7 +88,7 @@ class PackedWeights:
         return cls(kernel.detach().float(), padded, precision, panels)
 
     def packed(self, dtype: torch.dtype) -> Tensor:
-        """Weights for features of float32, or of bfloat16 in pairs of channels."""
+        """Return weights packed for float32 features, or for bfloat16 in pairs of channels."""
         if dtype not in self._packed:
             _, inputs, outputs = self.kernel.shape
             columns = len(self.bias)
@@ -112,20 +112,20 @@ def convolve(
 
     Args:
         features: [inputs, C_in], on the CPU.
-        weights: packed.
-        kernel_map: between the rows of the inputs and the outputs.
+        weights: packed weights.
+        kernel_map: pairs of input and output rows.
         residual: [outputs, C_out].
-        relu: whether act rectifies.
+        relu: whether act is ReLU; the identity otherwise.
 
     Returns:
         [outputs, C_out] in the precision of the weights.
 
     Raises:
-        ValueError: a shape does not fit the weights or the kernel map.
+        ValueError: a shape does not match the weights or the kernel map.
     """
     rows = len(kernel_map.target)
     _, channels, outputs = weights.kernel.shape
-    # Compiled code trusts these: a row too few would be read from elsewhere in memory.
+    # Compiled code does not check bounds: a missing row would be read from foreign memory.
     _require_shape("features", features, len(kernel_map.source), channels)
     features = _readable(features)
     if features.dtype == torch.bfloat16 and channels % 2:
@@ -173,18 +173,18 @@ def convolve(
 
 
 def kernel_gradient(features: Tensor, grad: Tensor, kernel_map: KernelMap) -> Tensor:
-    """Gradient of a convolution's kernel: for each offset the sum of in[u + offset_k].T @ grad[u].
+    """Return the gradient of a convolution kernel: sum over u of in[u + offset_k].T @ grad[u].
 
     Args:
         features: [inputs, C_in], on the CPU.
         grad: [outputs, C_out], gradient of the outputs.
-        kernel_map: between the rows of the inputs and the outputs.
+        kernel_map: pairs of input and output rows.
 
     Returns:
         [K, C_in, C_out] float32.
 
     Raises:
-        ValueError: a shape does not fit the kernel map.
+        ValueError: a shape does not match the kernel map.
     """
     (channels,), (outputs,) = features.shape[1:], grad.shape[1:]
     _require_shape("features", features, len(kernel_map.source), channels)
@@ -222,7 +222,7 @@ def kernel_gradient(features: Tensor, grad: Tensor, kernel_map: KernelMap) -> Te
 
 
 def _shares(counts: Array, count: int) -> list[Array]:
-    """Divide offsets into shares of about as many pairs: the largest first, to the smallest."""
+    """Split offsets into shares of similar pair counts: largest offset to smallest share."""
     shares: list[list[int]] = [[] for _ in range(count)]
     pairs = [0] * count
     for k in np.argsort(-counts, kind="stable").tolist():
@@ -233,7 +233,7 @@ def _shares(counts: Array, count: int) -> list[Array]:
 
 
 def _panels(channels: int, widest: int) -> list[int]:
-    """Vectors of each panel of columns: as few panels as can be, of like widths."""
+    """Return the vectors of each panel of columns: few panels, of similar widths."""
     vectors = -(-channels // LANES)
     count = -(-vectors // widest)
     return [vectors // count + (i < vectors % count) for i in range(count)]
@@ -243,13 +243,13 @@ def _threads(work: int) -> int:
     return 1 if work < _SMALL else thread_count()
 
 
-def _require_shape(what: str, values: Tensor, rows: int, columns: int) -> None:
+def _require_shape(name: str, values: Tensor, rows: int, columns: int) -> None:
     if values.shape != (rows, columns):
-        raise ValueError(f"{what} must have shape {[rows, columns]}, not {list(values.shape)}")
+        raise ValueError(f"{name} must have shape {[rows, columns]}, not {list(values.shape)}")
 
 
 def _readable(values: Tensor) -> Tensor:
-    """Return values as compiled code reads them: in whole rows, of float32 or bfloat16."""
+    """Return values in the format of compiled code: contiguous rows, float32 or bfloat16."""
     if values.dtype != torch.bfloat16:
         values = values.float()
     return values if values.stride(1) == 1 else values.contiguous()
@@ -278,7 +278,7 @@ def _convolve(
     result: int,
     result_bfloat16: bool,
 ) -> None:
-    """Take blocks of output rows until none is left.
+    """Compute blocks of output rows until none remains; each thread calls this once.
 
     Features, weights, bias, inputs, outputs, residual (0 for none) and result are addresses.
     """
@@ -320,7 +320,7 @@ def _convolve(
 
 @compiled
 def _lower_bound(values: Array, low: int, high: int, wanted: int) -> int:
-    """Return the first position from low to high whose value is not below the wanted one."""
+    """Return the first index from low to high whose value is at least `wanted`."""
     while low < high:
         middle = (low + high) // 2
         if values[middle] < wanted:
@@ -332,7 +332,7 @@ def _lower_bound(values: Array, low: int, high: int, wanted: int) -> int:
 
 @inlined
 def _add_panel(width: int, bfloat16: int, task: Task, start: int, end: int) -> None:
-    """Add the products of the pairs from start to end to a panel of columns of the sums."""
+    """Add the products of pairs start to end to one panel of the sums."""
     if width == 4:
         start = _add_tiles(_ROWS_4, 4, bfloat16, task, start, end)
         _add_tiles(1, 4, bfloat16, task, start, end)
@@ -349,7 +349,7 @@ def _add_panel(width: int, bfloat16: int, task: Task, start: int, end: int) -> N
 
 @inlined
 def _add_tiles(rows: int, width: int, bfloat16: int, task: Task, start: int, end: int) -> int:
-    """Add whole tiles of so many rows; return where the rest begins."""
+    """Add whole tiles of `rows` pairs; return the start of the remainder."""
     features, stride, inputs, panel, steps, target, row_bytes, outputs = task
     while start + rows <= end:
         accumulate(
@@ -387,7 +387,7 @@ def _add_row(sums: Array, address: int, channels: int, bfloat16: bool) -> None:
 
 @compiled
 def _store_row(sums: Array, result: int, row: int, bfloat16: bool) -> None:
-    """Write a row of the result; bfloat16 rounded to nearest, ties to even."""
+    """Write a row of the result; bfloat16 is rounded to nearest, ties to even."""
     columns = len(sums)
     if bfloat16:
         bits = sums.view(np.uint32)
@@ -416,9 +416,9 @@ def _kernel_gradient(
     offsets: Array,
     result: int,
 ) -> None:
-    """Sum for some offsets; features, inputs, grad, outputs and result are addresses.
+    """Sum the gradient of some offsets; features, inputs, grad, outputs and result are addresses.
 
-    Block after block of output rows: all offsets find their rows in the cache.
+    It goes through the output rows block by block, so that all offsets find them in the cache.
     """
     row_of = carray(pointer(outputs), (starts[-1],), np.int32)
     row_bytes = panels.sum() * VECTOR_BYTES
@@ -445,7 +445,7 @@ def _kernel_gradient(
 
 @inlined
 def _add_outer(width: int, task: OuterTask, channels: int, sums: int) -> None:
-    """Add the outer products of some pairs to a panel of columns of the sums."""
+    """Add the outer products of some pairs to one panel of the sums."""
     c = _add_outer_tiles(_ROWS_OUTER, width, task, 0, channels, sums)
     _add_outer_tiles(1, width, task, c, channels, sums)
 
@@ -454,7 +454,7 @@ def _add_outer(width: int, task: OuterTask, channels: int, sums: int) -> None:
 def _add_outer_tiles(
     rows: int, width: int, task: OuterTask, c: int, channels: int, sums: int
 ) -> int:
-    """Add whole tiles of so many rows, channels of the features; return where the rest begins."""
+    """Add whole tiles of `rows` feature channels; return the start of the remainder."""
     features, stride, inputs, grad, grad_stride, outputs, steps, row_bytes = task
     while c + rows <= channels:
         accumulate_outer(

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Sets of occupied voxels, one for each stride."""
+"""Coordinate maps: the occupied voxels of each stride, and those of recent frames."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from minkowski_perception.sparse.regions import KernelRegion
 Stride = tuple[int, ...]
 
 _CHUNK = 2**24
-"""Neighbours sought at once."""
+"""Maximum neighbours looked up at once."""
 
 
 class CoordinateMap:
-    """Occupied voxels of one stride, sorted by key, each once.
+    """Occupied voxels of one stride, unique and sorted by key.
 
-    Coordinates stay in units of the finest voxels: those of stride s are multiples of s.
+    Coordinates are in units of the finest voxels: at stride s they are multiples of s.
     """
 
     def __init__(self, keys: Tensor, layout: KeyLayout, stride: Stride) -> None:
@@ -40,32 +40,32 @@ class CoordinateMap:
         return self.layout.unpack(self.keys)
 
     def subset(self, rows: Tensor) -> CoordinateMap:
-        """Voxels of some rows [M], which ascend."""
+        """Return the voxels of some rows [M], in ascending order."""
         return CoordinateMap(self.keys[rows], self.layout, self.stride)
 
     def rows(self, keys: Tensor) -> Tensor:
-        """Row of each key, -1 where no such voxel is occupied; [M] int64."""
+        """Return the row of each key, -1 if the voxel is not occupied; [M] int64."""
         if len(self) == 0:
             return torch.full_like(keys, -1)
         rows = torch.searchsorted(self.keys, keys).clamp_(max=len(self) - 1)
         return torch.where(self.keys[rows] == keys, rows, -1)
 
     def neighbours(self, keys: Tensor, deltas: Sequence[int]) -> Iterator[Tensor]:
-        """Look up keys [N] moved by each of K deltas, some deltas at a time.
+        """Look up keys [N] shifted by each of K deltas, in chunks of k deltas to bound the memory.
 
         Yields:
-            [k, N] int64 as `rows`, K rows in all; k is small enough to bound the memory.
+            [k, N] int64, rows as from `rows`; K deltas in total.
         """
         chunk = max(1, _CHUNK // max(1, len(keys)))
         for some in torch.tensor(deltas, device=keys.device).split(chunk):
             yield self.rows(keys + some[:, None])
 
     def coarsened(self, stride: Stride, extent: Tensor | None = None) -> CoordinateMap:
-        """Voxels of a coarser stride that hold the voxels of this one (floor to multiples).
+        """Return the coarser voxels that contain these (floor to multiples of the stride).
 
         Args:
-            stride: of the result.
-            extent: [D]; voxels that reach beyond it are left out.
+            stride: stride of the result.
+            extent: [D]; voxels that reach beyond it are dropped.
         """
         keys = torch.unique(self.layout.floor(self.keys, stride))
         if extent is not None:
@@ -74,7 +74,7 @@ class CoordinateMap:
         return CoordinateMap(keys, self.layout, stride)
 
     def expanded(self, stride: Stride, region: KernelRegion) -> CoordinateMap:
-        """Voxels of a finer stride that a transposed kernel reaches from these."""
+        """Return the finer voxels that a transposed kernel reaches from these."""
         deltas = [self.layout.delta(scaled(offset, stride)) for offset in region.offsets]
         reached = self.keys[:, None] + torch.tensor(deltas, device=self.keys.device)
         keys = torch.unique(reached)
@@ -83,11 +83,11 @@ class CoordinateMap:
 
 @dataclass(frozen=True)
 class RecentVoxels:
-    """Voxels that were seen of late.
+    """Voxels of recent frames.
 
     Attributes:
         map: N voxels.
-        age: [N] integers, frames since each was seen, from 1.
+        age: [N] integers, frames since each voxel was last seen; 1 is the last frame.
     """
 
     map: CoordinateMap
@@ -95,21 +95,22 @@ class RecentVoxels:
 
     @classmethod
     def of(cls, seen: CoordinateMap, dtype: torch.dtype = torch.int64) -> RecentVoxels:
-        """Voxels of one frame, which is the last one."""
+        """Return the voxels of one frame, the last one."""
         return cls(seen, torch.ones(len(seen), dtype=dtype, device=seen.keys.device))
 
     def followed_by(self, seen: CoordinateMap, recall: int) -> tuple[RecentVoxels, Tensor]:
-        """Join them with the voxels of another frame, each as it was seen last.
+        """Update with the voxels of the next frame.
 
         Args:
-            seen: M voxels of the frame.
-            recall: frames after which a voxel that was not seen is left out.
+            seen: M voxels of that frame.
+            recall: frames after which an unseen voxel is dropped.
 
         Returns:
-            the voxels; and where each was: rows of `seen` and, from M on, of these.
+            the updated voxels, and the source row of each: below M a row of `seen`, from M on a
+            row of this object.
         """
         new = RecentVoxels.of(seen, self.age.dtype)
-        # Of a voxel that both have, the sort leaves the new one before the old one.
+        # The sort is stable: a voxel of the new frame comes before the same voxel of an old one.
         keys, order = torch.sort(torch.cat([seen.keys, self.map.keys]), stable=True)
         ages = torch.cat([new.age, self.age + 1]).index_select(0, order)
         lasts = ages <= recall
@@ -119,10 +120,10 @@ class RecentVoxels:
         return RecentVoxels(voxels, ages.index_select(0, rows)), order.index_select(0, rows)
 
     def shifted(self, offset: Tensor) -> tuple[RecentVoxels, Tensor]:
-        """Move them by an offset [D], a multiple of the stride; those out of a key's range go.
+        """Shift by an offset [D], a multiple of the stride; drop voxels outside the key range.
 
         Returns:
-            the voxels, and the row that each had.
+            the shifted voxels, and the former row of each.
         """
         layout = self.map.layout
         moved = self.map.coordinates.clone()
@@ -135,11 +136,11 @@ class RecentVoxels:
 
 
 def scaled(values: tuple[int, ...], factors: tuple[int, ...]) -> tuple[int, ...]:
-    """Multiply axis by axis.
+    """Multiply element by element.
 
     Raises:
         ValueError: the dimensions differ.
     """
     if len(values) != len(factors):
-        raise ValueError(f"a kernel in {len(factors)}D cannot act on {len(values)}D voxels")
+        raise ValueError(f"dimensions differ: a {len(factors)}D kernel on {len(values)}D voxels")
     return tuple(v * f for v, f in zip(values, factors, strict=True))

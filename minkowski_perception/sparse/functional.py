@@ -1,9 +1,9 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Convolution and pooling over kernel maps: CPU and CUDA, differentiable.
+"""Differentiable convolution and pooling over kernel maps, on the CPU and on CUDA.
 
-All of it is plain PyTorch, but for convolutions on the CPU, which are compiled. Under
-`torch.autocast` convolutions are in its precision.
+Convolutions on the CPU are compiled by Numba; the rest is plain PyTorch. Under `torch.autocast`,
+convolutions run in its precision.
 """
 
 from __future__ import annotations
@@ -18,26 +18,27 @@ from minkowski_perception.sparse.kernel_maps import KernelMap
 
 try:
     from minkowski_perception.sparse import compiled_convolution
-except Exception:  # Without Numba, or with one that another NumPy broke, PyTorch does it all.
+except Exception:  # Numba is absent or does not fit NumPy: use PyTorch.
     compiled_convolution = None  # type: ignore[assignment]
 
 
 def convolve(features: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
     """Sparse convolution: out[u] = sum over k of in[u + offset_k] @ weight[k].
 
-    A correlation, as in all sparse engines: no kernel is flipped. (Choy et al. 2019, eq. 3.)
-    Results and first gradients repeat to the bit; there are no second ones.
+    This is a correlation: kernels are not flipped, as in all sparse engines (Choy et al. 2019,
+    eq. 3). Results and first derivatives are bit-exact between runs; second derivatives are not
+    supported.
 
     Args:
         features: [inputs, C_in] floats.
         weight: [K, C_in, C_out], in the order of the kernel region's offsets.
-        kernel_map: between the rows of the inputs and the outputs.
+        kernel_map: pairs of input and output rows.
 
     Returns:
-        [outputs, C_out]; zeros where no input is near.
+        [outputs, C_out]; zeros for outputs without neighbours.
 
     Raises:
-        ValueError: the weight does not fit the features or the kernel map.
+        ValueError: the weight does not match the features or the kernel map.
     """
     _require_fit(features, weight, kernel_map)
     if torch.is_autocast_enabled(features.device.type):
@@ -46,17 +47,17 @@ def convolve(features: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
     if kernel_map.centre is not None and len(kernel_map) == 1:
         return features @ weight[0]
     on_cpu = features.device.type == weight.device.type == "cpu"
-    can = features.dtype == weight.dtype and weight.dtype in (torch.float32, torch.bfloat16)
-    if compiled_convolution is not None and on_cpu and can:
+    supported = features.dtype == weight.dtype and weight.dtype in (torch.float32, torch.bfloat16)
+    if compiled_convolution is not None and on_cpu and supported:
         return _CompiledConvolution.apply(features, weight, kernel_map)
     return _Convolution.apply(features, weight, kernel_map)
 
 
 def gather_gemm_scatter(features: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
-    """Do what `convolve` does in plain PyTorch, offset by offset, wherever it runs.
+    """Compute `convolve` in plain PyTorch, offset by offset, on any device.
 
-    Within one offset no output row stands twice, so the sums have one order: results repeat to
-    the bit.
+    Each output row occurs at most once per offset, so the order of summation is fixed and results
+    are bit-exact between runs.
     """
     _require_fit(features, weight, kernel_map)
     centre = kernel_map.centre
@@ -71,7 +72,7 @@ def gather_gemm_scatter(features: Tensor, weight: Tensor, kernel_map: KernelMap)
 
 
 def _wide(rows: Tensor) -> Tensor:
-    """Rows by which the CPU adds up fastest: 64-bit ones take it a third of the time."""
+    """Convert row indices to int64 on the CPU, where `index_add_` is three times as fast."""
     return rows.long() if rows.device.type == "cpu" else rows
 
 
@@ -84,7 +85,7 @@ def _require_fit(features: Tensor, weight: Tensor, kernel_map: KernelMap) -> Non
 
 
 class _Convolution(torch.autograd.Function):
-    """In plain PyTorch; nothing is kept but the inputs."""
+    """Convolution in plain PyTorch; only the inputs are saved for the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, features: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
@@ -109,7 +110,7 @@ class _Convolution(torch.autograd.Function):
 
 
 class _CompiledConvolution(torch.autograd.Function):
-    """Compiled; the features' gradient is a convolution too, inputs and outputs swapped."""
+    """Compiled convolution; the feature gradient is a convolution over the transposed map."""
 
     @staticmethod
     def forward(ctx: Any, features: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
@@ -138,21 +139,21 @@ class _CompiledConvolution(torch.autograd.Function):
 
 
 def pool(features: Tensor, kernel_map: KernelMap, how: Literal["sum", "mean", "max"]) -> Tensor:
-    """Pool each output's present neighbours; [inputs, C] to [outputs, C].
+    """Pool the occupied neighbours of each output; [inputs, C] to [outputs, C].
 
-    The mean divides by the number of neighbours that are present, as MinkowskiEngine does. An
-    output without any gets zeros.
+    The mean divides by the number of occupied neighbours, as MinkowskiEngine does. Outputs without
+    neighbours are zero.
 
     Raises:
-        ValueError: `how` is none of the three.
+        ValueError: `how` is not one of these.
     """
     if how not in ("sum", "mean", "max"):
         raise ValueError(f"how must be 'sum', 'mean' or 'max', not {how!r}")
     pairs = kernel_map.pairs
-    # Not by an index in brackets, which is slower.
+    # index_select is faster than indexing with brackets.
     values = features.index_select(0, pairs.inputs)
     pooled = features.new_zeros(len(kernel_map.target), features.shape[1])
     reduction = {"sum": "sum", "mean": "mean", "max": "amax"}[how]
-    # Of 16 channels or more PyTorch reduces by another way, which wants 64 bits.
+    # From 16 channels on, PyTorch's reduction needs int64 indices.
     index = pairs.outputs.long()[:, None].expand_as(values)
     return pooled.scatter_reduce(0, index, values, reduction, include_self=False)

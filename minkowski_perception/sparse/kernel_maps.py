@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Kernel maps: which input voxel meets which output voxel, for each offset of a kernel."""
+"""Kernel maps: the pairs of input and output voxels for each offset of a kernel."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from minkowski_perception.sparse.regions import KernelRegion
 
 try:
     from minkowski_perception.sparse.matching import match
-except Exception:  # Without Numba, or with one that another NumPy broke, the search is PyTorch's.
+except Exception:  # Numba is absent or does not fit NumPy: search with PyTorch.
     match = None  # type: ignore[assignment]
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Rows that meet, offset after offset.
+    """Pairs of input and output rows, sorted by offset.
 
     Attributes:
         inputs: [P] int32, input rows; ascending within an offset.
         outputs: [P] int32, output rows; ascending within an offset.
-        starts: K + 1 positions; the pairs of offset k are those from starts[k] to starts[k + 1].
+        starts: K + 1 indices; offset k has the pairs from starts[k] to starts[k + 1].
     """
 
     inputs: Tensor
@@ -37,16 +37,16 @@ class Pairs:
 
 
 class KernelMap:
-    """The neighbours in `source` of each voxel of `target`; sought when first asked for.
+    """Neighbours in `source` of each voxel of `target`; searched at first use.
 
-    Offset k joins target voxel u to source voxel u + offset_k * dilation * source.stride.
+    Offset k pairs target voxel u with source voxel u + offset_k * dilation * source.stride.
 
     Args:
         source: input voxels.
         target: output voxels.
         region: the kernel's offsets.
         dilation: factor on the offsets.
-        forward: the map that this one is the transposed of.
+        forward: the map whose transpose this is; None if it is not a transpose.
     """
 
     def __init__(
@@ -67,26 +67,26 @@ class KernelMap:
         return len(self.region)
 
     def __iter__(self) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """Yield (offset's index, input rows, output rows), offsets that meet nothing left out."""
+        """Yield (offset index, input rows, output rows) of each offset that has pairs."""
         inputs, outputs = self.pairs.inputs, self.pairs.outputs
         for k, (start, end) in enumerate(pairwise(self.pairs.starts)):
             if end > start:
                 yield k, inputs[start:end], outputs[start:end]
 
     def transposed(self) -> KernelMap:
-        """Map of the transposed convolution: the same offsets, inputs and outputs swapped."""
+        """Return the map of the transposed convolution: inputs and outputs swapped."""
         return KernelMap(self.target, self.source, self.region, self.dilation, forward=self)
 
     @cached_property
     def centre(self) -> int | None:
-        """Index of the offset at which every row meets itself, if there is one."""
+        """Index of the zero offset if source and target are the same map; None otherwise."""
         if self.source is not self.target:
             return None
         return next((k for k, o in enumerate(self.region.offsets) if not any(o)), None)
 
     @cached_property
     def deltas(self) -> tuple[int, ...]:
-        """What to add to an output voxel's key for that of its input voxel, at each offset.
+        """Difference between the keys of input and output voxel, for each offset.
 
         Raises:
             CoordinateRangeError: an offset is larger than the key layout allows.
@@ -99,7 +99,7 @@ class KernelMap:
 
     @cached_property
     def pairs(self) -> Pairs:
-        """All pairs of rows that meet.
+        """All pairs of input and output rows.
 
         Raises:
             CoordinateRangeError: an offset is larger than the key layout allows.
@@ -112,10 +112,10 @@ class KernelMap:
                 len(self.source), dtype=torch.int32, device=self.source.keys.device
             )
             return Pairs(rows, rows, (0, len(rows)))
-        # Where source and target are one, the opposite offset joins the same pairs.
+        # If source and target are the same map, the opposite offset has the same pairs, swapped.
         mirrored = self._mirrored() if self.source is self.target else {}
-        sought = [k for k in range(len(self)) if k not in mirrored]
-        found = dict(zip(sought, self._search(sought), strict=True))
+        searched = [k for k in range(len(self)) if k not in mirrored]
+        found = dict(zip(searched, self._search(searched), strict=True))
         for k, twin in mirrored.items():
             found[k] = found[twin][::-1]
         inputs, outputs = zip(*(found[k] for k in range(len(self))), strict=True)
@@ -125,10 +125,10 @@ class KernelMap:
         return Pairs(torch.cat(inputs), torch.cat(outputs), tuple(starts))
 
     def neighbours(self) -> Iterator[Tensor]:
-        """Input row of each output row at each offset, -1 where there is none.
+        """Look up the input row of each output row at each offset, -1 if there is none.
 
         Yields:
-            [k, N] int64, K rows in all, in the order of the offsets.
+            [k, N] int64, in the order of the offsets; K offsets in total.
 
         Raises:
             CoordinateRangeError: an offset is larger than the key layout allows.
@@ -136,6 +136,7 @@ class KernelMap:
         return self.source.neighbours(self.target.keys, self.deltas)
 
     def _mirrored(self) -> dict[int, int]:
+        """Index of the opposite offset, for the second offset of each opposite pair."""
         position = {offset: k for k, offset in enumerate(self.region.offsets)}
         twins = {
             k: position.get(tuple(-step for step in offset), k) for offset, k in position.items()
@@ -143,7 +144,7 @@ class KernelMap:
         return {k: twin for k, twin in twins.items() if twin < k}
 
     def _search(self, offsets: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
-        """Input rows and output rows of each of these offsets, without a wait for each."""
+        """Find the input and output rows of some offsets, in few calls."""
         deltas = [self.deltas[k] for k in offsets]
         keys = self.target.keys
         if match is not None and keys.device.type == "cpu":

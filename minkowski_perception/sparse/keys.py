@@ -1,10 +1,10 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Integer coordinates packed into one sortable 64-bit key a voxel.
+"""Packing of integer coordinates into sortable 64-bit keys, one per voxel.
 
-Sorting by key sorts by batch, then by the first axis, and so on: the canonical order of all
-sparse tensors, so that results do not depend on the order of the input. Adding an offset to a
-coordinate is adding a constant to its key, which makes neighbour search a search in a sorted list.
+Sorting by key sorts by batch, then by the first axis, and so on. This is the canonical order of
+all sparse tensors, so results do not depend on the order of the input. Adding an offset to a
+coordinate adds a constant to its key, so neighbour search is a search in a sorted list.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ _BITS = {
 
 
 class CoordinateRangeError(ValueError):
-    """A coordinate lies outside of what a key can hold."""
+    """A coordinate is outside the range of the keys."""
 
 
 @dataclass(frozen=True)
 class KeyLayout:
-    """How many of the 63 usable bits each column of [batch, axis 1, ..., axis D] gets.
+    """Number of bits, 63 in total, of each column of [batch, axis 1, ..., axis D].
 
-    An eighth of each axis' span is kept free at either end: kernel offsets may point there without
-    running into the next axis.
+    One eighth of each axis' range is reserved at either end, so that kernel offsets do not
+    overflow into the next axis.
     """
 
     bits: tuple[int, ...]
 
     @classmethod
     def for_dimension(cls, dimension: int) -> KeyLayout:
-        """Return the layout of a dimension: 7 bits of batch and 16, 16, 16, 8 in 4D, say.
+        """Return the layout for a dimension; in 4D, 7 bits for the batch and 16, 16, 16, 8.
 
         Raises:
-            ValueError: no layout for that dimension.
+            ValueError: there is no layout for this dimension.
         """
         if dimension not in _BITS:
             raise ValueError(f"dimension must be one of {sorted(_BITS)}, not {dimension}")
@@ -53,7 +53,7 @@ class KeyLayout:
 
     @property
     def dimension(self) -> int:
-        """Number of axes, the batch not counted."""
+        """Number of axes, without the batch."""
         return len(self.bits) - 1
 
     @cached_property
@@ -63,7 +63,7 @@ class KeyLayout:
 
     @cached_property
     def limits(self) -> tuple[tuple[int, int], ...]:
-        """Least and largest value of each column, both included."""
+        """Smallest and largest value of each column, inclusive."""
         axes = tuple(
             (-(2 ** (b - 1)) + m, 2 ** (b - 1) - m - 1)
             for b, m in zip(self.bits[1:], self.margins, strict=True)
@@ -75,7 +75,7 @@ class KeyLayout:
         return tuple(sum(self.bits[i + 1 :]) for i in range(len(self.bits)))
 
     def pack(self, coordinates: Tensor) -> Tensor:
-        """Keys of coordinates.
+        """Return the keys of coordinates.
 
         Args:
             coordinates: [N, 1 + D] integers, the batch index first.
@@ -84,7 +84,7 @@ class KeyLayout:
             [N] int64.
 
         Raises:
-            CoordinateRangeError: a value is outside of `limits`; the axis is named.
+            CoordinateRangeError: a value is outside `limits`; the message names the axis.
         """
         coordinates = coordinates.long()
         self._check(coordinates)
@@ -94,7 +94,7 @@ class KeyLayout:
         return keys
 
     def unpack(self, keys: Tensor) -> Tensor:
-        """Coordinates [N, 1 + D] int64 of keys [N]; undoes `pack`."""
+        """Return the coordinates [N, 1 + D] int64 of keys [N]; the inverse of `pack`."""
         columns = [keys >> self._shifts[0]]
         for axis in range(1, len(self.bits)):
             field = (keys >> self._shifts[axis]) & (2 ** self.bits[axis] - 1)
@@ -102,19 +102,19 @@ class KeyLayout:
         return torch.stack(columns, dim=1)
 
     def floor(self, keys: Tensor, stride: tuple[int, ...]) -> Tensor:
-        """Keys of the coordinates rounded down to multiples of a stride along each axis."""
+        """Return the keys of the coordinates, rounded down to multiples of a stride."""
         if all(step & (step - 1) == 0 for step in stride):
-            # Origins are powers of two, so rounding down clears the lowest bits of each field.
+            # Origins are powers of two, so rounding down clears the low bits of each field.
             fields = zip(stride, self._shifts[1:], strict=True)
             return keys & ~sum((step - 1) << shift for step, shift in fields)
         steps = torch.tensor((1, *stride), device=keys.device)
         return self.pack(torch.div(self.unpack(keys), steps, rounding_mode="floor") * steps)
 
     def delta(self, offset: tuple[int, ...]) -> int:
-        """Return what to add to a key so that its coordinate moves by `offset` (D integers).
+        """Return the key difference that shifts a coordinate by `offset` (D integers).
 
         Raises:
-            CoordinateRangeError: the offset is larger than the margin kept free for it.
+            CoordinateRangeError: the offset exceeds `margins`.
         """
         for axis, (step, margin) in enumerate(zip(offset, self.margins, strict=True)):
             if abs(step) > margin:
@@ -134,6 +134,6 @@ class KeyLayout:
             if low[axis] < least or high[axis] > largest:
                 name = "batch" if axis == 0 else f"axis {axis - 1}"
                 raise CoordinateRangeError(
-                    f"{name} runs from {int(low[axis])} to {int(high[axis])}; "
-                    f"{least} to {largest} is possible in {self.dimension}D"
+                    f"{name} ranges from {int(low[axis])} to {int(high[axis])}; "
+                    f"valid in {self.dimension}D: {least} to {largest}"
                 )

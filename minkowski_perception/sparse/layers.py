@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Layers on sparse tensors, with parameters named and shaped as MinkowskiEngine's are."""
+"""Layers on sparse tensors; parameters have MinkowskiEngine's names and shapes."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from minkowski_perception.sparse.tensor import SparseTensor, per_axis
 
 
 class Convolution(nn.Module):
-    """Sparse convolution over a kernel region, strided if asked for.
+    """Sparse convolution over a kernel region, with optional stride.
 
-    The output voxels are the input's, coarsened by the stride. `kernel` is [K, C_in, C_out];
-    [C_in, C_out] for a region of the centre alone with stride 1, which is a product by voxel.
+    The output voxels are the input voxels, coarsened by the stride. `kernel` is [K, C_in, C_out],
+    or [C_in, C_out] for a pointwise convolution (centre offset only, stride 1).
 
     Args:
         in_channels: C_in.
         out_channels: C_out.
         region: the kernel's offsets.
-        stride: factor between output and input stride, one for all axes or one each.
+        stride: factor between output and input stride, for all axes or per axis.
         dilation: factor on the offsets.
-        bias: whether to add one, [1, C_out].
+        bias: whether to add a bias, [1, C_out].
     """
 
     transposed = False
@@ -59,7 +59,7 @@ class Convolution(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw uniformly from +-1 / sqrt(fan), the rule of MinkowskiEngine."""
+        """Initialise uniformly within +-1 / sqrt(fan), as MinkowskiEngine does."""
         fan = self.kernel.shape[-1 if self.transposed else -2] * len(self.region)
         bound = 1.0 / math.sqrt(fan)
         nn.init.uniform_(self.kernel, -bound, bound)
@@ -73,26 +73,24 @@ class Convolution(nn.Module):
         residual: SparseTensor | None = None,
         relu: bool = False,
     ) -> SparseTensor:
-        """Convolve; then normalise, add and rectify where asked for.
+        """Convolve, then apply norm, residual and ReLU if given.
 
-        In inference (evaluation mode, no gradients) the tensor's engine does all at once.
+        In inference (evaluation mode, no gradients) the tensor's engine fuses these steps.
 
         Args:
             tensor: [N, C_in] features.
             norm: batch norm of the C_out outputs.
             residual: [M, C_out] features on the output's voxels, added after the norm.
-            relu: whether to rectify at last.
+            relu: whether to apply ReLU at the end.
 
         Returns:
             [M, C_out] features.
 
         Raises:
-            ValueError: the features or the residual do not fit.
+            ValueError: the shape of the features or the voxels of the residual do not match.
         """
         if tensor.features.shape[1] != self.in_channels:
-            raise ValueError(
-                f"{tensor} has {tensor.features.shape[1]} channels, not {self.in_channels}"
-            )
+            raise ValueError(f"expected {self.in_channels} input channels, got {tensor}")
         target, kernel_map = self._maps(tensor)
         inputs = self._inputs(tensor)
         if residual is not None:
@@ -125,7 +123,7 @@ class Convolution(nn.Module):
         return target, manager.kernel_map(tensor.map, target, self.region, self.dilation)
 
     def _inputs(self, tensor: SparseTensor) -> Tensor:
-        """Features of the kernel map's source."""
+        """Return the features of the kernel map's source."""
         return tensor.features
 
     def extra_repr(self) -> str:
@@ -134,26 +132,26 @@ class Convolution(nn.Module):
 
 
 class CausalConvolution(Convolution):
-    """Sparse convolution that also looks back in time, in 4D: see `links`.
+    """4D sparse convolution with links to earlier frames; see `links`.
 
-    On a tensor of a whole sequence links join its frames. On one whose manager has a memory, the
-    newest frame of a stream, they reach what that remembers of this layer's inputs.
+    On the tensor of a whole sequence, links connect its frames. On the newest frame of a stream,
+    whose manager has a memory, they connect it to the remembered inputs of this layer.
 
     Args:
         in_channels: C_in.
         out_channels: C_out.
         region: the kernel's offsets, with links.
-        recall: how many frames back links may reach, 1 to `MAX_RECALL`.
+        recall: maximum number of frames that links reach back, 1 to `MAX_RECALL`.
 
     Raises:
-        ValueError: the region has no links, or the recall is not possible.
+        ValueError: the region has no links, or the recall is out of range.
     """
 
     def __init__(
         self, in_channels: int, out_channels: int, region: CausalRegion, recall: int = 1
     ) -> None:
         if region.links is None:
-            raise ValueError("a causal convolution needs links; without them, use Convolution")
+            raise ValueError("a region without links needs Convolution, not CausalConvolution")
         if not 1 <= recall <= MAX_RECALL:
             raise ValueError(f"recall must be 1 to {MAX_RECALL} frames, not {recall}")
         super().__init__(in_channels, out_channels, region)
@@ -172,11 +170,11 @@ class CausalConvolution(Convolution):
 
 
 class TransposedConvolution(Convolution):
-    """Transposed sparse convolution: undoes the stride of the convolution of the same region.
+    """Transposed sparse convolution: upsamples by the stride.
 
-    out[fine] += in[coarse] @ kernel[k] for fine = coarse + offset_k * fine stride: no flip, no
-    swap of channels. The output voxels are those that the manager knows for the finer stride (a
-    U-Net's skip), else all that the kernel reaches.
+    out[fine] += in[coarse] @ kernel[k] for fine = coarse + offset_k * fine stride, without
+    flipping the kernel or swapping channels. The output voxels are the manager's voxels of the
+    finer stride (a U-Net's skip connection) if it has them, else all that the kernel reaches.
     """
 
     transposed = True
@@ -189,7 +187,7 @@ class TransposedConvolution(Convolution):
 
 
 class Pooling(nn.Module):
-    """Sum, mean or maximum over a kernel region's present neighbours, strided if asked for."""
+    """Sum, mean or maximum over the occupied neighbours in a kernel region; optional stride."""
 
     def __init__(
         self,
@@ -203,7 +201,7 @@ class Pooling(nn.Module):
         self.stride = per_axis(stride, region.dimension)
 
     def forward(self, tensor: SparseTensor) -> SparseTensor:
-        """Pool; [N, C] to [M, C] features."""
+        """Pool [N, C] features to [M, C]."""
         target = tensor.manager.coarser(tensor.map, self.stride)
         kernel_map = tensor.manager.kernel_map(tensor.map, target, self.region)
         features = pool(tensor.features, kernel_map, self.how)
@@ -218,5 +216,5 @@ class BatchNorm(nn.Module):
         self.bn = nn.BatchNorm1d(channels)
 
     def forward(self, tensor: SparseTensor) -> SparseTensor:
-        """Normalise each channel; shapes stay."""
+        """Normalise each channel; the shape does not change."""
         return tensor.replace(self.bn(tensor.features))

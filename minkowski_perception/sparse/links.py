@@ -1,13 +1,13 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Kernels that look back in time, in whole sequences and frame by frame.
+"""Kernel maps of causal kernels, for whole sequences and frame by frame.
 
-A causal kernel has offsets in space at the same instant, and *links*: offsets in space to where a
-voxel was seen last before, at most `recall` frames ago. With a recall of 1 these are the offsets
-(x, y, z, -1) of a plain 4D kernel.
+A causal kernel has spatial offsets within the current frame, and *links*: spatial offsets to the
+last earlier frame, at most `recall` frames ago, in which that voxel was occupied. With a recall of
+1, links are the offsets (x, y, z, -1) of a plain 4D kernel.
 
-In a whole sequence all frames are one 4D tensor. Frame by frame, the tensor holds the present
-alone, at time 0, and a `Memory` the rows that links may reach. Both give the same sums.
+A whole sequence is one 4D tensor. Frame by frame, the tensor holds the current frame at time 0,
+and a `Memory` holds the earlier rows that links can reach. Both give the same sums.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from minkowski_perception.sparse.keys import KeyLayout
 from minkowski_perception.sparse.regions import CausalRegion, KernelRegion
 
 MAX_RECALL = 32
-"""Frames; far below the margin between the time indices of neighbouring keys."""
+"""Maximum recall in frames; well below the margin of the time axis in a key."""
 
 
 class RecallMap(KernelMap):
-    """Links within a whole sequence: to when a voxel was seen last before, if that is recent.
+    """Kernel map of the links within a whole sequence.
 
     Args:
-        frames: voxels of the sequence, time being the last axis, never strided.
-        region: offsets of the links, their time being -1.
-        recall: how many frames back that time may lie.
+        frames: voxels of the sequence; time is the last axis and has stride 1.
+        region: offsets of the links, with time -1.
+        recall: maximum number of frames that links reach back.
     """
 
     def __init__(self, frames: CoordinateMap, region: KernelRegion, recall: int) -> None:
@@ -42,7 +42,7 @@ class RecallMap(KernelMap):
 
     @property
     def centre(self) -> None:
-        """No row meets itself."""
+        """None: links never pair a row with itself."""
         return None
 
     def neighbours(self) -> Iterator[Tensor]:
@@ -50,10 +50,10 @@ class RecallMap(KernelMap):
         keys = self.source.keys
         step = self.source.layout.delta((0,) * (self.region.dimension - 1) + (1,))
         for delta in self.deltas:
-            same_instant = keys + (delta + step)
-            # Time is the lowest field of a key: just below lies the same place, earlier.
-            rows = torch.searchsorted(keys, same_instant) - 1
-            age = same_instant - keys[rows.clamp(min=0)]
+            same_time = keys + (delta + step)
+            # Time is the lowest field of a key, so the next lower key is the last earlier frame.
+            rows = torch.searchsorted(keys, same_time) - 1
+            age = same_time - keys[rows.clamp(min=0)]
             yield torch.where((rows >= 0) & (age <= self._recall * step), rows, -1)[None]
 
     def _search(self, offsets: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
@@ -68,35 +68,35 @@ class RecallMap(KernelMap):
 
 
 class CausalMap(KernelMap):
-    """Kernel map of a causal kernel: that of the present, then that of the links.
+    """Kernel map of a causal kernel: the offsets of the current frame, then the links.
 
     Args:
-        present: from the voxels to themselves.
-        links: from what is remembered to the voxels.
-        region: of the kernel: the offsets of the present, then those of the links.
-        in_one: whether both sources are one, a whole sequence. Else the source's rows are those
-            of the present and, after them, those remembered.
+        present: map from the voxels to themselves.
+        links: map from the earlier voxels to the voxels.
+        region: offsets of `present`, then those of `links`.
+        same_source: whether both maps have the same source, a whole sequence. Otherwise the source
+            rows are those of `present`, followed by those of `links`.
     """
 
     def __init__(
-        self, present: KernelMap, links: KernelMap, region: KernelRegion, in_one: bool
+        self, present: KernelMap, links: KernelMap, region: KernelRegion, same_source: bool
     ) -> None:
         super().__init__(present.source, present.target, region)
         self._parts = present, links
-        self._first_remembered = 0 if in_one else len(present.source)
-        if not in_one:
-            # In no order of keys, but rows are all that anyone asks a source for.
+        self._first_remembered = 0 if same_source else len(present.source)
+        if not same_source:
+            # These keys are not sorted; only the number of rows is used.
             keys = torch.cat([present.source.keys, links.source.keys])
             self.source = CoordinateMap(keys, present.source.layout, present.source.stride)
 
     @cached_property
     def centre(self) -> int | None:
-        """See `KernelMap.centre`; frame by frame, no row of the source has one of its own."""
+        """See `KernelMap.centre`; None frame by frame, where source and target rows differ."""
         return self._parts[0].centre if self._first_remembered == 0 else None
 
     @cached_property
     def pairs(self) -> Pairs:
-        """All pairs of rows that meet."""
+        """All pairs of input and output rows."""
         present, links = (part.pairs for part in self._parts)
         return Pairs(
             torch.cat([present.inputs, links.inputs + self._first_remembered]),
@@ -113,56 +113,56 @@ class CausalMap(KernelMap):
 
 
 class Memory:
-    """What the frames of a stream leave for those after them.
+    """Input features of the layers with links, remembered from the recent frames of a stream.
 
-    For each layer with links: its input features on the voxels of the last frames, each voxel as
-    it was last seen. Bounded by the voxels of `recall` frames.
+    For each voxel of the last `recall` frames, it holds the features of the last frame in which
+    the voxel was occupied. Its size is bounded by the voxels of `recall` frames.
 
     Args:
-        recall: frames for which a voxel is remembered after it was seen; that of the layers.
+        recall: number of frames for which a voxel is remembered; the largest of the layers.
     """
 
     def __init__(self, recall: int = 1) -> None:
         self._recall = recall
         self._levels: dict[Stride, RecentVoxels] = {}
         self._features: dict[nn.Module, Tensor] = {}
-        self._seen: dict[Stride, CoordinateMap] = {}
-        self._noted: dict[nn.Module, Tensor] = {}
+        self._new_voxels: dict[Stride, CoordinateMap] = {}
+        self._new_features: dict[nn.Module, Tensor] = {}
         self._strides: dict[nn.Module, Stride] = {}
         self._maps: dict[tuple[Stride, KernelRegion], CausalMap] = {}
 
     def begin(self) -> None:
-        """Start with a frame, in place of one that was started and never kept."""
-        self._seen.clear()
-        self._noted.clear()
+        """Start a frame; discard one that was started but not kept."""
+        self._new_voxels.clear()
+        self._new_features.clear()
         self._maps.clear()
 
     def inputs(self, layer: nn.Module, features: Tensor, coordinates: CoordinateMap) -> Tensor:
-        """Note a layer's input features [N, C]; return them and, behind, those remembered."""
-        self._seen[coordinates.stride] = coordinates
+        """Record a layer's input features [N, C]; return them followed by the remembered ones."""
+        self._new_voxels[coordinates.stride] = coordinates
         self._strides[layer] = coordinates.stride
         remembered = self._features.get(layer)
         both = features
         if remembered is not None:
             both = torch.cat([features, remembered.to(features.dtype)])
-        self._noted[layer] = features if self._recall == 1 else both
+        self._new_features[layer] = features if self._recall == 1 else both
         return both
 
     def kernel_map(self, present: KernelMap, region: CausalRegion) -> CausalMap:
-        """Kernel map of this frame's voxels; built once a stride and region.
+        """Return the kernel map of this frame, built once per stride and region.
 
         Args:
-            present: of the region's offsets at the same instant.
-            region: with links.
+            present: map of the region's offsets within the frame.
+            region: a region with links.
         """
         key = present.target.stride, region
         if key not in self._maps:
             assert region.links is not None
-            # What is remembered lies at the time of the present: there is but one.
+            # Remembered voxels have the same time index as the current frame.
             offsets = tuple((*offset[:-1], 0) for offset in region.links.offsets)
             level = self._level(present.target)
             links = KernelMap(level.map, present.target, KernelRegion(offsets))
-            self._maps[key] = CausalMap(present, links, region, in_one=False)
+            self._maps[key] = CausalMap(present, links, region, same_source=False)
         return self._maps[key]
 
     def _level(self, like: CoordinateMap) -> RecentVoxels:
@@ -172,29 +172,29 @@ class Memory:
         return RecentVoxels.of(CoordinateMap(like.keys[:0], like.layout, like.stride))
 
     def keep(self) -> None:
-        """Remember the frame, which is done, and forget what was seen too long ago."""
-        for stride, seen in self._seen.items():
-            layers = [layer for layer in self._noted if self._strides[layer] == stride]
+        """Finish the frame: remember it and drop voxels older than `recall` frames."""
+        for stride, seen in self._new_voxels.items():
+            layers = [layer for layer in self._new_features if self._strides[layer] == stride]
             if self._recall == 1 or stride not in self._levels:
                 self._levels[stride] = RecentVoxels.of(seen)
                 for layer in layers:
-                    self._features[layer] = self._noted[layer]
+                    self._features[layer] = self._new_features[layer]
                 continue
             level, rows = self._levels[stride].followed_by(seen, self._recall)
             self._levels[stride] = level
             for layer in layers:
-                # Not by an index in brackets, which takes many times as long.
-                self._features[layer] = self._noted[layer].index_select(0, rows)
+                # index_select is many times faster than indexing with brackets.
+                self._features[layer] = self._new_features[layer].index_select(0, rows)
         self.begin()
 
     def clear(self) -> None:
-        """Forget everything: the next frame is a first one."""
+        """Forget all frames."""
         self._levels.clear()
         self._features.clear()
         self.begin()
 
     def shift(self, offset: Sequence[int]) -> None:
-        """Move all voxels by an offset [D], a multiple of all strides; those out of range go."""
+        """Shift all voxels by [D], a multiple of all strides; drop those out of range."""
         for stride, level in self._levels.items():
             moved, rows = level.shifted(torch.tensor(offset, device=level.age.device))
             self._levels[stride] = moved
@@ -204,50 +204,50 @@ class Memory:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all that is remembered."""
+        """Size of the remembered tensors in bytes."""
         levels = [t for level in self._levels.values() for t in (level.map.keys, level.age)]
         return sum(t.nbytes for t in (*levels, *self._features.values()))
 
     def state(self, names: Mapping[nn.Module, str]) -> dict[str, Tensor]:
-        """All that is remembered, as tensors by name.
+        """Return the remembered tensors by name.
 
         Args:
-            names: of the layers with links.
+            names: names of the layers with links.
         """
         state: dict[str, Tensor] = {}
         for stride, level in self._levels.items():
-            name = _spelt(stride)
+            name = _stride_name(stride)
             state |= {f"keys.{name}": level.map.keys, f"age.{name}": level.age}
         for layer, features in self._features.items():
-            name = f"{names[layer]}.{_spelt(self._strides[layer])}"
+            name = f"{names[layer]}.{_stride_name(self._strides[layer])}"
             state[f"features.{name}"] = features
         return {name: tensor.clone() for name, tensor in state.items()}
 
     def restore(self, state: Mapping[str, Tensor], layers: Mapping[str, nn.Module]) -> None:
-        """Remember what `state` has, and nothing else.
+        """Replace the contents by a saved state.
 
         Args:
-            state: as `state` gave it; nothing where it is empty.
-            layers: the layers with links by name.
+            state: result of `state`; an empty one clears the memory.
+            layers: layers with links by name.
 
         Raises:
-            ValueError: the state is not one of these layers; what does not fit is named.
+            ValueError: the state does not match these layers; the message names the mismatch.
         """
         restored = Memory(self._recall)
         for key, tensor in state.items():
             kind, _, rest = key.partition(".")
-            name, _, spelt = rest.rpartition(".")
+            name, _, stride_name = rest.rpartition(".")
             if kind != "features":
                 continue
-            keys, age = state.get(f"keys.{spelt}"), state.get(f"age.{spelt}")
+            keys, age = state.get(f"keys.{stride_name}"), state.get(f"age.{stride_name}")
             if name not in layers or keys is None or age is None:
-                raise ValueError(f"{key} has no layer or no voxels to belong to")
-            wanted = [len(keys), layers[name].in_channels]
-            if list(tensor.shape) != wanted or age.shape != keys.shape:
-                raise ValueError(f"{key} must have shape {wanted}, not {list(tensor.shape)}")
+                raise ValueError(f"state entry '{key}' has no matching layer or voxels")
+            shape = [len(keys), layers[name].in_channels]
+            if list(tensor.shape) != shape or age.shape != keys.shape:
+                raise ValueError(f"{key} must have shape {shape}, not {list(tensor.shape)}")
             if (keys[1:] <= keys[:-1]).any():
-                raise ValueError(f"keys.{spelt} are not in ascending order")
-            stride = tuple(int(step) for step in spelt.split("x"))
+                raise ValueError(f"keys.{stride_name} are not in ascending order")
+            stride = tuple(int(step) for step in stride_name.split("x"))
             layout = KeyLayout.for_dimension(len(stride))
             restored._levels[stride] = RecentVoxels(CoordinateMap(keys, layout, stride), age)
             restored._features[layers[name]] = tensor
@@ -259,5 +259,5 @@ class Memory:
         self.__dict__.update(restored.__dict__)
 
 
-def _spelt(stride: Stride) -> str:
+def _stride_name(stride: Stride) -> str:
     return "x".join(map(str, stride))

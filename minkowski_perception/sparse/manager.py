@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What grows from one sparse tensor: coarser voxels, and the kernel maps between them."""
+"""Coordinate manager: the coordinate maps and kernel maps derived from one sparse tensor."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ DEFAULT_ENGINE = TorchEngine()
 
 
 class CoordinateManager:
-    """All coordinate maps and kernel maps that grow from one sparse tensor.
+    """Coordinate maps and kernel maps derived from one sparse tensor.
 
-    It lives as long as a tensor refers to it: there is no global cache to fill memory.
+    It lives as long as a tensor refers to it; there is no global cache.
 
     Args:
-        given: map of that tensor.
-        order: [N] int64, which of the coordinates that it was made of each row is.
-        engine: runs the convolutions of inference; None for plain PyTorch.
-        extent: [D], in units of the finest voxels; coarser voxels that reach beyond it do not
-            come to be, so some voxels have no parent. None for no bound.
-        memory: of the frames before, where the tensor holds the newest frame of a stream alone;
-            None where it holds all frames that matter.
+        given: coordinate map of that tensor.
+        order: [N] int64, index of each row in the coordinates that the tensor was created from.
+        engine: runs the convolutions in inference; None for plain PyTorch.
+        extent: [D], in units of the finest voxels; coarser voxels that reach beyond it are not
+            created, so some voxels have no parent. None for no bound.
+        memory: memory of the earlier frames if the tensor holds only the newest frame of a stream;
+            None if it holds all frames.
     """
 
     def __init__(
@@ -53,56 +53,56 @@ class CoordinateManager:
 
     @cached_property
     def rows_given(self) -> Tensor:
-        """[N] int64, row of each of the coordinates that the first tensor was made of."""
+        """[N] int64, row of each of the coordinates that the first tensor was created from."""
         rows = torch.empty_like(self._order)
         rows[self._order] = torch.arange(len(rows), device=rows.device)
         return rows
 
     def register(self, coordinate_map: CoordinateMap) -> CoordinateMap:
-        """Take in the map of a stride, or return the one that is known already."""
+        """Add the map of a stride; return the existing one if there is one."""
         return self._maps.setdefault(coordinate_map.stride, coordinate_map)
 
     def coarser(self, source: CoordinateMap, step: Stride) -> CoordinateMap:
-        """Map of stride source.stride * step.
+        """Return the map of stride source.stride * step.
 
         Raises:
-            ValueError: the step is not of the dimension of the coordinates.
+            ValueError: the dimensions of step and coordinates differ.
         """
         stride = scaled(source.stride, step)
         known = self._maps.get(stride)
         return self.register(source.coarsened(stride, self.extent)) if known is None else known
 
     def finer(self, source: CoordinateMap, step: Stride, region: KernelRegion) -> CoordinateMap:
-        """Map of stride source.stride / step: the known one, else all that the kernel reaches.
+        """Return the map of stride source.stride / step, by default all that the kernel reaches.
 
         Raises:
-            ValueError: the stride cannot be divided by the step.
+            ValueError: the stride is not divisible by the step.
         """
         stride = tuple(s // r for s, r in zip(source.stride, step, strict=False))
         if scaled(stride, step) != source.stride:
-            raise ValueError(f"stride {source.stride} cannot be divided by {step}")
+            raise ValueError(f"stride {source.stride} is not divisible by {step}")
         known = self._maps.get(stride)
         return self.register(source.expanded(stride, region)) if known is None else known
 
     def kernel_map(
         self, source: CoordinateMap, target: CoordinateMap, region: KernelRegion, dilation: int = 1
     ) -> KernelMap:
-        """Kernel map between two maps of this manager, built once."""
-        # By offsets, for a causal region without links has those of a plain one.
+        """Return the kernel map between two maps of this manager, built once."""
+        # The key has offsets, not the region: a causal region without links equals a plain one.
         key = (source.stride, target.stride, region.offsets, dilation)
         if key not in self._kernel_maps:
             self._kernel_maps[key] = KernelMap(source, target, region, dilation)
         return self._kernel_maps[key]
 
     def causal_map(self, voxels: CoordinateMap, region: CausalRegion, recall: int) -> CausalMap:
-        """Kernel map of a causal kernel from voxels to themselves, built once.
+        """Return the kernel map of a causal kernel from voxels to themselves, built once.
 
-        Frame by frame its source has the rows remembered behind those of the voxels.
+        Frame by frame, the source rows are those of the voxels, followed by the remembered ones.
 
         Args:
-            voxels: one stride of the tensor.
-            region: its offsets, with links.
-            recall: how many frames back links may reach.
+            voxels: map of one stride of the tensor.
+            region: a region with links.
+            recall: maximum number of frames that links reach back.
         """
         present = self.kernel_map(voxels, voxels, region.present)
         if self.memory is not None:
@@ -110,11 +110,11 @@ class CoordinateManager:
         key = voxels.stride, region, recall
         if key not in self._recall_maps:
             assert region.links is not None
-            # One frame back is an offset like any other, and sought by merging.
+            # With a recall of 1, links are ordinary offsets and use the faster search.
             links = (
                 self.kernel_map(voxels, voxels, region.links)
                 if recall == 1
                 else RecallMap(voxels, region.links, recall)
             )
-            self._recall_maps[key] = CausalMap(present, links, region, in_one=True)
+            self._recall_maps[key] = CausalMap(present, links, region, same_source=True)
         return self._recall_maps[key]

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Neighbours by merging sorted keys: one pass over both lists for each offset, on the CPU."""
+"""Neighbour search on the CPU by merging sorted keys: one pass over both lists per offset."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from minkowski_perception.sparse.compiled import Array, compiled, inlined, take_
 from minkowski_perception.sparse.threads import run_on_threads, thread_count
 
 _SMALL = 100_000
-"""Steps of all merges below which a second thread costs more than it gives."""
+"""Total merge steps below which a second thread does not pay off."""
 
 
 def match(source: Tensor, target: Tensor, deltas: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
-    """For each delta the rows of source and target with source key = target key + delta.
+    """Find the rows with source key = target key + delta, for each delta.
 
     Args:
-        source: [N] int64 keys, ascending, each once.
+        source: [N] int64 keys, ascending and unique.
         target: [M] int64 keys, likewise.
-        deltas: what the keys differ by.
+        deltas: key differences.
 
     Returns:
-        for each delta rows of the source and rows of the target, int32, both ascending.
+        for each delta, source rows and target rows, int32, both ascending.
     """
     most = min(len(source), len(target))
     inputs = torch.empty(len(deltas), most, dtype=torch.int32)
@@ -50,16 +50,16 @@ def _merge(
     counts: Array,
     progress: Array,
 ) -> None:
-    """Take two deltas at a time until none is left.
+    """Merge two deltas at a time until none remains; each thread calls this once.
 
-    No branch depends on the keys: none is predicted wrongly. Each step of a merge waits for the
-    one before, so two merges that do not wait for each other take hardly longer than one.
+    No branch depends on the keys, so there are no mispredictions. Each step of a merge depends on
+    the previous one, so two independent merges take hardly longer than one.
     """
     while True:
         k = 2 * take_next(progress.ctypes.data)
         if k >= len(deltas):
             return
-        # Of an odd number, the last one is merged twice, in step.
+        # If the number is odd, the last delta is merged twice, in lockstep.
         other = min(k + 1, len(deltas) - 1)
         one, two = (inputs[k], outputs[k]), (inputs[other], outputs[other])
         i = j = n = p = q = m = 0
@@ -83,7 +83,7 @@ def _step(
     j: int,
     found: int,
 ) -> tuple[int, int, int]:
-    """Go on by one from row i of the source and row j of the target; keep them if they meet."""
+    """Advance source row i and target row j by one step; record the pair if the keys match."""
     left, right = source[i], target[j] + delta
     pairs[0][found] = i
     pairs[1][found] = j

@@ -1,12 +1,12 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The innermost loops of sparse convolution, in LLVM's own terms, for whatever CPU this is.
+"""Innermost loops of sparse convolution, generated as LLVM IR for any CPU.
 
-A compiler does not keep a tile of sums in vector registers by itself; written as vectors, it must.
-Rows are read where they lie and summed where they belong: nothing is gathered or scattered first.
+The IR uses explicit vectors, because compilers do not keep a tile of sums in vector registers by
+themselves. Rows are read and summed in place, without a gather or scatter pass.
 
-Numba keeps compiled code by the date of the file that calls this one: after a change here, touch
-`compiled_convolution.py` (an installation writes all files anew anyway).
+Numba's cache depends on the modification time of the calling file: after a change here, touch
+`compiled_convolution.py`. (An installation writes all files anew.)
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numba import config, types
 from numba.extending import intrinsic
 
 LANES = 16
-"""Floats of a vector; the compiler splits it where registers are narrower."""
+"""Floats per vector; the compiler splits it for narrower registers."""
 
 _FLOAT, _INT, _ADDRESS = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 _FLOATS = ir.VectorType(_FLOAT, LANES)
@@ -28,7 +28,7 @@ VECTOR_BYTES = 4 * LANES
 
 
 def cpu_has(feature: str) -> bool:
-    """Whether code is made for a CPU with this feature ("avx512f", "avx512bf16", ...)."""
+    """Return whether the target CPU has a feature ("avx512f", "avx512bf16", ...)."""
     if config.CPU_FEATURES is not None:
         return f"+{feature}" in config.CPU_FEATURES.split(",")
     return bool(binding.get_host_cpu_features().get(feature, False))
@@ -52,10 +52,10 @@ def accumulate(
     """Add to a tile of sums: sums[outputs[m], v] += source[inputs[m], c] * weights[c, v] over c.
 
     Args:
-        typing_context: of Numba.
-        rows: rows m of the tile, a literal.
-        vectors: vectors v of `LANES` columns of the tile, a literal.
-        bfloat16: whether a step is a pair of bfloat16 (source: [.., 2], weights: [c, v, 16, 2]),
+        typing_context: Numba's typing context.
+        rows: number of rows m of the tile, a literal.
+        vectors: number of vectors v of `LANES` columns of the tile, a literal.
+        bfloat16: whether a step is a pair of bfloat16 (source: [.., 2], weights: [c, v, 16, 2])
             or one float32; a literal.
         source: address of the features' first row.
         source_stride: bytes from row to row.
@@ -63,7 +63,7 @@ def accumulate(
         weights: address of [steps, vectors, 16] elements.
         sums: address of the float32 sums' first row.
         sums_stride: bytes from row to row.
-        outputs: address of `rows` int32, rows of the sums, each once.
+        outputs: address of `rows` int32, rows of the sums, unique.
         steps: number of c.
     """
     literals = (rows, vectors, bfloat16)
@@ -90,12 +90,12 @@ def accumulate_outer(
 ) -> Any:
     """Add outer products: sums[m, v] += source[inputs[p], m] * factors[outputs[p], v] over p.
 
-    The products are summed before they are added: rounding errors of long sums stay small.
+    The products are summed before they are added, which keeps rounding errors small.
 
     Args:
-        typing_context: of Numba.
-        rows: rows m of the tile, a literal.
-        vectors: vectors v of `LANES` columns of the tile, a literal.
+        typing_context: Numba's typing context.
+        rows: number of rows m of the tile, a literal.
+        vectors: number of vectors v of `LANES` columns of the tile, a literal.
         source: address of the tile's first column in the float32 features' first row.
         source_stride: bytes from row to row.
         inputs: address of `steps` int32, rows of the source.
@@ -114,7 +114,7 @@ def accumulate_outer(
 
 
 Tile = dict[tuple[int, int], ir.Value]
-"""Vectors by their row and column."""
+"""Vectors by (row, column)."""
 
 
 def _generator(rows: int, vectors: int, bfloat16: int) -> Callable[..., Any]:
@@ -164,9 +164,9 @@ def _loop(
     operands: Callable[[ir.Value], tuple[list[ir.Value], ir.Value]],
     bfloat16: int = 0,
 ) -> Tile:
-    """Add the products of all steps to a tile in registers.
+    """Generate a loop that adds the products of all steps to a tile in registers.
 
-    `operands` gives for a step the address of each row's feature and of the vectors of factors.
+    `operands` returns, for a step, the address of each row's feature and of the factor vectors.
     """
     multiply_add = _multiply_add_bfloat16 if bfloat16 else _multiply_add
     vectors = 1 + max(v for _, v in before)
@@ -177,7 +177,7 @@ def _loop(
     builder.position_at_end(loop)
     step = builder.phi(_ADDRESS)
     step.add_incoming(_ADDRESS(0), entry)
-    held = {place: builder.phi(_FLOATS) for place in before}
+    held = {index: builder.phi(_FLOATS) for index in before}
     features, factors_at = operands(step)
     factors = [_load(builder, _FLOATS, factors_at, VECTOR_BYTES * v) for v in range(vectors)]
     after = {}
@@ -188,9 +188,9 @@ def _loop(
     following = builder.add(step, _ADDRESS(1))
     builder.cbranch(builder.icmp_signed("<", following, steps), loop, end)
     step.add_incoming(following, loop)
-    for place in before:
-        held[place].add_incoming(before[place], entry)
-        held[place].add_incoming(after[place], loop)
+    for index in before:
+        held[index].add_incoming(before[index], entry)
+        held[index].add_incoming(after[index], loop)
 
     builder.position_at_end(end)
     return after
@@ -199,7 +199,7 @@ def _loop(
 def _row(
     builder: ir.IRBuilder, base: ir.Value, stride: ir.Value, indices: ir.Value, m: int = 0
 ) -> ir.Value:
-    """Address of the row that the m-th of the indices names."""
+    """Return the address of the row with the m-th index."""
     index = _load(builder, _INT, indices, 4 * m)
     return builder.add(base, builder.mul(builder.sext(index, _ADDRESS), stride))
 
@@ -227,7 +227,7 @@ def _load(builder: ir.IRBuilder, kind: ir.Type, address: ir.Value, offset: int) 
 
 
 def _broadcast(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
-    """Four bytes, a float32 or a pair of bfloat16, into all lanes of a vector of integers."""
+    """Broadcast four bytes, a float32 or a pair of bfloat16, to all lanes of an integer vector."""
     value = builder.load(builder.inttoptr(address, _INT.as_pointer()))
     value.align = 2
     empty = ir.Constant(_INTS, ir.Undefined)
@@ -246,7 +246,7 @@ def _multiply_add(
 def _multiply_add_bfloat16(
     builder: ir.IRBuilder, feature: ir.Value, factor: ir.Value, total: ir.Value
 ) -> ir.Value:
-    """Two products a lane; on a CPU that cannot, by widening each half to float32."""
+    """Add two products per lane; without AVX-512 BF16, each half is widened to float32."""
     factor = builder.bitcast(factor, _INTS)
     if cpu_has("avx512bf16"):
         kind = ir.FunctionType(_FLOATS, [_FLOATS, _INTS, _INTS])

@@ -1,9 +1,10 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Between fine voxels and coarse ones, as point-voxel networks go (Tang et al. 2020).
+"""Interpolation and averaging between fine and coarse voxels, for point-voxel networks.
 
-Their "points" are voxels of a finer stride here: the finest, as a rule. Differentiable, on the CPU
-and on CUDA, in any dimension; an axis along which the strides are equal (time) is left alone.
+The "points" of Tang et al. 2020 are voxels of a finer stride here, usually the finest. Both
+operations are differentiable and run on the CPU and on CUDA, in any dimension. Axes with equal
+strides (time) are not interpolated.
 """
 
 from __future__ import annotations
@@ -19,15 +20,15 @@ from minkowski_perception.sparse.coordinates import CoordinateMap
 from minkowski_perception.sparse.tensor import SparseTensor
 
 _EPSILON = 1e-8
-"""What SPVNAS adds to the sum of the weights before it divides by it."""
+"""Added to the sum of weights before division, as in SPVNAS."""
 
 
 def voxel_to_point(tensor: SparseTensor, points: CoordinateMap) -> SparseTensor:
     """Interpolate features at the origins of finer voxels (trilinear devoxelisation).
 
-    The corners of the coarse voxel that holds a point are weighted linearly by their nearness;
-    those that are not occupied count as zero, and the weights of the others are scaled to sum
-    to 1. (Both SPVNAS and TorchSparse do so; MinkowskiEngine does not scale.)
+    The corners of the coarse voxel that contains a point get linear interpolation weights.
+    Unoccupied corners are dropped and the other weights are scaled to sum to 1, as in SPVNAS and
+    TorchSparse; MinkowskiEngine does not rescale.
 
     Args:
         tensor: [M, C] features on coarse voxels.
@@ -37,7 +38,7 @@ def voxel_to_point(tensor: SparseTensor, points: CoordinateMap) -> SparseTensor:
         [N, C] features on the points.
     """
     rows, weights = _corners(tensor.map, points)
-    # A weighted sum of rows, without [N, corners, C] in memory.
+    # embedding_bag sums the weighted rows without an [N, corners, C] tensor.
     features = F.embedding_bag(
         rows.clamp(min=0),
         tensor.features,
@@ -48,11 +49,11 @@ def voxel_to_point(tensor: SparseTensor, points: CoordinateMap) -> SparseTensor:
 
 
 def point_to_voxel(points: SparseTensor, voxels: CoordinateMap) -> SparseTensor:
-    """Average the features of the points in each coarse voxel; zeros where there are none.
+    """Average the features of the points in each coarse voxel; empty voxels are zero.
 
     Args:
         points: [N, C] features on voxels of a finer stride.
-        voxels: M coarse voxels; points outside of all of them are left out.
+        voxels: M coarse voxels; points outside them are ignored.
 
     Returns:
         [M, C] features on the coarse voxels.
@@ -61,7 +62,7 @@ def point_to_voxel(points: SparseTensor, voxels: CoordinateMap) -> SparseTensor:
     inside = torch.nonzero(rows >= 0)[:, 0]
     rows = rows[inside]
     dtype = points.features.dtype
-    # A sum in half precision would stop growing after a few hundred points.
+    # In half precision, sums of more than a few hundred points lose their summands.
     summands = points.features[inside].to(torch.promote_types(dtype, torch.float32))
     total = summands.new_zeros(len(voxels), summands.shape[1]).index_add(0, rows, summands)
     counts = torch.bincount(rows, minlength=len(voxels)).clamp(min=1)
@@ -70,7 +71,7 @@ def point_to_voxel(points: SparseTensor, voxels: CoordinateMap) -> SparseTensor:
 
 
 def _corners(voxels: CoordinateMap, points: CoordinateMap) -> tuple[Tensor, Tensor]:
-    """Rows [N, corners] of the voxels around each point (-1: not occupied), and their weights."""
+    """Return rows [N, corners] of the corner voxels of each point, -1 if empty, and weights."""
     parents = voxels.layout.floor(points.keys, voxels.stride)
     steps = torch.tensor(voxels.stride, device=parents.device)
     within = (points.coordinates[:, 1:] % steps).float() / steps

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""From points to voxels and back."""
+"""Quantization of points to voxels, and the mapping of values back to points."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from minkowski_perception.sparse.keys import KeyLayout
 
 @dataclass(frozen=True)
 class Quantization:
-    """Which voxel each point fell into.
+    """Occupied voxels and the voxel of each point.
 
     Attributes:
         coordinates: [M, 1 + D] int64, the occupied voxels in canonical order.
-        inverse: [N] int64, row of `coordinates` of each point.
-        first: [M] int64, lowest index of the points in each voxel.
+        inverse: [N] int64, the row of `coordinates` for each point.
+        first: [M] int64, the lowest point index in each voxel.
     """
 
     coordinates: Tensor
@@ -28,20 +28,20 @@ class Quantization:
     first: Tensor
 
     def reduce(self, values: Tensor, how: Literal["first", "mean"] = "first") -> Tensor:
-        """Values of the voxels from those of the points.
+        """Reduce values of points to values of voxels.
 
         Args:
-            values: [N, ...], one row a point.
-            how: "first" takes the point of lowest index, so it depends on the order of the points,
-                as in the code bases whose networks were trained so. "mean" averages ([N, C]
-                floats); it is summed in float64, which is exact for float32 values of like
-                magnitude, so the order does not show.
+            values: [N, ...], one row per point.
+            how: "first" takes the point with the lowest index, so the result depends on the order
+                of the points, as in the code bases whose networks were trained this way. "mean"
+                averages [N, C] floats. It sums in float64, which is exact for float32 values of
+                similar magnitude, so the order of the points does not matter.
 
         Returns:
             [M, ...].
 
         Raises:
-            ValueError: `how` is something else.
+            ValueError: `how` is neither "first" nor "mean".
         """
         if how == "first":
             return values[self.first]
@@ -52,23 +52,23 @@ class Quantization:
         raise ValueError(f"how must be 'first' or 'mean', not {how!r}")
 
     def counts(self) -> Tensor:
-        """[M] int64, how many points are in each voxel."""
+        """Return the number of points in each voxel, [M] int64."""
         return torch.bincount(self.inverse, minlength=len(self.first))
 
     def slice(self, values: Tensor) -> Tensor:
-        """Values [N, ...] of the points from those of the voxels [M, ...]."""
+        """Map values of voxels [M, ...] to points [N, ...]."""
         return values[self.inverse]
 
 
 def quantize(coordinates: Tensor) -> Quantization:
-    """Unite points of equal integer coordinates into voxels.
+    """Merge points with equal integer coordinates into voxels.
 
     Args:
-        coordinates: [N, 1 + D] integers, the batch index first; floor(position / voxel size) as
-            a rule.
+        coordinates: [N, 1 + D] integers, the batch index first; usually
+            floor(position / voxel size).
 
     Raises:
-        CoordinateRangeError: a coordinate is outside of the range of its dimension.
+        CoordinateRangeError: a coordinate is outside the range of its dimension.
     """
     layout = KeyLayout.for_dimension(coordinates.shape[1] - 1)
     keys, order = torch.sort(layout.pack(coordinates), stable=True)

@@ -1,11 +1,11 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Kernel regions: which neighbours a convolution looks at, and in which order.
+"""Kernel regions: the ordered neighbour offsets of a convolution.
 
-An offset is the input's coordinate minus the output's, in steps of the input's stride. The orders
-are those of MinkowskiEngine, so that its checkpoints fit: the cube runs with the first axis
-fastest; the cross has the centre first, then +1, ..., -1, ... axis by axis; the hybrid has the
-centre first, then grows axis by axis (offset lists of MinkowskiEngine 0.4).
+An offset is the input coordinate minus the output coordinate, in units of the input stride. The
+order is that of MinkowskiEngine, so that its checkpoints can be loaded. In a cube, the first axis
+changes fastest. A cross has the centre first, then +1, ..., -1, ... for each axis. A hybrid has
+the centre first, then grows axis by axis (offset lists of MinkowskiEngine 0.4).
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ Offsets = tuple[tuple[int, ...], ...]
 
 @dataclass(frozen=True)
 class KernelRegion:
-    """The offsets of a kernel.
+    """Offsets of a kernel.
 
     Attributes:
-        offsets: K offsets of D integers each; position k belongs to the weights' slice k.
+        offsets: K offsets of D integers each; offset k belongs to slice k of the weights.
     """
 
     offsets: Offsets
 
     def __post_init__(self) -> None:
-        """Check that the offsets are of one dimension and differ.
+        """Check the offsets.
 
         Raises:
-            ValueError: they do not; the message shows them.
+            ValueError: offsets are empty, differ in dimension or are not unique.
         """
         if not self.offsets or len({len(o) for o in self.offsets}) != 1:
-            raise ValueError(f"offsets must be of one dimension and not none: {self.offsets}")
+            raise ValueError(f"offsets must be of one dimension and not empty: {self.offsets}")
         if len(set(self.offsets)) != len(self.offsets):
-            raise ValueError(f"an offset stands twice in {self.offsets}")
+            raise ValueError(f"duplicate offsets in {self.offsets}")
 
     def __len__(self) -> int:
         return len(self.offsets)
@@ -51,12 +51,12 @@ class KernelRegion:
 
 @dataclass(frozen=True)
 class CausalRegion(KernelRegion):
-    """Offsets in space at the same instant, and behind them *links*, one step back in time.
+    """Spatial offsets within the current frame, followed by *links* to the previous time step.
 
     Time is the last axis.
 
     Raises:
-        ValueError: an offset is neither, or a link stands before an offset of the present.
+        ValueError: an offset has a time other than 0 or -1, or a link precedes a spatial offset.
     """
 
     def __post_init__(self) -> None:
@@ -64,26 +64,26 @@ class CausalRegion(KernelRegion):
         super().__post_init__()
         times = [offset[-1] for offset in self.offsets]
         if not set(times) <= {0, -1} or times != sorted(times, reverse=True) or times[0] != 0:
-            raise ValueError(f"a causal kernel has times 0, then -1; not {times}")
+            raise ValueError(f"times of a causal kernel must be 0, then -1, not {times}")
 
     @cached_property
     def present(self) -> KernelRegion:
-        """The offsets at the same instant."""
+        """Offsets within the current frame."""
         return KernelRegion(tuple(o for o in self.offsets if o[-1] == 0))
 
     @cached_property
     def links(self) -> KernelRegion | None:
-        """The offsets back in time, if there are any."""
+        """Offsets to the previous time step; None if there are none."""
         links = tuple(o for o in self.offsets if o[-1] != 0)
         return KernelRegion(links) if links else None
 
 
 def causal(sizes: Sequence[int], links: Sequence[int] = ()) -> CausalRegion:
-    """Return a box of space at the same instant and, one step back, the box that links span.
+    """Return a spatial box in the current frame and a box of links to the previous time step.
 
     Args:
-        sizes: of the box in space.
-        links: of the box at the instant before, likewise, with as many axes; none where empty.
+        sizes: sizes of the spatial box.
+        links: sizes of the box of links, with the same number of axes; empty for no links.
     """
     present = tuple((*offset, 0) for offset in cube(sizes).offsets)
     past = tuple((*offset, -1) for offset in cube(links).offsets) if links else ()
@@ -91,12 +91,12 @@ def causal(sizes: Sequence[int], links: Sequence[int] = ()) -> CausalRegion:
 
 
 def _reach(size: int) -> range:
-    """Offsets along one axis: symmetric for odd sizes, from 0 up for even ones."""
+    """Return the offsets along one axis: symmetric for odd sizes, starting at 0 for even ones."""
     return range(size) if size % 2 == 0 else range(-(size // 2), size // 2 + 1)
 
 
 def cube(sizes: Sequence[int]) -> KernelRegion:
-    """Return all offsets of a box of `sizes`, the first axis fastest."""
+    """Return all offsets of a box of `sizes`; the first axis changes fastest."""
     _check_sizes(sizes)
     reversed_offsets = itertools.product(*(_reach(size) for size in reversed(sizes)))
     return KernelRegion(tuple(tuple(reversed(o)) for o in reversed_offsets))
@@ -106,7 +106,7 @@ def cross(sizes: Sequence[int]) -> KernelRegion:
     """Return the centre and the offsets along the axes: 1 + sum(size - 1) of them.
 
     Raises:
-        ValueError: a size is even: a cross has a centre.
+        ValueError: a size is even, so there is no centre.
     """
     _check_sizes(sizes, odd="a cross")
     offsets = [(0,) * len(sizes)]
@@ -118,16 +118,17 @@ def cross(sizes: Sequence[int]) -> KernelRegion:
 
 
 def hybrid(sizes: Sequence[int], cross_axes: Sequence[int] = ()) -> KernelRegion:
-    """Return a cube over most axes and a cross along `cross_axes` (time, as a rule).
+    """Return a cube over most axes and a cross along `cross_axes` (usually time).
 
-    In 4D with sizes (3, 3, 3, 3) and cross axis 3 these are the paper's 27 + 2 offsets.
+    In 4D with sizes (3, 3, 3, 3) and cross axis 3, these are the 27 + 2 offsets of Choy et al.
+    2019.
 
     Raises:
         ValueError: a size is even, or an axis does not exist.
     """
     _check_sizes(sizes, odd="a hybrid kernel")
     if not set(cross_axes) <= set(range(len(sizes))):
-        raise ValueError(f"cross axes {list(cross_axes)} are not all among 0 to {len(sizes) - 1}")
+        raise ValueError(f"cross axes must be 0 to {len(sizes) - 1}, not {list(cross_axes)}")
     offsets = [(0,) * len(sizes)]
     for axis, size in enumerate(sizes):
         if axis in cross_axes:
@@ -142,7 +143,7 @@ def hybrid(sizes: Sequence[int], cross_axes: Sequence[int] = ()) -> KernelRegion
 
 @cache
 def inscribed_box(region: KernelRegion) -> tuple[int, ...] | None:
-    """Sizes of the largest box, as `cube` makes it, that a region holds; None without a centre."""
+    """Return the sizes of the largest `cube` within a region; None if it has no centre."""
     offsets = set(region.offsets)
     extents = (len(set(steps)) for steps in zip(*region.offsets, strict=True))
     sizes = itertools.product(*(range(1, extent + 1) for extent in extents))

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which engine runs a network: the one asked for, or the fastest that agrees with PyTorch."""
+"""Choice of the engine for a network: the requested one, or the fastest that fits PyTorch."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ENGINES: Mapping[str, Callable[[], type[Engine]]] = {
     "spconv": partial(_import, "spconv_engine", "SpconvEngine"),
     "minkowski": partial(_import, "minkowski_engine", "MinkowskiEngine"),
 }
-"""What imports each engine; only PyTorch is always there."""
+"""Import function of each engine; only "torch" is always available."""
 
 ENGINE_CHOICES = (AUTO, *ENGINES)
 
@@ -40,20 +40,20 @@ _PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": 
 PRECISION_CHOICES = (AUTO, *_PRECISIONS)
 
 _TOLERANCE = 1e-4
-"""Largest difference of a logit in float32, of the spread of the logits (largest - smallest)."""
+"""Maximum logit difference in float32, relative to the spread (largest - smallest logit)."""
 
 _LABELS_EQUAL = 0.995
-"""Least share of labels that a lower precision leaves as they are."""
+"""Minimum share of labels that a lower precision must not change."""
 
 _GAIN = 1.1
-"""How much faster an engine must be than those before it: chance alone shall not decide."""
+"""Speed-up over the previous engines that a choice requires, above timing noise."""
 
 _TURNS = 4
 _SECONDS = 1.0
-"""The trial ends after so many turns, or after two and so many seconds."""
+"""The trial ends after `_TURNS` turns, or after two turns and `_SECONDS` seconds."""
 
 Trial = tuple[Tensor, Tensor]
-"""Voxels [N, 1 + D] and features [N, C] to try engines on."""
+"""Coordinates [N, 1 + D] and features [N, C] on which engines are compared."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,9 @@ class EngineChoice:
     """The engine that runs a network.
 
     Attributes:
-        engine: ready to run.
-        reason: why this one, in a sentence.
-        timings: seconds that the network took on the trial by each engine that was tried.
+        engine: the engine, ready to run.
+        reason: why it was chosen, in one sentence.
+        timings: run time of the network on the trial in seconds, by engine.
     """
 
     engine: Engine
@@ -82,32 +82,32 @@ def choose_engine(
     precision: str = AUTO,
     deterministic: bool = False,
 ) -> EngineChoice:
-    """Choose what runs a network on a device.
+    """Choose the engine that runs a network on a device.
 
-    With "auto", every engine that runs there is tried against plain PyTorch: it must give the
-    same logits (in a lower precision the same labels, but for a few), and the fastest is taken. A
-    single engine that is asked for is not tried. A deterministic choice does not hang on timings:
-    it is the last of `ENGINES` that can be had and agrees.
+    "auto" compares every available engine with plain PyTorch. An engine must give the same logits
+    (in a lower precision, nearly all labels), and the fastest one is chosen. A requested engine is
+    not compared. A deterministic choice does not depend on timings: it is the last of `ENGINES`
+    that is available and agrees with PyTorch.
 
     Args:
         name: one of `ENGINE_CHOICES`.
         network: in evaluation mode, on the device; takes and returns a SparseTensor.
-        trial: makes voxels and features like those that the network is for; called if needed.
-        device: where it runs.
-        precision: one of `PRECISION_CHOICES`; "auto" takes a lower one than float32 only where it
-            is faster and agrees, and never if the choice is to be deterministic.
-        deterministic: take only engines that give the same bits in every run.
+        trial: returns typical input of the network; called only if engines are compared.
+        device: device of the network.
+        precision: one of `PRECISION_CHOICES`; "auto" takes a precision below float32 only if it
+            is faster and agrees, and never if `deterministic` is set.
+        deterministic: use only engines that are bit-exact between runs.
 
     Raises:
-        EngineError: what is asked for is unknown (the choices are listed), or cannot be had here
-            (what is missing is named).
+        EngineError: the engine or precision is unknown (the message lists the choices) or not
+            available (the message says what is missing).
     """
-    for value, choices, what in (
+    for value, choices, option in (
         (name, ENGINE_CHOICES, "engine"),
         (precision, PRECISION_CHOICES, "precision"),
     ):
         if value not in choices:
-            raise EngineError(f"{what} must be one of {', '.join(choices)}, not '{value}'")
+            raise EngineError(f"{option} must be one of {', '.join(choices)}, not '{value}'")
     candidates: list[Engine] = []
     absent: dict[str, EngineError] = {}
     for each in ENGINES if name == AUTO else (name,):
@@ -118,13 +118,13 @@ def choose_engine(
                 raise
             absent[each] = error
     if not candidates:
-        said = "; ".join(map(str, absent.values()))
-        raise EngineError(f"no engine can run in {precision} on {device}: {said}")
+        causes = "; ".join(map(str, absent.values()))
+        raise EngineError(f"no engine can run in {precision} on {device}: {causes}")
     if name != AUTO and len(candidates) == 1:
-        return EngineChoice(candidates[0], f"{candidates[0]} was asked for", {})
-    missing = f"; not here: {', '.join(absent)}" if absent else ""
+        return EngineChoice(candidates[0], f"{candidates[0]} was requested", {})
+    missing = f"; not available: {', '.join(absent)}" if absent else ""
     if [engine.name for engine in candidates] == [TorchEngine.name]:
-        return EngineChoice(candidates[0], f"torch is the only one{missing}", {})
+        return EngineChoice(candidates[0], f"torch is the only available engine{missing}", {})
     return _fastest(candidates, network, trial(), deterministic, missing)
 
 
@@ -132,7 +132,7 @@ def load_engine(name: str, device: torch.device) -> type[Engine]:
     """Import one of `ENGINES` for a device.
 
     Raises:
-        EngineError: it cannot run here; the message says what is missing.
+        EngineError: the engine cannot run; the message says what is missing.
     """
     try:
         kind = ENGINES[name]()
@@ -141,20 +141,20 @@ def load_engine(name: str, device: torch.device) -> type[Engine]:
         raise
     except ImportError as error:
         raise EngineError(
-            f"engine '{name}' does not load ({error}): pip install {error.name or name}"
+            f"cannot load engine '{name}' ({error}): pip install {error.name or name}"
         ) from error
-    except Exception as error:  # a library that is installed but broken
-        raise EngineError(f"engine '{name}' does not load: {error!r}") from error
+    except Exception as error:  # The library is installed but broken.
+        raise EngineError(f"cannot load engine '{name}': {error!r}") from error
     return kind
 
 
 def _engines(name: str, device: torch.device, precision: str, deterministic: bool) -> list[Engine]:
-    """Return an engine in each of the precisions that come into question."""
+    """Return an engine in each of the requested precisions."""
     kind = load_engine(name, device)
     if deterministic and not kind.deterministic:
         raise EngineError(
-            f"engine '{name}' does not give the same bits in every run: choose torch or numba, "
-            "or do without 'deterministic'"
+            f"engine '{name}' is not deterministic: choose torch or numba, or turn "
+            "'deterministic' off"
         )
     offered = kind.precisions(device)
     wanted = offered if precision == AUTO else (_PRECISIONS[precision],)
@@ -168,13 +168,13 @@ def _engines(name: str, device: torch.device, precision: str, deterministic: boo
 
 @dataclass
 class _Contender:
-    """An engine on trial.
+    """An engine in the comparison.
 
     Attributes:
-        engine: which.
-        seconds: of each turn.
-        verdict: how well it agrees with plain PyTorch, or why it is out.
-        agrees: whether it is still in.
+        engine: the engine.
+        seconds: run time of each turn.
+        verdict: agreement with plain PyTorch, or the reason for exclusion.
+        agrees: whether it is still eligible.
     """
 
     engine: Engine
@@ -183,7 +183,7 @@ class _Contender:
     agrees: bool = True
 
     def run(self, network: nn.Module, trial: Trial) -> Tensor:
-        """Logits [N, C] of the trial; kernel maps are built too, and timed."""
+        """Return the logits [N, C] of the trial; the time includes building the kernel maps."""
         coordinates, features = trial
         started = time.perf_counter()
         with torch.inference_mode():
@@ -195,14 +195,14 @@ class _Contender:
 
     @property
     def best(self) -> float:
-        """Seconds of the least disturbed turn; the first one compiles and packs weights."""
+        """Time of the fastest turn, without the first one, which compiles and packs weights."""
         return min(self.seconds[1:])
 
 
 def _fastest(
     candidates: list[Engine], network: nn.Module, trial: Trial, deterministic: bool, absent: str
 ) -> EngineChoice:
-    """Try all beside plain PyTorch, and take the fastest of those that agree."""
+    """Compare all candidates with plain PyTorch; return the fastest that agrees."""
     reference = _Contender(TorchEngine())
     others = [_Contender(engine) for engine in candidates if engine.name != TorchEngine.name]
     _race(reference, others, network, trial)
@@ -227,7 +227,7 @@ def _fastest(
 def _race(
     reference: _Contender, others: list[_Contender], network: nn.Module, trial: Trial
 ) -> None:
-    """Let all run in turns; whoever fails or disagrees is out."""
+    """Run all engines in turns; exclude those that fail or disagree."""
     started = time.perf_counter()
     for turn in range(_TURNS):
         if turn >= 2 and time.perf_counter() - started > _SECONDS:
@@ -239,26 +239,26 @@ def _race(
             try:
                 logits = contender.run(network, trial)
                 contender.verdict = _agreement(contender.engine, logits, expected)
-            except Exception as error:  # whatever it is, there are other engines
+            except Exception as error:  # Any failure only excludes this engine.
                 contender.agrees = False
                 contender.verdict = str(error) if isinstance(error, EngineError) else repr(error)
 
 
 def _agreement(engine: Engine, logits: Tensor, expected: Tensor) -> str:
-    """Say how well logits agree with those of plain PyTorch.
+    """Describe how well logits agree with those of plain PyTorch.
 
     Raises:
-        EngineError: not well enough.
+        EngineError: they do not agree well enough.
     """
     if engine.precision == torch.float32:
         spread = expected.max() - expected.min()
         difference = float((logits - expected).abs().max() / spread)
-        said = f"largest difference {difference:.0e} of the spread"
-        agrees = difference <= _TOLERANCE  # NaN does not
+        verdict = f"largest difference {difference:.0e} of the spread"
+        agrees = difference <= _TOLERANCE  # False for NaN.
     else:
         equal = float((logits.argmax(dim=1) == expected.argmax(dim=1)).float().mean())
-        said = f"{equal:.1%} of the labels equal"
+        verdict = f"{equal:.1%} of the labels equal"
         agrees = equal >= _LABELS_EQUAL
     if not agrees:
-        raise EngineError(said)
-    return said
+        raise EngineError(verdict)
+    return verdict

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The sparse tensor: features on the occupied voxels of a lattice of any dimension."""
+"""Sparse tensor: features on the occupied voxels of a lattice of any dimension."""
 
 from __future__ import annotations
 
@@ -20,21 +20,23 @@ class SparseTensor:
     """Features [N, C] on N voxels, in canonical order (sorted by batch, then axis by axis).
 
     Args:
-        features: [N, C] floats, row i belonging to `coordinates[i]`.
-        coordinates: [N, 1 + D] integers, [batch, x, y, z] in 3D, [batch, x, y, z, t] in 4D;
-            each at most once. Rows are brought into canonical order.
-        stride: distance of neighbouring voxels along each axis, in units of the finest voxels.
-        engine: runs the convolutions on this tensor and all that grows from it; None for plain
+        features: [N, C] floats; row i belongs to `coordinates[i]`.
+        coordinates: [N, 1 + D] unique integers, [batch, x, y, z] in 3D, [batch, x, y, z, t] in
+            4D. Rows are sorted into canonical order.
+        stride: distance between neighbouring voxels along each axis, in units of the finest
+            voxels.
+        engine: runs the convolutions on this tensor and on those derived from it; None for plain
             PyTorch.
-        clip: whether coarser voxels end where the voxels do, as in spconv: where the number of
-            planes from 0 to the largest coordinate is odd, the last one has no parent, and comes
-            back from upsampling as zeros. For coordinates that are not negative.
-        memory: of the frames before, where this is the newest one of a stream: all at time 0.
+        clip: whether to drop coarser voxels that reach beyond the extent, as spconv does. If the
+            number of planes from 0 to the largest coordinate is odd, the last plane has no
+            parent and gets zeros from upsampling. Coordinates must not be negative.
+        memory: memory of the earlier frames, if this is the newest frame of a stream, with all
+            voxels at time 0.
 
     Raises:
-        ValueError: shapes do not fit, a voxel stands twice, or a coordinate is no multiple of
-            the stride.
-        CoordinateRangeError: a coordinate is outside of the range of its dimension.
+        ValueError: shapes do not match, coordinates are not unique, or a coordinate is not a
+            multiple of the stride.
+        CoordinateRangeError: a coordinate is outside the range of its dimension.
     """
 
     def __init__(
@@ -48,8 +50,8 @@ class SparseTensor:
     ) -> None:
         if features.ndim != 2 or coordinates.ndim != 2 or len(features) != len(coordinates):
             raise ValueError(
-                "features [N, C] and coordinates [N, 1 + D] must have as many rows, not shapes "
-                f"{list(features.shape)} and {list(coordinates.shape)}"
+                "features [N, C] and coordinates [N, 1 + D] must have the same number of rows, "
+                f"not shapes {list(features.shape)} and {list(coordinates.shape)}"
             )
         if coordinates.is_floating_point():
             raise ValueError(f"coordinates must be integers, not {coordinates.dtype}")
@@ -61,7 +63,7 @@ class SparseTensor:
                 raise ValueError(f"coordinates are not all multiples of the stride {strides}")
         keys, order = torch.sort(layout.pack(coordinates))
         if (keys[1:] == keys[:-1]).any():
-            raise ValueError("a voxel stands twice in the coordinates; unite them by quantize()")
+            raise ValueError("duplicate coordinates; call quantize() first")
         self.features = features[order]
         extent = coordinates[:, 1:].amax(dim=0) + 1 if clip and len(coordinates) else None
         self.map = CoordinateMap(keys, layout, strides)
@@ -71,13 +73,13 @@ class SparseTensor:
     def on_map(
         cls, features: Tensor, coordinate_map: CoordinateMap, manager: CoordinateManager
     ) -> SparseTensor:
-        """Put features [N, C] on a map that is known, in its order; nothing is checked."""
+        """Create a tensor from features [N, C] in the order of an existing map, without checks."""
         tensor = cls.__new__(cls)
         tensor.features, tensor.map, tensor.manager = features, coordinate_map, manager
         return tensor
 
     def replace(self, features: Tensor) -> SparseTensor:
-        """Return other features [N, C'] on the same voxels."""
+        """Return a tensor of other features [N, C'] on the same voxels."""
         return self.on_map(features, self.map, self.manager)
 
     @property
@@ -87,12 +89,12 @@ class SparseTensor:
 
     @property
     def stride(self) -> Stride:
-        """Distance of neighbouring voxels along each axis, in units of the finest voxels."""
+        """Distance between neighbouring voxels along each axis, in units of the finest voxels."""
         return self.map.stride
 
     @property
     def dimension(self) -> int:
-        """Number of axes, the batch not counted."""
+        """Number of axes, without the batch."""
         return self.map.layout.dimension
 
     def __len__(self) -> int:
@@ -105,41 +107,41 @@ class SparseTensor:
         )
 
     def __add__(self, other: SparseTensor) -> SparseTensor:
-        """Sum of two tensors on the same voxels."""
+        """Return the sum of two tensors on the same voxels."""
         other.require_voxels(self.map)
         return self.replace(self.features + other.features)
 
     def at(self, coordinates: Tensor) -> Tensor:
-        """Features [M, C] at voxels [M, 1 + D]; zeros where a voxel is not occupied."""
+        """Return the features [M, C] at voxels [M, 1 + D]; zeros for unoccupied voxels."""
         rows = self.map.rows(self.map.layout.pack(coordinates))
         return torch.where(rows[:, None] >= 0, self.features[rows], 0)
 
     def as_given(self, which: slice = slice(None)) -> Tensor:
-        """Features [M, C] in the order of the coordinates that the first tensor was made of.
+        """Return features [M, C] in the order of the coordinates given to the first tensor.
 
         Args:
-            which: of those coordinates.
+            which: slice of those coordinates.
 
         Raises:
-            ValueError: these features are not on its voxels.
+            ValueError: this tensor is not on the voxels of the first one.
         """
         self.require_voxels(self.manager.given)
         return self.features.index_select(0, self.manager.rows_given[which])
 
     def require_voxels(self, coordinate_map: CoordinateMap) -> None:
-        """Check that the features lie on these voxels.
+        """Check that this tensor has the voxels of a map.
 
         Raises:
-            ValueError: they lie on others.
+            ValueError: it has other voxels.
         """
         if coordinate_map is not self.map and not torch.equal(coordinate_map.keys, self.map.keys):
             raise ValueError(
-                f"{self} is not on the same voxels as the other, of {len(coordinate_map)}"
+                f"{self} is not on the same {len(coordinate_map)} voxels as the other tensor"
             )
 
 
 def cat(tensors: Sequence[SparseTensor]) -> SparseTensor:
-    """Join the channels of tensors on the same voxels.
+    """Concatenate the channels of tensors on the same voxels.
 
     Raises:
         ValueError: the voxels differ.
@@ -151,12 +153,12 @@ def cat(tensors: Sequence[SparseTensor]) -> SparseTensor:
 
 
 def per_axis(value: int | Sequence[int], dimension: int) -> tuple[int, ...]:
-    """Return one integer for each axis, from one for all or from a sequence.
+    """Return one integer per axis, from a single integer or a sequence.
 
     Raises:
-        ValueError: a value is below 1, or there are not as many as axes.
+        ValueError: a value is below 1, or the number of values differs from the dimension.
     """
     values = (value,) * dimension if isinstance(value, int) else tuple(int(v) for v in value)
     if len(values) != dimension or min(values) < 1:
-        raise ValueError(f"{dimension} values of 1 or more are needed, not {value}")
+        raise ValueError(f"expected {dimension} values of 1 or more, got {value}")
     return values

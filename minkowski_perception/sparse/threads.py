@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Threads for compiled loops that let go of the interpreter's lock."""
+"""Thread pool for compiled loops, which run without the global interpreter lock."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ _count = 0
 
 
 def set_thread_count(count: int) -> None:
-    """Run compiled loops on so many threads; 0 is for as many as PyTorch's own."""
+    """Set the number of threads for compiled loops; 0 means PyTorch's number of threads."""
     global _count
     _count = count
 
 
 def thread_count() -> int:
-    """Threads that a large compiled loop runs on."""
+    """Return the number of threads for large compiled loops."""
     return _count or torch.get_num_threads()
 
 
 def run_on_threads(function: Callable[[], None], count: int) -> None:
-    """Run a function on so many threads at once, this one among them, until all have returned.
+    """Run a function on `count` threads, including the calling one; return when all are done.
 
-    They wait without spinning, so that other work on the machine delays them no more than its
-    share: unlike the threads of an OpenMP loop.
+    Unlike OpenMP's threads these do not spin while they wait, so other processes on the machine
+    cause little delay.
     """
     others = [_pool(count - 1).submit(function) for _ in range(count - 1)]
     function()
@@ -42,6 +42,6 @@ def _pool(workers: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(workers, thread_name_prefix="sparse")
 
 
-# A forked process has none of the threads that its parent's pools believe in.
+# The threads of a pool do not exist in a forked process, so it needs new pools.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pool.cache_clear)

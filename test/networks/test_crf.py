@@ -284,5 +284,5 @@ def test_inputs_that_do_not_fit_are_refused():
 def test_voxels_too_far_apart_are_refused_by_axis_and_value():
     crf = TrilateralCRF(CLASSES, chroma="colour")
     coordinates = torch.tensor([[0, 0, -2000, 0, 0], [0, 0, 2000, 0, 0]])
-    with pytest.raises(CoordinateRangeError, match=r"the CRF's lattice: axis 1 runs from -2000"):
+    with pytest.raises(CoordinateRangeError, match=r"the CRF's lattice: axis 1 ranges from -2000"):
         crf(torch.zeros(2, CLASSES), coordinates, torch.zeros(2, 3))

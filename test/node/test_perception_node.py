@@ -77,7 +77,7 @@ def test_clouds_come_out_labelled_as_the_segmenter_labels_them(rig, drive):
     values = running.fresh_values()
     assert (values["received"], values["labelled"]) == ("6", "6")
     assert values["execution"] == segmenter.execution == "incremental"
-    assert (values["engine"], values["engine_reason"]) == ("torch", "torch was asked for")
+    assert (values["engine"], values["engine_reason"]) == ("torch", "torch was requested")
     assert float(values["network_ms"]) > 0.0
     assert running.status.name == "minkowski_perception: labelling"
     assert running.status.hardware_id == "lidar"

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Sparse convolution as its definition says it: dictionaries of coordinates, plain loops."""
+"""Reference implementation of sparse convolution with dictionaries and plain loops."""
 
 import itertools
 
@@ -8,7 +8,7 @@ import torch
 
 
 def offsets_of(kind, sizes, time_axis=None):
-    """Offsets of a region in any order, as a set."""
+    """Return the offsets of a region as a set."""
     reach = [range(s) if s % 2 == 0 else range(-(s // 2), s // 2 + 1) for s in sizes]
     box = set(itertools.product(*reach))
     if kind == "cube":
@@ -20,12 +20,12 @@ def offsets_of(kind, sizes, time_axis=None):
 
 
 def coarse(coordinate, stride):
-    """Voxel of a coarser stride that holds the coordinate [batch, ...]."""
+    """Return the coarser voxel that contains the coordinate [batch, ...]."""
     return (coordinate[0], *(c // s * s for c, s in zip(coordinate[1:], stride, strict=True)))
 
 
 def kernel_map(source, target, offsets, step):
-    """Pairs (input voxel, output voxel) for each offset: input = output + offset * step."""
+    """Return pairs (input voxel, output voxel) per offset: input = output + offset * step."""
     voxels = set(source)
     found = []
     for offset in offsets:
@@ -36,7 +36,7 @@ def kernel_map(source, target, offsets, step):
 
 
 def convolve(features, coordinates, weight, offsets, stride, in_stride, dilation=1):
-    """Map {coordinate: features}: out[u] = sum over k of in[u + offset_k] @ weight[k]."""
+    """Return {coordinate: features}: out[u] = sum over k of in[u + offset_k] @ weight[k]."""
     source = {tuple(c): f for c, f in zip(coordinates.tolist(), features, strict=True)}
     out_stride = [a * b for a, b in zip(in_stride, stride, strict=True)]
     result = {}
@@ -52,7 +52,7 @@ def convolve(features, coordinates, weight, offsets, stride, in_stride, dilation
 
 
 def convolve_transposed(features, coordinates, weight, offsets, fine, fine_stride):
-    """Map {coordinate: features} on the fine voxels: out[c + offset_k] += in[c] @ weight[k]."""
+    """Return {coordinate: features} of fine voxels: out[c + offset_k] += in[c] @ weight[k]."""
     result = {tuple(c): torch.zeros(weight.shape[2], dtype=features.dtype) for c in fine.tolist()}
     for c, f in zip(coordinates.tolist(), features, strict=True):
         for k, offset in enumerate(offsets):

@@ -8,32 +8,32 @@ from minkowski_perception.sparse import CoordinateMap, KeyLayout, RecentVoxels
 LAYOUT = KeyLayout.for_dimension(3)
 
 
-def voxels(places):
-    coordinates = torch.tensor([(0, *place) for place in sorted(places)]).reshape(-1, 4)
+def voxels(positions):
+    coordinates = torch.tensor([(0, *position) for position in sorted(positions)]).reshape(-1, 4)
     return CoordinateMap(LAYOUT.pack(coordinates), LAYOUT, (1, 1, 1))
 
 
-def test_each_voxel_is_as_it_was_seen_last_and_none_is_older_than_recalled():
+def test_recent_voxels_have_their_last_frame_and_at_most_the_recalled_age():
     draw, recall = np.random.default_rng(0), 3
     frames = [set(map(tuple, draw.integers(0, 3, (8, 3)).tolist())) for _ in range(9)]
-    recent, told = RecentVoxels.of(voxels(frames[0]), torch.int16), sorted(frames[0])
+    recent, known = RecentVoxels.of(voxels(frames[0]), torch.int16), sorted(frames[0])
     for now in range(1, len(frames)):
-        before = told
+        before = known
         recent, rows = recent.followed_by(voxels(frames[now]), recall)
         both = [*sorted(frames[now]), *before]
-        told = [both[row] for row in rows.tolist()]
+        known = [both[row] for row in rows.tolist()]
         last = {p: i for i, frame in enumerate(frames[: now + 1]) for p in frame}
         ages = {p: now - i + 1 for p, i in last.items() if now - i < recall}
-        assert dict(zip(told, recent.age.tolist(), strict=True)) == ages
-        assert told == [tuple(p) for p in recent.map.coordinates[:, 1:].tolist()] == sorted(ages)
-        # A row of an older frame is where no newer one has the voxel.
+        assert dict(zip(known, recent.age.tolist(), strict=True)) == ages
+        assert known == [tuple(p) for p in recent.map.coordinates[:, 1:].tolist()] == sorted(ages)
+        # Rows of older frames are voxels that the newer frame does not have.
         assert all(
-            p not in frames[now] for p, r in zip(told, rows, strict=True) if r >= len(frames[now])
+            p not in frames[now] for p, r in zip(known, rows, strict=True) if r >= len(frames[now])
         )
         assert recent.age.dtype == torch.int16
 
 
-def test_voxels_that_are_moved_out_of_a_key_s_range_are_left_out():
+def test_voxels_shifted_out_of_the_key_range_are_dropped():
     most = LAYOUT.limits[1][1]
     recent = RecentVoxels(
         voxels([(0, 0, 0), (most, 0, 0), (most - 2, 1, 1)]), torch.tensor([1, 2, 3])

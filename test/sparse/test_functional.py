@@ -53,13 +53,13 @@ def random_problem(kernel_map, channels, seed=0):
 @pytest.mark.parametrize("channels", [(4, 32), (20, 81), (61, 24), (1, 1), (48, 112)], ids=str)
 @pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize("name", REGIONS)
-def test_in_float32_outputs_and_gradients_are_those_of_plain_pytorch(name, transposed, channels):
+def test_float32_outputs_and_gradients_match_plain_pytorch(name, transposed, channels):
     kernel_map = kernel_map_of(name)
     if transposed:
         kernel_map = kernel_map.transposed()
     features, weight, grad = random_problem(kernel_map, channels)
     got = gradients(convolve, features, weight, kernel_map, grad)
-    # In float64, and derived by autograd itself: gathers, products and scatters one by one.
+    # In float64, with gradients from autograd through gather, product and scatter.
     wide = (features.double(), weight.double(), kernel_map, grad.double())
     want = gradients(gather_gemm_scatter, *wide)
     for some, expected in zip(got, want, strict=True):
@@ -67,7 +67,7 @@ def test_in_float32_outputs_and_gradients_are_those_of_plain_pytorch(name, trans
         torch.testing.assert_close(some, expected.float(), rtol=1e-4, atol=2e-4)
 
 
-def test_gradients_on_a_full_grid_are_those_of_the_dense_convolution():
+def test_gradients_on_a_full_grid_match_the_dense_convolution():
     size = 6
     grid = torch.tensor(list(itertools.product([0], *[range(size)] * 3)))
     tensor = SparseTensor(torch.zeros(len(grid), 1), grid)
@@ -75,7 +75,7 @@ def test_gradients_on_a_full_grid_are_those_of_the_dense_convolution():
     features, weight, grad = random_problem(kernel_map, (17, 16))
 
     def dense(features, weight, _):
-        # Dense kernels have their last axis fastest, ours the first.
+        # In dense kernels the last axis changes fastest, in ours the first.
         kernel = weight.reshape(3, 3, 3, 17, 16).permute(4, 3, 2, 1, 0)
         volume = features.T.reshape(1, 17, size, size, size)
         return F.conv3d(volume, kernel, padding=1).reshape(16, -1).T
@@ -86,10 +86,10 @@ def test_gradients_on_a_full_grid_are_those_of_the_dense_convolution():
         torch.testing.assert_close(some, expected, rtol=1e-4, atol=2e-4)
 
 
-def test_any_number_of_threads_gives_the_same_bits():
+def test_results_are_bit_exact_for_any_number_of_threads():
     kernel_map = kernel_map_of("cube", count=3000)
     features, weight, grad = random_problem(kernel_map, (40, 40))
-    assert len(kernel_map.pairs.inputs) * 40 * 40 > 4e6  # enough that threads are started
+    assert len(kernel_map.pairs.inputs) * 40 * 40 > 4e6  # Large enough to start threads.
     results = []
     try:
         for threads in (1, 2, 3, 2):
@@ -101,7 +101,7 @@ def test_any_number_of_threads_gives_the_same_bits():
         assert all(map(torch.equal, result, results[0]))
 
 
-def test_gradients_that_are_views_are_read_right():
+def test_output_gradients_may_be_views():
     kernel_map = kernel_map_of("cube")
     features, weight, _ = random_problem(kernel_map, (16, 16))
     ones = torch.ones(len(kernel_map.target), 16)
@@ -111,7 +111,7 @@ def test_gradients_that_are_views_are_read_right():
         assert all(map(torch.equal, got, want))
 
 
-def test_only_what_needs_a_gradient_gets_one():
+def test_only_inputs_that_require_a_gradient_get_one():
     kernel_map = kernel_map_of("cube")
     features, weight, grad = random_problem(kernel_map, (3, 5))
     for wanted, other in ((features, weight), (weight, features)):
@@ -123,7 +123,7 @@ def test_only_what_needs_a_gradient_gets_one():
         wanted.grad = None
 
 
-def test_second_gradients_are_refused_rather_than_wrong():
+def test_second_derivatives_are_refused():
     kernel_map = kernel_map_of("cube")
     features, weight, _ = random_problem(kernel_map, (3, 5))
     weight.requires_grad_()
@@ -134,7 +134,7 @@ def test_second_gradients_are_refused_rather_than_wrong():
 
 
 @compiled_only
-def test_features_of_too_few_rows_are_refused():
+def test_features_with_too_few_rows_are_refused():
     kernel_map = kernel_map_of("cube")
     features, weight, _ = random_problem(kernel_map, (3, 5))
     with pytest.raises(ValueError, match="features must have shape"):
@@ -142,14 +142,14 @@ def test_features_of_too_few_rows_are_refused():
 
 
 @pytest.mark.parametrize("function", [convolve, gather_gemm_scatter])
-def test_a_kernel_that_does_not_fit_is_refused(function):
+def test_a_kernel_of_the_wrong_shape_is_refused(function):
     kernel_map = kernel_map_of("cube")
     features, weight, _ = random_problem(kernel_map, (3, 5))
     with pytest.raises(ValueError, match=r"weight must have shape \[27, 3, C_out\]"):
         function(features, weight[1:], kernel_map)
 
 
-def test_without_numba_pytorch_does_the_work(monkeypatch):
+def test_pytorch_is_used_without_numba(monkeypatch):
     kernel_map = kernel_map_of("hybrid 4D")
     problem = random_problem(kernel_map, (5, 7))
     want = gradients(convolve, *problem[:2], kernel_map, problem[2])
@@ -161,7 +161,7 @@ def test_without_numba_pytorch_does_the_work(monkeypatch):
 
 @pytest.mark.parametrize("compiled", [pytest.param(True, marks=compiled_only), False])
 @pytest.mark.parametrize("name", REGIONS)
-def test_under_autocast_outputs_and_gradients_are_those_of_bfloat16(name, compiled, monkeypatch):
+def test_autocast_outputs_and_gradients_match_within_bfloat16(name, compiled, monkeypatch):
     if not compiled:
         monkeypatch.setattr(sparse_functional, "compiled_convolution", None)
     kernel_map = kernel_map_of(name)

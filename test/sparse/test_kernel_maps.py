@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Kernel maps are what their definition says, however they are searched for."""
+"""Tests of kernel maps against their definition, with the compiled and the PyTorch search."""
 
 import itertools
 from itertools import pairwise
@@ -27,7 +27,7 @@ KINDS = ("cube", "cross", "hybrid", "custom")
 ODD = st.sampled_from([1, 3, 5])
 
 
-# Hypothesis wants no fixture that is set up anew for each test.
+# Hypothesis does not allow function-scoped fixtures.
 @pytest.fixture(params=["compiled", "plain PyTorch"], autouse=True, scope="module")
 def search(request):
     if request.param == "compiled":
@@ -41,7 +41,7 @@ def search(request):
 
 @st.composite
 def voxels(draw, dimension, stride):
-    """Coordinate map of a few voxels on either side of the origin, in up to three batches."""
+    """Draw a coordinate map of a few voxels around the origin, in up to three batches."""
     axis = st.integers(-5, 5)
     row = st.tuples(st.integers(0, 2), *[axis] * dimension)
     rows = torch.tensor(draw(st.lists(row, min_size=1, max_size=30, unique=True)))
@@ -51,7 +51,7 @@ def voxels(draw, dimension, stride):
 
 @st.composite
 def regions(draw, dimension, kind):
-    """Kernel region; the boxes not too large for plain loops."""
+    """Draw a kernel region that is small enough for plain loops."""
     if kind == "cube":
         sizes = draw(
             st.lists(st.integers(1, 4), min_size=dimension, max_size=dimension).filter(
@@ -78,7 +78,7 @@ def rows_of(coordinate_map):
 
 
 def pairs_of(kernel_map):
-    """Pairs (input voxel, output voxel) for each offset, in the map's order."""
+    """Return pairs (input voxel, output voxel) for each offset, in the order of the map."""
     source, target = rows_of(kernel_map.source), rows_of(kernel_map.target)
     inputs, outputs = kernel_map.pairs.inputs.tolist(), kernel_map.pairs.outputs.tolist()
     return [
@@ -95,7 +95,7 @@ def scaled(values, factors):
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=20)
 @given(data=st.data())
-def test_pairs_are_those_of_the_definition_in_both_directions(dimension, kind, data):
+def test_pairs_match_the_definition_in_both_directions(dimension, kind, data):
     stride = data.draw(strides(dimension), "stride of the input")
     source = data.draw(voxels(dimension, stride))
     step = data.draw(strides(dimension), "stride of the convolution")
@@ -109,25 +109,25 @@ def test_pairs_are_those_of_the_definition_in_both_directions(dimension, kind, d
         rows_of(source), rows_of(target), region.offsets, [dilation * s for s in stride]
     )
     assert pairs_of(forward) == expected
-    turned = [[(o, i) for i, o in pairs] for pairs in expected]
-    assert pairs_of(forward.transposed()) == turned
+    swapped = [[(o, i) for i, o in pairs] for pairs in expected]
+    assert pairs_of(forward.transposed()) == swapped
 
 
 @pytest.mark.parametrize("dimension", DIMENSIONS)
 @settings(max_examples=20)
 @given(data=st.data())
-def test_rows_ascend_within_an_offset_so_none_stands_twice(dimension, data):
+def test_rows_are_unique_and_ascending_within_an_offset(dimension, data):
     source = data.draw(voxels(dimension, (1,) * dimension))
     region = data.draw(st.sampled_from(KINDS).flatmap(lambda kind: regions(dimension, kind)))
     step = data.draw(strides(dimension))
     target = source if set(step) == {1} else source.coarsened(step)
     for kernel_map in (forward := KernelMap(source, target, region), forward.transposed()):
-        met = list(kernel_map)
-        for _, inputs, outputs in met:
+        found = list(kernel_map)
+        for _, inputs, outputs in found:
             assert inputs.dtype == outputs.dtype == torch.int32
             assert (inputs.diff() > 0).all()
             assert (outputs.diff() > 0).all()
-        lengths = dict.fromkeys(range(len(region)), 0) | {k: len(rows) for k, rows, _ in met}
+        lengths = dict.fromkeys(range(len(region)), 0) | {k: len(rows) for k, rows, _ in found}
         ends = tuple(itertools.accumulate(lengths.values()))
         assert kernel_map.pairs.starts == (0, *ends)
 
@@ -135,7 +135,7 @@ def test_rows_ascend_within_an_offset_so_none_stands_twice(dimension, data):
 @pytest.mark.parametrize("dimension", DIMENSIONS)
 @settings(max_examples=20)
 @given(data=st.data())
-def test_opposite_offsets_join_the_same_voxels_the_other_way_round(dimension, data):
+def test_opposite_offsets_have_the_same_pairs_swapped(dimension, data):
     source = data.draw(voxels(dimension, (1,) * dimension))
     region = data.draw(st.sampled_from(KINDS).flatmap(lambda kind: regions(dimension, kind)))
     found = dict(zip(region.offsets, pairs_of(KernelMap(source, source, region)), strict=True))
@@ -148,7 +148,7 @@ def test_opposite_offsets_join_the_same_voxels_the_other_way_round(dimension, da
 @pytest.mark.parametrize("dimension", DIMENSIONS)
 @settings(max_examples=20)
 @given(data=st.data())
-def test_a_transposed_kernel_reaches_all_voxels_at_its_offsets(dimension, data):
+def test_expansion_gives_all_voxels_that_a_transposed_kernel_reaches(dimension, data):
     fine = data.draw(strides(dimension))
     source = data.draw(voxels(dimension, scaled(fine, (2,) * dimension)))
     region = data.draw(st.sampled_from(KINDS).flatmap(lambda kind: regions(dimension, kind)))

@@ -16,7 +16,7 @@ def test_every_layout_uses_63_bits(dimension):
 
 
 @given(data=st.data(), dimension=st.sampled_from(DIMENSIONS))
-def test_packing_is_undone_by_unpacking_and_keeps_lexicographic_order(data, dimension):
+def test_unpack_inverts_pack_and_keys_sort_lexicographically(data, dimension):
     layout = KeyLayout.for_dimension(dimension)
     row = st.tuples(*(st.integers(low, high) for low, high in layout.limits))
     rows = data.draw(st.lists(row, min_size=1, max_size=20))
@@ -26,7 +26,7 @@ def test_packing_is_undone_by_unpacking_and_keeps_lexicographic_order(data, dime
 
 
 @pytest.mark.parametrize("dimension", DIMENSIONS)
-def test_the_limits_can_be_packed_and_one_step_beyond_is_refused_by_name(dimension):
+def test_the_limits_can_be_packed_and_one_step_beyond_is_refused_with_its_axis(dimension):
     layout = KeyLayout.for_dimension(dimension)
     for column, (low, high) in enumerate(layout.limits):
         for inside, outside in ((low, low - 1), (high, high + 1)):
@@ -35,12 +35,14 @@ def test_the_limits_can_be_packed_and_one_step_beyond_is_refused_by_name(dimensi
             assert layout.unpack(layout.pack(row)).equal(row)
             row[0, column] = outside
             name = "batch" if column == 0 else f"axis {column - 1}"
-            with pytest.raises(CoordinateRangeError, match=f"{name} runs from .*{low} to {high}"):
+            with pytest.raises(
+                CoordinateRangeError, match=f"{name} ranges from .*{low} to {high}"
+            ):
                 layout.pack(row)
 
 
 @pytest.mark.parametrize("dimension", DIMENSIONS)
-def test_adding_a_delta_moves_a_coordinate_even_at_the_limit(dimension):
+def test_adding_a_delta_shifts_a_coordinate_even_at_the_limit(dimension):
     layout = KeyLayout.for_dimension(dimension)
     row = torch.tensor([[high for _, high in layout.limits]])
     step = layout.margins
@@ -61,7 +63,7 @@ def test_an_unknown_dimension_is_refused_with_the_valid_ones():
 
 
 @pytest.mark.parametrize("stride", [(2, 2, 2, 1), (16, 8, 4, 2), (3, 1, 2, 5)], ids=str)
-def test_rounding_keys_down_is_rounding_their_coordinates_down(stride):
+def test_floor_of_keys_rounds_their_coordinates_down(stride):
     layout = KeyLayout.for_dimension(4)
     coordinates = torch.randint(-80, 80, (500, 5))
     coordinates[:, 0].abs_()

@@ -37,7 +37,7 @@ REGIONS = {
 
 
 def random_voxels(dimension, count=120, span=3, seed=0):
-    """Distinct coordinates of two batches around the origin, negative ones included."""
+    """Return unique coordinates of two batches around the origin."""
     generator = torch.Generator().manual_seed(seed)
     space = torch.randint(-span, span + 1, (count, dimension), generator=generator)
     batch = torch.randint(0, 2, (count, 1), generator=generator)
@@ -59,7 +59,7 @@ def assert_equals(tensor, expected):
 
 @pytest.mark.parametrize("name", REGIONS)
 @pytest.mark.parametrize("stride", [1, 2])
-def test_convolution_equals_its_definition_in_every_region(name, stride):
+def test_convolution_matches_its_definition_in_every_region(name, stride):
     region = REGIONS[name]
     tensor = random_tensor(region.dimension)
     layer = Convolution(3, 4, region, stride=stride).double()
@@ -75,7 +75,7 @@ def test_convolution_equals_its_definition_in_every_region(name, stride):
     assert_equals(layer(tensor), expected)
 
 
-def test_convolution_with_dilation_on_a_strided_tensor_equals_its_definition():
+def test_convolution_with_dilation_on_a_strided_tensor_matches_its_definition():
     tensor = Pooling("sum", cube((2, 2, 2)), stride=2)(random_tensor(3, count=400, span=8))
     layer = Convolution(3, 2, cube((3, 3, 3)), dilation=2).double()
     expected = oracle.convolve(
@@ -101,7 +101,7 @@ def test_convolution_with_dilation_on_a_strided_tensor_equals_its_definition():
     stride=st.sampled_from([(1, 1, 1), (2, 2, 2), (2, 2, 1), (3, 1, 2)]),
     sizes=st.tuples(*(st.integers(1, 4) for _ in range(3))),
 )
-def test_convolution_equals_its_definition_for_any_voxels_strides_and_sizes(rows, stride, sizes):
+def test_convolution_matches_its_definition_for_any_voxels_strides_and_sizes(rows, stride, sizes):
     coordinates = torch.tensor(rows)
     tensor = SparseTensor(torch.randn(len(rows), 2, dtype=torch.float64), coordinates)
     layer = Convolution(2, 2, cube(sizes), stride=stride).double()
@@ -113,38 +113,38 @@ def test_convolution_equals_its_definition_for_any_voxels_strides_and_sizes(rows
 
 
 @pytest.mark.parametrize("dimension", [1, 2, 3])
-def test_convolution_on_a_full_grid_equals_the_dense_one(dimension):
+def test_convolution_on_a_full_grid_matches_the_dense_convolution(dimension):
     size, dense_conv = 5, {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}[dimension]
     grid = torch.tensor(list(itertools.product([0], *[range(size)] * dimension)))
     tensor = SparseTensor(torch.randn(len(grid), 2, dtype=torch.float64), grid)
     layer = Convolution(2, 3, cube((3,) * dimension)).double()
     dense = tensor.features.T.reshape(1, 2, *[size] * dimension)
-    # Dense kernels have their last axis fastest, ours the first.
+    # In dense kernels the last axis changes fastest, in ours the first.
     weight = layer.kernel.reshape(*[3] * dimension, 2, 3)
     weight = weight.permute(-1, -2, *reversed(range(dimension)))
     expected = dense_conv(dense, weight, padding=1)
     torch.testing.assert_close(layer(tensor).features, expected.reshape(3, -1).T)
 
 
-def test_the_4d_hybrid_is_a_3d_convolution_and_a_product_for_each_neighbouring_instant():
+def test_the_4d_hybrid_is_a_3d_convolution_plus_one_product_per_neighbouring_frame():
     region = REGIONS["hybrid 4D"]
     tensor = random_tensor(4)
     layer = Convolution(3, 4, region).double()
     total = torch.zeros(len(tensor), 4, dtype=torch.float64)
     for t in tensor.coordinates[:, 4].unique().tolist():
-        here = tensor.coordinates[:, 4] == t
+        current = tensor.coordinates[:, 4] == t
         spatial = Convolution(3, 4, hybrid((3, 3, 3))).double()
         spatial.kernel = torch.nn.Parameter(layer.kernel[:27])
-        frame = SparseTensor(tensor.features[here], tensor.coordinates[here][:, :4])
-        total[here] = spatial(frame).features
+        frame = SparseTensor(tensor.features[current], tensor.coordinates[current][:, :4])
+        total[current] = spatial(frame).features
     for k, step in ((27, -1), (28, 1)):
-        moved = tensor.coordinates + torch.tensor([0, 0, 0, 0, step])
-        total += tensor.at(moved) @ layer.kernel[k]
+        neighbours = tensor.coordinates + torch.tensor([0, 0, 0, 0, step])
+        total += tensor.at(neighbours) @ layer.kernel[k]
     torch.testing.assert_close(layer(tensor).features, total)
 
 
 @pytest.mark.parametrize("name", ["even", "spatial", "cube 3D", "hybrid 4D"])
-def test_transposed_convolution_to_known_voxels_equals_its_definition(name):
+def test_transposed_convolution_to_known_voxels_matches_its_definition(name):
     region = REGIONS[name]
     step = (2, 2, 2, 1)[: region.dimension]
     fine = random_tensor(region.dimension)
@@ -163,7 +163,7 @@ def test_transposed_convolution_to_known_voxels_equals_its_definition(name):
     assert_equals(up, expected)
 
 
-def test_transposed_convolution_without_known_voxels_reaches_all_that_its_kernel_does():
+def test_transposed_convolution_without_known_voxels_gives_all_that_the_kernel_reaches():
     tensor = SparseTensor(torch.randn(2, 3), torch.tensor([[0, -2, 4], [0, 0, 0]]), stride=2)
     layer = TransposedConvolution(3, 2, cube((2, 2)), stride=2)
     up = layer(tensor)
@@ -176,9 +176,9 @@ def test_transposed_convolution_without_known_voxels_reaches_all_that_its_kernel
     torch.testing.assert_close(row, expected)
 
 
-def test_transposed_convolution_refuses_a_stride_that_does_not_divide():
+def test_transposed_convolution_refuses_an_indivisible_stride():
     tensor = SparseTensor(torch.ones(1, 1), torch.tensor([[0, 3]]), stride=3)
-    with pytest.raises(ValueError, match=r"stride \(3,\) cannot be divided by \(2,\)"):
+    with pytest.raises(ValueError, match=r"stride \(3,\) is not divisible by \(2,\)"):
         TransposedConvolution(1, 1, cube((2,)), stride=2)(tensor)
 
 
@@ -193,7 +193,7 @@ def test_a_pointwise_convolution_is_a_linear_map_with_a_2d_kernel():
 
 @pytest.mark.parametrize("channels", [3, 32])
 @pytest.mark.parametrize("how", ["sum", "mean", "max"])
-def test_pooling_takes_the_present_neighbours(how, channels):
+def test_pooling_uses_the_occupied_neighbours(how, channels):
     tensor = random_tensor(3, channels=channels)
     pooled = Pooling(how, cube((2, 2, 2)), stride=2)(tensor)
     reduce = {"sum": torch.sum, "mean": torch.mean, "max": torch.amax}[how]
@@ -204,14 +204,14 @@ def test_pooling_takes_the_present_neighbours(how, channels):
     assert_equals(pooled, expected)
 
 
-def test_pooling_by_an_unknown_rule_is_refused():
+def test_an_unknown_pooling_is_refused():
     with pytest.raises(ValueError, match="'sum', 'mean' or 'max', not 'median'"):
         Pooling("median", cube((2, 2, 2)), stride=2)(random_tensor(3))
 
 
 @pytest.mark.parametrize("name", ["tesseract", "hybrid 4D", "even", "one-sided"])
 @pytest.mark.parametrize("transposed", [False, True])
-def test_gradients_of_features_and_kernels_are_right(name, transposed):
+def test_gradients_of_features_and_kernels_match_finite_differences(name, transposed):
     region = REGIONS[name]
     step = (2, 2, 2, 1)[: region.dimension]
     tensor = random_tensor(region.dimension, channels=2, count=12, span=1)
@@ -229,7 +229,7 @@ def test_gradients_of_features_and_kernels_are_right(name, transposed):
     assert torch.autograd.gradcheck(run, (features, kernel))
 
 
-def test_batch_norm_acts_on_features_alone():
+def test_batch_norm_normalises_the_features():
     tensor = random_tensor(4, dtype=torch.float32)
     layer = BatchNorm(3).train()
     expected = F.batch_norm(tensor.features, None, None, training=True)
@@ -237,22 +237,22 @@ def test_batch_norm_acts_on_features_alone():
 
 
 def test_convolution_in_a_wrong_dimension_is_refused():
-    with pytest.raises(ValueError, match="a kernel in 4D cannot act on 3D voxels"):
+    with pytest.raises(ValueError, match="a 4D kernel on 3D voxels"):
         Convolution(3, 3, cube((3, 3, 3, 3)))(random_tensor(3, dtype=torch.float32))
 
 
-def test_convolution_of_a_wrong_number_of_channels_is_refused():
-    with pytest.raises(ValueError, match="has 3 channels, not 2"):
+def test_a_wrong_number_of_channels_is_refused():
+    with pytest.raises(ValueError, match=r"expected 2 input channels, got .* 3 channels"):
         Convolution(2, 4, cube((3, 3, 3)))(random_tensor(3, dtype=torch.float32))
 
 
-def test_two_runs_give_the_same_bits():
+def test_two_runs_are_bit_exact():
     tensor = random_tensor(4, dtype=torch.float32, count=2000, span=6)
     layer = Convolution(3, 16, REGIONS["hybrid 4D"])
     assert torch.equal(layer(tensor).features, layer(tensor).features)
 
 
-def test_kernel_maps_are_built_once_a_tensor_and_die_with_it():
+def test_kernel_maps_are_built_once_per_tensor():
     tensor = random_tensor(3, dtype=torch.float32)
     first, second = (Convolution(3, 3, cube((3, 3, 3))) for _ in range(2))
     a = tensor.manager.kernel_map(tensor.map, tensor.map, first.region)
@@ -261,7 +261,7 @@ def test_kernel_maps_are_built_once_a_tensor_and_die_with_it():
     assert random_tensor(3).manager.kernel_map is not tensor.manager.kernel_map
 
 
-def test_an_empty_tensor_goes_through():
+def test_an_empty_tensor_can_be_convolved():
     tensor = SparseTensor(torch.empty(0, 3), torch.empty(0, 4, dtype=torch.long))
     down = Convolution(3, 4, cube((2, 2, 2)), stride=2)(tensor)
     assert TransposedConvolution(4, 2, cube((2, 2, 2)), stride=2)(down).features.shape == (0, 2)
@@ -269,7 +269,7 @@ def test_an_empty_tensor_goes_through():
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("name", REGIONS)
-def test_cuda_gives_what_the_cpu_gives(name):
+def test_cuda_matches_the_cpu(name):
     region = REGIONS[name]
     tensor = random_tensor(region.dimension)
     layer = Convolution(3, 4, region, stride=2).double()

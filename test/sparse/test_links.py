@@ -22,48 +22,48 @@ LINKS = {"voxel": (1, 1, 1), "cube": (3, 3, 3)}
 
 
 def random_frames(seed, count, voxels=60, channels=3):
-    """Frames [M, 3] of voxels of a small place, some of which stay from frame to frame."""
+    """Return frames (voxels [M, 3], features); some voxels recur from frame to frame."""
     generator = torch.Generator().manual_seed(seed)
     frames = []
     for _ in range(count):
-        places = torch.randint(-4, 4, (voxels, 3), generator=generator)
-        places = torch.unique(places, dim=0)
-        frames.append((places, torch.randn(len(places), channels, generator=generator)))
+        positions = torch.randint(-4, 4, (voxels, 3), generator=generator)
+        positions = torch.unique(positions, dim=0)
+        frames.append((positions, torch.randn(len(positions), channels, generator=generator)))
     return frames
 
 
-def at_time(places, time, batch=0):
-    column = places.new_ones(len(places), 1)
-    return torch.cat([batch * column, places, time * column], dim=1)
+def at_time(positions, time, batch=0):
+    column = positions.new_ones(len(positions), 1)
+    return torch.cat([batch * column, positions, time * column], dim=1)
 
 
 def whole_sequence(frames):
-    coordinates = torch.cat([at_time(places, t) for t, (places, _) in enumerate(frames)])
+    coordinates = torch.cat([at_time(positions, t) for t, (positions, _) in enumerate(frames)])
     return SparseTensor(torch.cat([features for _, features in frames]), coordinates)
 
 
 def by_brute_force(layer, frames, time):
-    """Sum over offsets and, for links, over the frames back to when a place was last seen."""
+    """Sum over offsets; a link takes the last earlier frame in which its voxel is occupied."""
     tables = [
-        dict(zip(map(tuple, places.tolist()), features, strict=True))
-        for places, features in frames[: time + 1]
+        dict(zip(map(tuple, positions.tolist()), features, strict=True))
+        for positions, features in frames[: time + 1]
     ]
     rows = []
-    for place in frames[time][0].tolist():
+    for position in frames[time][0].tolist():
         total = torch.zeros(layer.kernel.shape[2], dtype=torch.float64)
         for offset, weight in zip(layer.region.offsets, layer.kernel.double(), strict=True):
-            there = tuple(p + o for p, o in zip(place, offset[:3], strict=True))
+            neighbour = tuple(p + o for p, o in zip(position, offset[:3], strict=True))
             if offset[3] == 0:
                 ages = [0]
             else:
                 ages = [
                     a
                     for a in range(1, layer.recall + 1)
-                    if a <= time and there in tables[time - a]
+                    if a <= time and neighbour in tables[time - a]
                 ]
             for age in ages[:1]:
-                if there in tables[time - age]:
-                    total += tables[time - age][there].double() @ weight
+                if neighbour in tables[time - age]:
+                    total += tables[time - age][neighbour].double() @ weight
         rows.append(total)
     return torch.stack(rows)
 
@@ -72,7 +72,7 @@ def by_brute_force(layer, frames, time):
     st.integers(0, 10_000), st.integers(1, 4), st.sampled_from(sorted(LINKS)), st.integers(1, 6)
 )
 @settings(max_examples=25, deadline=None)
-def test_links_reach_the_newest_of_the_recalled_frames_whole_or_frame_by_frame(
+def test_links_reach_the_last_frame_of_a_voxel_in_a_sequence_and_frame_by_frame(
     seed, recall, link, count
 ):
     frames = random_frames(seed, count)
@@ -80,20 +80,20 @@ def test_links_reach_the_newest_of_the_recalled_frames_whole_or_frame_by_frame(
     memory = Memory(recall)
     with torch.inference_mode():
         whole = layer(whole_sequence(frames))
-        for time, (places, features) in enumerate(frames):
+        for time, (positions, features) in enumerate(frames):
             expected = by_brute_force(layer, frames, time)
             torch.testing.assert_close(
-                whole.at(at_time(places, time)).double(), expected, atol=1e-5, rtol=1e-5
+                whole.at(at_time(positions, time)).double(), expected, atol=1e-5, rtol=1e-5
             )
             memory.begin()
-            present = layer(SparseTensor(features, at_time(places, 0), memory=memory))
+            present = layer(SparseTensor(features, at_time(positions, 0), memory=memory))
             memory.keep()
             torch.testing.assert_close(
-                present.at(at_time(places, 0)).double(), expected, atol=1e-5, rtol=1e-5
+                present.at(at_time(positions, 0)).double(), expected, atol=1e-5, rtol=1e-5
             )
 
 
-def test_with_a_recall_of_one_a_causal_kernel_is_a_plain_kernel_of_4d():
+def test_a_causal_kernel_with_a_recall_of_one_is_a_plain_4d_kernel():
     region = causal((3, 3, 3), (3, 3, 3))
     plain = Convolution(3, 4, KernelRegion(region.offsets))
     layer = CausalConvolution(3, 4, region)
@@ -104,9 +104,9 @@ def test_with_a_recall_of_one_a_causal_kernel_is_a_plain_kernel_of_4d():
 
 def test_gradients_flow_through_links():
     layer = CausalConvolution(2, 2, causal((1, 1, 1), (1, 1, 1)), recall=3).double()
-    places = torch.zeros(1, 3, dtype=torch.long)
+    position = torch.zeros(1, 3, dtype=torch.long)
     features = torch.randn(2, 2, dtype=torch.float64, requires_grad=True)
-    coordinates = torch.cat([at_time(places, 0), at_time(places, 2)])
+    coordinates = torch.cat([at_time(position, 0), at_time(position, 2)])
     layer(SparseTensor(features, coordinates)).features[1].sum().backward()
     torch.testing.assert_close(features.grad[0], layer.kernel[1].sum(dim=1))
     torch.testing.assert_close(features.grad[1], layer.kernel[0].sum(dim=1))
@@ -114,7 +114,7 @@ def test_gradients_flow_through_links():
 
 @pytest.mark.parametrize("name", ["numba", "spconv", "minkowski", "spconv_triton"])
 @pytest.mark.parametrize("recall", [1, 3])
-def test_every_engine_computes_links_as_pytorch_does(name, recall):
+def test_every_engine_matches_pytorch_on_links(name, recall):
     device = torch.device("cuda" if name == "spconv_triton" else "cpu")
     if device.type == "cuda" and not torch.cuda.is_available():
         pytest.skip("spconv_triton needs a CUDA device")
@@ -126,7 +126,7 @@ def test_every_engine_computes_links_as_pytorch_does(name, recall):
     layer = CausalConvolution(3, 4, causal((3, 3, 3), (3, 3, 3)), recall).eval().to(device)
     memories = Memory(recall), Memory(recall)
     with torch.inference_mode():
-        for places, features in frames:
+        for positions, features in frames:
             results = []
             for memory, runs in zip(memories, (None, engine), strict=True):
                 memory.begin()
@@ -134,7 +134,7 @@ def test_every_engine_computes_links_as_pytorch_does(name, recall):
                     layer(
                         SparseTensor(
                             features.to(device),
-                            at_time(places, 0).to(device),
+                            at_time(positions, 0).to(device),
                             engine=runs,
                             memory=memory,
                         )
@@ -152,27 +152,27 @@ def test_memory_is_bounded_by_the_voxels_of_the_recalled_frames():
     held = []
     with torch.inference_mode():
         for time in range(6):
-            places = torch.tensor([[10 * time, 0, 0]])  # a place of its own each time
+            position = torch.tensor([[10 * time, 0, 0]])  # A new voxel in each frame.
             memory.begin()
-            layer(SparseTensor(torch.ones(1, 3), at_time(places, 0), memory=memory))
+            layer(SparseTensor(torch.ones(1, 3), at_time(position, 0), memory=memory))
             memory.keep()
             held.append(memory.nbytes)
     row = 3 * 4 + 8 + 8
     assert held == [row, *([2 * row] * 5)]
 
 
-def test_a_frame_that_was_not_kept_leaves_nothing():
+def test_a_frame_that_is_not_kept_is_not_remembered():
     layer = CausalConvolution(3, 4, causal((1, 1, 1), (1, 1, 1))).eval()
     memory = Memory()
     tensor = [random_frames(3, 1)[0] for _ in range(2)]
     with torch.inference_mode():
-        for places, features in tensor:
+        for positions, features in tensor:
             memory.begin()
-            layer(SparseTensor(features, at_time(places, 0), memory=memory))
+            layer(SparseTensor(features, at_time(positions, 0), memory=memory))
     assert memory.nbytes == 0
 
 
-def test_memory_moves_with_its_voxels_and_forgets_those_out_of_range():
+def test_memory_can_be_shifted_and_drops_voxels_out_of_range():
     layer = CausalConvolution(3, 4, causal((1, 1, 1), (1, 1, 1))).eval()
     memory = Memory()
     far = torch.tensor([[0, 0, 0], [24_500, 0, 0]])
@@ -190,7 +190,7 @@ def test_memory_moves_with_its_voxels_and_forgets_those_out_of_range():
     assert memory.nbytes == 1 * (3 * 4 + 16)
 
 
-def test_a_state_can_be_restored_and_one_of_other_layers_is_refused():
+def test_a_state_is_restored_exactly_and_refused_for_other_layers():
     layer = CausalConvolution(3, 4, causal((3, 3, 3), (3, 3, 3)), recall=3).eval()
     frames = random_frames(4, 5)
     memory = Memory(3)
@@ -210,7 +210,7 @@ def test_a_state_can_be_restored_and_one_of_other_layers_is_refused():
         other.restore(state, {"first": layer})
         found = [step(other, frame) for frame in frames[3:]]
     assert all(torch.equal(a, b) for a, b in zip(expected, found, strict=True))
-    with pytest.raises(ValueError, match="no layer"):
+    with pytest.raises(ValueError, match=r"'features\.first.* has no matching layer"):
         Memory(3).restore(state, {"second": layer})
     with pytest.raises(ValueError, match="lacks the features of second"):
         Memory(3).restore(
@@ -226,19 +226,19 @@ def test_a_state_can_be_restored_and_one_of_other_layers_is_refused():
             Memory(3).restore(wrong, {"first": layer})
 
 
-def test_a_causal_kernel_knows_its_present_and_its_links():
+def test_a_causal_region_separates_present_offsets_and_links():
     region = causal((3, 3, 3), (1, 1, 1))
     assert len(region.present) == 27
     assert region.links.offsets == ((0, 0, 0, -1),)
     assert causal((3, 3, 3)).links is None
-    with pytest.raises(ValueError, match="times 0, then -1"):
+    with pytest.raises(ValueError, match="must be 0, then -1"):
         CausalRegion(((0, 0, 0, -1), (0, 0, 0, 0)))
-    with pytest.raises(ValueError, match="times 0, then -1"):
+    with pytest.raises(ValueError, match="must be 0, then -1"):
         CausalRegion(((0, 0, 0, 0), (0, 0, 0, 1)))
 
 
-def test_impossible_causal_convolutions_are_refused():
-    with pytest.raises(ValueError, match="needs links"):
+def test_causal_convolutions_need_links_and_a_valid_recall():
+    with pytest.raises(ValueError, match="without links needs Convolution"):
         CausalConvolution(3, 4, causal((3, 3, 3)))
     for recall in (0, MAX_RECALL + 1):
         with pytest.raises(ValueError, match=f"not {recall}"):

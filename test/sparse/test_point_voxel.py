@@ -10,7 +10,7 @@ from minkowski_perception.sparse import SparseTensor, point_to_voxel, voxel_to_p
 
 
 def scene(dimension, strides, count=200, seed=0):
-    """Fine voxels, negative ones too, and the coarse ones of `strides` that hold them."""
+    """Return random fine voxels around the origin, and the coarse voxels that contain them."""
     generator = torch.Generator().manual_seed(seed)
     coordinates = torch.randint(-9, 9, (count, 1 + dimension), generator=generator)
     coordinates[:, 0] %= 2
@@ -24,7 +24,7 @@ def scene(dimension, strides, count=200, seed=0):
 
 
 def interpolated(coarse, strides, point):
-    """Features at a point, by the definition, from a dictionary of voxels."""
+    """Interpolate features at a point by the definition, from a dictionary of voxels."""
     known = {
         tuple(c): f for c, f in zip(coarse.coordinates.tolist(), coarse.features, strict=True)
     }
@@ -32,10 +32,10 @@ def interpolated(coarse, strides, point):
     total, weights = torch.zeros(coarse.features.shape[1], dtype=torch.float64), 0.0
     for corner in itertools.product((0, 1), repeat=len(strides)):
         axes = list(zip(position, strides, corner, strict=True))
-        place = [(p // s + c) * s for p, s, c in axes]
+        origin = [(p // s + c) * s for p, s, c in axes]
         weight = math.prod(1 - abs(p - (p // s + c) * s) / s for p, s, c in axes)
-        if (batch, *place) in known:
-            total += weight * known[(batch, *place)]
+        if (batch, *origin) in known:
+            total += weight * known[(batch, *origin)]
             weights += weight
     return total / (weights + 1e-8)
 
@@ -44,7 +44,7 @@ CASES = [(1, (4,)), (3, (2, 2, 2)), (3, (8, 8, 8)), (3, (2, 4, 1)), (4, (4, 4, 4
 
 
 @pytest.mark.parametrize(("dimension", "strides"), CASES)
-def test_interpolation_is_that_of_the_definition(dimension, strides):
+def test_interpolation_matches_its_definition(dimension, strides):
     fine, coarse = scene(dimension, strides)
     points = voxel_to_point(coarse, fine.map)
     assert points.map is fine.map
@@ -57,12 +57,12 @@ def test_a_coarse_voxel_averages_its_points(dimension, strides):
     fine, coarse = scene(dimension, strides)
     voxels = point_to_voxel(fine, coarse.map)
     steps = torch.tensor((1, *strides))
-    for place, feature in zip(voxels.coordinates, voxels.features, strict=True):
-        inside = ((fine.coordinates >= place) & (fine.coordinates < place + steps)).all(dim=1)
+    for origin, feature in zip(voxels.coordinates, voxels.features, strict=True):
+        inside = ((fine.coordinates >= origin) & (fine.coordinates < origin + steps)).all(dim=1)
         torch.testing.assert_close(feature, fine.features[inside].mean(dim=0))
 
 
-def test_points_outside_are_left_out_and_voxels_without_points_are_zero():
+def test_points_outside_are_ignored_and_voxels_without_points_are_zero():
     coarse = SparseTensor(torch.ones(2, 1), torch.tensor([[0, 0], [0, 8]]), stride=4)
     fine = SparseTensor(
         torch.tensor([[2.0], [4.0], [9.0]]), torch.tensor([[0, 1], [0, 3], [0, 4]])
@@ -71,13 +71,13 @@ def test_points_outside_are_left_out_and_voxels_without_points_are_zero():
     assert voxel_to_point(coarse, fine.map).features[:2].tolist() == [[1.0], [1.0]]
 
 
-def test_between_voxels_of_one_stride_nothing_changes():
+def test_features_do_not_change_between_voxels_of_one_stride():
     fine, _ = scene(3, (2, 2, 2))
     assert torch.equal(voxel_to_point(fine, fine.map).features, fine.features)
     assert torch.equal(point_to_voxel(fine, fine.map).features, fine.features)
 
 
-def test_without_voxels_there_is_nothing():
+def test_an_empty_tensor_can_be_interpolated_and_averaged():
     empty = SparseTensor(torch.zeros(0, 3), torch.zeros(0, 4, dtype=torch.long))
     coarse = empty.manager.coarser(empty.map, (2, 2, 2))
     voxels = point_to_voxel(empty, coarse)
@@ -86,7 +86,7 @@ def test_without_voxels_there_is_nothing():
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_the_precision_of_the_features_stays(dtype):
+def test_the_precision_of_the_features_is_kept(dtype):
     fine, coarse = scene(3, (4, 4, 4))
     low = voxel_to_point(coarse.replace(coarse.features.to(dtype)), fine.map).features
     assert low.dtype == dtype
@@ -97,33 +97,33 @@ def test_the_precision_of_the_features_stays(dtype):
     )
 
 
-def test_many_points_in_half_precision_average_to_what_they_are():
+def test_the_mean_of_many_points_in_half_precision_is_exact():
     coordinates = torch.cartesian_prod(torch.tensor([0]), *[torch.arange(10)] * 3)
     points = SparseTensor(torch.ones(1000, 1, dtype=torch.bfloat16), coordinates)
     coarse = points.manager.coarser(points.map, (16, 16, 16))
     assert point_to_voxel(points, coarse).features.tolist() == [[1.0]]
 
 
-def test_gradients_are_those_of_finite_differences():
+def test_gradients_match_finite_differences():
     fine, coarse = scene(3, (2, 2, 2), count=12)
 
-    def there(features):
+    def interpolate(features):
         return voxel_to_point(coarse.replace(features), fine.map).features
 
-    def back(features):
+    def average(features):
         return point_to_voxel(fine.replace(features), coarse.map).features
 
-    for function, tensor in ((there, coarse), (back, fine)):
+    for function, tensor in ((interpolate, coarse), (average, fine)):
         assert torch.autograd.gradcheck(function, tensor.features.clone().requires_grad_())
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_cuda_gives_what_the_cpu_gives():
+def test_cuda_matches_the_cpu():
     fine, coarse = scene(3, (4, 4, 4))
-    there = SparseTensor(fine.features.cuda(), fine.coordinates.cuda())
-    coarse_map = there.manager.coarser(there.map, (4, 4, 4))
-    voxels = point_to_voxel(there, coarse_map)
+    on_cuda = SparseTensor(fine.features.cuda(), fine.coordinates.cuda())
+    coarse_map = on_cuda.manager.coarser(on_cuda.map, (4, 4, 4))
+    voxels = point_to_voxel(on_cuda, coarse_map)
     torch.testing.assert_close(voxels.features.cpu(), point_to_voxel(fine, coarse.map).features)
-    points = voxel_to_point(voxels, there.map).features.cpu()
+    points = voxel_to_point(voxels, on_cuda.map).features.cpu()
     expected = voxel_to_point(point_to_voxel(fine, coarse.map), fine.map).features
     torch.testing.assert_close(points, expected)

@@ -11,7 +11,7 @@ ROWS = st.lists(st.tuples(st.integers(0, 1), st.integers(-3, 3), st.integers(-3,
 
 
 @given(rows=ROWS)
-def test_every_point_finds_its_voxel_and_every_voxel_its_first_point(rows):
+def test_points_map_to_their_voxels_and_voxels_to_their_first_points(rows):
     coordinates = torch.tensor(rows, dtype=torch.long).reshape(-1, 3)
     result = quantize(coordinates)
     assert [tuple(c) for c in result.coordinates.tolist()] == sorted(set(rows))
@@ -20,7 +20,7 @@ def test_every_point_finds_its_voxel_and_every_voxel_its_first_point(rows):
 
 
 @given(rows=ROWS.filter(bool))
-def test_the_mean_is_that_of_the_voxel_s_points(rows):
+def test_mean_reduction_averages_the_points_of_each_voxel(rows):
     result = quantize(torch.tensor(rows))
     values = torch.randn(len(rows), 2, dtype=torch.float64)
     for row, mean in zip(result.coordinates.tolist(), result.reduce(values, "mean"), strict=True):
@@ -32,7 +32,7 @@ def test_the_mean_is_that_of_the_voxel_s_points(rows):
     values=st.lists(st.floats(0.125, 128.0, width=32), min_size=2, max_size=200),
     random=st.randoms(use_true_random=False),
 )
-def test_the_mean_of_float32_does_not_depend_on_the_order_of_the_points(values, random):
+def test_the_mean_does_not_depend_on_the_order_of_the_points(values, random):
     shuffled = random.sample(values, len(values))
     one_voxel = quantize(torch.zeros(len(values), 4, dtype=torch.long))
     a, b = (one_voxel.reduce(torch.tensor(v)[:, None], "mean") for v in (values, shuffled))

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Engines that are slow, wrong or broken, by a clock that stands still but for them."""
+"""Tests of the choice among slow, wrong and broken engines, with a simulated clock."""
 
 from importlib.util import find_spec
 from types import SimpleNamespace
@@ -61,7 +61,7 @@ class Missing(Fake):
 
 
 class Lower(Fake):
-    """Offers bfloat16, in which every `stride`th voxel gets another label."""
+    """Supports bfloat16, in which every `stride`th voxel gets another label."""
 
     name = "lower"
     stride = 300
@@ -91,7 +91,7 @@ def broken():
 
 
 class Network(nn.Module):
-    """One layer that takes as long as the table of seconds says of its engine."""
+    """One layer that advances the clock by the seconds of its engine."""
 
     def __init__(self, clock, seconds):
         super().__init__()
@@ -112,12 +112,12 @@ def trial():
 
 
 def no_trial():
-    pytest.fail("there is nothing to try")
+    pytest.fail("no trial is needed")
 
 
 @pytest.fixture
 def choose(monkeypatch):
-    """Choose among engines, each with the seconds that it takes."""
+    """Choose among engines with given run times."""
 
     def run(*args, engines, name="auto", make_trial=trial, **kwargs):
         clock = SimpleNamespace(now=0.0, perf_counter=lambda: clock.now)
@@ -147,25 +147,25 @@ def test_an_unknown_engine_or_precision_is_refused_with_the_choices(choose):
     [
         (Missing, "missing", "missing is not installed: pip install missing"),
         (not_installed, "not_installed", r"No module named 'absent'.*pip install absent"),
-        (broken, "broken", "'broken' does not load: .*wrong ELF class"),
+        (broken, "broken", "cannot load engine 'broken': .*wrong ELF class"),
     ],
 )
-def test_an_engine_that_is_asked_for_and_cannot_run_is_refused_with_the_cause(
+def test_a_requested_engine_that_cannot_run_is_refused_with_the_cause(
     choose, engine, name, message
 ):
     with pytest.raises(EngineError, match=message):
         choose(name=name, engines=[engine])
     choice = choose(engines=[engine], make_trial=no_trial)
-    assert choice.reason == f"torch is the only one; not here: {name}"
+    assert choice.reason == f"torch is the only available engine; not available: {name}"
 
 
-def test_an_engine_that_is_asked_for_is_taken_untried(choose):
+def test_a_requested_engine_is_chosen_without_a_trial(choose):
     choice = choose(name="fake", engines=[Fake], make_trial=no_trial)
     assert type(choice.engine) is Fake
-    assert (str(choice), choice.reason, choice.timings) == ("fake", "fake was asked for", {})
+    assert (str(choice), choice.reason, choice.timings) == ("fake", "fake was requested", {})
 
 
-def test_the_fastest_that_agrees_is_taken_and_the_reason_tells_why(choose):
+def test_the_fastest_engine_that_agrees_is_chosen_with_a_reason(choose):
     seconds = {"fake": 0.05, "deterministic": 0.025, "wrong": 0.01, "infinite": 0.01}
     engines = [Fake, Deterministic, Wrong, Infinite, Raising, Missing, broken]
     choice = choose(engines=engines, seconds={**seconds, "raising": 0.01})
@@ -174,19 +174,19 @@ def test_the_fastest_that_agrees_is_taken_and_the_reason_tells_why(choose):
         "deterministic: 4.0 times as fast as torch, largest difference 5e-05 of the spread; "
         "wrong: largest difference 2e-04 of the spread; "
         "infinite: largest difference nan of the spread; "
-        "raising: RuntimeError('out of registers'); not here: missing, broken"
+        "raising: RuntimeError('out of registers'); not available: missing, broken"
     )
     expected = {"torch": 0.1, "fake": 0.05, "deterministic": 0.025}
     assert choice.timings == pytest.approx(expected)
 
 
-def test_torch_stays_where_another_engine_is_hardly_faster(choose):
+def test_torch_is_chosen_if_no_engine_is_clearly_faster(choose):
     choice = choose(engines=[Fake], seconds={"fake": 0.095})
     assert (str(choice), choice.reason) == ("torch", "torch is the fastest")
     assert str(choose(engines=[Fake], seconds={"fake": 0.085})) == "fake"
 
 
-def test_lower_precision_is_taken_where_it_is_faster_and_the_labels_stay(choose):
+def test_a_lower_precision_is_chosen_if_it_is_faster_and_keeps_the_labels(choose):
     seconds = {"lower": 0.05, "lower in bfloat16": 0.02}
     choice = choose(engines=[Lower], seconds=seconds)
     assert choice.engine.precision == torch.bfloat16
@@ -203,7 +203,7 @@ def test_lower_precision_is_taken_where_it_is_faster_and_the_labels_stay(choose)
     assert "coarse bfloat16: 99.0% of the labels equal" in choice.reason
 
 
-def test_a_precision_that_is_asked_for_is_refused_where_no_engine_has_it(choose):
+def test_a_requested_precision_is_refused_if_no_engine_supports_it(choose):
     seconds = {"lower in bfloat16": 0.2, "coarse in bfloat16": 0.2}
     choice = choose("bfloat16", engines=[Fake, Lower], seconds=seconds)
     assert (str(choice), *choice.timings) == ("lower bfloat16", "torch", "lower bfloat16")
@@ -215,7 +215,7 @@ def test_a_precision_that_is_asked_for_is_refused_where_no_engine_has_it(choose)
         choose("bfloat16", engines=[Coarse], seconds=seconds)
 
 
-def test_a_deterministic_choice_does_not_hang_on_timings(choose):
+def test_a_deterministic_choice_does_not_depend_on_timings(choose):
     for seconds in (0.01, 0.5):
         choice = choose(
             engines=[Deterministic, Lower],
@@ -223,8 +223,8 @@ def test_a_deterministic_choice_does_not_hang_on_timings(choose):
             deterministic=True,
         )
         assert str(choice) == "deterministic"
-        assert "not here: lower" in choice.reason
-    with pytest.raises(EngineError, match="'lower' does not give the same bits in every run"):
+        assert "not available: lower" in choice.reason
+    with pytest.raises(EngineError, match="engine 'lower' is not deterministic"):
         choose(name="lower", engines=[Lower], deterministic=True)
 
 
@@ -243,7 +243,7 @@ def test_every_engine_is_registered_under_its_own_name(name):
 
 
 @pytest.mark.parametrize("dimension", [3, 4])
-def test_whatever_is_chosen_here_gives_the_labels_of_torch(dimension):
+def test_the_chosen_engine_gives_the_labels_of_torch(dimension):
     torch.manual_seed(0)
     network = build_network(
         "MinkUNet14A", in_channels=2, num_classes=5, dimension=dimension, width=0.125

@@ -8,7 +8,7 @@ from minkowski_perception.sparse import CoordinateRangeError, SparseTensor, cat
 COORDINATES = torch.tensor([[0, 2, 0, 0], [0, -1, 5, 3], [1, -1, 5, 3]])
 
 
-def test_rows_are_brought_into_canonical_order_whatever_the_input_s():
+def test_rows_are_sorted_into_canonical_order():
     features = torch.arange(3.0)[:, None]
     for order in ([0, 1, 2], [2, 0, 1], [1, 2, 0]):
         tensor = SparseTensor(features[order], COORDINATES[order])
@@ -16,13 +16,13 @@ def test_rows_are_brought_into_canonical_order_whatever_the_input_s():
         assert tensor.features.flatten().tolist() == [1.0, 0.0, 2.0]
 
 
-def test_features_are_found_by_coordinate_and_zero_elsewhere():
+def test_features_are_looked_up_by_coordinate_and_zero_if_unoccupied():
     tensor = SparseTensor(torch.arange(1.0, 4.0)[:, None], COORDINATES)
-    asked = torch.tensor([[1, -1, 5, 3], [0, 2, 0, 1], [0, 2, 0, 0]])
-    assert tensor.at(asked).flatten().tolist() == [3.0, 0.0, 1.0]
+    queries = torch.tensor([[1, -1, 5, 3], [0, 2, 0, 1], [0, 2, 0, 0]])
+    assert tensor.at(queries).flatten().tolist() == [3.0, 0.0, 1.0]
 
 
-def test_features_come_back_in_the_order_in_which_their_coordinates_were_given():
+def test_features_can_be_returned_in_input_order():
     features = torch.arange(3.0)[:, None]
     for order in ([0, 1, 2], [2, 0, 1], [1, 2, 0]):
         tensor = SparseTensor(features[order], COORDINATES[order])
@@ -31,20 +31,20 @@ def test_features_come_back_in_the_order_in_which_their_coordinates_were_given()
         assert doubled.as_given(slice(-1, None)).flatten().tolist() == [2.0 * order[-1]]
 
 
-def test_features_on_other_voxels_are_not_given_back_as_if_they_were_on_the_first():
+def test_input_order_is_refused_on_other_voxels():
     tensor = SparseTensor(torch.ones(3, 1), COORDINATES)
     other = SparseTensor(torch.ones(2, 1), COORDINATES[:2])
     moved = SparseTensor.on_map(other.features, other.map, tensor.manager)
-    with pytest.raises(ValueError, match="not on the same voxels"):
+    with pytest.raises(ValueError, match="not on the same 3 voxels"):
         moved.as_given()
 
 
-def test_a_voxel_that_stands_twice_is_refused():
-    with pytest.raises(ValueError, match="stands twice"):
+def test_duplicate_coordinates_are_refused():
+    with pytest.raises(ValueError, match=r"duplicate coordinates; call quantize\(\) first"):
         SparseTensor(torch.ones(2, 1), torch.zeros(2, 4, dtype=torch.int32))
 
 
-def test_shapes_that_do_not_fit_are_refused_by_value():
+def test_mismatched_shapes_are_refused_with_both_shapes():
     with pytest.raises(ValueError, match=r"\[2, 1\] and \[3, 4\]"):
         SparseTensor(torch.ones(2, 1), COORDINATES)
 
@@ -54,7 +54,7 @@ def test_float_coordinates_are_refused():
         SparseTensor(torch.ones(3, 1), COORDINATES.float())
 
 
-def test_coordinates_off_the_stride_s_lattice_are_refused():
+def test_coordinates_that_are_not_multiples_of_the_stride_are_refused():
     with pytest.raises(ValueError, match="multiples of the stride"):
         SparseTensor(torch.ones(3, 1), COORDINATES, stride=2)
 
@@ -64,18 +64,18 @@ def test_a_coordinate_out_of_range_is_refused():
         SparseTensor(torch.ones(1, 1), torch.tensor([[0, 10**6, 0, 0]]))
 
 
-def test_sums_and_joins_need_the_same_voxels():
+def test_sum_and_cat_need_the_same_voxels():
     a = SparseTensor(torch.ones(3, 1), COORDINATES)
     b = SparseTensor(torch.full((3, 2), 2.0), COORDINATES)
     assert cat([a, b]).features.tolist() == [[1.0, 2.0, 2.0]] * 3
     assert (a + a).features.tolist() == [[2.0]] * 3
     other = SparseTensor(torch.ones(2, 1), COORDINATES[:2])
-    with pytest.raises(ValueError, match="not on the same voxels"):
+    with pytest.raises(ValueError, match="not on the same 3 voxels"):
         cat([a, other])
 
 
 @pytest.mark.parametrize("extent", [(1, 2, 3), (4, 5, 6), (7, 8, 9)])
-def test_clipped_voxels_have_a_parent_where_the_extent_halves_without_remainder(extent):
+def test_clipping_drops_parents_beyond_the_extent(extent):
     box = torch.cartesian_prod(torch.arange(2), *(torch.arange(n) for n in extent))
     tensor = SparseTensor(torch.ones(len(box), 1), box, clip=True)
     level = tensor.map

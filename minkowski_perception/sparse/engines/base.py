@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What an engine is: features, weights and a kernel map in, features out."""
+"""Base class of the engines: features, weights and a kernel map in, features out."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from torch import Tensor, nn
 from minkowski_perception.sparse.kernel_maps import KernelMap
 
 Weights = tuple[Tensor, Tensor | None]
-"""Kernel [K, C_in, C_out] and bias [C_out], as `Engine.prepare` leaves them."""
+"""Kernel [K, C_in, C_out] and bias [C_out], as returned by `Engine.prepare`."""
 
 
 class EngineError(ValueError):
-    """An engine cannot run here: something is not installed, or the device is not one of its."""
+    """An engine cannot run: a library is missing, or it does not support the device."""
 
 
 class Engine(ABC):
-    """Runs the convolutions of inference, batch norms folded into their weights.
+    """Base class: runs convolutions in inference, with batch norms folded into the weights.
 
-    Training goes through `functional.convolve`, whatever the engine.
+    Training uses `functional.convolve` with every engine.
 
     Args:
-        precision: of the features between layers and of the products; one of `precisions`.
+        precision: dtype of the features between layers and of the products; one of `precisions`.
 
     Attributes:
-        name: what it is called in parameters.
-        deterministic: whether it gives the same bits in every run, on CUDA too if PyTorch's
-            deterministic algorithms are used.
+        name: name of the engine in parameters.
+        deterministic: whether results are bit-exact between runs; on CUDA, with PyTorch's
+            deterministic algorithms.
     """
 
     name: ClassVar[str]
@@ -43,30 +43,30 @@ class Engine(ABC):
         self._prepared: WeakKeyDictionary[nn.Module, tuple[Any, Any]] = WeakKeyDictionary()
 
     def __str__(self) -> str:
-        """Name of the engine, with its precision unless it is float32."""
+        """Return the name of the engine, with its precision unless it is float32."""
         lower = self.precision != torch.float32
         return f"{self.name} {precision_name(self.precision)}" if lower else self.name
 
     @classmethod  # noqa: B027
     def check(cls, device: torch.device) -> None:
-        """Refuse where the engine cannot run; one that runs everywhere has nothing to refuse.
+        """Check that the engine can run on a device; by default, every device is accepted.
 
         Raises:
-            EngineError: what is missing and how to install it, or the device that is needed.
+            EngineError: a library is missing, or the device is not supported.
         """
 
     @classmethod
     def precisions(cls, device: torch.device) -> tuple[torch.dtype, ...]:
-        """Return what the engine can be made with on a device where it runs; float32 first."""
+        """Return the precisions that the engine supports on a device; float32 comes first."""
         return (torch.float32,)
 
     def prepare(self, kernel: Tensor, bias: Tensor | None, last: bool) -> Any:
-        """Bring weights into the form that `convolve` wants: kernel and bias, unless overridden.
+        """Convert weights to the format of `convolve`; by default, kernel and bias as they are.
 
         Args:
             kernel: [K, C_in, C_out].
             bias: [C_out].
-            last: whether no norm follows, so that the outputs are logits: keep them in float32.
+            last: whether no norm follows; the outputs are logits then and stay in float32.
         """
         return kernel, bias
 
@@ -83,10 +83,10 @@ class Engine(ABC):
 
         Args:
             features: [inputs, C_in].
-            weights: from `prepare`.
-            kernel_map: between the rows of the inputs and the outputs.
+            weights: result of `prepare`.
+            kernel_map: pairs of input and output rows.
             residual: [outputs, C_out].
-            relu: whether act rectifies.
+            relu: whether act is ReLU; the identity otherwise.
 
         Returns:
             [outputs, C_out].
@@ -95,7 +95,7 @@ class Engine(ABC):
     def weights(
         self, layer: nn.Module, kernel: Tensor, bias: Tensor | None, norm: nn.BatchNorm1d | None
     ) -> Any:
-        """Return a layer's prepared weights; they are made anew when a parameter changes."""
+        """Return the prepared weights of a layer; they are updated when a parameter changes."""
         tensors = [kernel, bias]
         if norm is not None:
             tensors += [norm.weight, norm.bias, norm.running_mean, norm.running_var]
@@ -112,12 +112,12 @@ class Engine(ABC):
 
 
 def precision_name(precision: torch.dtype) -> str:
-    """Name of a precision as parameters have it: "float32"."""
+    """Return the name of a precision in parameters, such as "float32"."""
     return str(precision).removeprefix("torch.")
 
 
 def finish(output: Tensor, bias: Tensor | None, residual: Tensor | None, relu: bool) -> Tensor:
-    """Add what is there and rectify, in place: what an engine does after products of its own."""
+    """Add bias and residual if given, then apply ReLU if requested, all in place."""
     if bias is not None:
         output += bias
     if residual is not None:
@@ -128,14 +128,14 @@ def finish(output: Tensor, bias: Tensor | None, residual: Tensor | None, relu: b
 def fold(
     kernel: Tensor, bias: Tensor | None, norm: nn.BatchNorm1d | None
 ) -> tuple[Tensor, Tensor | None]:
-    """Weights that do at once what a convolution and the batch norm after it do in evaluation.
+    """Fold a batch norm in evaluation mode into the weights of the preceding convolution.
 
     norm(x W + b) = x (W g) + (b - mean) g + beta, with g = gamma / sqrt(variance + epsilon).
 
     Args:
         kernel: [K, C_in, C_out].
         bias: [C_out].
-        norm: with running statistics.
+        norm: batch norm with running statistics; None to return the weights unchanged.
     """
     if norm is None:
         return kernel, bias

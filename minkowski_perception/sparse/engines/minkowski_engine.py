@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""MinkowskiEngine 0.5.4 as an engine: its convolutions and its kernel maps on our coordinates."""
+"""Engine that runs MinkowskiEngine 0.5.4, with its kernel maps on our coordinates."""
 
 from __future__ import annotations
 
@@ -25,21 +25,24 @@ from minkowski_perception.sparse.regions import KernelRegion, cube, inscribed_bo
 
 @cache
 def import_minkowski_engine() -> Any:
-    """Import MinkowskiEngine, which looks for `collections.Sequence`: gone since Python 3.10.
+    """Import MinkowskiEngine.
+
+    It needs `collections.Sequence`, which Python 3.10 removed, so the name is restored during the
+    import.
 
     Raises:
-        EngineError: it is not installed, or does not load.
+        EngineError: MinkowskiEngine is not installed or cannot be imported.
     """
     missing = not hasattr(collections, "Sequence")
     if missing:
         collections.Sequence = collections.abc.Sequence  # type: ignore[attr-defined]
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it says at each import that it knows no CUDA
+            warnings.simplefilter("ignore")  # Each import warns about missing CUDA.
             return importlib.import_module("MinkowskiEngine")
     except ImportError as error:
         raise EngineError(
-            f"MinkowskiEngine does not load ({error}); docs/engines.md says how to install it"
+            f"cannot import MinkowskiEngine ({error}); see docs/engines.md for its installation"
         ) from error
     finally:
         if missing:
@@ -47,9 +50,10 @@ def import_minkowski_engine() -> Any:
 
 
 def coordinate_manager(dimension: int) -> Any:
-    """Return a coordinate manager of MinkowskiEngine, on the CPU.
+    """Return a MinkowskiEngine coordinate manager for the CPU.
 
-    It sets the number of OpenMP's threads, PyTorch's too: to what it is.
+    Its constructor sets the number of OpenMP threads, which PyTorch shares, so it gets the current
+    number.
     """
     engine = import_minkowski_engine()
     return engine.CoordinateManager(
@@ -61,15 +65,16 @@ def coordinate_manager(dimension: int) -> Any:
 
 @dataclass(frozen=True)
 class _Plan:
-    """How MinkowskiEngine runs the convolutions of one kernel map.
+    """MinkowskiEngine's objects for the convolutions of one kernel map.
 
     Attributes:
-        manager: its own coordinate manager, with the voxels of both sides.
-        fine: key of the side whose stride the offsets are steps of.
+        manager: MinkowskiEngine coordinate manager with the voxels of both sides.
+        fine: key of the side whose stride is the unit of the offsets.
         coarse: key of the other side; the same for a stride of 1.
-        generator: its description of the box in the region.
-        slots: [box volume] the box's slices of our kernel, in its order; None for all as they are.
-        rest: offsets outside of the box: their slices, and our kernel map of them.
+        generator: kernel generator of the largest box in the region.
+        slots: [box volume] our kernel slices of the box, in MinkowskiEngine's order; None if that
+            is the whole kernel in its own order.
+        rest: kernel slices of the offsets outside the box, and their kernel map.
     """
 
     manager: Any
@@ -81,7 +86,7 @@ class _Plan:
 
 
 class MinkowskiEngine(Engine):
-    """Boxes by MinkowskiEngine; offsets outside of them (version 0.5 has no others) by PyTorch."""
+    """Box kernels by MinkowskiEngine 0.5; offsets outside the box by PyTorch."""
 
     name = "minkowski"
 
@@ -116,7 +121,7 @@ class MinkowskiEngine(Engine):
             or isinstance(kernel_map, CausalMap)
             or inscribed_box(kernel_map.region) is None
         ):
-            # There is nothing that it could do.
+            # MinkowskiEngine does not support these.
             output = gather_gemm_scatter(features, kernel, kernel_map)
         else:
             output = self._convolve(features, kernel, kernel_map)
@@ -155,7 +160,7 @@ def _plan(kernel_map: KernelMap) -> _Plan:
     manager = coordinate_manager(region.dimension)
 
     def insert(name: str, coordinates: Tensor, stride: tuple[int, ...]) -> Any:
-        # Distinct coordinates keep their rows on the CPU.
+        # On the CPU, unique coordinates keep their order.
         return manager.insert_and_map(coordinates.int(), list(stride), name)[0]
 
     fine = insert("source", source.coordinates, source.stride)

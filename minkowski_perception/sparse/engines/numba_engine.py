@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The engine for CPUs: products summed in place, compiled for this machine by Numba."""
+"""Engine for CPUs: fused convolution, compiled by Numba for the CPU at hand."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class NumbaEngine(Engine):
     """Fused sparse convolution on the CPU.
 
     Args:
-        precision: of the features between layers and the products: float32 or bfloat16. Sums,
-            the first layer's products and the logits are float32 in either case.
+        precision: dtype of the features between layers and of the products, float32 or bfloat16.
+            Sums, the products of the first layer and the logits are always float32.
     """
 
     name = "numba"
@@ -32,7 +32,7 @@ class NumbaEngine(Engine):
 
     @classmethod
     def precisions(cls, device: torch.device) -> tuple[torch.dtype, ...]:
-        """See `Engine.precisions`: bfloat16 where the CPU multiplies it faster than float32."""
+        """See `Engine.precisions`; bfloat16 needs a CPU that multiplies it faster than float32."""
         return (torch.float32, torch.bfloat16) if cpu_has("avx512bf16") else (torch.float32,)
 
     def prepare(self, kernel: Tensor, bias: Tensor | None, last: bool) -> PackedWeights:
@@ -50,10 +50,12 @@ class NumbaEngine(Engine):
         """See `Engine.convolve`.
 
         Raises:
-            ValueError: a shape does not fit the weights or the kernel map.
+            ValueError: a shape does not match the weights or the kernel map.
             EngineError: features or residual are not on the CPU.
         """
         for values in (features, residual):
             if values is not None and values.device.type != "cpu":
-                raise EngineError(f"engine 'numba' has no use for features on {values.device}")
+                raise EngineError(
+                    f"engine 'numba' needs features on the CPU, not on {values.device}"
+                )
         return convolve(features, weights, kernel_map, residual, relu)

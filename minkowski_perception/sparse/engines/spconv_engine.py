@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""spconv 2 as an engine: its gather, product, scatter over our kernel maps."""
+"""Engine that runs spconv 2's native gather-GEMM-scatter on our kernel maps."""
 
 from __future__ import annotations
 
@@ -23,34 +23,34 @@ def _import_spconv() -> Any:
     """Import spconv's operations.
 
     Raises:
-        EngineError: it is not installed, or does not load.
+        EngineError: spconv is not installed or cannot be imported.
     """
     try:
         from spconv import cppconstants
         from spconv.pytorch import ops
     except ImportError as error:
-        raise EngineError(f"spconv does not load ({error}): pip install spconv") from error
+        raise EngineError(f"cannot import spconv ({error}): pip install spconv") from error
     return ops, cppconstants.CPU_ONLY_BUILD
 
 
 @contextmanager
 def one_openmp_thread(device: torch.device) -> Iterator[None]:
-    """Keep spconv's own loops on one thread of a CPU; the products between them stay on all.
+    """Restrict spconv's own loops on the CPU to one thread; matrix products still use all.
 
-    The threads of spconv 2.3.8's scatter-add on the CPU share the pointers to their rows: on more
-    than one, sums go to wrong rows.
+    The threads of spconv 2.3.8's scatter-add on the CPU share row pointers, so with more than one
+    thread, sums go to wrong rows.
     """
     if device.type != "cpu":
         yield
         return
     from spconv import core_cc
 
-    # Its loops run on the OpenMP that PyTorch has loaded for all, before the one it came with.
+    # spconv's loops use the OpenMP library that PyTorch has loaded globally, if there is one.
     openmp = ctypes.CDLL(None)
     if not hasattr(openmp, "omp_set_num_threads"):
         openmp = ctypes.CDLL(core_cc.__file__)
     threads = torch.get_num_threads()
-    torch.set_num_threads(threads)  # tells MKL, which would follow OpenMP otherwise
+    torch.set_num_threads(threads)  # Pins MKL, which would follow OpenMP otherwise.
     openmp.omp_set_num_threads(1)
     try:
         yield
@@ -59,7 +59,7 @@ def one_openmp_thread(device: torch.device) -> Iterator[None]:
 
 
 class SpconvEngine(Engine):
-    """spconv's native algorithm, which takes kernel maps of any region and dimension."""
+    """spconv's native algorithm, which supports kernel maps of any region and dimension."""
 
     name = "spconv"
 
@@ -74,13 +74,13 @@ class SpconvEngine(Engine):
         if device.type not in ("cpu", "cuda") or (device.type == "cuda" and cpu_only):
             raise EngineError(
                 f"engine 'spconv' cannot run on {device}: this spconv was built for the CPU; "
-                "for CUDA install the wheel of your version, spconv-cu120 for example"
+                "for CUDA, install the wheel for your CUDA version, such as spconv-cu120"
             )
 
     def prepare(
         self, kernel: Tensor, bias: Tensor | None, last: bool
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return the kernel as given, in spconv's layout [C_out, K, C_in], and the bias."""
+        """Return the kernel, the kernel in spconv's layout [C_out, K, C_in], and the bias."""
         return kernel, kernel.permute(2, 0, 1).contiguous(), bias
 
     def convolve(
@@ -103,7 +103,7 @@ class SpconvEngine(Engine):
         return finish(output, bias, residual, relu)
 
     def _convolve(self, features: Tensor, filters: Tensor, kernel_map: KernelMap) -> Tensor:
-        """Sum over all offsets but that at which every row meets itself."""
+        """Sum over all offsets except the centre of a submanifold convolution."""
         forward = kernel_map.forward or kernel_map
         if forward not in self._pairs:
             self._pairs[forward] = native_pairs(forward)
@@ -118,11 +118,11 @@ class SpconvEngine(Engine):
 
 
 def native_pairs(kernel_map: KernelMap) -> tuple[Tensor, Tensor]:
-    """Kernel map as spconv's native algorithm has it, without the centre.
+    """Convert a kernel map to the format of spconv's native algorithm, without the centre.
 
     Returns:
-        [2, K, P] int32, input and output rows of each offset, padded with -1; [K] int32, their
-        numbers. P is the largest of these.
+        [2, K, P] int32, input and output rows of each offset, padded with -1; [K] int32, the
+        number of pairs of each offset. P is the largest number.
     """
     starts = torch.tensor(kernel_map.pairs.starts, dtype=torch.int32)
     counts = starts.diff()

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""spconv-triton as an engine: its implicit GEMM on CUDA, over our kernel maps."""
+"""Engine that runs spconv-triton's implicit GEMM on CUDA, on our kernel maps."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from minkowski_perception.sparse.kernel_maps import KernelMap
 PRECISIONS = (torch.float32, torch.float16, torch.bfloat16)
 
 _MASK_BITS = 32
-"""Most offsets for which spconv-triton skips those that a tile of outputs has no input at."""
+"""Maximum number of offsets for which spconv-triton skips those without inputs in a tile."""
 
 
 @cache
@@ -27,25 +27,26 @@ def _import_ops() -> Any:
     """Import spconv-triton's operations.
 
     Raises:
-        EngineError: it is not installed, or does not load.
+        EngineError: spconv-triton is not installed or cannot be imported.
     """
     try:
         from spconv_triton.pytorch import ops
     except ImportError as error:
         raise EngineError(
-            f"spconv-triton does not load ({error}): pip install spconv-triton"
+            f"cannot import spconv-triton ({error}): pip install spconv-triton"
         ) from error
     return ops
 
 
 @dataclass(frozen=True)
 class GatherTable:
-    """A kernel map by outputs, as an implicit GEMM reads it.
+    """Kernel map in the format of an implicit GEMM.
 
     Attributes:
         rows: [K, outputs] int32, the input row at each offset, -1 for none.
-        masks: [outputs] int32, the bits of the offsets with an input, sorted; none above 32.
-        order: [outputs] int32, the output that each of the sorted masks belongs to.
+        masks: [outputs] int32, sorted bit masks of the offsets with an input; an empty list for
+            more than 32 offsets.
+        order: [outputs] int32, the output row of each mask; empty like `masks`.
     """
 
     rows: Tensor
@@ -54,14 +55,14 @@ class GatherTable:
 
 
 class SpconvTritonEngine(Engine):
-    """Every output row sums its own inputs: no atomics, so results repeat to the bit.
+    """Implicit GEMM by spconv-triton; bit-exact between runs, as it uses no atomics.
 
     Args:
-        precision: of features and weights, one of `PRECISIONS`; sums are float32, and so is the
-            layer that gives the logits.
+        precision: dtype of features and weights, one of `PRECISIONS`; sums and the last layer are
+            float32.
 
     Raises:
-        EngineError: another precision.
+        EngineError: the precision is not supported.
     """
 
     name = "spconv_triton"
@@ -121,11 +122,11 @@ class SpconvTritonEngine(Engine):
                 is_subm=kernel_map.source is kernel_map.target,
                 bias=bias,
             )
-        return finish(output, None, residual, relu)  # the bias is in it
+        return finish(output, None, residual, relu)  # The bias is already added.
 
 
 def gather_table(kernel_map: KernelMap) -> GatherTable:
-    """Look up the input of each output at each offset; the host does not wait for the device."""
+    """Build the gather table of a kernel map, without synchronising host and device."""
     rows = torch.cat([some.int() for some in kernel_map.neighbours()])
     if len(rows) > _MASK_BITS:
         return GatherTable(rows, [], [])

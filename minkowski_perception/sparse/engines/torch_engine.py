@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The reference engine: plain PyTorch, on the CPU and on CUDA, without a compiler."""
+"""Reference engine in plain PyTorch, for the CPU and CUDA."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from minkowski_perception.sparse.kernel_maps import KernelMap
 
 
 class TorchEngine(Engine):
-    """Gather, product, scatter, offset by offset."""
+    """Gather, matrix product and scatter for each offset."""
 
     name = "torch"
     deterministic = True

@@ -59,7 +59,7 @@ def normalised(channels):
 @pytest.mark.parametrize("channels", [(4, 32), (20, 81), (163, 61), (1, 1), (48, 112)], ids=str)
 @pytest.mark.parametrize("name", REGIONS)
 @torch.inference_mode()
-def test_it_gives_what_the_reference_gives_for_every_region_and_width(name, channels):
+def test_convolution_matches_the_reference_for_every_region_and_width(name, channels):
     region = REGIONS[name]
     stride = 2 if name == "even" else 1
     layer = Convolution(*channels, region, stride=stride, bias=True).eval()
@@ -74,7 +74,7 @@ def test_it_gives_what_the_reference_gives_for_every_region_and_width(name, chan
 
 
 @torch.inference_mode()
-def test_transposed_convolution_gives_what_the_reference_gives():
+def test_transposed_convolution_matches_the_reference():
     down = Convolution(5, 40, cube((2, 2, 2)), stride=2).eval()
     up = TransposedConvolution(40, 17, cube((2, 2, 2)), stride=2).eval()
     want, got = (
@@ -86,7 +86,7 @@ def test_transposed_convolution_gives_what_the_reference_gives():
 
 
 @torch.inference_mode()
-def test_in_bfloat16_nearly_all_labels_stay_and_logits_are_float32():
+def test_bfloat16_keeps_nearly_all_labels_and_gives_float32_logits():
     torch.manual_seed(0)
     network = build_network("MinkUNet14A", in_channels=3, num_classes=5, width=0.5).eval()
     want = network(tensor_of(3, 3, TorchEngine(), count=3000)).features
@@ -109,7 +109,7 @@ def test_bfloat16_between_layers_is_rounded_to_nearest():
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16], ids=str)
 @torch.inference_mode()
-def test_any_number_of_threads_gives_the_same_bits(precision):
+def test_results_are_bit_exact_for_any_number_of_threads(precision):
     network = build_network("MinkUNet14A", in_channels=3, num_classes=5, width=0.5).eval()
     before = torch.get_num_threads()
     results = []
@@ -124,7 +124,7 @@ def test_any_number_of_threads_gives_the_same_bits(precision):
 
 
 @torch.no_grad()
-def test_changed_weights_are_taken_at_the_next_call():
+def test_changed_weights_are_used_at_the_next_call():
     layer = Convolution(3, 4, cube((3, 3, 3))).eval()
     tensor = tensor_of(3, 3, NumbaEngine())
     before = layer(tensor).features.clone()
@@ -133,7 +133,7 @@ def test_changed_weights_are_taken_at_the_next_call():
 
 
 @pytest.mark.parametrize("deltas", [[0], [3, -250], [10_000, 0, -1], [0, 3, -250, 10_000]])
-def test_merging_keys_finds_all_that_differ_by_delta(deltas):
+def test_matching_finds_all_keys_that_differ_by_delta(deltas):
     generator = np.random.default_rng(0)
     source = np.unique(generator.integers(-400, 400, 300))
     target = np.unique(generator.integers(-400, 400, 200))
@@ -143,7 +143,7 @@ def test_merging_keys_finds_all_that_differ_by_delta(deltas):
         assert list(zip(inputs.tolist(), outputs.tolist(), strict=True)) == pairs
 
 
-def test_merging_with_no_keys_finds_nothing():
+def test_matching_without_keys_finds_nothing():
     nothing = torch.empty(0, dtype=torch.int64)
     for keys in (nothing, torch.tensor([1, 2])):
         (found,) = match(keys, nothing, [0])
@@ -151,7 +151,7 @@ def test_merging_with_no_keys_finds_nothing():
 
 
 @torch.no_grad()
-def test_features_of_other_types_are_read_as_float32():
+def test_features_of_other_dtypes_are_read_as_float32():
     layer = Convolution(3, 4, cube((3, 3, 3))).eval()
     tensor = tensor_of(3, 3, NumbaEngine())
     want = layer(tensor).features
@@ -159,7 +159,7 @@ def test_features_of_other_types_are_read_as_float32():
         torch.testing.assert_close(layer(tensor.replace(features)).features, want)
 
 
-def test_features_of_too_few_rows_are_refused():
+def test_features_with_too_few_rows_are_refused():
     layer = Convolution(3, 4, cube((3, 3, 3))).eval()
     tensor = tensor_of(3, 3, NumbaEngine())
     rows = len(tensor)
@@ -169,7 +169,7 @@ def test_features_of_too_few_rows_are_refused():
         layer(short)
 
 
-def test_where_numba_may_not_compile_pytorch_does_the_work():
+def test_pytorch_is_used_if_numba_may_not_compile():
     code = (
         "import torch\n"
         "from minkowski_perception.sparse import Convolution, SparseTensor, cube\n"
@@ -183,18 +183,21 @@ def test_where_numba_may_not_compile_pytorch_does_the_work():
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
     )
     assert done.stdout == "9\n"
-    assert "EngineError: engine 'numba' does not load (NUMBA_DISABLE_JIT is set" in done.stderr
+    assert "EngineError: cannot load engine 'numba' (NUMBA_DISABLE_JIT is set" in done.stderr
 
 
-def test_features_elsewhere_are_refused():
+def test_features_on_other_devices_are_refused():
     layer = Convolution(3, 4, cube((3, 3, 3))).eval()
     tensor = tensor_of(3, 3, NumbaEngine())
-    with torch.no_grad(), pytest.raises(EngineError, match="no use for features on meta"):
+    with (
+        torch.no_grad(),
+        pytest.raises(EngineError, match="needs features on the CPU, not on meta"),
+    ):
         layer(tensor.replace(tensor.features.to("meta")))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_forked_process_starts_threads_of_its_own(monkeypatch):
+def test_a_forked_process_starts_its_own_threads(monkeypatch):
     monkeypatch.setattr("minkowski_perception.sparse.matching.thread_count", lambda: 2)
     keys = torch.arange(200_000)
     match(keys, keys, [1])

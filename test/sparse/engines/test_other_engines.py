@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Every engine gives what plain PyTorch gives, in every kind of convolution."""
+"""Tests that engines match plain PyTorch in every kind of convolution."""
 
 import gc
 import importlib
@@ -52,7 +52,7 @@ def engine(request):
 
 
 def random_tensor(dimension, channels, count=400, span=4, seed=0):
-    """Voxels of two batches around the origin, in any order."""
+    """Return random voxels of two batches around the origin."""
     generator = torch.Generator().manual_seed(seed)
     space = torch.randint(-span, span + 1, (count, dimension), generator=generator)
     batch = torch.randint(0, 2, (count, 1), generator=generator)
@@ -62,7 +62,7 @@ def random_tensor(dimension, channels, count=400, span=4, seed=0):
 
 
 def with_statistics(norm):
-    """Batch norm as if trained."""
+    """Give a batch norm random parameters and statistics."""
     for parameter in norm.parameters():
         torch.nn.init.uniform_(parameter, 0.5, 1.5)
     norm.bn.running_mean.uniform_(-1, 1)
@@ -71,7 +71,7 @@ def with_statistics(norm):
 
 
 def run(engine, tensor, function):
-    """Apply a function to a tensor, by an engine or by plain PyTorch."""
+    """Apply a function to a tensor, with an engine or with plain PyTorch."""
     with torch.inference_mode():
         result = function(SparseTensor(tensor.features, tensor.coordinates, engine=engine))
     return result.features
@@ -79,7 +79,7 @@ def run(engine, tensor, function):
 
 @pytest.mark.parametrize("name", REGIONS)
 @pytest.mark.parametrize("stride", [1, 2])
-def test_an_engine_convolves_as_plain_pytorch_does(engine, name, stride):
+def test_convolutions_match_plain_pytorch(engine, name, stride):
     region = REGIONS[name]
     tensor = random_tensor(region.dimension, 5)
     first = Convolution(5, 8, region, stride=stride, bias=True).eval()
@@ -94,26 +94,26 @@ def test_an_engine_convolves_as_plain_pytorch_does(engine, name, stride):
 
 
 @pytest.mark.parametrize("name", ["cube 3D", "hybrid 4D", "odd and even", "spatial", "one-sided"])
-def test_an_engine_undoes_a_stride_as_plain_pytorch_does(engine, name):
+def test_transposed_convolutions_match_plain_pytorch(engine, name):
     region = REGIONS[name]
     step = (2, 2, 2, 1)[: region.dimension]
     tensor = random_tensor(region.dimension, 5)
     down = Convolution(5, 8, region, stride=step).eval()
     up = TransposedConvolution(8, 3, region, stride=step).eval()
 
-    def there_and_back(source):
+    def down_and_up(source):
         return up(down(source))
 
     torch.testing.assert_close(
-        run(engine, tensor, there_and_back),
-        run(None, tensor, there_and_back),
+        run(engine, tensor, down_and_up),
+        run(None, tensor, down_and_up),
         rtol=1e-4,
         atol=1e-4,
     )
 
 
 @pytest.mark.parametrize("name", ["hybrid 4D", "pointwise"])
-def test_an_engine_normalises_adds_and_rectifies(engine, name):
+def test_norm_residual_and_relu_match_plain_pytorch(engine, name):
     region = REGIONS[name]
     tensor = random_tensor(region.dimension, 6)
     layer = Convolution(6, 6, region, bias=True).eval()
@@ -125,11 +125,11 @@ def test_an_engine_normalises_adds_and_rectifies(engine, name):
     result = run(engine, tensor, block)
     assert (result == 0).any()
     torch.testing.assert_close(result, run(None, tensor, block), rtol=1e-4, atol=1e-4)
-    assert torch.equal(result, run(engine, tensor, block)), "not the same bits twice"
+    assert torch.equal(result, run(engine, tensor, block)), "two runs differ"
 
 
 @pytest.mark.parametrize("dimension", [3, 4])
-def test_an_engine_runs_a_whole_network(engine, dimension):
+def test_a_whole_network_matches_plain_pytorch(engine, dimension):
     network = build_network(
         "MinkUNet14A", in_channels=2, num_classes=5, dimension=dimension, width=0.25
     )
@@ -149,7 +149,7 @@ def two_threads():
     torch.set_num_threads(before)
 
 
-def test_an_engine_is_right_on_two_threads(engine, two_threads):
+def test_two_threads_match_plain_pytorch(engine, two_threads):
     network = build_network("MinkUNet14A", in_channels=2, num_classes=5, width=0.25)
     tensor = random_tensor(3, 2, count=15_000, span=40)
     network.eval()
@@ -161,20 +161,20 @@ def test_an_engine_is_right_on_two_threads(engine, two_threads):
     assert torch.get_num_threads() == 2
 
 
-def test_an_engine_takes_an_empty_tensor(engine):
+def test_an_empty_tensor_can_be_convolved(engine):
     empty = SparseTensor(torch.empty(0, 3), torch.empty(0, 4, dtype=torch.long))
     down = Convolution(3, 4, cube((2, 2, 2)), stride=2, bias=True).eval()
     up = TransposedConvolution(4, 2, cube((2, 2, 2)), stride=2).eval()
     assert run(engine, empty, lambda source: up(down(source))).shape == (0, 2)
 
 
-def test_an_engine_takes_voxels_without_neighbours(engine):
+def test_voxels_without_neighbours_can_be_convolved(engine):
     alone = SparseTensor(torch.randn(2, 3), torch.tensor([[0, 0, 0, 0], [0, 40, 0, 0]]))
     layer = Convolution(3, 4, cube((3, 3, 3))).eval()
     torch.testing.assert_close(run(engine, alone, layer), alone.features @ layer.kernel[13])
 
 
-def test_an_engine_keeps_nothing_of_a_tensor_that_is_gone(engine):
+def test_caches_are_freed_with_their_tensor(engine):
     layer = Convolution(3, 4, REGIONS["hybrid 4D"]).eval()
     for seed in range(3):
         run(engine, random_tensor(4, 3, seed=seed), layer)
@@ -185,13 +185,15 @@ def test_an_engine_keeps_nothing_of_a_tensor_that_is_gone(engine):
 
 
 @pytest.mark.parametrize("kind", ENGINES.values(), ids=ENGINES)
-def test_an_engine_refuses_a_device_that_it_cannot_run_on(kind):
-    with pytest.raises(EngineError, match=r"cannot run on meta|CPU only, not on meta|not load"):
+def test_an_unsupported_device_is_refused(kind):
+    with pytest.raises(
+        EngineError, match=r"cannot run on meta|CPU only, not on meta|cannot import"
+    ):
         kind.check(torch.device("meta"))
 
 
 @pytest.mark.parametrize("extent", [(9, 22, 31), (17, 20, 8)])
-def test_clipped_voxels_are_those_of_spconv_and_get_the_same(extent):
+def test_clipped_voxels_and_their_features_match_spconv(extent):
     try:
         SpconvEngine.check(torch.device("cpu"))
     except EngineError as error:
@@ -218,7 +220,7 @@ def test_clipped_voxels_are_those_of_spconv_and_get_the_same(extent):
         down = ours[0](SparseTensor(features, coordinates, clip=True))
         result = ours[1](down).at(coordinates)
     assert {tuple(c) for c in coarse.indices.tolist()} == {
-        (b, *(c // 2 for c in place)) for b, *place in down.coordinates.tolist()
+        (b, *(c // 2 for c in voxel)) for b, *voxel in down.coordinates.tolist()
     }
     assert (expected == 0).all(dim=1).any()
     torch.testing.assert_close(result, expected)

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The tables for spconv-triton, anywhere; its kernels, on CUDA only."""
+"""Tests of spconv-triton's gather tables on any device, and of its kernels on CUDA."""
 
 from types import SimpleNamespace
 
@@ -49,7 +49,7 @@ def kernel_map_of(name):
 
 @pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize("name", REGIONS)
-def test_a_table_holds_the_pairs_of_the_kernel_map(name, transposed):
+def test_a_gather_table_has_the_pairs_of_the_kernel_map(name, transposed):
     kernel_map = kernel_map_of(name)
     if transposed:
         kernel_map = kernel_map.transposed()
@@ -61,7 +61,7 @@ def test_a_table_holds_the_pairs_of_the_kernel_map(name, transposed):
 
 
 @pytest.mark.parametrize("name", ["hybrid 4D", "32 offsets"])
-def test_masks_name_the_offsets_of_each_output_in_sorted_order(name):
+def test_masks_are_sorted_and_have_the_offsets_of_each_output(name):
     table = gather_table(kernel_map_of(name))
     [masks], [order] = table.masks, table.order
     assert order.dtype == masks.dtype == torch.int32
@@ -72,7 +72,7 @@ def test_masks_name_the_offsets_of_each_output_in_sorted_order(name):
         assert offsets == torch.nonzero(table.rows[:, output] >= 0).flatten().tolist()
 
 
-def test_a_search_in_chunks_gives_the_same_table(monkeypatch):
+def test_searching_in_chunks_gives_the_same_table(monkeypatch):
     kernel_map = kernel_map_of("tesseract")
     expected = gather_table(kernel_map).rows
     monkeypatch.setattr(coordinates, "_CHUNK", 1000)
@@ -80,7 +80,7 @@ def test_a_search_in_chunks_gives_the_same_table(monkeypatch):
 
 
 def plain_implicit_gemm(features, filters, rows, *_, num_activate_out, bias, **__):
-    """Return what spconv-triton's operation says it returns, in plain PyTorch."""
+    """Compute spconv-triton's implicit GEMM in plain PyTorch."""
     output = torch.zeros(num_activate_out, len(filters), dtype=features.dtype)
     for k in range(len(rows)):
         found = rows[k] >= 0
@@ -88,7 +88,7 @@ def plain_implicit_gemm(features, filters, rows, *_, num_activate_out, bias, **_
     return (output if bias is None else output + bias), None, -1
 
 
-def test_the_operation_gets_what_it_asks_for(monkeypatch):
+def test_layers_match_plain_pytorch_with_a_reference_implicit_gemm(monkeypatch):
     ops = SimpleNamespace(implicit_gemm=plain_implicit_gemm)
     monkeypatch.setattr(spconv_triton_engine, "_import_ops", lambda: ops)
     region, step = REGIONS["hybrid 4D"], (2, 2, 2, 1)
@@ -108,7 +108,7 @@ def test_the_operation_gets_what_it_asks_for(monkeypatch):
     torch.testing.assert_close(*results, rtol=1e-4, atol=1e-4)
 
 
-def test_a_precision_that_it_does_not_have_is_refused():
+def test_an_unsupported_precision_is_refused():
     with pytest.raises(EngineError, match=r"must be one of .*torch.float16.*, not torch.int8"):
         SpconvTritonEngine(torch.int8)
 
@@ -121,7 +121,7 @@ def test_the_cpu_is_refused():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("precision", PRECISIONS, ids=str)
 @pytest.mark.parametrize("dimension", [3, 4])
-def test_a_network_on_cuda_gives_what_plain_pytorch_gives(dimension, precision):
+def test_a_network_on_cuda_matches_plain_pytorch(dimension, precision):
     try:
         SpconvTritonEngine.check(torch.device("cuda"))
     except EngineError as error:
