@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""`minkowski-perception convert`: make a model of another code base's checkpoint, 4D if asked."""
+"""`minkowski-perception convert`: convert a checkpoint of another code base, or inflate to 4D."""
 
 from __future__ import annotations
 
@@ -21,51 +21,53 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "file",
         type=Path,
-        help="a checkpoint, a folder of SPVNAS's model zoo (net.config, init), or a model of ours "
-        "to inflate",
+        help="checkpoint, folder of SPVNAS's model zoo (net.config, init), or model of this "
+        "package to inflate",
     )
     parser.add_argument(
-        "--out", type=Path, required=True, help="NAME.safetensors; its card will be NAME.yaml"
+        "--out", type=Path, required=True, help="NAME.safetensors; the card is NAME.yaml"
     )
-    parser.add_argument("--name", help="of the model in its card (that of --out)")
+    parser.add_argument("--name", help="name of the model in its card (that of --out)")
     parser.add_argument(
-        "--label-set", help="name or .yaml file of its classes (from their number)"
+        "--label-set", help="name or .yaml file of the classes (found by their number)"
     )
-    parser.add_argument("--voxel-size", type=float, help="metres (those of its training)")
+    parser.add_argument("--voxel-size", type=float, help="metres (that of training)")
     parser.add_argument(
         "--block-order",
         choices=("auto", "hybrid", "cube"),
         default="auto",
-        help="of the slices of Res16UNet's blocks in 3D (%(default)s: what the weights tell)",
+        help="slice order in the 3D blocks of Res16UNet (%(default)s: detected from the weights)",
     )
     parser.add_argument(
         "--even-order",
         choices=("auto", "first-axis", "last-axis"),
         default="auto",
-        help="of the slices of Res16UNet's kernels of 2 voxels (%(default)s: the same)",
+        help="slice order in the kernels of size 2 of Res16UNet (%(default)s: likewise)",
     )
     parser.add_argument(
         "--inflate",
         choices=("hybrid", "cube", "causal"),
-        help="make it 4D, with this kernel; until trained on, it gives the same on each frame",
+        help="inflate to 4D with this kernel; until further training, outputs are unchanged",
     )
     parser.add_argument(
         "--window",
         type=positive,
-        help=f"with --inflate: frames that the network sees together ({_WINDOW})",
+        help=f"with --inflate: number of frames that the network sees together ({_WINDOW})",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Convert, print what was recognised and decided, and where the model is."""
+    """Convert; print what was recognised and decided, and the paths of the model."""
     from minkowski_perception.lab.importers import inflated
     from minkowski_perception.networks.model import load_model, save_model
 
     if args.out.suffix != ".safetensors":
         raise CommandError(f"--out must end in .safetensors, not '{args.out}'")
     if args.window and not args.inflate:
-        raise CommandError("--window goes with --inflate: without it, the checkpoint says it")
-    conversion = _opened(args, args.name or args.out.stem)
+        raise CommandError(
+            "--window needs --inflate; otherwise the checkpoint determines the window"
+        )
+    conversion = _open(args, args.name or args.out.stem)
     if args.inflate:
         conversion = inflated(conversion, args.inflate, args.window or _WINDOW)
     save_model(
@@ -94,15 +96,15 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _opened(args: argparse.Namespace, name: str) -> Conversion:
+def _open(args: argparse.Namespace, name: str) -> Conversion:
     from minkowski_perception.lab.importers import Orders, convert, read_checkpoint, reopen
 
     orders = Orders(args.block_order, args.even_order)
     if args.file.suffix in (".yaml", ".safetensors") and args.file.with_suffix(".yaml").exists():
         if args.label_set or args.voxel_size or orders != Orders() or not args.inflate:
             raise CommandError(
-                f"{args.file} is a model already, and its card says what it is: --inflate, with "
-                "--window and --name, is all that can be done to it"
+                f"{args.file} is already a model: use --inflate, and of the other options only "
+                "--window and --name"
             )
         return reopen(args.file, name)
     return convert(

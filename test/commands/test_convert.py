@@ -31,7 +31,7 @@ def converted(folder, content, *options):
     ("variant", "layout"),
     [("SPVCNN-W32", "mmdet3d-torchsparse"), ("MinkUNet18-W32", "mmdet3d-spconv")],
 )
-def test_a_converted_lidar_network_labels_a_scan_as_it_did_at_home(tmp_path, variant, layout):
+def test_a_converted_lidar_network_reproduces_the_original_labels(tmp_path, variant, layout):
     state = plain_spv.checkpoint(variant, layout, width=0.25)
     out = converted(tmp_path, plain_spv.file_of(state, layout))
     random = np.random.default_rng(0)
@@ -55,7 +55,7 @@ def test_a_converted_lidar_network_labels_a_scan_as_it_did_at_home(tmp_path, var
     assert segmentation.labels.tolist() == best.tolist()
 
 
-def test_a_converted_room_network_labels_a_room_as_it_did_at_home(tmp_path):
+def test_a_converted_room_network_reproduces_the_original_labels(tmp_path):
     state = plain_res16unet.checkpoint("Res16UNet14A", width=0.25, classes=13, in_channels=6)
     out = converted(tmp_path, plain_res16unet.file_of(state, "sts"), "--block-order", "hybrid")
     random = np.random.default_rng(0)
@@ -79,7 +79,7 @@ def test_a_converted_room_network_labels_a_room_as_it_did_at_home(tmp_path):
 
 
 def moving_camera(count=3):
-    """Frames of one coloured room, each seen from another place."""
+    """Frames of one coloured room, each from another viewpoint."""
     random = np.random.default_rng(0)
     room = random.uniform(0.0, 0.3, (400, 3))
     colour = random.integers(0, 256, (400, 3), dtype=np.uint8)
@@ -91,25 +91,27 @@ def moving_camera(count=3):
 
 
 @pytest.mark.parametrize("kernel", ["hybrid", "cube", "causal"])
-def test_an_inflated_model_gives_on_each_frame_what_it_gave_alone(tmp_path, kernel):
+def test_an_inflated_model_reproduces_the_3d_output_for_each_frame(tmp_path, kernel):
     state = plain_res16unet.checkpoint("Res16UNet14A", width=0.25)
     content = plain_res16unet.file_of(state, "sts")
     flat = load_model(converted(tmp_path / "flat", content))
     deep = load_model(converted(tmp_path / "deep", content, "--inflate", kernel))
     assert (flat.network.dimension, flat.window) == (3, 1)
     assert (deep.network.dimension, deep.card["network"]["kernel"], deep.window) == (4, kernel, 3)
-    assert "until it is trained on" in deep.card["source"]["inflated"]
+    assert "until further training" in deep.card["source"]["inflated"]
 
     frames = list(moving_camera())
-    places, features = stack_in_time([voxelize(f, deep.input, dimension=4) for f in frames])
-    # Where two frames meet in a voxel, neighbours in time would show.
-    assert len(torch.unique(places[:, 1:4], dim=0)) < 0.9 * len(places)
+    voxels, features = stack_in_time([voxelize(f, deep.input, dimension=4) for f in frames])
+    # Frames share voxels, so that temporal neighbours would change the output.
+    assert len(torch.unique(voxels[:, 1:4], dim=0)) < 0.9 * len(voxels)
     with torch.inference_mode():
-        together = deep.network(SparseTensor(features, places)).at(places)
+        together = deep.network(SparseTensor(features, voxels)).at(voxels)
         for time, frame in enumerate(frames):
-            place, feature = stack_in_time([voxelize(frame, flat.input, dimension=3)])
-            alone = flat.network(SparseTensor(feature, place[:, :4])).at(place[:, :4])
-            difference = (together[places[:, 4] == time] - alone).abs().max()
+            own_voxels, own_features = stack_in_time([voxelize(frame, flat.input, dimension=3)])
+            alone = flat.network(SparseTensor(own_features, own_voxels[:, :4])).at(
+                own_voxels[:, :4]
+            )
+            difference = (together[voxels[:, 4] == time] - alone).abs().max()
             assert difference < 1e-5 * alone.std()
 
     segmenters = [Segmenter(m, device="cpu", precision="float32") for m in (flat, deep)]
@@ -120,7 +122,7 @@ def test_an_inflated_model_gives_on_each_frame_what_it_gave_alone(tmp_path, kern
     assert (alone.window, seen.window) == (1, 3)
 
 
-def test_a_model_of_ours_is_inflated_from_its_card_or_its_weights(tmp_path):
+def test_a_model_of_this_package_is_inflated_from_its_card_or_weights(tmp_path):
     state = plain_res16unet.checkpoint("Res16UNet14A", width=0.25)
     flat = converted(tmp_path, plain_res16unet.file_of(state, "sts"))
     for file in (flat, flat.with_suffix(".yaml")):
@@ -134,7 +136,7 @@ def test_a_model_of_ours_is_inflated_from_its_card_or_its_weights(tmp_path):
         assert deep.card["source"]["block order"] == load_model(flat).card["source"]["block order"]
 
 
-def test_what_cannot_be_inflated_is_refused_and_nothing_is_written(tmp_path, capsys):
+def test_impossible_options_are_refused_and_nothing_is_written(tmp_path, capsys):
     state = plain_spv.checkpoint("MinkUNet18-W32", "mmdet3d-torchsparse", width=0.25)
     torch.save(plain_spv.file_of(state, "mmdet3d-torchsparse"), tmp_path / "lidar.pth")
     out = tmp_path / "out.safetensors"
@@ -143,31 +145,31 @@ def test_what_cannot_be_inflated_is_refused_and_nothing_is_written(tmp_path, cap
         (
             tmp_path / "lidar.pth",
             ["--inflate", "hybrid"],
-            "at each frame's own corner (shift: min",
+            "at each frame's minimum corner (shift: min",
         ),
         (default, ["--inflate", "hybrid"], "a network in 4D cannot be inflated"),
-        (default, [], "is a model already"),
-        (default, ["--inflate", "hybrid", "--voxel-size", "1"], "is a model already"),
-        (tmp_path / "lidar.pth", ["--window", "2"], "--window goes with --inflate"),
+        (default, [], "is already a model"),
+        (default, ["--inflate", "hybrid", "--voxel-size", "1"], "is already a model"),
+        (tmp_path / "lidar.pth", ["--window", "2"], "--window needs --inflate"),
     ]:
         assert main(["convert", str(file), "--out", str(out), *options]) == 2
-        said = capsys.readouterr().err
-        assert said.count("\n") == 1
-        assert message in said
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert message in error
     assert not out.exists()
 
 
-def test_weights_keep_their_precision_and_the_screen_says_what_was_done(tmp_path, capsys):
+def test_weights_keep_their_precision_and_the_decisions_are_printed(tmp_path, capsys):
     state = plain_res16unet.checkpoint("MinkUNet14A", width=0.25)
     out = converted(tmp_path, state, "--name", "rooms", "--voxel-size", "0.04")
     model = load_model(out)
     assert torch.equal(model.network.final.kernel, state["final.kernel"])
     assert (model.card["name"], model.input.voxel_size) == ("rooms", 0.04)
-    said = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for line in ("MinkowskiEngine's examples", "MinkUNet14A, 3D", "scannet20, 20 classes"):
-        assert line in said
-    assert "block order" in said
-    assert "even order" in said
+        assert line in printed
+    assert "block order" in printed
+    assert "even order" in printed
 
 
 @pytest.mark.parametrize(
@@ -177,10 +179,10 @@ def test_weights_keep_their_precision_and_the_screen_says_what_was_done(tmp_path
         (["none.pth", "--out", "x.pth"], "--out must end in .safetensors, not 'x.pth'"),
     ],
 )
-def test_a_refusal_is_one_line(tmp_path, monkeypatch, capsys, arguments, message):
+def test_an_error_is_one_line(tmp_path, monkeypatch, capsys, arguments, message):
     monkeypatch.chdir(tmp_path)
     assert main(["convert", *arguments]) == 2
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert message in said
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert message in error
     assert not list(tmp_path.iterdir())

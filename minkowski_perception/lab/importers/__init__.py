@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints of other code bases as models of ours."""
+"""Convert checkpoints of other code bases to models of this package."""
 
 from minkowski_perception.lab.importers.checkpoint import CheckpointError, read_checkpoint
 from minkowski_perception.lab.importers.conversion import (
@@ -9,7 +9,7 @@ from minkowski_perception.lab.importers.conversion import (
     inflated,
     reopen,
 )
-from minkowski_perception.lab.importers.reading import Orders
+from minkowski_perception.lab.importers.imported_network import Orders
 
 __all__ = [
     "CheckpointError",

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoint files, opened as data: no code in them is ever run."""
+"""Read checkpoint files as data; code in them never runs."""
 
 from __future__ import annotations
 
@@ -22,35 +22,35 @@ from minkowski_perception.networks.model import ModelError
 
 
 class CheckpointError(ModelError):
-    """A checkpoint is damaged, foreign, or no known network."""
+    """A checkpoint is damaged, unsupported, or matches no known network."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a file holds.
+    """The contents of a checkpoint file.
 
     Attributes:
-        path: of the file.
+        path: the file.
         state: tensors by key.
-        around: what stands beside the tensors: epoch, architecture, ...; empty where the file is
-            a bare state dictionary.
-        config: SPVNAS's net.config, where there is one in the same folder.
-        zipped: whether PyTorch 1.6 (July 2020) or later wrote it.
-        sha256: of the file.
+        metadata: entries beside the tensors: epoch, architecture, ...; empty if the file is a bare
+            state dictionary.
+        config: SPVNAS's net.config, if one is in the same folder.
+        zipped: whether the file has the zip format of PyTorch 1.6 (July 2020) or later.
+        sha256: checksum of the file.
     """
 
     path: Path
     state: Mapping[str, Tensor]
-    around: Mapping[str, Any]
+    metadata: Mapping[str, Any]
     config: Mapping[str, Any] | None
     zipped: bool
     sha256: str
 
     def tensor(self, key: str, *axes: int) -> Tensor:
-        """Return the tensor of a key, which has one of these numbers of axes.
+        """Return the tensor of a key; `axes` are the allowed numbers of axes.
 
         Raises:
-            CheckpointError: there is no such tensor.
+            CheckpointError: the tensor is missing or has another number of axes.
         """
         value = self.state.get(key)
         if value is None:
@@ -63,8 +63,8 @@ class Checkpoint:
         return value
 
 
-class _Blank:
-    """Stands for an object of the training run, which conversion does not need."""
+class _Placeholder:
+    """Replaces an object of the training run, which conversion does not need."""
 
     def __init__(self, *_: object) -> None:
         pass
@@ -73,14 +73,14 @@ class _Blank:
         pass
 
 
-class _BlankMapping:
-    """The same for an object that items are put into: the unpickler insists on a true dict."""
+class _PlaceholderMapping:
+    """Replaces a mapping: the unpickler requires a real dict to set items."""
 
     def __new__(cls, *_: object) -> Any:
         return {}
 
 
-# Training scripts leave these in their checkpoints, beside the weights.
+# Classes and functions that training scripts pickle beside the weights.
 _BOOKKEEPING: Mapping[str, type] = {
     **dict.fromkeys(
         (
@@ -106,20 +106,20 @@ _BOOKKEEPING: Mapping[str, type] = {
             "types.SimpleNamespace",
             "typing.Any",
         ),
-        _Blank,
+        _Placeholder,
     ),
-    "collections.defaultdict": _BlankMapping,
+    "collections.defaultdict": _PlaceholderMapping,
 }
 
 _STATES = ("state_dict", "model_state_dict", "model")
-"""Keys under which training scripts put the weights."""
+"""Keys under which training scripts store the weights."""
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Open a checkpoint: a file of torch.save or safetensors, or a folder of SPVNAS's model zoo.
+    """Read a checkpoint: a file of torch.save or safetensors, or a folder of SPVNAS's model zoo.
 
     Raises:
-        CheckpointError: it cannot be read, is damaged, carries code, or holds no weights.
+        CheckpointError: the file cannot be read, is damaged, contains code, or has no weights.
     """
     if path.is_dir():
         path = path / "init"
@@ -129,18 +129,18 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(f"cannot read checkpoint {path}: {error.strerror}") from error
     content = _safetensors(path) if path.suffix == ".safetensors" else _unpickled(path)
     state: Any = content
-    around: dict[str, Any] = {}
+    metadata: dict[str, Any] = {}
     while isinstance(state, Mapping) and not any(isinstance(v, Tensor) for v in state.values()):
-        around = {**around, **{key: value for key, value in state.items() if key not in _STATES}}
+        metadata |= {key: value for key, value in state.items() if key not in _STATES}
         state = next((state[key] for key in _STATES if key in state), None)
     if not isinstance(state, Mapping):
-        found = f"the keys {sorted(map(str, around))}" if around else type(content).__name__
+        found = f"keys {sorted(map(str, metadata))}" if metadata else type(content).__name__
         raise CheckpointError(
-            f"checkpoint {path} holds {found}, and no weights at the top or under "
-            f"{', '.join(_STATES)}"
+            f"checkpoint {path} has no weights, at the top level or under {', '.join(_STATES)}; "
+            f"it contains: {found}"
         )
     tensors = {str(k).removeprefix("module."): v for k, v in state.items() if _is_tensor(v)}
-    return Checkpoint(path, tensors, around, _net_config(path), zipfile.is_zipfile(path), sha256)
+    return Checkpoint(path, tensors, metadata, _net_config(path), zipfile.is_zipfile(path), sha256)
 
 
 def _is_tensor(value: object) -> bool:
@@ -155,23 +155,23 @@ def _safetensors(path: Path) -> Any:
 
 
 def _unpickled(path: Path) -> Any:
-    blanks: list[Any] = []
-    for full_name, blank in _BOOKKEEPING.items():
+    placeholders: list[Any] = []
+    for full_name, placeholder in _BOOKKEEPING.items():
         module, _, name = full_name.rpartition(".")
-        blanks.append(type(name, (blank,), {"__module__": module}))
+        placeholders.append(type(name, (placeholder,), {"__module__": module}))
     try:
-        with torch.serialization.safe_globals(blanks):
+        with torch.serialization.safe_globals(placeholders):
             return torch.load(path, map_location="cpu", weights_only=True)
-    # A damaged file can make the reader trip over anything.
+    # A damaged file can raise any exception.
     except Exception as error:
         code = re.search(r"GLOBAL (\S+)", str(error))
         if code:
             raise CheckpointError(
-                f"checkpoint {path} carries code, {code[1]}, which is not run; save its weights "
-                "alone where it comes from: torch.save(model.state_dict(), FILE)"
+                f"checkpoint {path} contains code, {code[1]}, which is not run; save the weights "
+                "alone in the original environment: torch.save(model.state_dict(), FILE)"
             ) from error
         raise CheckpointError(
-            f"checkpoint {path} is damaged, or not written by torch.save or safetensors "
+            f"checkpoint {path} is damaged, or was not written by torch.save or safetensors "
             f"({type(error).__name__})"
         ) from error
 
@@ -185,5 +185,5 @@ def _net_config(path: Path) -> Mapping[str, Any] | None:
     except (OSError, ValueError) as error:
         raise CheckpointError(f"cannot read {beside}: {error}") from error
     if not isinstance(config, dict):
-        raise CheckpointError(f"{beside} holds no JSON object")
+        raise CheckpointError(f"{beside} is not a JSON object")
     return config

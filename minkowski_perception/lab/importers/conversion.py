@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""From a checkpoint of another code base to a model of ours, and from 3D to 4D."""
+"""Convert checkpoints of other code bases to models, and 3D models to 4D."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 
 from minkowski_perception.lab.importers import lidar, res16unet
 from minkowski_perception.lab.importers.checkpoint import Checkpoint, CheckpointError
-from minkowski_perception.lab.importers.homes import Home
-from minkowski_perception.lab.importers.reading import Orders, Reading
+from minkowski_perception.lab.importers.imported_network import ImportedNetwork, Orders
+from minkowski_perception.lab.importers.source_datasets import SourceDataset
 from minkowski_perception.labels import LabelSet
 from minkowski_perception.networks.crf import TrilateralCRF
 from minkowski_perception.networks.inflate import inflate
@@ -35,9 +35,9 @@ class Conversion:
     """A model, ready for `save_model`.
 
     Attributes:
-        network: with its weights.
-        card: what its card says.
-        crf: with its weights, where there is one.
+        network: the network with its weights.
+        card: contents of the model card.
+        crf: the CRF with its weights, or None.
     """
 
     network: Network
@@ -53,70 +53,69 @@ def convert(
     voxel_size: float | None = None,
     orders: Orders | None = None,
 ) -> Conversion:
-    """Make a model of a checkpoint.
+    """Convert a checkpoint to a model.
 
-    The card carries the preprocessing of the checkpoint's code base, so that the model gives what
-    it gave there.
+    The card holds the preprocessing of the checkpoint's code base, so that the model reproduces
+    the original results.
 
     Args:
-        checkpoint: what `read_checkpoint` returned.
-        name: of the model.
-        label_set: name or path of the label set; None for that of the code base's data.
-        voxel_size: metres; None for that of the code base.
-        orders: of kernels' slices, where the checkpoint leaves them open.
+        checkpoint: result of `read_checkpoint`.
+        name: name of the model.
+        label_set: name or path of the label set; None for that of the source data set.
+        voxel_size: metres; None for that of the source data set.
+        orders: orders of kernel slices that the checkpoint leaves open.
 
     Raises:
-        CheckpointError: it is none of the known networks, or nothing says what its inputs or its
-            classes are.
-        LabelSetError: there is no such label set.
+        CheckpointError: the checkpoint matches no known network, or its input features, voxel size
+            or classes are unknown.
+        LabelSetError: the label set is unknown.
     """
     for importer in _IMPORTERS:
-        reading = importer.read(checkpoint, orders or Orders())
-        if reading is not None:
+        imported = importer.read(checkpoint, orders or Orders())
+        if imported is not None:
             break
     else:
         first = ", ".join(list(checkpoint.state)[:_SHOWN])
         raise CheckpointError(
-            f"checkpoint {checkpoint.path} holds {len(checkpoint.state)} tensors ({first}, ...), "
-            f"and of no network that is known; known are {_KNOWN}"
+            f"checkpoint {checkpoint.path} matches no known network: it has "
+            f"{len(checkpoint.state)} tensors ({first}, ...); known are {_KNOWN}"
         )
-    home, labels = _home(checkpoint, reading, label_set)
-    size = home.input.get("voxel_size") if voxel_size is None else voxel_size
+    source, labels = _source_dataset(checkpoint, imported, label_set)
+    size = source.input.get("voxel_size") if voxel_size is None else voxel_size
     if size is None:
         raise CheckpointError(
-            f"checkpoint {checkpoint.path}: nothing says how large its voxels are; say so with "
-            "--voxel-size"
+            f"checkpoint {checkpoint.path}: the voxel size is unknown; give it with --voxel-size"
         )
-    given = {**home.input, "voxel_size": size}
+    voxel_input = {**source.input, "voxel_size": size}
     try:
-        VoxelInput.from_dict(given)
+        VoxelInput.from_dict(voxel_input)
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"checkpoint {checkpoint.path}: {error}") from error
     card = {
         "name": name,
-        "network": dict(reading.arguments),
+        "network": dict(imported.arguments),
         "labels": labels,
-        "input": given,
-        "window": reading.window,
-        "description": f"{reading.arguments['name']}, converted from {reading.family}.",
-        "sensors": home.sensors,
+        "input": voxel_input,
+        "window": imported.window,
+        "description": f"{imported.arguments['name']}, converted from {imported.family}.",
+        "sensors": source.sensors,
         "license": "that of the checkpoint",
-        **_training(home, labels),
+        **_training(source, labels),
         "source": {
             "file": checkpoint.path.name,
             "sha256": checkpoint.sha256,
-            "family": reading.family,
-            **reading.decisions,
+            "family": imported.family,
+            **imported.decisions,
         },
     }
-    return Conversion(reading.network, card, reading.crf)
+    return Conversion(imported.network, card, imported.crf)
 
 
 def reopen(path: Path, name: str) -> Conversion:
-    """Return one of our own models, from its card or its weights, under another name.
+    """Load a model of this package, by its card or weights, under a new name.
 
     Raises:
-        ModelError: it cannot be loaded.
+        ModelError: the model cannot be loaded.
     """
     model = load_model(path)
     card = {key: value for key, value in model.card.items() if key != "sha256"}
@@ -129,28 +128,28 @@ def reopen(path: Path, name: str) -> Conversion:
 
 
 def inflated(conversion: Conversion, kernel: Kernel, window: int) -> Conversion:
-    """Make a 4D model of a 3D one; until it is trained on, each frame gets what it got alone.
+    """Inflate a 3D model to 4D; until further training, the output for a frame is unchanged.
 
     Args:
-        conversion: a model in 3D.
+        conversion: a 3D model.
         kernel: see `inflate`.
-        window: frames that the 4D model sees together.
+        window: number of frames that the 4D model sees together.
 
     Raises:
-        ModelError: the model is not in 3D, its frames cannot be joined, or the kernel has no place
-            for its weights.
+        ModelError: the model is not 3D, its frames share no voxel grid, or the kernel cannot hold
+            its weights.
     """
     network, card = conversion.network, conversion.card
     if VoxelInput.from_dict(card["input"]).shift == "minimum":
         raise ModelError(
-            f"model '{card['name']}' cannot be inflated: its voxels begin at each frame's own "
-            "corner (shift: minimum), so frames cannot be joined in time"
+            f"model '{card['name']}' cannot be inflated: its voxels start at each frame's minimum "
+            "corner (shift: minimum), so frames share no voxel grid"
         )
     try:
         deep = inflate(network, kernel)
     except ValueError as error:
         raise ModelError(f"model '{card['name']}' cannot be inflated: {error}") from error
-    decision = f"from 3D, kernel {kernel}: until it is trained on, it sees each frame alone"
+    decision = f"from 3D, kernel {kernel}: ignores other frames until further training"
     config = {**card["network"], "dimension": deep.dimension, "kernel": kernel}
     if kernel == "causal":
         config |= {"links": list(DEFAULT_LINKS.levels), "recall": DEFAULT_LINKS.recall}
@@ -162,42 +161,45 @@ def inflated(conversion: Conversion, kernel: Kernel, window: int) -> Conversion:
     return Conversion(deep, {**card, **changes}, conversion.crf)
 
 
-def _training(home: Home, labels: str) -> dict[str, Any]:
-    if labels != home.labels:
-        return {"training": f"by others on other data; input as for {home.data}"}
+def _training(source: SourceDataset, labels: str) -> dict[str, Any]:
+    if labels != source.labels:
+        return {"training": f"by others on other data; input as for {source.name}"}
     return {
-        "training": f"by others on {home.data}",
-        "home": {"ignore_index": home.ignore_index, "label_map": home.label_map},
+        "training": f"by others on {source.name}",
+        "training_data": {"ignore_index": source.ignore_index, "label_map": source.label_map},
     }
 
 
-def _home(checkpoint: Checkpoint, reading: Reading, label_set: str | None) -> tuple[Home, str]:
-    """Return what the network was trained on, and its label set."""
-    network = reading.network
-    fitting = [h for h in reading.homes if len(h.input["features"]) == network.in_channels]
+def _source_dataset(
+    checkpoint: Checkpoint, imported: ImportedNetwork, label_set: str | None
+) -> tuple[SourceDataset, str]:
+    """Return the data set that the network was trained on, and its label set."""
+    network = imported.network
+    sources = imported.source_datasets
+    fitting = [s for s in sources if len(s.input["features"]) == network.in_channels]
     if not fitting:
-        inputs = "; ".join(", ".join(h.input["features"]) for h in reading.homes)
+        inputs = "; ".join(", ".join(s.input["features"]) for s in sources)
         raise CheckpointError(
-            f"checkpoint {checkpoint.path} wants {network.in_channels} features a voxel, and "
-            f"nothing says which; known for {reading.family} are {inputs}"
+            f"checkpoint {checkpoint.path} needs {network.in_channels} features per voxel, which "
+            f"are unknown; known for {imported.family} are {inputs}"
         )
     if label_set is not None:
         classes = len(LabelSet.load(label_set))
         if classes != network.num_classes:
             raise CheckpointError(
-                f"label set '{label_set}' has {classes} classes, and checkpoint {checkpoint.path} "
-                f"{network.num_classes} outputs"
+                f"label set '{label_set}' has {classes} classes, but checkpoint {checkpoint.path} "
+                f"has {network.num_classes} outputs"
             )
-        named = [h for h in fitting if h.labels == label_set]
-        home = (named or [h for h in fitting if h.labels is None] or fitting)[0]
+        named = [s for s in fitting if s.labels == label_set]
+        source = (named or [s for s in fitting if s.labels is None] or fitting)[0]
         path = Path(label_set)
-        return home, str(path.resolve()) if path.suffix in (".yaml", ".yml") else label_set
-    for home in fitting:
-        if home.labels is not None and len(LabelSet.load(home.labels)) == network.num_classes:
-            return home, home.labels
+        return source, str(path.resolve()) if path.suffix in (".yaml", ".yml") else label_set
+    for source in fitting:
+        if source.labels is not None and len(LabelSet.load(source.labels)) == network.num_classes:
+            return source, source.labels
     known = ", ".join(f"{n} ({len(LabelSet.load(n))})" for n in LabelSet.available())
     raise CheckpointError(
         f"checkpoint {checkpoint.path} has {network.num_classes} outputs; if they are classes, "
         f"name their label set with --label-set: {known}, or a .yaml file; if they are features, "
-        "as those of PointContrast's pre-training, there are no labels to give"
+        "as in PointContrast's pre-training, the network cannot label"
     )

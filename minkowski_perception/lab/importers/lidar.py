@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """MinkUNet, SPVCNN and SPVNAS of mmdetection3d and of SPVNAS's model zoo.
 
-mmdetection3d (read at its 1.4.0) runs MinkUNet on three libraries, whose names and orders its
-checkpoints have; SPVNAS's are in TorchSparse's order. With spconv, voxels in the last plane of an
-odd extent have no parent where it strides, and come back from the upsampling as zeros; the cards
-of such networks say so (boundary: clip).
+mmdetection3d (version 1.4.0) runs MinkUNet on three libraries; its checkpoints have the names and
+orders of the library. SPVNAS's checkpoints have TorchSparse's order. With spconv, voxels in the
+last plane of an odd extent have no parent in strided convolutions, and are zero after upsampling.
+The cards of such networks have `boundary: clip`.
 """
 
 from __future__ import annotations
@@ -15,14 +15,18 @@ from dataclasses import replace
 from typing import Any
 
 from minkowski_perception.lab.importers.checkpoint import Checkpoint, CheckpointError
-from minkowski_perception.lab.importers.fitting import Arguments, Layout, fit
-from minkowski_perception.lab.importers.homes import LIDAR_MMDET3D, LIDAR_SPVNAS, Home
+from minkowski_perception.lab.importers.imported_network import ImportedNetwork, Orders
 from minkowski_perception.lab.importers.kernels import (
     first_axis_fastest,
     last_axis_fastest,
     torchsparse_order,
 )
-from minkowski_perception.lab.importers.reading import Orders, Reading
+from minkowski_perception.lab.importers.layouts import Arguments, Layout, load_matching
+from minkowski_perception.lab.importers.source_datasets import (
+    LIDAR_MMDET3D,
+    LIDAR_SPVNAS,
+    SourceDataset,
+)
 from minkowski_perception.networks.registry import network_names
 from minkowski_perception.networks.spvnas import architecture_of
 
@@ -31,7 +35,7 @@ _BLOCK = r"^(stage\d\.[1-9]\d*|up\d\.1\.\d+)"
 _PLAIN_NORMS = (r"\.bn\.", ".")
 _LINEAR_HEADS = (r"^(point_transforms\.\d\.0|classifier\.0)\.kernel", r"\1.weight")
 
-# After the blocks are named: from SPVNAS's stages to mmdetection3d's.
+# From SPVNAS's stages to mmdetection3d's; applied after the blocks are renamed.
 _MMDET3D = (
     _LINEAR_HEADS,
     (r"^stem\.0", "backbone.conv_input.0.net.0"),
@@ -46,7 +50,7 @@ _MMDET3D = (
 
 
 def _two_convolutions(norm: str) -> tuple[tuple[str, str], ...]:
-    """Blocks whose members have names and not numbers."""
+    """Rules for blocks whose layers have names instead of numbers."""
     members = ((0, "conv1"), (1, f"{norm}1"), (3, "conv2"), (4, f"{norm}2"))
     return tuple((rf"{_BLOCK}\.net\.{i}\.", rf"\1.{name}.") for i, name in members)
 
@@ -106,54 +110,55 @@ _ORDERS = {
     "minkowski": "MinkowskiEngine's since 0.3.2: first axis fastest",
     "spconv": "spconv's: last axis fastest",
 }
-_TELLING = ("stem.0.kernel", "stem.1.bn.weight", "stage1.0.net.0.kernel")
+_SIGNATURE = ("stem.0.kernel", "stem.1.bn.weight", "stage1.0.net.0.kernel")
 _POINTS = "point_transforms.0.0.kernel"
 
 
-def read(checkpoint: Checkpoint, orders: Orders) -> Reading | None:
-    """Recognise and convert; None where it is none of these.
+def read(checkpoint: Checkpoint, orders: Orders) -> ImportedNetwork | None:
+    """Recognise and import a checkpoint; return None if it has none of these layouts.
 
     Raises:
-        CheckpointError: it is one of these, but no known network (what differs is listed), or an
-            order is asked for other than the one that its library has.
+        CheckpointError: the checkpoint matches no known network (the differences are listed), or
+            `orders` is given although the library determines the order.
     """
     kinds = [
         kind
         for kind, layout in _LAYOUTS.items()
-        if all(layout.key(name) in checkpoint.state for name in _TELLING)
+        if all(layout.key(name) in checkpoint.state for name in _SIGNATURE)
     ]
     if not kinds:
         return None
     kind, layout = kinds[0], _LAYOUTS[kinds[0]]
     if orders != Orders():
         raise CheckpointError(
-            f"checkpoint {checkpoint.path} is of {layout.family}, whose orders of slices are "
-            "known: leave the options of order away"
+            f"checkpoint {checkpoint.path} is from {layout.family}, whose slice orders are known: "
+            "leave out the order options"
         )
-    home, config = LIDAR_MMDET3D, checkpoint.config or {}
+    source, config = LIDAR_MMDET3D, checkpoint.config or {}
     if kind == "spconv":
-        home = replace(home, input={**home.input, "boundary": "clip"})
+        source = replace(source, input={**source.input, "boundary": "clip"})
     if kind in ("spvnas", "sub-network"):
         if not config:
             raise CheckpointError(
-                f"checkpoint {checkpoint.path} is of {layout.family}: put its net.config beside "
-                "it, and call it 'init'; the two say together which network it is"
+                f"checkpoint {checkpoint.path} is from {layout.family}: put its net.config beside "
+                "it and name it 'init'; both files are needed to identify the network"
             )
-        home = _home_of_zoo(checkpoint, config)
+        source = _zoo_dataset(checkpoint, config)
     points = layout.key(_POINTS) in checkpoint.state
     if kind == "spvnas" and "pres" not in config:
-        # Its MinkUNet holds the point branch that it does not run; its config has no voxel sizes.
+        # The zoo's MinkUNet stores a point branch that it does not use; its config has no "pres".
         layout, points = replace(layout, unused=r"point_transforms\."), False
     if kind == "sub-network":
         checkpoint = _without_unused_columns(checkpoint, layout, config)
-    arguments, network = fit(checkpoint, layout, _candidates(checkpoint, layout, points))
+    candidates = _candidates(checkpoint, layout, points)
+    arguments, network = load_matching(checkpoint, layout, candidates)
     decisions = {"order": _ORDERS.get(kind, _ORDERS["torchsparse"])}
-    return Reading(layout.family, arguments, network, (home,), decisions)
+    return ImportedNetwork(layout.family, arguments, network, (source,), decisions)
 
 
 def _candidates(checkpoint: Checkpoint, layout: Layout, points: bool) -> Iterator[Arguments]:
     stem = checkpoint.tensor(layout.key("stem.0.kernel"), 3, 5)
-    # spconv's five axes begin with the outputs and end with the inputs.
+    # spconv's five axes start with the output channels and end with the input channels.
     in_channels, width = (stem.shape[-1], stem.shape[0]) if stem.dim() == 5 else stem.shape[1:]
     classes = checkpoint.tensor(layout.key("classifier.0.bias"), 1)
     common = {"in_channels": in_channels, "num_classes": len(classes)}
@@ -173,7 +178,7 @@ def _candidates(checkpoint: Checkpoint, layout: Layout, points: bool) -> Iterato
 def _without_unused_columns(
     checkpoint: Checkpoint, layout: Layout, config: Mapping[str, Any]
 ) -> Checkpoint:
-    """Cut the classifier, kept in the super-network's width, to the inputs that it reads."""
+    """Cut the classifier, stored with the super-network's width, to the columns in use."""
     try:
         width = architecture_of(config).decoder[-1].width
     except ValueError as error:
@@ -183,14 +188,14 @@ def _without_unused_columns(
     return replace(checkpoint, state={**checkpoint.state, key: classifier[:, :width]})
 
 
-def _home_of_zoo(checkpoint: Checkpoint, config: Mapping[str, Any]) -> Home:
-    """Return SPVNAS's home with the voxels of a net.config: pres of points, vres of voxels."""
+def _zoo_dataset(checkpoint: Checkpoint, config: Mapping[str, Any]) -> SourceDataset:
+    """Return SPVNAS's data set with the voxel size of a net.config (pres of points, vres)."""
     points, voxels = (
         config.get(key, LIDAR_SPVNAS.input["voxel_size"]) for key in ("pres", "vres")
     )
     if points != voxels:
         raise CheckpointError(
-            f"checkpoint {checkpoint.path} puts points of {points} m into voxels of {voxels} m; "
-            "only networks whose points are its voxels are known"
+            f"checkpoint {checkpoint.path} has points of {points} m in voxels of {voxels} m; only "
+            "equal resolutions are supported"
         )
     return replace(LIDAR_SPVNAS, input={**LIDAR_SPVNAS.input, "voxel_size": voxels})

@@ -1,12 +1,11 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which of two orders a kernel's slices have, where a checkpoint's shapes leave it open.
+"""Detection of the order of a kernel's slices from its weights, where shapes leave it open.
 
-Trained weights tell. Slices of neighbouring offsets grow alike, so in the right order the
-neighbours' likeness is larger than in a wrong one. And networks that were trained on scenes turned
-about the vertical axis treat the horizontal axes alike and the vertical one differently, which an
-exchange of the first and the last axis makes visible. Where the weights say nothing, the reason is
-the code or the date.
+In trained weights, slices of neighbouring offsets are similar, so their similarity is larger in
+the right order than in a wrong one. Networks trained on scenes rotated about the vertical axis
+treat both horizontal axes alike and the vertical one differently, which reveals an exchange of the
+first and the last axis. If the weights are inconclusive, importers decide by code base or date.
 """
 
 from __future__ import annotations
@@ -19,17 +18,17 @@ from torch import Tensor
 
 from minkowski_perception.sparse import KernelRegion, cube, hybrid
 
-_CLEAR_LIKENESS = 0.05
+_CLEAR_SIMILARITY = 0.05
 _CLEAR_VERTICAL = 0.02
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the weights say.
+    """The order that weights indicate.
 
     Attributes:
-        order: the order; None if they do not tell.
-        figures: what was measured, in words.
+        order: the order; None if the weights are inconclusive.
+        figures: the measured values, as text.
     """
 
     order: str | None
@@ -37,44 +36,44 @@ class Evidence:
 
 
 def block_order_of(kernels: Iterable[Tensor]) -> Evidence:
-    """Tell hybrid from cube order by the likeness of neighbouring slices.
+    """Distinguish hybrid from cube order by the similarity of neighbouring slices.
 
     Args:
         kernels: [27, C_in, C_out] each, 3 voxels along each axis.
     """
     kernels = list(kernels)
     in_hybrid, in_cube = (
-        _mean(_likeness(kernel, region) for kernel in kernels)
+        _mean(_similarity(kernel, region) for kernel in kernels)
         for region in (hybrid((3, 3, 3)), cube((3, 3, 3)))
     )
     figures = (
-        f"neighbouring slices are alike by {in_hybrid:.2f} in hybrid order, "
+        f"similarity of neighbouring slices {in_hybrid:.2f} in hybrid order, "
         f"{in_cube:.2f} in cube order"
     )
-    if not abs(in_hybrid - in_cube) >= _CLEAR_LIKENESS:  # nor NaN, of weights all zero
+    if not abs(in_hybrid - in_cube) >= _CLEAR_SIMILARITY:  # NaN if all weights are zero
         return Evidence(None, figures)
     return Evidence("hybrid" if in_hybrid > in_cube else "cube", figures)
 
 
 def even_order_of(kernels: Iterable[Tensor]) -> Evidence:
-    """Tell which axis runs fastest by which one the network treats as the vertical one, z.
+    """Distinguish first-axis from last-axis order by the axis that acts as vertical, z.
 
     Args:
         kernels: [8, C_in, C_out] each, 2 voxels along each axis.
     """
     contrasts = torch.tensor([_contrasts(kernel) for kernel in kernels]).reshape(-1, 3)
     contrasts = contrasts / contrasts.mean(dim=1, keepdim=True)
-    # In first-axis order column 0 is x and column 2 z, and otherwise the reverse.
+    # In first-axis order column 0 is x and column 2 is z; in last-axis order it is the reverse.
     x, y, z = contrasts.unbind(dim=1)
     vertical = _mean(((z - y).abs() - (x - y).abs()).tolist())
-    figures = f"the last axis stands out by {vertical:+.3f} in first-axis order"
+    figures = f"contrast of the last axis {vertical:+.3f} in first-axis order"
     if not abs(vertical) >= _CLEAR_VERTICAL:
         return Evidence(None, figures)
     return Evidence("first-axis" if vertical > 0 else "last-axis", figures)
 
 
-def _likeness(kernel: Tensor, region: KernelRegion) -> float:
-    """Mean inner product of slices one step apart, over that of slices with themselves."""
+def _similarity(kernel: Tensor, region: KernelRegion) -> float:
+    """Mean inner product of slices one step apart, divided by the mean squared norm."""
     slices = kernel.flatten(1).double()
     products = slices @ slices.T
     offsets = torch.tensor(region.offsets)
@@ -83,7 +82,7 @@ def _likeness(kernel: Tensor, region: KernelRegion) -> float:
 
 
 def _contrasts(kernel: Tensor) -> list[float]:
-    """How far the two halves along each axis differ, the axis that runs fastest first."""
+    """Norm of the difference of the two halves along each axis, fastest axis first."""
     box = kernel.double().reshape(2, 2, 2, -1)
     return [float((box.select(a, 0) - box.select(a, 1)).norm()) for a in (2, 1, 0)]
 

@@ -29,13 +29,13 @@ STATE = OrderedDict(first=torch.arange(6.0).reshape(2, 3), second=torch.ones(4))
         {"model_state_dict": {f"module.{key}": value for key, value in STATE.items()}},
     ],
 )
-def test_weights_are_found_wherever_training_scripts_put_them(tmp_path, content, zipped):
+def test_weights_are_found_under_the_keys_of_training_scripts(tmp_path, content, zipped):
     path = tmp_path / "weights.pth"
     torch.save(content, path, _use_new_zipfile_serialization=zipped)
     checkpoint = read_checkpoint(path)
     assert list(checkpoint.state) == list(STATE)
     assert torch.equal(checkpoint.state["first"], STATE["first"])
-    assert checkpoint.around == ({"epoch": 3} if "epoch" in content else {})
+    assert checkpoint.metadata == ({"epoch": 3} if "epoch" in content else {})
     assert checkpoint.zipped == zipped
     assert checkpoint.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -46,7 +46,7 @@ def test_safetensors_are_read(tmp_path):
     assert torch.equal(checkpoint.state["second"], STATE["second"])
 
 
-def test_what_training_scripts_leave_beside_the_weights_does_not_matter(tmp_path):
+def test_entries_beside_the_weights_do_not_prevent_reading(tmp_path):
     counts = defaultdict(int)
     counts["val"] = 3
     beside = {
@@ -59,13 +59,13 @@ def test_what_training_scripts_leave_beside_the_weights_does_not_matter(tmp_path
     torch.save({"state_dict": STATE, "arch": "Res16UNet34C", **beside}, tmp_path / "c.pth")
     checkpoint = read_checkpoint(tmp_path / "c.pth")
     assert list(checkpoint.state) == list(STATE)
-    assert checkpoint.around["arch"] == "Res16UNet34C"
+    assert checkpoint.metadata["arch"] == "Res16UNet34C"
 
 
 @pytest.mark.parametrize(
     "name", ["mmengine.logging.history_buffer.HistoryBuffer", "omegaconf.dictconfig.DictConfig"]
 )
-def test_objects_of_training_frameworks_are_left_blank(tmp_path, monkeypatch, name):
+def test_objects_of_training_frameworks_become_placeholders(tmp_path, monkeypatch, name):
     module, _, class_name = name.rpartition(".")
     with monkeypatch.context() as installed:
         for package in itertools.accumulate(module.split("."), "{}.{}".format):
@@ -76,7 +76,7 @@ def test_objects_of_training_frameworks_are_left_blank(tmp_path, monkeypatch, na
         torch.save({"state_dict": STATE, "thing": thing}, tmp_path / "c.pth")
     checkpoint = read_checkpoint(tmp_path / "c.pth")
     assert list(checkpoint.state) == list(STATE)
-    assert not hasattr(checkpoint.around["thing"], "history")
+    assert not hasattr(checkpoint.metadata["thing"], "history")
 
 
 class Hostile:
@@ -90,14 +90,14 @@ def test_code_in_a_checkpoint_is_refused_by_name_and_not_run(tmp_path, monkeypat
     torch.save(
         {"state_dict": STATE, "x": Hostile()}, "c.pth", _use_new_zipfile_serialization=zipped
     )
-    with pytest.raises(CheckpointError, match=r"c\.pth carries code, \w+\.mkdir, .* not run"):
+    with pytest.raises(CheckpointError, match=r"c\.pth contains code, \w+\.mkdir, .* not run"):
         read_checkpoint(tmp_path / "c.pth")
     assert not (tmp_path / "made_by_the_checkpoint").exists()
 
 
 @pytest.mark.parametrize("kept", [0, 10, 500, -200])
 @pytest.mark.parametrize("zipped", [True, False])
-def test_a_file_that_was_cut_off_is_refused(tmp_path, kept, zipped):
+def test_a_truncated_file_is_refused(tmp_path, kept, zipped):
     torch.save({"state_dict": STATE}, tmp_path / "c.pth", _use_new_zipfile_serialization=zipped)
     (tmp_path / "c.pth").write_bytes((tmp_path / "c.pth").read_bytes()[:kept])
     with pytest.raises(CheckpointError, match=r"c\.pth is damaged"):
@@ -105,7 +105,7 @@ def test_a_file_that_was_cut_off_is_refused(tmp_path, kept, zipped):
 
 
 @pytest.mark.parametrize("name", ["readme.txt", "photo.safetensors"])
-def test_a_file_of_another_kind_is_refused(tmp_path, name):
+def test_a_file_that_is_not_a_checkpoint_is_refused(tmp_path, name):
     (tmp_path / name).write_bytes(b"These are no weights at all. " * 20)
     with pytest.raises(CheckpointError, match="is damaged"):
         read_checkpoint(tmp_path / name)
@@ -114,14 +114,16 @@ def test_a_file_of_another_kind_is_refused(tmp_path, name):
 @pytest.mark.parametrize(
     ("content", "found"),
     [
-        ({"epoch": 3, "optimizer": {}}, r"the keys \['epoch', 'optimizer'\]"),
+        ({"epoch": 3, "optimizer": {}}, r"keys \['epoch', 'optimizer'\]"),
         ([1, 2, 3], "list"),
         ({}, "dict"),
     ],
 )
-def test_a_checkpoint_without_weights_is_refused_with_what_it_holds(tmp_path, content, found):
+def test_a_checkpoint_without_weights_is_refused_and_its_contents_are_listed(
+    tmp_path, content, found
+):
     torch.save(content, tmp_path / "c.pth")
-    with pytest.raises(CheckpointError, match=f"holds {found}, and no weights"):
+    with pytest.raises(CheckpointError, match=f"has no weights, .* it contains: {found}"):
         read_checkpoint(tmp_path / "c.pth")
 
 
@@ -140,7 +142,7 @@ def test_a_folder_of_the_model_zoo_is_read_with_its_config(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["{", "[1]"])
-def test_a_config_that_is_no_json_object_is_refused(tmp_path, text):
+def test_a_config_that_is_not_a_json_object_is_refused(tmp_path, text):
     torch.save({"model": STATE}, tmp_path / "init")
     (tmp_path / "net.config").write_text(text)
     with pytest.raises(CheckpointError, match=r"net\.config"):

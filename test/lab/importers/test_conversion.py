@@ -14,16 +14,16 @@ def rooms(tmp_path):
     return read_checkpoint(tmp_path / "rooms.pth")
 
 
-def test_a_foreign_network_is_refused_with_what_it_holds_and_what_is_known(tmp_path):
+def test_an_unknown_network_is_refused_and_the_known_ones_are_listed(tmp_path):
     torch.save({"encoder.0.weight": torch.ones(3), "head.bias": torch.ones(2)}, tmp_path / "x.pth")
     with pytest.raises(
         CheckpointError,
-        match=r"holds 2 tensors \(encoder\.0\.weight, head\.bias, .* known are MinkUNet and",
+        match=r"has 2 tensors \(encoder\.0\.weight, head\.bias, .* known are MinkUNet and",
     ):
         convert(read_checkpoint(tmp_path / "x.pth"), "x")
 
 
-def test_the_card_names_the_file_and_what_was_decided(rooms):
+def test_the_card_holds_the_file_and_the_decisions(rooms):
     card = convert(rooms, "rooms").card
     assert card["source"]["file"] == "rooms.pth"
     assert card["source"]["sha256"] == rooms.sha256
@@ -31,7 +31,7 @@ def test_the_card_names_the_file_and_what_was_decided(rooms):
 
 
 def test_a_label_set_of_another_size_is_refused(rooms):
-    with pytest.raises(CheckpointError, match=r"'urban10' has 10 classes, and .* 20 outputs"):
+    with pytest.raises(CheckpointError, match=r"'urban10' has 10 classes, but .* has 20 outputs"):
         convert(rooms, "x", label_set="urban10")
 
 
@@ -40,7 +40,7 @@ def test_an_unknown_label_set_is_refused(rooms):
         convert(rooms, "x", label_set="none")
 
 
-def test_the_voxel_size_can_be_said(rooms):
+def test_the_voxel_size_can_be_given(rooms):
     assert convert(rooms, "x", voxel_size=0.04).card["input"]["voxel_size"] == 0.04
 
 
@@ -49,18 +49,20 @@ def test_an_impossible_voxel_size_is_refused(rooms):
         convert(rooms, "x", voxel_size=0.0)
 
 
-def test_inputs_that_nothing_says_are_refused(tmp_path):
+def test_unknown_input_features_are_refused(tmp_path):
     torch.save(checkpoint("MinkUNet14A", width=0.25, in_channels=5), tmp_path / "x.pth")
-    with pytest.raises(CheckpointError, match="wants 5 features a voxel, and nothing says which"):
+    with pytest.raises(CheckpointError, match="needs 5 features per voxel, which are unknown"):
         convert(read_checkpoint(tmp_path / "x.pth"), "x")
 
 
-def test_classes_of_one_s_own_need_a_voxel_size(tmp_path):
+def test_a_custom_label_set_needs_a_voxel_size(tmp_path):
     torch.save(checkpoint("MinkUNet14A", width=0.25, classes=10), tmp_path / "x.pth")
-    with pytest.raises(CheckpointError, match="say so with --voxel-size"):
+    with pytest.raises(
+        CheckpointError, match="the voxel size is unknown; give it with --voxel-size"
+    ):
         convert(read_checkpoint(tmp_path / "x.pth"), "x", label_set="urban10")
     card = convert(
         read_checkpoint(tmp_path / "x.pth"), "x", label_set="urban10", voxel_size=0.1
     ).card
     assert card["labels"] == "urban10"
-    assert "home" not in card
+    assert "training_data" not in card

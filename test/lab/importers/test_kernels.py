@@ -17,7 +17,7 @@ SIZES = [(2, 2, 2), (3, 3, 3), (5, 5, 5), (2, 2, 2, 1), (3, 3, 3, 3)]
 
 
 @pytest.mark.parametrize("sizes", SIZES)
-def test_orders_are_those_of_the_plain_lists(sizes):
+def test_orders_equal_the_reference_lists(sizes):
     region = cube(sizes)
     first, last = offsets("first-axis", sizes), offsets("last-axis", sizes)
     assert list(first_axis_fastest(region).offsets) == first
@@ -26,14 +26,14 @@ def test_orders_are_those_of_the_plain_lists(sizes):
     assert list(torchsparse_order(region).offsets) == (first if odd else last)
 
 
-def test_an_order_does_not_depend_on_the_one_it_starts_from():
+def test_an_order_does_not_depend_on_the_input_order():
     shuffled = KernelRegion(tuple(sorted(cube((3, 3, 3)).offsets, key=hash)))
     assert first_axis_fastest(shuffled) == cube((3, 3, 3))
     assert last_axis_fastest(shuffled) == last_axis_fastest(cube((3, 3, 3)))
 
 
 def test_slices_move_with_their_offsets():
-    # Known from MinkowskiEngine's sources: the two even orders, and cube slices in hybrid order.
+    # From MinkowskiEngine's sources: both even orders, and cube slices in hybrid order.
     even = reordered(torch.arange(8), last_axis_fastest(cube((2, 2, 2))), cube((2, 2, 2)))
     assert even.tolist() == [0, 4, 2, 6, 1, 5, 3, 7]
     of_hybrid = reordered(torch.arange(27), hybrid((3, 3, 3)), cube((3, 3, 3)))
@@ -43,13 +43,13 @@ def test_slices_move_with_their_offsets():
     ]
 
 
-def test_a_box_of_spconv_is_cut_into_slices_by_its_axes():
+def test_a_weight_of_spconv_is_split_into_slices():
     weight = torch.randn(5, 2, 2, 2, 4)
     slices = slices_of_box(weight)
     for k, (x, y, z) in enumerate(offsets("last-axis", (2, 2, 2))):
         assert torch.equal(slices[k], weight[:, x, y, z, :].T)
 
 
-def test_a_box_of_one_voxel_is_read_as_its_memory_lies():
+def test_a_weight_of_one_voxel_is_reinterpreted_not_transposed():
     weight = torch.arange(6.0).reshape(3, 1, 1, 1, 2)
     assert slices_of_box(weight).tolist() == [[[0, 1, 2], [3, 4, 5]]]

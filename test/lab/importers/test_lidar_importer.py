@@ -37,7 +37,7 @@ def saved(folder, state, layout, config=None):
         ("SPVCNN-W32", "spvnas"),
     ],
 )
-def test_a_network_gives_what_it_gave_at_home(tmp_path, variant, layout):
+def test_a_converted_network_reproduces_the_original_logits(tmp_path, variant, layout):
     state = checkpoint(variant, layout, width=0.25)
     config = net_config(variant) if layout == "spvnas" else None
     conversion = convert(saved(tmp_path, state, layout, config), "small")
@@ -48,7 +48,7 @@ def test_a_network_gives_what_it_gave_at_home(tmp_path, variant, layout):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_sub_network_of_spvnas_gives_what_it_gave_at_home(tmp_path, seed):
+def test_a_converted_sub_network_of_spvnas_reproduces_the_original_logits(tmp_path, seed):
     config = net_config(seed=seed)
     state = specialized(config, seed=seed)
     conversion = convert(saved(tmp_path, state, "spvnas-specialized", config), "small")
@@ -69,7 +69,7 @@ def test_published_widths_are_recognised(tmp_path, variant):
 
 
 @pytest.mark.parametrize("extent", [9, 17, 22, 31])
-def test_voxels_without_a_parent_in_spconv_get_what_they_got_at_home(tmp_path, extent):
+def test_voxels_without_a_parent_in_spconv_get_the_original_logits(tmp_path, extent):
     state = checkpoint("MinkUNet18-W32", "mmdet3d-spconv", width=0.25)
     conversion = convert(saved(tmp_path, state, "mmdet3d-spconv"), "small")
     assert conversion.card["input"]["boundary"] == "clip"
@@ -81,7 +81,7 @@ def test_voxels_without_a_parent_in_spconv_get_what_they_got_at_home(tmp_path, e
 
 
 @pytest.mark.parametrize("layout", ["mmdet3d-torchsparse", "spvnas"])
-def test_the_card_says_how_scans_become_voxels(tmp_path, layout):
+def test_the_card_holds_the_preprocessing_of_scans(tmp_path, layout):
     state = checkpoint("MinkUNet18-W32", layout, width=0.25)
     config = net_config("MinkUNet18-W32") if layout == "spvnas" else None
     card = convert(saved(tmp_path, state, layout, config), "small").card
@@ -93,16 +93,16 @@ def test_the_card_says_how_scans_become_voxels(tmp_path, layout):
         "rounding": "round",
         "shift": "minimum",
     }
-    assert card["home"]["ignore_index"] == (255 if layout == "spvnas" else 19)
+    assert card["training_data"]["ignore_index"] == (255 if layout == "spvnas" else 19)
 
 
-def test_the_model_zoo_needs_its_config(tmp_path):
+def test_a_checkpoint_of_the_model_zoo_needs_its_config(tmp_path):
     state = checkpoint("SPVCNN-W32", "spvnas", width=0.25)
     with pytest.raises(CheckpointError, match=r"put its net\.config beside it"):
         convert(saved(tmp_path, state, "spvnas"), "x")
 
 
-def test_a_config_that_does_not_fit_is_refused(tmp_path):
+def test_a_config_that_does_not_match_is_refused(tmp_path):
     config = net_config(seed=0)
     state = specialized(config)
     without = {key: value for key, value in config.items() if key != "upsample.2.transition"}
@@ -113,18 +113,18 @@ def test_a_config_that_does_not_fit_is_refused(tmp_path):
         convert(saved(tmp_path, state, "spvnas-specialized", wider), "x")
 
 
-def test_voxels_are_those_of_the_config(tmp_path):
+def test_the_voxel_size_comes_from_the_config(tmp_path):
     state = checkpoint("SPVCNN-W32", "spvnas", width=0.25)
     coarse = {**net_config("SPVCNN-W32"), "pres": 0.1, "vres": 0.1}
     card = convert(saved(tmp_path, state, "spvnas", coarse), "x").card
     assert card["input"]["voxel_size"] == 0.1
-    with pytest.raises(CheckpointError, match=r"puts points of 0\.1 m into voxels of 0\.2 m"):
+    with pytest.raises(CheckpointError, match=r"has points of 0\.1 m in voxels of 0\.2 m"):
         convert(saved(tmp_path, state, "spvnas", {**coarse, "vres": 0.2}), "x")
 
 
-def test_orders_are_not_open_here(tmp_path):
+def test_order_options_are_refused_for_lidar_networks(tmp_path):
     state = checkpoint("MinkUNet18-W32", "mmdet3d-spconv", width=0.25)
-    with pytest.raises(CheckpointError, match="mmdetection3d on spconv, whose orders"):
+    with pytest.raises(CheckpointError, match="mmdetection3d on spconv, whose slice orders"):
         convert(saved(tmp_path, state, "mmdet3d-spconv"), "x", orders=Orders(even="last-axis"))
 
 
@@ -147,7 +147,7 @@ def test_orders_are_not_open_here(tmp_path):
         (lambda s: s.pop("decode_head.conv_seg.bias"), r"lacks decode_head\.conv_seg\.bias$"),
     ],
 )
-def test_what_does_not_fit_is_listed(tmp_path, change, message):
+def test_mismatched_parameters_are_listed(tmp_path, change, message):
     state = checkpoint("MinkUNet34-W32", "mmdet3d-spconv", width=0.25)
     change(state)
     with pytest.raises(CheckpointError, match=message):

@@ -22,7 +22,7 @@ def saved(folder, content, **options):
 
 
 @pytest.mark.parametrize(
-    ("variant", "kind", "home", "options"),
+    ("variant", "kind", "block_order", "options"),
     [
         ("Res16UNet14", "sts", "hybrid", {}),
         ("Res16UNet34C", "sts", "hybrid", {"stem_kernel": 5}),
@@ -34,20 +34,22 @@ def saved(folder, content, **options):
         ("MinkUNet50", "bare", "cube", {"stem_kernel": 5}),
     ],
 )
-def test_a_network_gives_what_it_gave_at_home(tmp_path, variant, kind, home, options):
+def test_a_converted_network_reproduces_the_original_logits(
+    tmp_path, variant, kind, block_order, options
+):
     state = checkpoint(variant, width=0.25, **options)
     conversion = convert(saved(tmp_path, file_of(state, kind)), "small")
     name = variant.replace("STResTesseract", "Res").replace("STRes", "Res")
     assert conversion.card["network"]["name"] == name
     network = conversion.network
     coordinates, features = some_voxels(network.dimension, network.in_channels)
-    expected = forward(state, coordinates, features, block_order=home)
+    expected = forward(state, coordinates, features, block_order=block_order)
     assert largest_difference(network, coordinates, features, expected) < 1e-4
 
 
 @pytest.mark.parametrize("block", ["hybrid", "cube"])
 @pytest.mark.parametrize("even", ["first-axis", "last-axis"])
-def test_an_order_that_is_asked_for_is_taken(tmp_path, block, even):
+def test_a_requested_order_is_used(tmp_path, block, even):
     state = checkpoint("Res16UNet14A", width=0.25)
     conversion = convert(
         saved(tmp_path, file_of(state, "sts")), "small", orders=Orders(block, even)
@@ -55,11 +57,11 @@ def test_an_order_that_is_asked_for_is_taken(tmp_path, block, even):
     coordinates, features = some_voxels(3, 3)
     expected = forward(state, coordinates, features, block_order=block, even_order=even)
     assert largest_difference(conversion.network, coordinates, features, expected) < 1e-4
-    assert conversion.card["source"]["block order"].startswith(f"{block}, as asked for")
-    assert conversion.card["source"]["even order"].startswith(f"{even}, as asked for")
+    assert conversion.card["source"]["block order"].startswith(f"{block}, as requested")
+    assert conversion.card["source"]["even order"].startswith(f"{even}, as requested")
 
 
-def test_a_wrong_order_would_show(tmp_path):
+def test_a_wrong_order_changes_the_logits(tmp_path):
     state = checkpoint("Res16UNet14A", width=0.25)
     network = convert(saved(tmp_path, file_of(state, "sts")), "small").network
     coordinates, features = some_voxels(3, 3)
@@ -68,27 +70,27 @@ def test_a_wrong_order_would_show(tmp_path):
         assert largest_difference(network, coordinates, features, expected) > 0.1
 
 
-def test_where_weights_do_not_tell_the_code_and_the_date_decide(tmp_path):
+def test_code_and_date_decide_if_the_weights_are_inconclusive(tmp_path):
     state = file_of(checkpoint("Res16UNet34C", width=0.25), "sts")
     new = convert(saved(tmp_path, state), "new").card["source"]
-    assert new["block order"].startswith("hybrid: the code of SpatioTemporalSegmentation")
-    assert new["even order"].startswith("first-axis: it was saved by PyTorch 1.6")
+    assert new["block order"].startswith("hybrid: SpatioTemporalSegmentation")
+    assert new["even order"].startswith("first-axis: saved by PyTorch 1.6")
 
     legacy = {"_use_new_zipfile_serialization": False}
     published = convert(saved(tmp_path, state, **legacy), "old").card["source"]
     assert published["even order"].startswith("last-axis: SpatioTemporalSegmentation published")
     other = file_of(checkpoint("Res16UNet34C", width=0.25, stem_kernel=5), "sts")
     later = convert(saved(tmp_path, other, **legacy), "old").card["source"]
-    assert later["even order"].startswith("first-axis: MinkowskiEngine has this order since")
+    assert later["even order"].startswith("first-axis: MinkowskiEngine uses this order since")
 
     bare = convert(saved(tmp_path, checkpoint("MinkUNet14A", width=0.25)), "example").card[
         "source"
     ]
-    assert bare["block order"].startswith("cube: the code of MinkowskiEngine's examples")
+    assert bare["block order"].startswith("cube: MinkowskiEngine's examples")
     assert bare["even order"].startswith("first-axis: MinkowskiEngine's examples")
 
 
-def test_trained_weights_decide_over_code_and_date(tmp_path):
+def test_trained_weights_take_precedence_over_code_and_date(tmp_path):
     state = load_model(TRAINED).network.state_dict()
     spatial = {
         key: value[:27] if key.startswith("block") and value.dim() == 3 else value
@@ -98,11 +100,13 @@ def test_trained_weights_decide_over_code_and_date(tmp_path):
     conversion = convert(
         saved(tmp_path, spatial), "bare", label_set="semantickitti19", voxel_size=1
     )
-    assert conversion.card["source"]["block order"].startswith("hybrid, as the weights say")
-    assert conversion.card["source"]["even order"].startswith("first-axis, as the weights say")
+    assert conversion.card["source"]["block order"].startswith("hybrid, measured from the weights")
+    assert conversion.card["source"]["even order"].startswith(
+        "first-axis, measured from the weights"
+    )
 
 
-def test_the_card_says_how_rooms_become_voxels(tmp_path):
+def test_the_card_holds_the_preprocessing_of_rooms(tmp_path):
     sts = convert(saved(tmp_path, file_of(checkpoint("Res16UNet14A", width=0.25), "sts")), "x")
     assert sts.card["labels"] == "scannet20"
     assert sts.card["input"] == {
@@ -118,26 +122,26 @@ def test_the_card_says_how_rooms_become_voxels(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["depthcontrast", "depthcontrast-voxels"])
-def test_a_backbone_without_classes_is_refused(tmp_path, kind):
+def test_a_backbone_without_a_classifier_is_refused(tmp_path, kind):
     state = checkpoint("Res16UNet34", width=0.25, head=False)
     with pytest.raises(CheckpointError, match=r"at trunk\.\d\.\* without a classifier"):
         convert(saved(tmp_path, file_of(state, kind)), "x")
 
 
-def test_features_are_no_classes_unless_said_so(tmp_path):
+def test_outputs_are_not_taken_as_classes_without_a_label_set(tmp_path):
     state = file_of(checkpoint("Res16UNet14A", width=0.25, classes=32), "pointcontrast")
     with pytest.raises(CheckpointError, match="32 outputs; if they are classes, name their label"):
         convert(saved(tmp_path, state), "x")
     classes = "\n".join(f"  c{i}: [{i}, 0, 0]" for i in range(32))
     (tmp_path / "c32.yaml").write_text(f"name: c32\nclasses:\n{classes}\n")
-    said = convert(
+    conversion = convert(
         saved(tmp_path, state), "x", label_set=str(tmp_path / "c32.yaml"), voxel_size=0.025
     )
-    assert said.card["input"]["voxel_size"] == 0.025
+    assert conversion.card["input"]["voxel_size"] == 0.025
 
 
 @pytest.mark.parametrize("variant", ["Res16UNet14A", "STRes16UNet14A"])
-def test_a_network_in_a_crf_gives_what_both_gave_at_home(tmp_path, variant):
+def test_a_network_with_a_crf_reproduces_the_original_scores(tmp_path, variant):
     state = checkpoint(variant, width=0.25, classes=12)
     content = file_of(state, "sts-crf")
     conversion = convert(saved(tmp_path, content), "x", label_set="synthia12", voxel_size=0.15)
@@ -146,7 +150,7 @@ def test_a_network_in_a_crf_gives_what_both_gave_at_home(tmp_path, variant):
     assert model.card["source"]["crf"].startswith("cells of 1 voxel and 12 of 255")
 
     voxels, _ = some_voxels(model.network.dimension, 3, extent=6)
-    # Two reddish cells, on their borders and within, so that many neighbours share one.
+    # Red values in two cells, at their borders and inside, so that many neighbours share a cell.
     random = torch.Generator().manual_seed(0)
     colours = torch.tensor([0, 11, 12, 23])[torch.randint(4, (len(voxels), 3), generator=random)]
     colours[:, 1:] = 255
@@ -160,8 +164,8 @@ def test_a_network_in_a_crf_gives_what_both_gave_at_home(tmp_path, variant):
             model.chroma(features),
         )
     kernel = content["state_dict"]["filter.kernel"].double().numpy()
-    at_home = forward(state, voxels, features).numpy()
-    scene = (at_home, [tuple(voxel) for voxel in voxels.tolist()], colours.tolist())
+    original = forward(state, voxels, features).numpy()
+    scene = (original, [tuple(voxel) for voxel in voxels.tolist()], colours.tolist())
     expected, wrong = (torch.from_numpy(sts_filter(*scene, k)) for k in (kernel, kernel[::-1]))
     assert (scores - expected).abs().max() / expected.std() < 1e-4
     assert (wrong - expected).abs().max() / expected.std() > 0.1
@@ -173,15 +177,15 @@ def test_a_network_in_a_crf_gives_what_both_gave_at_home(tmp_path, variant):
         (
             "Res16UNet14A",
             {"filter.kernel": torch.zeros(13, 20, 20)},
-            r"differs from filter\.kernel",
+            r"differs from its alias filter\.kernel",
         ),
         ("Res16UNet14A", torch.zeros(729, 20, 20), r"shape \[729, 20, 20\]; known are \[13, K, K"),
         ("Res16UNet14A", torch.zeros(13, 19, 19), r"\[13, 19, 19\]; .* with K = 20 classes"),
         ("Res16UNet14A", torch.full((13, 20, 20), torch.nan), "is not finite, or differs"),
-        ("STRes16UNet14A", torch.zeros(13, 20, 20), "would join the frames of a network in 4D"),
+        ("STRes16UNet14A", torch.zeros(13, 20, 20), "would connect the frames of a 4D network"),
     ],
 )
-def test_a_crf_that_is_not_known_is_refused(tmp_path, variant, change, message):
+def test_an_unsupported_crf_is_refused(tmp_path, variant, change, message):
     content = file_of(checkpoint(variant, width=0.25), "sts-crf")
     if isinstance(change, torch.Tensor):
         change = {"filter.kernel": change, "filter.conv.kernel": change}
@@ -214,6 +218,6 @@ def broken(change):
         ),
     ],
 )
-def test_what_does_not_fit_is_listed(tmp_path, change, message):
+def test_mismatched_parameters_are_listed(tmp_path, change, message):
     with pytest.raises(CheckpointError, match=message):
         convert(saved(tmp_path, broken(change)), "x")

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""From a layout's tensors to a network of ours: names, forms and orders; nothing is left over."""
+"""Parameter layouts of other code bases, and loading of their tensors into our networks."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from minkowski_perception.sparse import Convolution, KernelRegion
 
 _LISTED = 20
 _COUNTER = "num_batches_tracked"
-"""Of batch norms in training: old checkpoints have none."""
+"""Buffer of batch normalisation; absent from old checkpoints."""
 
 _LINEAR = re.compile(r"(classifier|point_transforms)\.")
-"""Our convolutions that are linear layers elsewhere: [C_out, C_in], bias [C_out]."""
+"""Our convolutions that other code bases keep as linear layers: [C_out, C_in], bias [C_out]."""
 
 Arguments = Mapping[str, Any]
-"""What `build_network` takes."""
+"""Arguments of `build_network`."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How a code base names and orders the parameters of a network.
+    """Names and orders of a network's parameters in another code base.
 
     Attributes:
-        family: what to call it.
-        rules: from our name of a parameter to theirs, regular expressions and what replaces them,
-            one after the other.
-        order: theirs of a kernel's offsets, from our name of the parameter and our region.
-        unused: regular expression of keys that their network holds but does not run.
+        family: name of the layout.
+        rules: regular expressions and their replacements, applied in turn, that convert our
+            parameter name to theirs.
+        order: returns their order of a kernel's offsets, given our parameter name and region.
+        unused: regular expression of keys that their network stores but does not use.
     """
 
     family: str
@@ -50,22 +50,22 @@ class Layout:
     unused: str | None = None
 
     def key(self, name: str) -> str:
-        """Their name of a parameter."""
+        """Convert our name of a parameter to theirs."""
         for pattern, replacement in self.rules:
             name = re.sub(pattern, replacement, name)
         return name
 
 
-def fit(
+def load_matching(
     checkpoint: Checkpoint, layout: Layout, candidates: Iterable[Arguments]
 ) -> tuple[Arguments, Network]:
-    """Find the candidate that a checkpoint's keys and shapes are of, and fill it.
+    """Find the candidate that matches a checkpoint's keys and shapes, and load the weights.
 
     Returns:
-        the arguments of `build_network`, and the network, in evaluation mode.
+        The arguments of `build_network`, and the network in evaluation mode.
 
     Raises:
-        CheckpointError: none fits; what differs from the nearest is listed.
+        CheckpointError: no candidate matches; the differences from the nearest are listed.
     """
     best: tuple[int, Arguments, dict[str, list[str]]] | None = None
     for arguments in candidates:
@@ -80,15 +80,15 @@ def fit(
             best = count, arguments, problems
         if not count:
             break
-    assert best is not None, "there are no candidates"
+    assert best is not None, "no candidates"
     _, arguments, problems = best
     if any(problems.values()):
         nearest = arguments["name"] + (
             f" of width {arguments['width']:g}" if "width" in arguments else ""
         )
         raise CheckpointError(
-            f"checkpoint {checkpoint.path} has the keys of {layout.family}, but fits no network; "
-            f"the nearest is {nearest}: {_listed(problems)}"
+            f"checkpoint {checkpoint.path} has the keys of {layout.family}, but matches no "
+            f"network; the nearest is {nearest}: {_listed(problems)}"
         )
     network = build_network(**arguments)
     theirs = checkpoint.state
@@ -104,14 +104,14 @@ def fit(
 
 @dataclass(frozen=True)
 class _Parameter:
-    """A parameter of ours as a layout has it.
+    """One of our parameters in another layout.
 
     Attributes:
-        name: ours.
-        key: theirs.
-        shape: theirs.
-        region: the offsets of a kernel's slices; None for what has no slices.
-        linear: whether it is a linear layer's there.
+        name: our name.
+        key: their name.
+        shape: their shape.
+        region: offsets of a kernel's slices; None for other parameters.
+        linear: whether they keep it as a linear layer.
     """
 
     name: str
@@ -121,7 +121,7 @@ class _Parameter:
     linear: bool = False
 
     def ours(self, value: Tensor, layout: Layout) -> Tensor:
-        """Their value as ours."""
+        """Convert their value to ours."""
         if value.is_floating_point():
             value = value.float()
         if self.linear:
@@ -144,8 +144,8 @@ def _parameters(network: Network, layout: Layout) -> list[_Parameter]:
         if not isinstance(module, Convolution):
             parameter = _Parameter(name, key, shape)
         elif _LINEAR.match(name):
-            home = shape[1:] if name.endswith("bias") else shape[::-1]
-            parameter = _Parameter(name, key, home, linear=True)
+            theirs = shape[1:] if name.endswith("bias") else shape[::-1]
+            parameter = _Parameter(name, key, theirs, linear=True)
         elif name.endswith("bias"):
             parameter = _Parameter(name, key, shape)
         else:
@@ -161,7 +161,7 @@ def _parameters(network: Network, layout: Layout) -> list[_Parameter]:
 def _problems(
     state: Mapping[str, Tensor], layout: Layout, network: Network
 ) -> dict[str, list[str]]:
-    """Say what is missing, unknown and misshapen, by the layout's names."""
+    """List missing, unknown and misshapen parameters by their names in the layout."""
     wanted = {parameter.key: parameter for parameter in _parameters(network, layout)}
     unused = re.compile(layout.unused) if layout.unused else None
     return {
