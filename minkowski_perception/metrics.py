@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""How well labels agree with the truth, with how sure they are said, and from frame to frame."""
+"""Metrics of labels: confusion with the truth, calibration, flicker from frame to frame."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from minkowski_perception.labels import LabelSet
 class ConfusionMatrix:
     """Counts of points by true class and predicted class.
 
-    Points without a true class (any id that is none of the K, such as 255) do not count. A point
-    that has a true class and is predicted as none of the K is a miss of that class.
+    A point without a true class (any id outside 0 to K - 1, such as 255) does not count. A point
+    that has a true class and is predicted as no class is a miss of that class.
 
     Attributes:
-        counts: [K, K + 1] int64, row by true class, column by predicted class; the last column
-            is for points predicted as no class.
+        counts: [K, K + 1] int64, true class by predicted class; the last column counts points
+            that are predicted as no class.
     """
 
     def __init__(self, num_classes: int) -> None:
@@ -37,19 +37,24 @@ class ConfusionMatrix:
             prediction: [N] ids.
 
         Raises:
-            ValueError: the two differ in shape.
+            ValueError: truth and prediction differ in shape.
         """
         if truth.shape != prediction.shape:
             raise ValueError(
                 f"truth and prediction differ in shape: {list(truth.shape)}, "
                 f"{list(prediction.shape)}"
             )
-        known = (truth >= 0) & (truth < len(self))
-        rows = truth[known].astype(np.int64)
-        columns = prediction[known].astype(np.int64)
+        counted = (truth >= 0) & (truth < len(self))
+        rows = truth[counted].astype(np.int64)
+        columns = prediction[counted].astype(np.int64)
         columns[(columns < 0) | (columns >= len(self))] = len(self)
         cells = np.bincount(rows * (len(self) + 1) + columns, minlength=self.counts.size)
         self.counts += cells.reshape(self.counts.shape)
+
+    @property
+    def points(self) -> int:
+        """Number of points with a true class."""
+        return int(self.counts.sum())
 
     @property
     def iou(self) -> npt.NDArray[np.float64]:
@@ -61,123 +66,127 @@ class ConfusionMatrix:
 
     @property
     def recall(self) -> npt.NDArray[np.float64]:
-        """[K] share of the points of each class that got it; NaN where there are none."""
+        """[K] share of the points of each true class that are predicted as it, or NaN."""
         of_class = self.counts.sum(axis=1)
         hits = np.diagonal(self.counts)
         return np.where(of_class > 0, hits / np.maximum(of_class, 1), np.nan)
 
     @property
     def precision(self) -> npt.NDArray[np.float64]:
-        """[K] share of the points taken for each class that are of it; NaN where none are."""
-        said = self.counts.sum(axis=0)[: len(self)]
-        return np.where(said > 0, np.diagonal(self.counts) / np.maximum(said, 1), np.nan)
+        """[K] share of the points predicted as each class that are of it, or NaN."""
+        predicted = self.counts.sum(axis=0)[: len(self)]
+        hits = np.diagonal(self.counts)
+        return np.where(predicted > 0, hits / np.maximum(predicted, 1), np.nan)
 
     @property
     def miou(self) -> float:
-        """Mean of `iou` over the classes present in the truth; NaN where there is none."""
+        """Mean of `iou` over the classes present in the truth; NaN if there are none."""
         iou = self.iou
         present = ~np.isnan(iou)
         return float(iou[present].mean()) if present.any() else float("nan")
 
     @property
     def accuracy(self) -> float:
-        """Share of the points with a true class that got it; NaN where there is none."""
-        total = self.counts.sum()
-        return float(np.trace(self.counts) / total) if total else float("nan")
+        """Share of the points with a true class that are predicted as it; NaN without any."""
+        return float(np.trace(self.counts) / self.points) if self.points else float("nan")
 
 
 class Calibration:
-    """How often labels are right, against how sure they are said.
+    """Accuracy of labels by their confidence.
 
     Attributes:
-        edges: [B + 1] of the bins that confidence is sorted into, evenly from 0 to 1.
-        points: [B] int64, labels said with a confidence in the bin; the last bin holds 1 too.
-        confidence: [B] float64, sum of those confidences.
-        right: [B] int64, how many of the labels were right.
+        edges: [B + 1] edges of the bins of confidence, evenly spaced from 0 to 1.
+        points: [B] int64, labels whose confidence is in the bin; the last bin includes 1.
+        confidence: [B] float64, sum of their confidences.
+        correct: [B] int64, how many of them are correct.
     """
 
     def __init__(self, bins: int = 15) -> None:
         self.edges = np.linspace(0.0, 1.0, bins + 1)
         self.points = np.zeros(bins, dtype=np.int64)
         self.confidence = np.zeros(bins)
-        self.right = np.zeros(bins, dtype=np.int64)
+        self.correct = np.zeros(bins, dtype=np.int64)
 
-    def update(self, confidence: npt.NDArray[np.floating], right: npt.NDArray[np.bool_]) -> None:
-        """Enter labels [N] by how sure they were said, 0 to 1, and whether they were right."""
+    def update(self, confidence: npt.NDArray[np.floating], correct: npt.NDArray[np.bool_]) -> None:
+        """Count labels by their confidence [N], 0 to 1, and whether they are correct [N]."""
         bins = len(self.points)
-        # In double precision, that a value on an edge is in the bin above it, as the edges say.
-        sure = confidence.astype(np.float64)
-        place = np.searchsorted(self.edges[1:-1], sure, side="right")
-        self.points += np.bincount(place, minlength=bins)
-        self.confidence += np.bincount(place, sure, minlength=bins)
-        self.right += np.bincount(place[right], minlength=bins)
+        # In double precision, so that a value on an edge falls into the bin above it.
+        values = confidence.astype(np.float64)
+        index = np.searchsorted(self.edges[1:-1], values, side="right")
+        self.points += np.bincount(index, minlength=bins)
+        self.confidence += np.bincount(index, values, minlength=bins)
+        self.correct += np.bincount(index[correct], minlength=bins)
 
     @property
     def expected_error(self) -> float:
-        """Expected calibration error (Guo et al. 2017): |right - confidence|, mean over points.
+        """Expected calibration error (Guo et al. 2017); NaN if nothing was counted.
 
-        The difference is that of the means of each bin. NaN where nothing was entered.
+        This is |accuracy - mean confidence| of each bin, averaged over the points.
         """
         total = self.points.sum()
-        return float(np.abs(self.right - self.confidence).sum() / total) if total else float("nan")
+        error = np.abs(self.correct - self.confidence).sum()
+        return float(error / total) if total else float("nan")
 
 
 class Flicker:
-    """How often the labels of what stands still change from frame to frame.
+    """Share of still points whose label changes from one frame to the next.
 
     Attributes:
-        compared: pairs of points that were of the same place in two frames.
-        changed: those of them whose labels differed.
+        compared: number of pairs of points that two frames measured at the same place.
+        changed: number of those pairs whose labels differ.
     """
 
-    def __init__(self) -> None:
-        self.compared = 0
-        self.changed = 0
+    def __init__(self, compared: int = 0, changed: int = 0) -> None:
+        self.compared = compared
+        self.changed = changed
+
+    def __add__(self, other: Flicker) -> Flicker:
+        return Flicker(self.compared + other.compared, self.changed + other.changed)
 
     def update(self, before: npt.NDArray[np.integer], now: npt.NDArray[np.integer]) -> None:
-        """Compare the labels [P] of the same places in a frame and the next one."""
+        """Compare the labels [P] of P pairs in a frame and in the next one."""
         self.compared += len(now)
         self.changed += int(np.count_nonzero(before != now))
 
     @property
     def share(self) -> float:
-        """Share of the places whose label changed; NaN where there is none."""
+        """Share of the pairs whose labels differ; NaN if there are none."""
         return self.changed / self.compared if self.compared else float("nan")
 
 
-def standing_still(
+def still_points(
     labels: npt.NDArray[np.integer], moving: npt.NDArray[np.bool_] | None, label_set: LabelSet
 ) -> npt.NDArray[np.bool_]:
-    """Tell the points [N] of which it is known that they stand still.
+    """Return which points [N] are known to stand still.
 
     Args:
-        labels: [N] true labels; a point without one may be anything.
-        moving: [N] what truly moves; None where nobody tells: then no class that can move stands
-            still.
-        label_set: of the labels.
+        labels: [N] true labels; a point without a class is not known to stand still.
+        moving: [N] which points truly move. If None, points of all classes that can move
+            (`LabelSet.movable`) are taken to move.
+        label_set: set of the labels.
     """
     moves = np.isin(labels, label_set.movable_ids) if moving is None else moving
     return np.asarray((labels < len(label_set)) & ~moves)
 
 
-def same_places(
+def pair_still_points(
     before: Frame,
     now: Frame,
     still_before: npt.NDArray[np.bool_],
     still_now: npt.NDArray[np.bool_],
     radius: float = 0.1,
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Pair the points of two frames that measured the same place.
+    """Pair the points that two frames measured at the same place.
 
-    A still point of `now` pairs with the still point of `before` that is nearest to it in the
-    odometry frame, if that is near enough and truly of the same class.
+    Each still point of `now` is paired with its nearest still point of `before` in the odometry
+    frame, if that is within the radius and both have the same true label.
 
     Args:
-        before: N frame with labels.
-        now: M frame with labels, later than it.
+        before: N points with labels.
+        now: M points with labels, of a later frame.
         still_before: [N] which points stand still.
         still_now: [M] which points stand still.
-        radius: metres that the two may be apart.
+        radius: largest distance of a pair, metres.
 
     Returns:
         Rows [P] of `before` and rows [P] of `now`.
@@ -195,3 +204,8 @@ def same_places(
     assert now.labels is not None
     same = before.labels[rows_before] == now.labels[rows_now]
     return rows_before[same], rows_now[same]
+
+
+def none_if_nan(value: float) -> float | None:
+    """Return the value, or None if it is NaN, which JSON cannot hold."""
+    return None if np.isnan(value) else float(value)

@@ -14,8 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from minkowski_perception.accounting import Counts
+from minkowski_perception.frame import Frame
 from minkowski_perception.labels import UNLABELLED, LabelSet
-from minkowski_perception.metrics import ConfusionMatrix
+from minkowski_perception.metrics import ConfusionMatrix, none_if_nan
+from minkowski_perception.scoring import Scorer
 
 
 @dataclass(frozen=True)
@@ -120,9 +122,9 @@ class Summary:
             points_per_second=statistics.points / seconds if seconds else 0.0,
             latency_ms={name: 1e3 * float(value) for name, value in latency.items()},
             label_shares=statistics.shares,
-            miou=statistics.miou,
+            miou=none_if_nan(statistics.confusion.miou),
             iou=statistics.iou,
-            accuracy=statistics.accuracy,
+            accuracy=none_if_nan(statistics.confusion.accuracy),
         )
 
     def save(self, path: Path) -> None:
@@ -166,44 +168,42 @@ class Summary:
 
 
 class LabelStatistics:
-    """Gathers what the labels of a run are, and how right they are where the truth is known.
+    """Statistics of the labels of a run: how frequent they are, and their score if truth is known.
 
     Args:
-        label_set: the set of the labels.
-        truth_set: the set of the true labels; labels are told in it before they are compared.
+        label_set: set of the labels.
+        truth_set: set of the true labels, in which labels are scored.
     """
 
     def __init__(self, label_set: LabelSet, truth_set: LabelSet) -> None:
         self._label_set = label_set
         self._truth_set = truth_set
         self._histogram = np.zeros(256, dtype=np.int64)
-        self._confusion = ConfusionMatrix(len(truth_set))
+        self._scorer: Scorer | None = None
 
-    def add(
-        self, labels: npt.NDArray[np.uint8], truth: npt.NDArray[np.integer] | None = None
-    ) -> None:
-        """Take in the labels of one cloud.
+    def add(self, frame: Frame, labels: npt.NDArray[np.uint8]) -> None:
+        """Count the labels of one cloud.
 
         Args:
-            labels: [N] ids, 255 where unlabelled.
-            truth: [N] ids of the truth's set, or None where the cloud carries none.
+            frame: N points, with true labels if the cloud carries any.
+            labels: [N] predicted ids, 255 where unlabelled.
 
         Raises:
-            LabelSetError: labels cannot be told in the truth's set.
+            LabelSetError: the frame has true labels, and no mapping leads to their set.
         """
         self._histogram += np.bincount(labels, minlength=256)
-        if truth is not None:
-            table = self._truth_set.mapping_from(self._label_set)
-            self._confusion.update(truth, table[labels])
+        if frame.labels is not None:
+            self._scorer = self._scorer or Scorer(self._truth_set, self._label_set)
+            self._scorer.add(frame, labels)
 
     @property
     def points(self) -> int:
-        """Points taken in."""
+        """Number of points."""
         return int(self._histogram.sum())
 
     @property
     def shares(self) -> dict[str, float]:
-        """Share of the points by class name, largest first, of those that occur."""
+        """Share of the points by class name, largest first, of the classes that occur."""
         names = {**dict(enumerate(self._label_set.names)), UNLABELLED: "unlabelled"}
         order = np.argsort(-self._histogram, kind="stable")
         return {
@@ -212,17 +212,14 @@ class LabelStatistics:
         }
 
     @property
+    def confusion(self) -> ConfusionMatrix:
+        """Confusion of the labels with the truth, in the truth's label set."""
+        if self._scorer is None:
+            return ConfusionMatrix(len(self._truth_set))
+        return self._scorer.all["classes"]
+
+    @property
     def iou(self) -> dict[str, float]:
-        """IoU by name of class, of the classes in the truth."""
-        iou = zip(self._truth_set.names, self._confusion.iou, strict=True)
+        """IoU by class name, of the classes in the truth."""
+        iou = zip(self._truth_set.names, self.confusion.iou, strict=True)
         return {name: float(value) for name, value in iou if not np.isnan(value)}
-
-    @property
-    def miou(self) -> float | None:
-        """Mean of `iou`, or None where no point had a true class."""
-        return self._confusion.miou if self.iou else None
-
-    @property
-    def accuracy(self) -> float | None:
-        """Share of right labels, or None where no point had a true class."""
-        return self._confusion.accuracy if self.iou else None

@@ -14,7 +14,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     {"schema"},
     {"frame", "labels", "accounting"},
-    {"codec", "metrics", "sparse", "trial"},
+    {"codec", "metrics", "scoring", "sparse", "trial"},
     {"device", "voxels", "pictures", "summary"},
     {"networks"},
     {"motion"},

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from minkowski_perception.accounting import Counts, DropReason
+from minkowski_perception.frame import Frame
 from minkowski_perception.labels import LabelSet, LabelSetError
 from minkowski_perception.summary import LabelStatistics, Summary
 
@@ -15,6 +16,10 @@ URBAN = LabelSet.load("urban10")
 
 def ids(label_set: LabelSet, *names: str) -> np.ndarray:
     return np.array([label_set.names.index(name) for name in names], dtype=np.uint8)
+
+
+def frame_of(count: int, truth: np.ndarray | None = None) -> Frame:
+    return Frame(np.ones((count, 3), np.float32), labels=truth)
 
 
 def summary_of(statistics: LabelStatistics, **changes) -> Summary:
@@ -35,10 +40,10 @@ def summary_of(statistics: LabelStatistics, **changes) -> Summary:
     return Summary.of(**{**values, **changes})
 
 
-def test_shares_are_by_class_and_largest_first():
+def test_shares_are_sorted_from_largest_to_smallest():
     statistics = LabelStatistics(KITTI, KITTI)
-    statistics.add(ids(KITTI, "car", "road", "road"))
-    statistics.add(np.array([255], dtype=np.uint8))
+    statistics.add(frame_of(3), ids(KITTI, "car", "road", "road"))
+    statistics.add(frame_of(1), np.array([255], dtype=np.uint8))
 
     summary = summary_of(statistics)
 
@@ -47,10 +52,10 @@ def test_shares_are_by_class_and_largest_first():
     assert summary.miou is None
 
 
-def test_labels_of_another_set_are_told_in_that_of_the_truth():
+def test_labels_are_mapped_to_the_label_set_of_the_truth():
     statistics = LabelStatistics(KITTI, URBAN)
     truth = ids(URBAN, "vegetation", "vegetation", "car", "person")
-    statistics.add(ids(KITTI, "trunk", "vegetation", "car", "car"), truth)
+    statistics.add(frame_of(4, truth), ids(KITTI, "trunk", "vegetation", "car", "car"))
 
     summary = summary_of(statistics)
 
@@ -59,26 +64,26 @@ def test_labels_of_another_set_are_told_in_that_of_the_truth():
     assert summary.accuracy == pytest.approx(0.75)
 
 
-def test_labels_that_cannot_be_told_in_the_set_of_the_truth_are_refused_only_with_truth():
+def test_labels_without_a_mapping_to_the_truth_are_refused_only_if_there_is_truth():
     rooms = LabelSet.load("scannet20")
     statistics = LabelStatistics(rooms, KITTI)
-    statistics.add(ids(rooms, "wall"))
+    statistics.add(frame_of(1), ids(rooms, "wall"))
 
     with pytest.raises(LabelSetError, match="'scannet20' cannot be told in 'semantickitti19'"):
-        statistics.add(ids(rooms, "wall"), ids(KITTI, "car"))
+        statistics.add(frame_of(1, ids(KITTI, "car")), ids(rooms, "wall"))
 
 
 def test_truth_without_any_class_gives_no_score():
     statistics = LabelStatistics(KITTI, KITTI)
-    statistics.add(ids(KITTI, "car"), np.array([255]))
+    statistics.add(frame_of(1, np.array([255])), ids(KITTI, "car"))
 
     assert summary_of(statistics).miou is None
 
 
-def test_rates_are_by_the_duration_of_the_run_and_latencies_in_milliseconds():
+def test_rates_use_the_duration_of_the_run_and_latencies_are_in_milliseconds():
     statistics = LabelStatistics(KITTI, KITTI)
-    statistics.add(np.zeros(100, dtype=np.uint8))
-    statistics.add(np.zeros(50, dtype=np.uint8))
+    statistics.add(frame_of(100), np.zeros(100, dtype=np.uint8))
+    statistics.add(frame_of(50), np.zeros(50, dtype=np.uint8))
 
     summary = summary_of(statistics, latencies=[0.01 * i for i in range(1, 102)])
 
@@ -87,9 +92,9 @@ def test_rates_are_by_the_duration_of_the_run_and_latencies_in_milliseconds():
     assert summary.latency_ms == pytest.approx({"median": 510.0, "p99": 1000.0, "mean": 510.0})
 
 
-def test_the_file_holds_every_number(tmp_path):
+def test_the_json_file_holds_every_number(tmp_path):
     statistics = LabelStatistics(KITTI, KITTI)
-    statistics.add(ids(KITTI, "car", "road"), ids(KITTI, "car", "car"))
+    statistics.add(frame_of(2, ids(KITTI, "car", "car")), ids(KITTI, "car", "road"))
     summary_of(statistics).save(tmp_path / "summary.json")
 
     saved = json.loads((tmp_path / "summary.json").read_text())
@@ -99,7 +104,7 @@ def test_the_file_holds_every_number(tmp_path):
     assert saved["iou"] == {"car": 0.5}
 
 
-def test_a_run_without_a_labelled_cloud_has_a_summary_too(tmp_path):
+def test_a_run_without_labelled_clouds_has_a_summary(tmp_path):
     empty = summary_of(
         LabelStatistics(KITTI, KITTI),
         counts=Counts(1, 0, {DropReason.MALFORMED: 1}),
@@ -112,9 +117,10 @@ def test_a_run_without_a_labelled_cloud_has_a_summary_too(tmp_path):
     assert "1 malformed" in empty.table()
 
 
-def test_the_table_tells_what_happened_in_few_columns():
+def test_the_table_is_narrower_than_80_columns():
     statistics = LabelStatistics(KITTI, KITTI)
-    statistics.add(ids(KITTI, "car", "road", "road"), ids(KITTI, "car", "road", "car"))
+    truth = ids(KITTI, "car", "road", "car")
+    statistics.add(frame_of(3, truth), ids(KITTI, "car", "road", "road"))
 
     table = summary_of(statistics).table()
 

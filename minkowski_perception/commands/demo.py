@@ -235,7 +235,7 @@ def _evaluate(
         pairs = _labelled_frames(bag, topic, recording, args.true_label_field) if labelled else ()
         progress = tqdm(pairs, "evaluating", labelled, unit=" clouds", disable=None)
         for index, (frame, labels) in enumerate(progress):
-            statistics.add(labels, frame.labels)
+            statistics.add(frame, labels)
             if index in pictured:
                 title = f"{bag.path.name}, cloud {index + 1} of {labelled}: {len(frame):,} points"
                 picture = args.out / f"cloud_{index + 1:04}.png"

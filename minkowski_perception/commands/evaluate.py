@@ -19,8 +19,8 @@ from minkowski_perception.commands.segmenters import add_segmenter_arguments, lo
 
 if TYPE_CHECKING:
     from minkowski_perception.lab.datasets.catalogue import Dataset
+    from minkowski_perception.lab.evaluation.evaluation import Evaluation
     from minkowski_perception.lab.evaluation.report import Subject
-    from minkowski_perception.lab.evaluation.tally import Tally
 
 _SIMULATED_FRAMES = 10
 _LIDARS, _CAMERAS = ("vlp16", "vlp32", "hdl64"), ("d435", "kinect")
@@ -106,19 +106,19 @@ def run(args: argparse.Namespace) -> int:
     from minkowski_perception.lab.evaluation import report
     from minkowski_perception.lab.evaluation.augmented import AugmentedSegmenter, worlds
     from minkowski_perception.lab.evaluation.charts import save_overview
-    from minkowski_perception.lab.evaluation.scoring import chosen, evaluate
+    from minkowski_perception.lab.evaluation.evaluation import evaluate, select_sequences
 
     if args.ranges and (args.ranges != sorted(set(args.ranges)) or args.ranges[0] <= 0.0):
         raise CommandError(f"--ranges must be above 0 and rise, not {args.ranges}")
     if args.picture is not None or args.report is not None:
         _require_matplotlib()
     dataset = _open(args)
-    sequences = chosen(dataset.sequences, args.sequences)
+    sequences = select_sequences(dataset.sequences, args.sequences)
     segmenter = load_segmenter(args, intensity_full_scale=dataset.intensity_full_scale)
     changes = worlds() if args.tta else []
     labeller = AugmentedSegmenter(segmenter, changes) if args.tta else segmenter
     try:
-        tally = evaluate(labeller, dataset.label_set, sequences, args.limit, args.ranges)
+        evaluation = evaluate(labeller, dataset.label_set, sequences, args.limit, args.ranges)
     except (ImportError, ValueError) as error:
         raise CommandError(str(error)) from error
     subject = report.Subject(
@@ -133,12 +133,12 @@ def run(args: argparse.Namespace) -> int:
         averaging=segmenter.averaging,
         worlds=max(len(changes), 1),
     )
-    print(report.text(subject, tally))
-    write_report(args.json, report.figures(subject, tally))
+    print(report.text(subject, evaluation))
+    write_report(args.json, report.figures(subject, evaluation))
     if args.picture is not None:
-        save_overview(args.picture, tally, f"{subject.model} on {subject.dataset}")
+        save_overview(args.picture, evaluation.scorer, f"{subject.model} on {subject.dataset}")
     if args.report is not None:
-        _write_markdown(args.report, subject, tally)
+        _write_markdown(args.report, subject, evaluation)
     return 0
 
 
@@ -198,7 +198,7 @@ def _open(args: argparse.Namespace) -> Dataset:
     return open_dataset(args.dataset, args.root, args.split, bag_labels=bag_labels)
 
 
-def _write_markdown(path: Path, subject: Subject, tally: Tally) -> None:
+def _write_markdown(path: Path, subject: Subject, evaluation: Evaluation) -> None:
     """Write the report, and its pictures beside it."""
     from minkowski_perception.lab.evaluation.charts import save_overview
     from minkowski_perception.lab.evaluation.report import markdown
@@ -206,21 +206,21 @@ def _write_markdown(path: Path, subject: Subject, tally: Tally) -> None:
 
     file = path if path.suffix == ".md" else path / "report.md"
     overview = file.with_name(f"{file.stem}.png")
-    save_overview(overview, tally, f"{subject.model} on {subject.dataset}")
+    save_overview(overview, evaluation.scorer, f"{subject.model} on {subject.dataset}")
     pictures = {"Confusion, calibration and range": overview.name}
-    if tally.worst is not None:
+    if evaluation.worst is not None:
         worst = file.with_name(f"{file.stem}_worst.png")
         caption = (
-            f"The worst frame: {tally.worst.index} of sequence {tally.worst.sequence}, "
-            f"{tally.worst.accuracy:.0%} right"
+            f"The worst frame: {evaluation.worst.index} of sequence {evaluation.worst.sequence}, "
+            f"{evaluation.worst.accuracy:.0%} right"
         )
         save_comparison(
             worst,
-            tally.worst.frame,
-            tally.worst.labels,
-            tally.views["classes"].label_set,
+            evaluation.worst.frame,
+            evaluation.worst.labels,
+            evaluation.scorer.views["classes"].label_set,
             caption,
-            tally.worst.truth,
+            evaluation.worst.truth,
         )
         pictures[caption] = worst.name
-    file.write_text(markdown(subject, tally, pictures))
+    file.write_text(markdown(subject, evaluation, pictures))

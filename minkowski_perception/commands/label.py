@@ -124,7 +124,7 @@ def label_bag(
         frame = labelled.frame
         writer.write_cloud(LABELLED_TOPIC, labelled.cloud, frame.stamp, frame.frame_id)
         accounting.labelled()
-        statistics.add(labelled.result.labels, frame.labels)
+        statistics.add(frame, labelled.result.labels)
     motion = stream.ego_motion
     return Summary.of(
         bag=str(bag.path),

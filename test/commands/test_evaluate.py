@@ -191,7 +191,7 @@ def test_rooms_can_be_seen_by_lidars_too(model, tmp_path, capsys):
             r"device must be .* not 'tpu'",
         ),
         ("semantickitti", ["--root", "{kitti}", "--ranges", "9", "3"], r"--ranges must .* rise"),
-        ("semantickitti", ["--root", "{unlabelled}"], r"no labels to score by in sequence 08"),
+        ("semantickitti", ["--root", "{unlabelled}"], r"no true labels in sequence 08"),
         ("simulation", ["--root", "."], r"'simulation' has neither --root nor --split"),
         ("simulation", ["--lidars", "vlp17"], r"vlp17"),
         ("simulation_indoor", ["--cameras", "lens"], r"lens"),

@@ -1,20 +1,20 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What time and the CRF are worth: small 3D and 4D networks side by side.
+"""Ablation of time and CRF: small 3D and 4D networks side by side.
 
-All see the same frames in turns, on simulated drives that no network was trained on, or on a
-recorded sequence; as they are and under `Noise`. The table has for each case and each contender:
+All label the same frames in turns: simulated drives that no network was trained on, or a recorded
+sequence, each without and with `Noise`. For each case and contender the table has:
 
-- mIoU: mean intersection over union of the classes that occur, in percent, over the points of all
-  frames, the first of a drive among them, where a network has no past yet; points lost to noise
+- mIoU: mean intersection over union of the classes in the truth, in percent, over the points of
+  all frames, including the first of a drive, where a network has no past yet; points lost to noise
   do not count;
-- movable: the mean of those classes alone whose members can move (`LabelSet.movable`);
-- moving: mIoU over those points alone that truly move;
-- flicker: share of the points that stand still whose label differs from that of the same place
-  (`same_places`) in the frame before, in percent. Places are told by where they were measured
-  without noise. On recordings that do not tell what moves, no class that can move stands still;
+- movable: mean IoU of the classes that can move (`LabelSet.movable`);
+- moving: mIoU of the points that truly move;
+- flicker: share of the still points, in percent, whose label differs from that of the same place
+  in the last frame (`pair_still_points`, by points without noise). If a recording does not say
+  which points move, no class that can move counts as still;
 - ms: median time of a frame, from points to labels;
-- MB: most memory that the stream's state took.
+- MB: largest size of the stream's state.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from importlib import resources
 from itertools import product
@@ -42,8 +42,9 @@ from minkowski_perception.lab.simulation.drive import HELD_OUT_SEED, held_out_se
 from minkowski_perception.lab.simulation.lidar import get_lidar
 from minkowski_perception.lab.simulation.noise import Noise
 from minkowski_perception.labels import UNLABELLED, LabelSet
-from minkowski_perception.metrics import ConfusionMatrix, Flicker, same_places, standing_still
+from minkowski_perception.metrics import none_if_nan
 from minkowski_perception.networks.model import Model, load_model
+from minkowski_perception.scoring import Pairs, Scorer, StillPairs, true_labels
 from minkowski_perception.segmenter import Segmenter
 from minkowski_perception.streaming import DEFAULT_AVERAGING
 
@@ -51,9 +52,12 @@ TRUTH = "semantickitti19"
 LIDARS = ("hdl64", "vlp32", "vlp16")
 CONDITIONS: Mapping[str, Noise | None] = {"clean": None, "under noise": Noise()}
 SCENES = {"moving scenes": False, "still scenes": True}
-"""Whether the sensor and all else stand still."""
+"""Whether the sensor and all objects stand still, by case."""
 
-MODELS = Path(str(resources.files("minkowski_perception") / "lab/benchmarks/ablation_models"))
+_FOLDER = "lab/benchmarks/ablation_models"
+MODELS = Path(str(resources.files("minkowski_perception") / _FOLDER))
+"""Where the models are in a source checkout; they are not part of an installed package."""
+
 _CAUSAL = "ablation_causal_"
 ROWS: Mapping[str, str] = {
     "ablation_3d": "3D",
@@ -61,11 +65,11 @@ ROWS: Mapping[str, str] = {
     "ablation_tesseract": "4D tesseract window",
     "ablation_causal": "4D causal incremental",
 }
-"""What the table calls the models that belong in it, in its order."""
+"""Names in the table by model, in the order of the table."""
 
 
 class Contender(NamedTuple):
-    """A row of the table: what it is called, and what labels the frames."""
+    """A row of the table: its name, and the segmenter that labels the frames."""
 
     name: str
     segmenter: Segmenter
@@ -76,9 +80,9 @@ class Stream:
     """The frames of one drive or sequence, with true labels.
 
     Attributes:
-        case: what it is a case of.
+        case: name of the case that it belongs to.
         seed: of the noise.
-        frames: N of them.
+        frames: the frames, with true labels.
     """
 
     case: str
@@ -88,76 +92,50 @@ class Stream:
 
 @dataclass(frozen=True)
 class Scene:
-    """A frame as the contenders see it, and what is known of it.
+    """A frame as the contenders get it, and its truth.
 
     Attributes:
-        index: of the frame in its stream.
-        frame: N points, perhaps under noise.
-        truth: [N] true labels, 255 for points that do not count.
-        moving: [N] the same, of the points that move alone.
-        same: rows of the frame before, and of this one, that are of the same place.
+        frame: N points, perhaps with noise.
+        truth: the frame without noise, where points that the noise loses have no label.
+        pairs: still points that this frame and the last one both measured.
     """
 
-    index: int
     frame: Frame
-    truth: npt.NDArray[np.integer]
-    moving: npt.NDArray[np.integer]
-    same: tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]
+    truth: Frame
+    pairs: Pairs | None
 
 
+@dataclass
 class Score:
-    """What a contender did in one case.
-
-    Args:
-        truth: the set of the true labels.
-        said: the set of the contender's.
+    """Scores of a contender in one case.
 
     Attributes:
-        all: confusion of all points.
-        moving: confusion of the points that move.
-        flicker: by the frame's place in its stream; nothing was before the first.
-        seconds: of each frame.
-        state_bytes: most that the state took.
-
-    Raises:
-        LabelSetError: the contender's labels cannot be told in the truth's set.
+        labels: scores of its labels.
+        seconds: time to label each frame.
+        state_bytes: largest size of its state.
     """
 
-    def __init__(self, truth: LabelSet, said: LabelSet) -> None:
-        self.all = ConfusionMatrix(len(truth))
-        self.moving = ConfusionMatrix(len(truth))
-        self.flicker: list[Flicker] = []
-        self.seconds: list[float] = []
-        self.state_bytes = 0
-        self._told = truth.mapping_from(said)
-
-    def add(
-        self, scene: Scene, labels: npt.NDArray[np.uint8], before: npt.NDArray[np.uint8]
-    ) -> None:
-        """Enter labels [N] of a frame, given those of the frame before."""
-        self.all.update(scene.truth, self._told[labels])
-        self.moving.update(scene.moving, self._told[labels])
-        if scene.index == len(self.flicker):
-            self.flicker.append(Flicker())
-        rows_before, rows_now = scene.same
-        self.flicker[scene.index].update(before[rows_before], labels[rows_now])
+    labels: Scorer
+    seconds: list[float] = field(default_factory=list)
+    state_bytes: int = 0
 
 
 def find_models(
     folder: Path = MODELS, more: Sequence[str] = ()
 ) -> tuple[dict[str, Model], list[str]]:
-    """Models to compare, by what the table calls them, in its order.
+    """Load the models to compare.
 
     Args:
-        folder: has those of `ROWS`, and may have causal ones with links elsewhere.
+        folder: holds the models of `ROWS`, and perhaps causal ones with other links.
         more: names or paths of further models.
 
     Returns:
-        the models, and a sentence for each of `ROWS` that is not there.
+        the models by their names in the table, in its order; and a sentence for each model of
+        `ROWS` that is missing.
 
     Raises:
-        BenchmarkError: there is no model at all.
-        ModelError: one cannot be loaded.
+        BenchmarkError: there is no model at all; the message says where to get the models.
+        ModelError: a model cannot be loaded.
     """
     rows = dict(ROWS)
     for card in sorted(folder.glob(f"{_CAUSAL}*.yaml")):
@@ -170,19 +148,24 @@ def find_models(
             models[name] = load_model(card)
         else:
             absent.append(
-                f"{name} is left out: no {card}; "
-                f"minkowski-perception train config/training/{stem}.yaml --out {folder} makes it"
+                f"{name} is left out: {card} does not exist; to train it: "
+                f"minkowski-perception train config/training/{stem}.yaml --out {folder}"
             )
     models |= {Path(name).stem: load_model(name) for name in more}
     if not models:
-        raise BenchmarkError("\n".join(["no model to compare", *absent]))
+        raise BenchmarkError(
+            f"no models to compare in {folder}. The ablation's models are not part of an "
+            "installed package: they are in a source checkout, in "
+            f"minkowski_perception/{_FOLDER}. Run the benchmark there, or give that folder as "
+            "--models DIR"
+        )
     return models, absent
 
 
 def contenders(
     models: Mapping[str, Model], device: str = "auto", engine: str = "auto"
 ) -> list[Contender]:
-    """Rows of the table for models by name: each as it is, with its CRF, and either averaged."""
+    """Return the rows of the table: each model without and with its CRF, and both averaged."""
     rows = []
     for name, model in models.items():
         plain = Segmenter(
@@ -205,32 +188,32 @@ def recorded_stream(folder: Path, truth: LabelSet, frames: int) -> Stream:
     Args:
         folder: of the sequence, see `KittiSequence`.
         truth: the set of its labels.
-        frames: most of them.
+        frames: largest number of frames.
 
     Raises:
-        BenchmarkError: it has no labels.
-        DatasetError: it cannot be read.
+        BenchmarkError: the sequence has no true labels.
+        DatasetError: the sequence cannot be read.
     """
     sequence = KittiSequence(folder, truth)
     read = [sequence[index] for index in range(min(frames, len(sequence)))]
     if any(frame.labels is None for frame in read):
-        raise BenchmarkError(f"sequence {folder} has no labels to score by")
+        raise BenchmarkError(f"sequence {folder} has no true labels")
     return Stream("recorded", 0, read)
 
 
 def simulated_streams(
     drives: int, frames: int, lidars: Sequence[str] = LIDARS, seed: int = HELD_OUT_SEED
 ) -> list[Stream]:
-    """Simulate streets with all that moves, and the same streets standing still.
+    """Simulate drives along streets, and the same streets with everything standing still.
 
     Args:
-        drives: of each LiDAR.
-        frames: of each drive.
-        lidars: names of their models.
+        drives: number of drives of each LiDAR.
+        frames: number of frames of each drive.
+        lidars: names of LiDAR models.
         seed: of the first street.
 
     Raises:
-        ValueError: no LiDAR has that name, or models are trained on streets of that seed.
+        ValueError: an unknown LiDAR, or models are trained on streets of that seed.
         ImportError: Open3D, which casts the rays, is missing.
     """
     models = [get_lidar(lidar) for lidar in lidars for _ in range(drives)]
@@ -251,18 +234,18 @@ def _simulate(case: str, seed: int, lidar: str, frames: int) -> Stream:
 def compare(
     rows: Sequence[Contender], streams: Sequence[Stream], truth: LabelSet
 ) -> dict[str, dict[str, Score]]:
-    """Let all contenders label all frames, clean and under noise.
+    """Let all contenders label all frames, without and with noise.
 
     Args:
         rows: contenders.
         streams: whose frames have labels of the truth's set.
-        truth: what all labels are scored in.
+        truth: label set in which all labels are scored.
 
     Returns:
-        scores by case and contender.
+        scores by case and name of the contender.
 
     Raises:
-        LabelSetError: a contender's labels cannot be told in the truth's set.
+        LabelSetError: no mapping from a contender's label set to the truth's.
     """
     total = len(CONDITIONS) * sum(len(stream.frames) for stream in streams)
     scores: dict[str, dict[str, Score]] = {}
@@ -270,41 +253,37 @@ def compare(
         for stream, (condition, noise) in product(streams, CONDITIONS.items()):
             case = f"{stream.case}, {condition}"
             if case not in scores:
-                scores[case] = {row.name: Score(truth, row.segmenter.label_set) for row in rows}
-            last: dict[str, npt.NDArray[np.uint8]] = {}
+                scores[case] = {
+                    row.name: Score(Scorer(truth, row.segmenter.label_set)) for row in rows
+                }
             for row in rows:
                 row.segmenter.reset()
+                scores[case][row.name].labels.begin(case)
             for scene in _scenes(stream, noise, truth):
-                # In turns, so that whatever else the machine does slows all of them alike.
+                # In turns, so that other work of the machine slows all of them alike.
                 for row in rows:
                     score = scores[case][row.name]
                     started = time.perf_counter()
                     labels = row.segmenter.segment(scene.frame).labels
                     score.seconds.append(time.perf_counter() - started)
                     score.state_bytes = max(score.state_bytes, row.segmenter.state_bytes)
-                    score.add(scene, labels, last.get(row.name, labels))
-                    last[row.name] = labels
+                    score.labels.add(scene.truth, labels, pairs=scene.pairs)
                 bar.update()
     return scores
 
 
 def _scenes(stream: Stream, noise: Noise | None, truth: LabelSet) -> Iterator[Scene]:
-    """Frames of a stream under noise, if any, with what is known of them."""
-    before, still_before = stream.frames[0], np.zeros(len(stream.frames[0]), dtype=bool)
+    """Yield the frames of a stream, with noise if any, and their truth."""
+    pairs = StillPairs(truth)
     for index, clean in enumerate(stream.frames):
-        assert clean.labels is not None
         rng = np.random.default_rng([stream.seed, 3, index])
         frame = clean if noise is None else noise(clean, rng)
-        labels = np.where(frame.valid, clean.labels, UNLABELLED)
-        moves = np.zeros(len(labels), dtype=bool) if clean.moving is None else clean.moving
-        still = standing_still(labels, clean.moving, truth)
-        same = same_places(before, clean, still_before, still)
-        yield Scene(index, frame, labels, np.where(moves, labels, UNLABELLED), same)
-        before, still_before = clean, still
+        measured = replace(clean, labels=np.where(frame.valid, true_labels(clean), UNLABELLED))
+        yield Scene(frame, measured, pairs.next(measured))
 
 
 def report(scores: Mapping[str, Mapping[str, Score]], truth: LabelSet) -> dict[str, Any]:
-    """All figures, for machines to read: shares from 0 to 1, None where there is nothing."""
+    """Return all figures: shares from 0 to 1, None if nothing was counted."""
     return {
         "noise": asdict(Noise()),
         "label_set": truth.name,
@@ -316,30 +295,24 @@ def report(scores: Mapping[str, Mapping[str, Score]], truth: LabelSet) -> dict[s
 
 
 def _figures(score: Score, truth: LabelSet) -> dict[str, Any]:
-    iou = score.all.iou
-    changed, compared = (
-        sum(getattr(f, n) for f in score.flicker) for n in ("changed", "compared")
-    )
+    scores = score.labels
+    matrix, flicker = scores.all["classes"], scores.flicker
     return {
-        "miou": _known(score.all.miou),
-        "miou_movable": _mean(iou[truth.movable_ids]),
-        "miou_moving": _known(score.moving.miou),
-        "flicker": changed / compared if compared else None,
+        "miou": none_if_nan(matrix.miou),
+        "miou_movable": _mean(matrix.iou[truth.movable_ids]),
+        "miou_moving": none_if_nan(scores.moving["classes"].miou),
+        "flicker": none_if_nan(flicker.share),
         "milliseconds": 1e3 * median(score.seconds),
         "state_bytes": score.state_bytes,
-        "iou": dict(zip(truth.names, map(_known, iou.tolist()), strict=True)),
-        "flicker_by_frame": [_known(flicker.share) for flicker in score.flicker],
-        "compared_points": compared,
+        "iou": dict(zip(truth.names, map(none_if_nan, matrix.iou), strict=True)),
+        "flicker_by_frame": [none_if_nan(flicker.share) for flicker in scores.flicker_by_frame],
+        "compared_points": flicker.compared,
     }
 
 
-def _known(value: float) -> float | None:
-    return None if np.isnan(value) else value
-
-
 def _mean(values: npt.NDArray[np.float64]) -> float | None:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else None
+    present = values[~np.isnan(values)]
+    return float(present.mean()) if len(present) else None
 
 
 def table(figures: Mapping[str, Any]) -> str:

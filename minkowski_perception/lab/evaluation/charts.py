@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""An evaluation as a picture: confusion, calibration and accuracy by range."""
+"""Picture of an evaluation: confusion, calibration and mIoU by range."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import Any
 
 import numpy as np
 
-from minkowski_perception.lab.evaluation.tally import Tally, View
 from minkowski_perception.metrics import Calibration, ConfusionMatrix
 from minkowski_perception.pictures import new_figure, save_figure
+from minkowski_perception.scoring import Scorer, View
 
 _COLOURS = {"classes": "#2a78b8", "groups": "#e08a2c"}
 _GREY = "#b0b4ba"
 
 
-def save_overview(path: Path, tally: Tally, title: str) -> None:
+def save_overview(path: Path, scorer: Scorer, title: str) -> None:
     """Write a PNG: confusion in each view, reliability, and mIoU by range.
 
     Args:
-        path: where to write; folders are made.
-        tally: what was counted.
-        title: above all.
+        path: of the file; missing folders are created.
+        scorer: scores to draw.
+        title: of the picture.
 
     Raises:
         ImportError: Matplotlib is absent.
@@ -32,17 +32,17 @@ def save_overview(path: Path, tally: Tally, title: str) -> None:
     figure = new_figure(15.0, 9.0)
     figure.suptitle(title, fontsize=11)
     large, small = figure.subfigures(1, 2, width_ratios=[9, 5])
-    _draw_confusion(large.subplots(), tally.all["classes"], tally.views["classes"], "classes")
-    panels = list(small.subplots(len(tally.views) + 1, 1))
-    if "groups" in tally.views:
-        _draw_confusion(panels.pop(0), tally.all["groups"], tally.views["groups"], "groups")
-    _draw_reliability(panels[0], tally.calibration)
-    _draw_ranges(panels[1], tally)
+    _draw_confusion(large.subplots(), scorer.all["classes"], scorer.views["classes"], "classes")
+    panels = list(small.subplots(len(scorer.views) + 1, 1))
+    if "groups" in scorer.views:
+        _draw_confusion(panels.pop(0), scorer.all["groups"], scorer.views["groups"], "groups")
+    _draw_reliability(panels[0], scorer.calibration)
+    _draw_ranges(panels[1], scorer)
     save_figure(figure, path)
 
 
 def _draw_confusion(axes: Any, matrix: ConfusionMatrix, view: View, name: str) -> None:
-    """Shares of each true class by what was said; what is neither true nor said is left out."""
+    """Draw the shares of each true class by predicted class; unused classes are left out."""
     counts = matrix.counts
     rows = np.flatnonzero(counts.any(axis=1))
     columns = np.union1d(rows, np.flatnonzero(counts.any(axis=0)))
@@ -71,16 +71,16 @@ def _draw_confusion(axes: Any, matrix: ConfusionMatrix, view: View, name: str) -
 
 
 def _draw_reliability(axes: Any, calibration: Calibration) -> None:
-    """Share of right labels by confidence, with the share of labels in each bin behind."""
+    """Draw accuracy by confidence, with the share of labels in each bin behind it."""
     centres = (calibration.edges[1:] + calibration.edges[:-1]) / 2
     width = centres[1] - centres[0]
     total = max(calibration.points.sum(), 1)
     axes.bar(centres, calibration.points / total, width, color=_GREY, alpha=0.5, label="labels")
     filled = calibration.points > 0
-    right = calibration.right[filled] / calibration.points[filled]
-    sure = calibration.confidence[filled] / calibration.points[filled]
+    accuracy = calibration.correct[filled] / calibration.points[filled]
+    confidence = calibration.confidence[filled] / calibration.points[filled]
     axes.plot([0, 1], [0, 1], "--", color="black", lw=1, label="calibrated")
-    axes.plot(sure, right, "o-", color=_COLOURS["classes"], ms=4, label="share that is right")
+    axes.plot(confidence, accuracy, "o-", color=_COLOURS["classes"], ms=4, label="accuracy")
     axes.set(xlim=(0, 1), ylim=(0, 1))
     axes.set_xlabel("confidence", fontsize=8)
     error = 100 * calibration.expected_error
@@ -90,18 +90,18 @@ def _draw_reliability(axes: Any, calibration: Calibration) -> None:
     _finish(axes)
 
 
-def _draw_ranges(axes: Any, tally: Tally) -> None:
-    """Draw mIoU by range in each view, with the share of points in each bin behind."""
-    points = np.array([agreement["classes"].counts.sum() for agreement in tally.by_range])
-    places = np.arange(len(points))
-    axes.bar(places, points / max(points.sum(), 1), 0.9, color=_GREY, alpha=0.5, label="points")
-    for name in tally.views:
-        miou = [agreement[name].miou for agreement in tally.by_range]
+def _draw_ranges(axes: Any, scorer: Scorer) -> None:
+    """Draw mIoU by range in each view, with the share of points in each bin behind it."""
+    points = np.array([confusions["classes"].points for confusions in scorer.by_range])
+    bars = np.arange(len(points))
+    axes.bar(bars, points / max(points.sum(), 1), 0.9, color=_GREY, alpha=0.5, label="points")
+    for name in scorer.views:
+        miou = [confusions[name].miou for confusions in scorer.by_range]
         label = "mIoU" if name == "classes" else "mIoU of groups"
-        axes.plot(places, miou, "o-", color=_COLOURS[name], ms=4, label=label)
-    bins = pairwise(tally.ranges)
+        axes.plot(bars, miou, "o-", color=_COLOURS[name], ms=4, label=label)
+    bins = pairwise(scorer.ranges)
     names = [f"{near:g}+" if np.isinf(far) else f"{near:g}-{far:g}" for near, far in bins]
-    axes.set_xticks(places, names)
+    axes.set_xticks(bars, names)
     axes.set_ylim(0, 1)
     axes.set_xlabel("metres from the sensor", fontsize=8)
     axes.set_title("by range", fontsize=9, loc="left")

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What was counted, told to programs (JSON) and to people (text, Markdown)."""
+"""Reports of an evaluation: figures for programs (JSON), tables for people (text, Markdown)."""
 
 from __future__ import annotations
 
@@ -12,27 +12,28 @@ from typing import Any
 
 import numpy as np
 
-from minkowski_perception.lab.evaluation.tally import Tally, View, known
-from minkowski_perception.metrics import ConfusionMatrix
+from minkowski_perception.lab.evaluation.evaluation import Evaluation
+from minkowski_perception.metrics import ConfusionMatrix, none_if_nan
+from minkowski_perception.scoring import Confusions, Scorer, View
 
 _NOTHING = "-"
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What was evaluated, and on what.
+    """The model that was evaluated, how it ran, and on which data.
 
     Attributes:
         dataset: name of the data set.
-        root: where it lies; None where it is simulated.
-        split: of the data set, None for its own default.
+        root: folder of the data set; None if it is simulated.
+        split: of the data set; None for its default.
         model: name of the model.
-        device: where it ran.
-        engine: what computed.
+        device: PyTorch device that it ran on.
+        engine: what computed the convolutions.
         execution: "incremental" or "window N".
-        crf: whether the model's CRF refined the answer.
-        averaging: frames over which each place's probabilities were averaged; 1 for none.
-        worlds: changed worlds whose probabilities were averaged; 1 for none.
+        crf: whether the model's CRF refined the prediction.
+        averaging: frames over which each voxel's probabilities were averaged; 1 for none.
+        worlds: test-time augmentations whose probabilities were averaged; 1 for none.
     """
 
     dataset: str
@@ -47,98 +48,107 @@ class Subject:
     worlds: int = 1
 
 
-def figures(subject: Subject, tally: Tally) -> dict[str, Any]:
-    """All figures; shares from 0 to 1, None where there is nothing (docs/evaluation.md)."""
-    confusion = tally.all["classes"]
-    calibration, flicker = tally.calibration, tally.flicker
+def figures(subject: Subject, evaluation: Evaluation) -> dict[str, Any]:
+    """Return all figures: shares from 0 to 1, None if nothing was counted (docs/evaluation.md)."""
+    scorer = evaluation.scorer
+    confusion, classes = scorer.all["classes"], scorer.views["classes"]
+    calibration, flicker = scorer.calibration, scorer.flicker
     found: dict[str, Any] = {
         **vars(subject),
-        "label_set": tally.views["classes"].label_set.name,
-        "sequences": list(tally.by_sequence),
-        "frames": tally.frames,
-        "points": tally.points,
-        "scored_points": tally.scored,
-        "miou": known(confusion.miou),
-        "accuracy": known(confusion.accuracy),
+        "label_set": classes.label_set.name,
+        "sequences": list(scorer.by_sequence),
+        "frames": len(evaluation.seconds),
+        "points": evaluation.points,
+        "scored_points": scorer.points,
+        "miou": none_if_nan(confusion.miou),
+        "accuracy": none_if_nan(confusion.accuracy),
     }
-    for name, view in tally.views.items():
-        matrix = tally.all[name]
-        overall = {"miou": known(matrix.miou)} if name == "groups" else {}
+    for name, view in scorer.views.items():
+        matrix = scorer.all[name]
+        overall = {"miou": none_if_nan(matrix.miou)} if name == "groups" else {}
         found[name] = overall | _by_name(view, matrix.iou)
-    found["never_said"] = tally.views["classes"].never_said
-    found["precision"] = _by_name(tally.views["classes"], confusion.precision)
-    found["recall"] = _by_name(tally.views["classes"], confusion.recall)
+    found["never_said"] = classes.never_predicted
+    found["precision"] = _by_name(classes, confusion.precision)
+    found["recall"] = _by_name(classes, confusion.recall)
     found["by_range"] = [
         {
             "from": float(near),
             "to": None if np.isinf(far) else float(far),
-            "points": int(agreement["classes"].counts.sum()),
-            "accuracy": known(agreement["classes"].accuracy),
-            "miou": agreement.miou(),
+            "points": confusions["classes"].points,
+            "accuracy": none_if_nan(confusions["classes"].accuracy),
+            "miou": _miou(confusions),
         }
-        for (near, far), agreement in zip(pairwise(tally.ranges), tally.by_range, strict=True)
+        for (near, far), confusions in zip(pairwise(scorer.ranges), scorer.by_range, strict=True)
     ]
     found["by_sequence"] = {
-        name: {"points": int(agreement["classes"].counts.sum()), "miou": agreement.miou()}
-        for name, agreement in tally.by_sequence.items()
+        name: {"points": confusions["classes"].points, "miou": _miou(confusions)}
+        for name, confusions in scorer.by_sequence.items()
     }
     total = max(int(calibration.points.sum()), 1)
     found["calibration"] = {
-        "expected_error": known(calibration.expected_error),
+        "expected_error": none_if_nan(calibration.expected_error),
         "confidence": float(calibration.confidence.sum() / total),
-        "accuracy": float(calibration.right.sum() / total),
+        "accuracy": float(calibration.correct.sum() / total),
         "bins": [
             {
                 "from": float(low),
                 "to": float(high),
                 "points": int(points),
                 "confidence": float(confidence / points) if points else None,
-                "accuracy": float(right / points) if points else None,
+                "accuracy": float(correct / points) if points else None,
             }
-            for (low, high), points, confidence, right in zip(
+            for (low, high), points, confidence, correct in zip(
                 pairwise(calibration.edges),
                 calibration.points,
                 calibration.confidence,
-                calibration.right,
+                calibration.correct,
                 strict=True,
             )
         ],
     }
-    found["flicker"] = {"share": known(flicker.share), "compared_points": flicker.compared}
+    found["flicker"] = {"share": none_if_nan(flicker.share), "compared_points": flicker.compared}
     found["speed"] = {
-        "milliseconds": 1e3 * median(tally.seconds),
-        "points_per_second": tally.points / sum(tally.seconds),
+        "milliseconds": 1e3 * median(evaluation.seconds),
+        "points_per_second": evaluation.points / sum(evaluation.seconds),
     }
     found["confusion"] = {
         name: {
             "truth": list(view.label_set.names),
             "said": [*view.label_set.names, None],
-            "counts": tally.all[name].counts.tolist(),
+            "counts": scorer.all[name].counts.tolist(),
         }
-        for name, view in tally.views.items()
+        for name, view in scorer.views.items()
     }
-    worst = tally.worst
+    worst = evaluation.worst
     found["worst_frame"] = worst and {
         "sequence": worst.sequence,
         "index": worst.index,
         "accuracy": worst.accuracy,
     }
+    if scorer.outputs:
+        found["outputs"] = {
+            name: dict(metric.figures()) for name, metric in scorer.outputs.items()
+        }
     return found
 
 
+def _miou(confusions: Confusions) -> dict[str, float | None]:
+    return {view: none_if_nan(matrix.miou) for view, matrix in confusions.items()}
+
+
 def _by_name(view: View, values: np.ndarray[Any, Any]) -> dict[str, float | None]:
-    return dict(zip(view.label_set.names, map(known, values), strict=True))
+    return dict(zip(view.label_set.names, map(none_if_nan, values), strict=True))
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of a report: the first column is of names, the others of figures."""
+    """A table of a report: names in the first column, figures in the others."""
 
     heads: Sequence[str]
     rows: Sequence[Sequence[str]]
 
     def text(self) -> list[str]:
-        """Lines with aligned columns."""
+        """Return lines with aligned columns."""
         widths = [max(map(len, column)) for column in zip(self.heads, *self.rows, strict=True)]
         return [
             "  ".join(
@@ -149,7 +159,7 @@ class Table:
         ]
 
     def markdown(self) -> list[str]:
-        """Lines of a Markdown table."""
+        """Return the lines of a Markdown table."""
         columns = range(len(self.heads))
         rule = ["---" if i == 0 or self._is_words(i) else "---:" for i in columns]
         return [f"| {' | '.join(row)} |" for row in (self.heads, rule, *self.rows)]
@@ -161,50 +171,50 @@ class Table:
 _TAKEN_FOR = "taken most often for"
 
 
-def summary(subject: Subject, tally: Tally) -> list[tuple[str, str]]:
-    """Headline figures, each with its name and what it means."""
-    matrix, calibration = tally.all["classes"], tally.calibration
+def summary(evaluation: Evaluation) -> list[tuple[str, str]]:
+    """Return the headline figures, each with its name and its meaning."""
+    scorer = evaluation.scorer
+    matrix, calibration, flicker = scorer.all["classes"], scorer.calibration, scorer.flicker
     rows = [
         ("mIoU", f"{_iou(matrix.miou)}  over {_present(matrix)} classes, those in the truth"),
     ]
-    if "groups" in tally.views:
-        groups = tally.all["groups"]
+    if "groups" in scorer.views:
+        groups = scorer.all["groups"]
         rows.append(("mIoU of groups", f"{_iou(groups.miou)}  over {_present(groups)}"))
     rows.append(("accuracy", f"{_percent(matrix.accuracy)}  of the points"))
     if total := calibration.points.sum():
         rows.append(
             (
                 "calibration",
-                f"{_percent(calibration.expected_error)}  expected error: sure by "
-                f"{_percent(calibration.confidence.sum() / total)}, right in "
-                f"{_percent(calibration.right.sum() / total)}",
+                f"{_percent(calibration.expected_error)}  expected error: mean confidence "
+                f"{_percent(calibration.confidence.sum() / total)}, accuracy "
+                f"{_percent(calibration.correct.sum() / total)}",
             )
         )
-    if tally.flicker.compared:
-        rows.append(
-            (
-                "flicker",
-                f"{_percent(tally.flicker.share)}  of {tally.flicker.compared:,} looks at what "
-                "stands still changed its label",
-            )
-        )
+    if flicker.compared:
+        meaning = f"of {flicker.compared:,} pairs of still points changed their label"
+        rows.append(("flicker", f"{_percent(flicker.share)}  {meaning}"))
     else:
-        rows.append(("flicker", "not known: no two frames with poses that see the same place"))
+        rows.append(("flicker", "unknown: no two frames with poses measured the same place"))
     rows.append(
         (
             "speed",
-            f"{1e3 * median(tally.seconds):.0f} ms a frame in the median, "
-            f"{tally.points / sum(tally.seconds):,.0f} points/s",
+            f"{1e3 * median(evaluation.seconds):.0f} ms per frame (median), "
+            f"{evaluation.points / sum(evaluation.seconds):,.0f} points/s",
         )
     )
-    if missing := tally.views["classes"].never_said:
-        rows.append(("never said", f"{', '.join(missing)}: the model has no such class"))
+    for name, metric in scorer.outputs.items():
+        values = (f"{key.replace('_', ' ')} {_figure(v)}" for key, v in metric.figures().items())
+        rows.append((name, ", ".join(values)))
+    if missing := scorer.views["classes"].never_predicted:
+        rows.append(("never predicted", f"{', '.join(missing)}: the model has no such class"))
     return rows
 
 
-def headlines(subject: Subject, tally: Tally) -> list[str]:
-    """Return two sentences: what was evaluated, and on what."""
-    place = "" if subject.root is None else f" at {subject.root}"
+def headlines(subject: Subject, evaluation: Evaluation) -> list[str]:
+    """Return two lines: the data, and the model and how it ran."""
+    scorer = evaluation.scorer
+    root = "" if subject.root is None else f" at {subject.root}"
     split = "" if subject.split is None else f", split {subject.split}"
     how = [
         f"{'with' if subject.crf else 'without'} CRF",
@@ -212,50 +222,51 @@ def headlines(subject: Subject, tally: Tally) -> list[str]:
         *([f"mean of {subject.worlds} augmentations"] if subject.worlds > 1 else []),
     ]
     return [
-        f"{subject.dataset}{place}{split}: {_counted(len(tally.by_sequence), 'sequence')}, "
-        f"{_counted(tally.frames, 'frame')}, {tally.scored:,} of {tally.points:,} points scored",
+        f"{subject.dataset}{root}{split}: {_counted(len(scorer.by_sequence), 'sequence')}, "
+        f"{_counted(len(evaluation.seconds), 'frame')}, "
+        f"{scorer.points:,} of {evaluation.points:,} points scored",
         f"{subject.model} on {subject.device} by {subject.engine}, {subject.execution}, "
         f"{', '.join(how)}",
     ]
 
 
 def _counted(number: int, what: str) -> str:
-    """Return a number of things in words."""
+    """Return "1 frame", "2 frames"."""
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
-def tables(tally: Tally) -> dict[str, Table]:
-    """Tables of a report by what their rows are: class, group, range, sequence."""
-    found = {"class": _confusion_table("class", tally, "classes")}
-    if "groups" in tally.views:
-        found["group"] = _confusion_table("group", tally, "groups")
-    bins = zip(pairwise(tally.ranges), tally.by_range, strict=True)
+def tables(scorer: Scorer) -> dict[str, Table]:
+    """Return the tables of a report by the kind of their rows: class, group, range, sequence."""
+    found = {"class": _confusion_table("class", scorer, "classes")}
+    if "groups" in scorer.views:
+        found["group"] = _confusion_table("group", scorer, "groups")
+    bins = zip(pairwise(scorer.ranges), scorer.by_range, strict=True)
     by_range = {
-        f"{near:g} m and more" if np.isinf(far) else f"{near:g} to {far:g} m": agreement
-        for (near, far), agreement in bins
+        f"{near:g} m and more" if np.isinf(far) else f"{near:g} to {far:g} m": confusions
+        for (near, far), confusions in bins
     }
-    for what, parts in (("range", by_range), ("sequence", tally.by_sequence)):
-        heads = [what, *(_MIOU[view] for view in tally.views), "accuracy", "of points"]
+    for kind, parts in (("range", by_range), ("sequence", scorer.by_sequence)):
+        heads = [kind, *(_MIOU[view] for view in scorer.views), "accuracy", "of points"]
         rows = [
             [
                 name,
-                *(_iou(agreement[view].miou) for view in tally.views),
-                _percent(agreement["classes"].accuracy),
-                _percent(agreement["classes"].counts.sum() / tally.scored),
+                *(_iou(confusions[view].miou) for view in scorer.views),
+                _percent(confusions["classes"].accuracy),
+                _percent(confusions["classes"].points / scorer.points),
             ]
-            for name, agreement in parts.items()
+            for name, confusions in parts.items()
         ]
-        found[what] = Table(heads, rows)
+        found[kind] = Table(heads, rows)
     return found
 
 
 _MIOU: Mapping[str, str] = {"classes": "mIoU", "groups": "of groups"}
 
 
-def _confusion_table(what: str, tally: Tally, name: str) -> Table:
-    """Rows of the classes in the truth, largest first, then of those that were only said."""
-    matrix, names = tally.all[name], tally.views[name].label_set.names
-    points, said = matrix.counts.sum(axis=1), matrix.counts.sum(axis=0)
+def _confusion_table(kind: str, scorer: Scorer, view: str) -> Table:
+    """Return a row for each class in the truth, largest first, then for those only predicted."""
+    matrix, names = scorer.all[view], scorer.views[view].label_set.names
+    points, predicted = matrix.counts.sum(axis=1), matrix.counts.sum(axis=0)
     rows = [
         [
             names[i],
@@ -263,18 +274,18 @@ def _confusion_table(what: str, tally: Tally, name: str) -> Table:
             _percent(matrix.precision[i]),
             _percent(matrix.recall[i]),
             _percent(points[i] / points.sum()),
-            _percent(said[i] / points.sum()),
+            _percent(predicted[i] / points.sum()),
             _taken_for(matrix, names, int(i)),
         ]
         for i in np.argsort(-points, kind="stable")
-        if points[i] or said[i]
+        if points[i] or predicted[i]
     ]
-    heads = [what, "IoU", "precision", "recall", "of points", "of labels", _TAKEN_FOR]
+    heads = [kind, "IoU", "precision", "recall", "of points", "of labels", _TAKEN_FOR]
     return Table(heads, rows)
 
 
 def _taken_for(matrix: ConfusionMatrix, names: Sequence[str], label: int) -> str:
-    """Name what most of the missed points of a class were called."""
+    """Return the class that most missed points of a class are predicted as, and their share."""
     row = matrix.counts[label].copy()
     points = row.sum()
     row[label] = 0
@@ -288,38 +299,42 @@ def _present(matrix: ConfusionMatrix) -> str:
     return f"{np.count_nonzero(~np.isnan(matrix.iou))} of {len(matrix)}"
 
 
+def _figure(value: float | None) -> str:
+    return _NOTHING if value is None else f"{value:.3f}"
+
+
 def _iou(value: float) -> str:
-    return _NOTHING if np.isnan(value) else f"{value:.3f}"
+    return _figure(none_if_nan(value))
 
 
 def _percent(share: float) -> str:
     return _NOTHING if np.isnan(share) else f"{100 * share:.1f} %"
 
 
-def text(subject: Subject, tally: Tally) -> str:
+def text(subject: Subject, evaluation: Evaluation) -> str:
     """Return the report for a terminal."""
-    headline = summary(subject, tally)
+    headline = summary(evaluation)
     wide = max(len(name) for name, _ in headline)
-    lines = [*headlines(subject, tally), ""]
+    lines = [*headlines(subject, evaluation), ""]
     lines += [f"{name:<{wide}}  {value}" for name, value in headline]
-    for table in tables(tally).values():
+    for table in tables(evaluation.scorer).values():
         lines += ["", *table.text()]
     return "\n".join(lines)
 
 
-def markdown(subject: Subject, tally: Tally, pictures: Mapping[str, str]) -> str:
+def markdown(subject: Subject, evaluation: Evaluation, pictures: Mapping[str, str]) -> str:
     """Return the report as Markdown.
 
     Args:
         subject: what was evaluated.
-        tally: what was counted.
-        pictures: paths relative to the report, by what they show.
+        evaluation: its outcome.
+        pictures: paths relative to the report, by caption.
     """
-    data, model = headlines(subject, tally)
+    data, model = headlines(subject, evaluation)
     lines = [f"# {subject.model} on {subject.dataset}", "", data, "", model, ""]
-    lines += [f"- **{name}**: {value}" for name, value in summary(subject, tally)]
-    for what, table in tables(tally).items():
-        lines += ["", f"## By {what}", "", *table.markdown()]
+    lines += [f"- **{name}**: {value}" for name, value in summary(evaluation)]
+    for kind, table in tables(evaluation.scorer).items():
+        lines += ["", f"## By {kind}", "", *table.markdown()]
     for caption, path in pictures.items():
         lines += ["", f"## {caption}", "", f"![{caption}]({path})"]
     return "\n".join([*lines, ""])

@@ -16,8 +16,8 @@ from minkowski_perception.frame import Frame
 from minkowski_perception.lab.training.recipe import Data
 from minkowski_perception.lab.training.sources import open_set, simulate
 from minkowski_perception.labels import LabelSet
-from minkowski_perception.metrics import ConfusionMatrix
 from minkowski_perception.networks.model import load_model
+from minkowski_perception.scoring import Scorer
 from minkowski_perception.segmenter import Segmenter
 
 
@@ -77,10 +77,9 @@ def evaluate(
         `miou` by name and `iou` by class over all of them, rounded for a card.
     """
     model = load_model(card)
-    total = ConfusionMatrix(len(model.label_set))
-    miou = {}
+    scorer = Scorer(model.label_set, model.label_set)
     for held in held_out:
-        scores = ConfusionMatrix(len(model.label_set))
+        scorer.begin(held.name)
         segmenter = Segmenter(
             model, device=device, precision="float32", intensity_full_scale=held.full_scale
         )
@@ -90,11 +89,12 @@ def evaluate(
             for frame in islice(sequence, most):
                 labels = stream.segment(frame).labels
                 if frame.labels is not None:
-                    scores.update(frame.labels, labels)
-        miou[held.name] = round(scores.miou, 3)
-        total.counts += scores.counts
-    iou = zip(model.label_set.names, total.iou.tolist(), strict=True)
+                    scorer.add(frame, labels)
+    iou = zip(model.label_set.names, scorer.all["classes"].iou.tolist(), strict=True)
     return {
-        "miou": miou,
+        "miou": {
+            name: round(confusions["classes"].miou, 3)
+            for name, confusions in scorer.by_sequence.items()
+        },
         "iou": {name: round(value, 3) for name, value in iou if not np.isnan(value)},
     }

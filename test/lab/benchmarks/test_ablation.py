@@ -19,10 +19,10 @@ KITTI, URBAN = LabelSet.load("semantickitti19"), LabelSet.load("urban10")
 CAR, ROAD, POLE = (KITTI.names.index(name) for name in ("car", "road", "pole"))
 
 
-def parade(frames: int = 4, told: bool = True) -> Stream:
-    """A road, parked cars, and cars that drive 0.02 m a frame: slowly enough to be taken for one.
+def parade(frames: int = 4, with_moving: bool = True) -> Stream:
+    """A road, parked cars, and cars that drive 0.02 m a frame: below the radius of a pair.
 
-    200 points each, 0.5 m apart or more, then one pole that has no true label.
+    200 points each, 0.5 m apart or more, then one pole without a true label.
     """
     draw = np.random.default_rng(0)
     x = np.arange(601) * 0.5
@@ -32,27 +32,27 @@ def parade(frames: int = 4, told: bool = True) -> Stream:
     for i in range(frames):
         pose = np.eye(4)
         pose[:3, 3] = 3.0 * i, 0.0, 1.0
-        places = np.stack([x, np.zeros(601), np.zeros(601)], axis=1)
-        places[moving, 1] += 0.02 * i
+        world = np.stack([x, np.zeros(601), np.zeros(601)], axis=1)
+        world[moving, 1] += 0.02 * i
         made.append(
             Frame(
-                (places - pose[:3, 3]).astype(np.float32),
+                (world - pose[:3, 3]).astype(np.float32),
                 stamp=10**9 + i * 10**8,
                 intensity=draw.random(601).astype(np.float32),
                 labels=labels,
-                moving=moving if told else None,
+                moving=moving if with_moving else None,
                 pose=pose,
             )
         )
     return Stream("parade", 7, made)
 
 
-class Puppet:
-    """A segmenter that says what it is told to."""
+class FakeSegmenter:
+    """Predicts the labels that a function returns for a frame and its index."""
 
-    def __init__(self, say, label_set=KITTI):
+    def __init__(self, predict, label_set=KITTI):
         self.label_set, self.state_bytes = label_set, 0
-        self._say = say
+        self._predict = predict
         self.seen: list[list[Frame]] = []
 
     def reset(self):
@@ -62,16 +62,16 @@ class Puppet:
     def segment(self, frame):
         self.seen[-1].append(frame)
         self.state_bytes = 100 * len(self.seen[-1])
-        said = self._say(frame, len(self.seen[-1]) - 1)
-        return SimpleNamespace(labels=np.where(frame.valid, said, UNLABELLED).astype(np.uint8))
+        labels = self._predict(frame, len(self.seen[-1]) - 1)
+        return SimpleNamespace(labels=np.where(frame.valid, labels, UNLABELLED).astype(np.uint8))
 
 
-def figures_of(say, stream=None, truth=KITTI):
-    scores = compare([Contender("puppet", Puppet(say))], [stream or parade()], truth)
-    return {case: rows["puppet"] for case, rows in report(scores, truth)["cases"].items()}
+def figures_of(predict, stream=None, truth=KITTI):
+    scores = compare([Contender("fake", FakeSegmenter(predict))], [stream or parade()], truth)
+    return {case: rows["fake"] for case, rows in report(scores, truth)["cases"].items()}
 
 
-def test_who_says_the_truth_is_right_everywhere_and_never_flickers():
+def test_a_perfect_model_scores_one_and_never_flickers():
     cases = figures_of(lambda frame, _: frame.labels)
     assert list(cases) == ["parade, clean", "parade, under noise"]
     for figures in cases.values():
@@ -81,8 +81,8 @@ def test_who_says_the_truth_is_right_everywhere_and_never_flickers():
         assert figures["state_bytes"] == 400
 
 
-def test_intersection_over_union_is_that_of_the_points():
-    # Half of the road is called car, all else is right.
+def test_iou_counts_the_points_of_all_frames():
+    # Half of the road is predicted as car, all else is correct.
     clean = figures_of(lambda frame, _: np.where(np.arange(601) < 100, CAR, frame.labels))
     figures = clean["parade, clean"]
     assert figures["iou"]["road"] == 0.5
@@ -91,25 +91,25 @@ def test_intersection_over_union_is_that_of_the_points():
     assert figures["miou_moving"] == 1.0
 
 
-@pytest.mark.parametrize("told", [True, False])
-def test_flicker_counts_what_stands_still_alone(told):
-    def say(frame, index):
-        """Change in every frame what moves and the pole, and ten points of the road once."""
+@pytest.mark.parametrize("with_moving", [True, False])
+def test_flicker_counts_still_points_only(with_moving):
+    def predict(frame, index):
+        """Change the labels of moving cars and the pole every frame, of ten road points once."""
         labels = np.where(np.arange(601) < 400, frame.labels, index)
         labels[:10] = CAR if index == 2 else ROAD
         return labels
 
-    figures = figures_of(say, parade(told=told))["parade, clean"]
-    # Where nobody tells what moves, no car stands still for sure.
-    still = 400 if told else 200
+    figures = figures_of(predict, parade(with_moving=with_moving))["parade, clean"]
+    # Without truth about motion, no car counts as still.
+    still = 400 if with_moving else 200
     assert figures["compared_points"] == 3 * still
     assert figures["flicker"] == pytest.approx(20 / (3 * still))
     assert figures["flicker_by_frame"] == [None, 0.0, 10 / still, 10 / still]
-    assert (figures["miou_moving"] is None) == (not told)
+    assert (figures["miou_moving"] is None) == (not with_moving)
 
 
-def test_points_lost_to_noise_do_not_count_and_all_rows_see_the_same_noise():
-    one, other = (Puppet(lambda frame, _: frame.labels) for _ in range(2))
+def test_points_lost_to_noise_do_not_count_and_all_rows_get_the_same_noise():
+    one, other = (FakeSegmenter(lambda frame, _: frame.labels) for _ in range(2))
     stream = parade()
     scores = compare([Contender("one", one), Contender("other", other)], [stream], KITTI)
 
@@ -119,14 +119,14 @@ def test_points_lost_to_noise_do_not_count_and_all_rows_see_the_same_noise():
         assert not np.array_equal(clean.points[noisy.valid], noisy.points[noisy.valid])
     seen = sum(frame.valid[:600].sum() for frame in one.seen[1])
     score = scores["parade, under noise"]["one"]
-    assert score.all.counts.sum() == seen
-    # Points that stand still are paired where neither of the two is lost.
-    lived = [frame.valid[:400] for frame in one.seen[1]]
-    both = sum((a & b).sum() for a, b in pairwise(lived))
-    assert sum(flicker.compared for flicker in score.flicker) == both
+    assert score.labels.points == seen
+    # Still points are paired if neither of the two is lost.
+    kept = [frame.valid[:400] for frame in one.seen[1]]
+    both = sum((a & b).sum() for a, b in pairwise(kept))
+    assert score.labels.flicker.compared == both
 
 
-def test_labels_are_scored_in_the_set_of_the_truth():
+def test_labels_are_scored_in_the_label_set_of_the_truth():
     stream = parade()
     for frame in stream.frames:
         frame.labels = URBAN.mapping_from(KITTI)[frame.labels]
@@ -137,7 +137,7 @@ def test_labels_are_scored_in_the_set_of_the_truth():
     assert cases["parade, clean"]["iou"]["road"] == cases["parade, clean"]["iou"]["car"] == 1.0
 
 
-def test_rows_are_the_models_of_a_folder_in_a_known_order(tmp_path):
+def test_rows_are_the_models_of_a_folder_in_fixed_order(tmp_path):
     save_tiny(tmp_path / "ablation_causal_coarse_cubes", dimension=4, kernel="causal")
     save_tiny(tmp_path / "ablation_causal", dimension=4, kernel="causal")
     save_tiny(tmp_path / "ablation_3d", crf=True, dimension=3)
@@ -173,12 +173,16 @@ def test_rows_are_the_models_of_a_folder_in_a_known_order(tmp_path):
     }
 
 
-def test_nothing_to_compare_is_refused_with_what_would_make_it(tmp_path):
-    with pytest.raises(BenchmarkError, match=r"(?s)no model.*train config/training/ablation_3d"):
+def test_without_models_the_error_says_where_they_are(tmp_path):
+    folder = "minkowski_perception/lab/benchmarks/ablation_models"
+    message = rf"no models.*source checkout, in {folder}\..*--models DIR"
+    with pytest.raises(BenchmarkError, match=message):
         ablation.find_models(tmp_path)
+    assert ablation.MODELS.match(folder)
+    assert ablation.MODELS.is_dir()
 
 
-def test_streets_are_simulated_moving_and_standing_still():
+def test_streets_are_simulated_moving_and_still():
     streams = ablation.simulated_streams(1, 2, ["vlp16", "vlp32"], seed=4010)
     assert [stream.case for stream in streams] == ["moving scenes"] * 2 + ["still scenes"] * 2
     assert [stream.seed for stream in streams] == [4010, 4011] * 2
@@ -190,7 +194,7 @@ def test_streets_are_simulated_moving_and_standing_still():
     assert len(streams[0].frames[0]) < len(streams[1].frames[0])
 
 
-def test_streets_that_models_are_trained_on_are_refused():
+def test_seeds_of_training_streets_are_refused():
     with pytest.raises(ValueError, match="seed must be 4000 or more, not 3999"):
         ablation.simulated_streams(1, 2, seed=3999)
 
@@ -198,5 +202,5 @@ def test_streets_that_models_are_trained_on_are_refused():
 def test_a_sequence_without_labels_is_refused(tmp_path):
     (tmp_path / "velodyne").mkdir()
     (tmp_path / "velodyne" / "000000.bin").write_bytes(bytes(32))
-    with pytest.raises(BenchmarkError, match="no labels to score by"):
+    with pytest.raises(BenchmarkError, match="has no true labels"):
         ablation.recorded_stream(tmp_path, KITTI, 5)

@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 import numpy as np
 import pytest
-from puppets import random_frame
+from fake_segmenters import random_frame
 
 from minkowski_perception.frame import Frame
-from minkowski_perception.lab.evaluation.tally import Tally
+from minkowski_perception.lab.evaluation.evaluation import views_of
 from minkowski_perception.labels import LabelSet
-from minkowski_perception.segmenter import Segmentation
+from minkowski_perception.scoring import Scorer
 
 pytest.importorskip("matplotlib", reason="needs matplotlib for the pictures")
 
@@ -16,33 +16,32 @@ from minkowski_perception.lab.evaluation import charts
 KITTI, SCANNET = LabelSet.load("semantickitti19"), LabelSet.load("scannet20")
 
 
-def drawn(monkeypatch, tmp_path, tally):
-    """Axes of the picture of a tally, by the first word of their titles."""
+def draw(monkeypatch, tmp_path, scorer):
+    """Return the axes of the picture by the start of their titles."""
     figures = []
     monkeypatch.setattr(charts, "save_figure", lambda figure, path: figures.append(figure))
-    charts.save_overview(tmp_path / "picture.png", tally, "a title")
+    charts.save_overview(tmp_path / "picture.png", scorer, "a title")
     return {
         axes.get_title(loc="left").split(",")[0].split(";")[0]: axes for axes in figures[0].axes
     }
 
 
-def some_tally(label_set: LabelSet) -> Tally:
-    draw = np.random.default_rng(0)
-    tally = Tally(label_set, label_set)
-    tally.begin("s")
+def random_scorer(label_set: LabelSet) -> Scorer:
+    rng = np.random.default_rng(0)
+    scorer = Scorer(label_set, label_set, views_of(label_set, label_set), ranges=[10.0])
     frame = random_frame(1, label_set)
-    frame.labels[frame.labels == 3] = 255  # a class that is said and never true
+    frame.labels[frame.labels == 3] = 255  # predicted, but not in the truth
     frame.labels[frame.labels == 4] = 255
-    labels = draw.integers(0, len(label_set), 300).astype(np.uint8)
-    labels[labels == 4] = 255  # one that is neither
-    tally.add(0, frame, Segmentation(labels, draw.random(300).astype(np.float32), {}, 1, 1), 1.0)
-    return tally
+    labels = rng.integers(0, len(label_set), 300).astype(np.uint8)
+    labels[labels == 4] = 255  # neither predicted nor in the truth
+    scorer.add(frame, labels, rng.random(300).astype(np.float32))
+    return scorer
 
 
-def test_cells_are_the_shares_of_what_each_class_was_said_to_be(monkeypatch, tmp_path):
-    tally = some_tally(KITTI)
-    axes = drawn(monkeypatch, tmp_path, tally)["classes"]
-    counts = tally.all["classes"].counts
+def test_cells_are_shares_of_the_true_class(monkeypatch, tmp_path):
+    scorer = random_scorer(KITTI)
+    axes = draw(monkeypatch, tmp_path, scorer)["classes"]
+    counts = scorer.all["classes"].counts
     rows = [name.get_text() for name in axes.get_yticklabels()]
     columns = [name.get_text() for name in axes.get_xticklabels()]
 
@@ -56,14 +55,14 @@ def test_cells_are_the_shares_of_what_each_class_was_said_to_be(monkeypatch, tmp
         np.testing.assert_allclose(shown[i], expected)
 
 
-def test_reliability_is_the_share_of_right_labels_by_confidence(monkeypatch, tmp_path):
-    tally = some_tally(KITTI)
-    axes = drawn(monkeypatch, tmp_path, tally)["reliability"]
-    line = next(line for line in axes.get_lines() if line.get_label() == "share that is right")
-    calibration = tally.calibration
+def test_reliability_is_accuracy_by_confidence(monkeypatch, tmp_path):
+    scorer = random_scorer(KITTI)
+    axes = draw(monkeypatch, tmp_path, scorer)["reliability"]
+    line = next(line for line in axes.get_lines() if line.get_label() == "accuracy")
+    calibration = scorer.calibration
     filled = calibration.points > 0
     np.testing.assert_allclose(
-        line.get_ydata(), (calibration.right / np.maximum(calibration.points, 1))[filled]
+        line.get_ydata(), (calibration.correct / np.maximum(calibration.points, 1))[filled]
     )
 
 
@@ -74,16 +73,14 @@ def test_reliability_is_the_share_of_right_labels_by_confidence(monkeypatch, tmp
         (SCANNET, {"classes", "reliability", "by range"}),
     ],
 )
-def test_groups_are_drawn_where_there_are_any(monkeypatch, tmp_path, label_set, panels):
-    assert set(drawn(monkeypatch, tmp_path, some_tally(label_set))) == panels
+def test_groups_are_drawn_if_there_are_any(monkeypatch, tmp_path, label_set, panels):
+    assert set(draw(monkeypatch, tmp_path, random_scorer(label_set))) == panels
 
 
-def test_a_picture_is_written_even_of_one_point(tmp_path):
-    tally = Tally(KITTI, KITTI)
-    tally.begin("s")
+def test_a_picture_of_one_point_is_written(tmp_path):
+    scorer = Scorer(KITTI, KITTI)
     frame = Frame(np.ones((1, 3), np.float32), labels=np.zeros(1, np.uint8))
-    said = Segmentation(np.full(1, 255, np.uint8), np.zeros(1, np.float32), {}, 1, 1)
-    tally.add(0, frame, said, 1.0)
+    scorer.add(frame, np.full(1, 255, np.uint8), np.zeros(1, np.float32))
     path = tmp_path / "new" / "picture.png"
-    charts.save_overview(path, tally, "one point")
+    charts.save_overview(path, scorer, "one point")
     assert path.read_bytes().startswith(b"\x89PNG")

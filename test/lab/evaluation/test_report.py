@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from minkowski_perception.frame import Frame
+from minkowski_perception.lab.evaluation.evaluation import Evaluation
 from minkowski_perception.lab.evaluation.report import Subject, figures, markdown, text
-from minkowski_perception.lab.evaluation.tally import Tally
 from minkowski_perception.labels import LabelSet
 from minkowski_perception.segmenter import Segmentation
 
@@ -28,29 +28,32 @@ SUBJECT = Subject(
 )
 
 
-def tally_of(truth: list[str], said: list[str], label_set: LabelSet = KITTI) -> Tally:
-    """Points 1 m apart, said with a confidence of 0.75 in 0.5 s, in one frame."""
-    tally = Tally(label_set, label_set, ranges=[10.0])
-    tally.begin("08")
+def evaluation_of(
+    truth: list[str], predicted: list[str], label_set: LabelSet = KITTI
+) -> Evaluation:
+    """One frame: points 1 m apart, predicted with a confidence of 0.75 in 0.5 s."""
+    evaluation = Evaluation(label_set, label_set, ranges=[10.0])
+    evaluation.begin("08")
     ids = [
-        np.array([label_set.names.index(n) for n in names], np.uint8) for names in (truth, said)
+        np.array([label_set.names.index(n) for n in names], np.uint8)
+        for names in (truth, predicted)
     ]
     points = np.zeros((len(truth), 3), np.float32)
     points[:, 0] = 1.0 + np.arange(len(truth))
-    sure = np.full(len(truth), 0.75, np.float32)
+    confidence = np.full(len(truth), 0.75, np.float32)
     frame = Frame(points, labels=ids[0], pose=np.eye(4))
-    tally.add(0, frame, Segmentation(ids[1], sure, {}, 1, 1), 0.5)
-    return tally
+    evaluation.add(0, frame, Segmentation(ids[1], confidence, {}, 1, 1), 0.5)
+    return evaluation
 
 
-def street() -> Tally:
-    """Eight points of road, two of them said to be parking; four of a pole, one called a trunk."""
-    return tally_of(
+def street() -> Evaluation:
+    """8 points of road, 2 predicted as parking; 4 of a pole, 1 predicted as trunk."""
+    return evaluation_of(
         ["road"] * 8 + ["pole"] * 4, ["road"] * 6 + ["parking"] * 2 + ["pole"] * 3 + ["trunk"]
     )
 
 
-def test_the_figures_are_those_of_a_count_by_hand():
+def test_figures_equal_those_counted_by_hand():
     found = json.loads(json.dumps(figures(SUBJECT, street())))
 
     assert found["classes"]["road"] == found["classes"]["pole"] == found["miou"] == 0.75
@@ -91,24 +94,24 @@ def test_every_key_is_documented():
     assert set(figures(SUBJECT, street())) <= documented
 
 
-def test_sets_without_groups_have_none_in_any_report():
-    tally = tally_of(["wall", "floor"], ["wall", "wall"], SCANNET)
-    found = figures(SUBJECT, tally)
+def test_reports_of_sets_without_groups_have_no_groups():
+    evaluation = evaluation_of(["wall", "floor"], ["wall", "wall"], SCANNET)
+    found = figures(SUBJECT, evaluation)
     assert "groups" not in found
     assert found["by_range"][0]["miou"] == {"classes": 0.25}
-    assert "group" not in text(SUBJECT, tally)
+    assert "group" not in text(SUBJECT, evaluation)
 
 
-def test_the_text_tells_of_each_class_and_what_it_is_taken_for():
+def test_the_text_has_a_row_for_each_class_in_truth_or_prediction():
     lines = text(SUBJECT, street()).splitlines()
 
     assert "semantickitti at data, split val: 1 sequence, 1 frame, 12 of 12 points scored" in lines
     assert "tiny on cpu by torch, incremental, with CRF, averaged over 5 frames" in lines
     assert any(re.match(r"mIoU +0\.750 +over 2 of 19 classes", line) for line in lines)
     assert any(re.match(r"mIoU of groups +0\.875 +over 2 of 7", line) for line in lines)
-    assert any(re.match(r"flicker +not known", line) for line in lines)
+    assert any(re.match(r"flicker +unknown", line) for line in lines)
     rows = [line.split() for line in lines]
-    # Class, IoU, precision, recall, share of points, share of labels, what it is taken for.
+    # Class, IoU, precision, recall, share of points, share of labels, taken most often for.
     percents = ["100.0", "%", "75.0", "%", "66.7", "%", "50.0", "%", "parking", "25.0", "%"]
     assert ["road", "0.750", *percents] in rows
     assert ["trunk", "-", "0.0", "%", "-", "0.0", "%", "8.3", "%"] in rows
@@ -117,19 +120,19 @@ def test_the_text_tells_of_each_class_and_what_it_is_taken_for():
     assert max(map(len, lines)) < 100
 
 
-def test_classes_that_the_model_does_not_have_are_named():
+def test_classes_that_the_model_cannot_predict_are_named():
     urban = LabelSet("urban", ("car", "tram"), ((0, 0, 0),) * 2, {KITTI.name: {"car": "car"}})
-    tally = Tally(urban, KITTI)
-    tally.begin("s")
+    evaluation = Evaluation(urban, KITTI)
+    evaluation.begin("s")
     frame = Frame(np.ones((2, 3), np.float32), labels=np.array([0, 1], np.uint8))
-    tally.add(0, frame, Segmentation(np.zeros(2, np.uint8), np.ones(2, np.float32), {}, 1, 1), 1.0)
-    assert figures(SUBJECT, tally)["never_said"] == ["tram"]
-    assert re.search(r"^never said +tram: ", text(SUBJECT, tally), re.MULTILINE)
+    prediction = Segmentation(np.zeros(2, np.uint8), np.ones(2, np.float32), {}, 1, 1)
+    evaluation.add(0, frame, prediction, 1.0)
+    assert figures(SUBJECT, evaluation)["never_said"] == ["tram"]
+    assert re.search(r"^never predicted +tram: ", text(SUBJECT, evaluation), re.MULTILINE)
 
 
-def test_the_markdown_has_the_same_tables_and_the_pictures():
-    tally = street()
-    report = markdown(SUBJECT, tally, {"Confusion": "val.png"})
+def test_the_markdown_has_the_tables_and_the_pictures():
+    report = markdown(SUBJECT, street(), {"Confusion": "val.png"})
 
     assert report.startswith("# tiny on semantickitti\n")
     assert "\n![Confusion](val.png)\n" in report

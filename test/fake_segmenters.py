@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Frames whose truth is known, and what labels them as it is told to."""
+"""Random frames with true labels, and a segmenter that predicts given labels."""
 
 from collections.abc import Callable
 
@@ -14,27 +14,27 @@ from minkowski_perception.segmenter import Segmentation
 def random_frame(seed: int, label_set: LabelSet, points: int = 300, **columns) -> Frame:
     """Points up to 90 m away, a tenth of them without a label."""
     draw = np.random.default_rng(seed)
-    places = draw.normal(size=(points, 3))
-    places *= draw.uniform(0.5, 90, (points, 1)) / np.linalg.norm(places, axis=1, keepdims=True)
+    xyz = draw.normal(size=(points, 3))
+    xyz *= draw.uniform(0.5, 90, (points, 1)) / np.linalg.norm(xyz, axis=1, keepdims=True)
     labels = draw.integers(0, len(label_set), points).astype(np.uint8)
     labels[draw.random(points) < 0.1] = 255
-    return Frame(places.astype(np.float32), 10**9 + seed * 10**8, labels=labels, **columns)
+    return Frame(xyz.astype(np.float32), 10**9 + seed * 10**8, labels=labels, **columns)
 
 
-class Puppet:
-    """Says of each frame what it is told to: labels, and how sure it is."""
+class FakeSegmenter:
+    """Predicts the labels and confidence that a function returns for each frame."""
 
-    def __init__(self, label_set: LabelSet, say: Callable[[Frame], tuple]) -> None:
+    def __init__(self, label_set: LabelSet, predict: Callable[[Frame], tuple]) -> None:
         self.label_set = label_set
         self.streams: list[list[Frame]] = []
-        self._say = say
+        self._predict = predict
 
     def reset(self) -> None:
         self.streams.append([])
 
     def segment(self, frame: Frame) -> Segmentation:
         self.streams[-1].append(frame)
-        labels, confidence = self._say(frame)
+        labels, confidence = self._predict(frame)
         return Segmentation(
             np.asarray(labels, np.uint8), np.asarray(confidence, np.float32), {}, 1, 1
         )

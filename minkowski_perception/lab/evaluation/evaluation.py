@@ -1,0 +1,212 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Runs a model on labelled sequences and scores it.
+
+Truth and prediction are compared in the classes of the data set and, outdoors, in seven coarse
+groups of them, which compare models of different label sets (`scoring.View`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from minkowski_perception.frame import Frame
+from minkowski_perception.lab.evaluation import EvaluationError
+from minkowski_perception.labels import UNLABELLED, LabelSet
+from minkowski_perception.scoring import Scorer, StillPairs, View, true_labels
+from minkowski_perception.segmenter import Segmentation
+
+GROUPS = "outdoor_groups7"
+OUTDOOR_RANGES = (10.0, 20.0, 30.0, 50.0)
+INDOOR_RANGES = (1.0, 2.0, 3.0, 5.0)
+"""Metres from the sensor at which one bin of range ends and the next begins."""
+
+
+def views_of(truth: LabelSet, prediction: LabelSet) -> dict[str, View]:
+    """Return the view "classes" and, if the data set's classes map to groups, "groups".
+
+    A label is mapped to the data set's classes first, if possible, and then to the group of that
+    class: a pole predicted as pole is correct in a data set that counts poles as man-made.
+
+    Args:
+        truth: label set of the data set.
+        prediction: label set of the model.
+
+    Raises:
+        LabelSetError: no mapping from the model's label set to the data set's.
+    """
+    classes = View.of(truth, prediction)
+    groups = LabelSet.load(GROUPS)
+    if truth.name not in groups.sources:
+        return {"classes": classes}
+    truth_to_group = groups.mapping_from(truth)
+    prediction_to_group = truth_to_group[classes.prediction]
+    if prediction.name in groups.sources:
+        prediction_to_group = np.where(
+            prediction_to_group == UNLABELLED, groups.mapping_from(prediction), prediction_to_group
+        )
+    return {"classes": classes, "groups": View(groups, truth_to_group, prediction_to_group)}
+
+
+@dataclass(frozen=True)
+class Example:
+    """A labelled frame to show.
+
+    Attributes:
+        sequence: name of its sequence.
+        index: its index there.
+        frame: N points.
+        truth: [N] uint8, in the data set's classes.
+        labels: [N] uint8, prediction in the same.
+        accuracy: share of the points with a true class that are predicted as it.
+    """
+
+    sequence: str
+    index: int
+    frame: Frame
+    truth: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.uint8]
+    accuracy: float
+
+
+class Evaluation:
+    """Scores, speed and worst frame of a model on one data set.
+
+    Args:
+        truth: label set of the frames.
+        prediction: label set of the model.
+        ranges: metres between the bins of range; None for `OUTDOOR_RANGES` if there are groups,
+            else `INDOOR_RANGES`.
+
+    Attributes:
+        scorer: scores of the labels.
+        worst: the frame with the lowest accuracy.
+        seconds: time to label each frame.
+        points: number of points of all frames.
+
+    Raises:
+        LabelSetError: no mapping from the model's label set to the data set's.
+    """
+
+    def __init__(
+        self, truth: LabelSet, prediction: LabelSet, ranges: Sequence[float] | None = None
+    ) -> None:
+        views = views_of(truth, prediction)
+        default = OUTDOOR_RANGES if "groups" in views else INDOOR_RANGES
+        self.scorer = Scorer(truth, prediction, views, ranges or default)
+        self.worst: Example | None = None
+        self.seconds: list[float] = []
+        self.points = 0
+        self._truth = truth
+
+    def begin(self, sequence: str) -> None:
+        """Start the next sequence."""
+        self._sequence = sequence
+        self._pairs = StillPairs(self._truth)
+        self.scorer.begin(sequence)
+
+    def add(self, index: int, frame: Frame, prediction: Segmentation, seconds: float) -> None:
+        """Count the next frame of the sequence, its prediction and the time that it took."""
+        self.seconds.append(seconds)
+        self.points += len(frame)
+        if frame.labels is None or frame.pose is None:
+            pairs, self._pairs = None, StillPairs(self._truth)
+        else:
+            pairs = self._pairs.next(frame)
+        if frame.labels is not None:
+            self.scorer.add(frame, prediction.labels, prediction.confidence, pairs)
+            self._keep_worst(index, frame, prediction.labels)
+
+    def _keep_worst(self, index: int, frame: Frame, labels: npt.NDArray[np.uint8]) -> None:
+        view = self.scorer.views["classes"]
+        truth, predicted = true_labels(frame), view.prediction[labels]
+        counted = truth < len(view.label_set)
+        accuracy = float((predicted == truth)[counted].mean()) if counted.any() else 1.0
+        if self.worst is None or accuracy < self.worst.accuracy:
+            self.worst = Example(self._sequence, index, frame, truth, predicted, accuracy)
+
+
+class Labeller(Protocol):
+    """Labels the frames of a stream, as `Segmenter` does."""
+
+    @property
+    def label_set(self) -> LabelSet:
+        """Classes of the labels."""
+
+    def reset(self) -> None:
+        """Start a new stream."""
+
+    def segment(self, frame: Frame) -> Segmentation:
+        """Label every point of the next frame of the stream."""
+
+
+def select_sequences(
+    sequences: Mapping[str, Sequence[Frame]], names: Sequence[str] | None
+) -> dict[str, Sequence[Frame]]:
+    """Return the sequences with these names, or all, in the order of the data set.
+
+    Raises:
+        EvaluationError: a name is unknown; the valid ones are listed.
+    """
+    unknown = [name for name in names or () if name not in sequences]
+    if unknown:
+        raise EvaluationError(
+            f"no sequence {', '.join(unknown)}; available: {', '.join(sequences)}"
+        )
+    return {name: sequences[name] for name in sequences if names is None or name in names}
+
+
+def evaluate(
+    labeller: Labeller,
+    truth: LabelSet,
+    sequences: Mapping[str, Sequence[Frame]],
+    limit: int | None = None,
+    ranges: Sequence[float] | None = None,
+) -> Evaluation:
+    """Label frames and score the labels.
+
+    Args:
+        labeller: is reset before each sequence.
+        truth: label set of the frames' labels.
+        sequences: by name. Frames without labels are part of the stream, so they are labelled
+            too, but not scored.
+        limit: largest number of frames of each sequence.
+        ranges: see `Evaluation`.
+
+    Raises:
+        EvaluationError: no frame has labels.
+        LabelSetError: no mapping from the model's label set to `truth`.
+        OutOfOrderError, ValueError: see `Segmenter.segment`.
+    """
+    evaluation = Evaluation(truth, labeller.label_set, ranges)
+    scorer = evaluation.scorer
+    # Before hours of work: if no first frame has labels, no other has.
+    if all(frame.labels is None for s in sequences.values() for frame in islice(s, 1)):
+        raise EvaluationError(f"no true labels in {_listed(sequences)}")
+    lengths = [len(s) if limit is None else min(limit, len(s)) for s in sequences.values()]
+    with tqdm(desc="evaluating", total=sum(lengths), unit=" frames", disable=None) as bar:
+        for (name, frames), length in zip(sequences.items(), lengths, strict=True):
+            evaluation.begin(name)
+            labeller.reset()
+            for index, frame in enumerate(islice(frames, length)):
+                started = time.perf_counter()
+                prediction = labeller.segment(frame)
+                evaluation.add(index, frame, prediction, time.perf_counter() - started)
+                bar.set_postfix(mIoU=f"{scorer.all['classes'].miou:.3f}", refresh=False)
+                bar.update()
+    if not scorer.points:
+        raise EvaluationError(f"no point in {_listed(sequences)} has a class of '{truth.name}'")
+    return evaluation
+
+
+def _listed(sequences: Mapping[str, Sequence[Frame]]) -> str:
+    names = list(sequences)
+    return f"sequence {names[0]}" if len(names) == 1 else f"{len(names)} sequences"
