@@ -31,9 +31,9 @@ from minkowski_perception.frame import Frame
 from minkowski_perception.labels import UNLABELLED, LabelSet
 from minkowski_perception.motion.deskew import deskew
 from minkowski_perception.networks.minkunet import SPATIAL_DIMENSION
-from minkowski_perception.networks.model import DEFAULT_MODEL, Model, load_model
+from minkowski_perception.networks.model import Model, load_model
+from minkowski_perception.settings import EXECUTION_CHOICES, Settings
 from minkowski_perception.sparse.selection import EngineChoice, Trial, choose_engine
-from minkowski_perception.streaming import DEFAULT_AVERAGING
 from minkowski_perception.streaming.averaging import TemporalAverage
 from minkowski_perception.streaming.continuity import Continuity
 from minkowski_perception.streaming.execution import (
@@ -49,8 +49,6 @@ from minkowski_perception.voxels import VoxelFrame, stack_in_time, voxelize
 
 _TRIAL_POINTS = {"cpu": 6000, "cuda": 60_000}
 """For a GPU as many as it takes until the work counts, not the calls."""
-
-EXECUTIONS = ("auto", "window", "incremental")
 
 
 @dataclass(frozen=True)
@@ -131,7 +129,7 @@ class Segmenter:
         execution: str = "auto",
         window: int | None = None,
         crf: bool | None = None,
-        averaging: int = DEFAULT_AVERAGING,
+        averaging: int = Settings.averaging,
         deskew: bool = True,
         intensity_full_scale: float | None = None,
         max_gap: float = 1.0,
@@ -167,9 +165,9 @@ class Segmenter:
     ) -> tuple[Callable[[Runner], Execution], int]:
         """How to make the execution that is asked for, and frames that engines are tried on."""
         network = self.model.network
-        if execution not in EXECUTIONS:
+        if execution not in EXECUTION_CHOICES:
             raise ValueError(
-                f"execution must be one of {', '.join(EXECUTIONS)}, not '{execution}'"
+                f"execution must be one of {', '.join(EXECUTION_CHOICES)}, not '{execution}'"
             )
         if execution == "incremental" and window is not None:
             raise ValueError(
@@ -196,7 +194,7 @@ class Segmenter:
         self._average = TemporalAverage(self.averaging)
 
     @classmethod
-    def load(cls, model: str | Path = DEFAULT_MODEL, **settings: Any) -> Segmenter:
+    def load(cls, model: str | Path = Settings.model, **settings: Any) -> Segmenter:
         """Load a model by name or path; `settings` are those of the constructor.
 
         Raises:

@@ -12,8 +12,9 @@ from minkowski_perception.frame import Frame
 from minkowski_perception.labels import UNLABELLED, LabelSet
 from minkowski_perception.motion.poses import pose_matrix
 from minkowski_perception.networks import build_network
-from minkowski_perception.networks.model import DEFAULT_MODEL, Model, load_model
+from minkowski_perception.networks.model import Model, load_model
 from minkowski_perception.segmenter import Segmenter
+from minkowski_perception.settings import Settings
 from minkowski_perception.sparse import SparseTensor, selection
 from minkowski_perception.sparse.engines.base import EngineError
 from minkowski_perception.sparse.engines.torch_engine import TorchEngine
@@ -156,7 +157,7 @@ def test_a_frame_without_any_measurement_is_answered_and_leaves_the_window_alone
     assert segmenter.segment(stream[1]).window == 2
 
 
-@pytest.fixture(scope="module", params=["small", DEFAULT_MODEL])
+@pytest.fixture(scope="module", params=["small", Settings.model])
 def any_model(request):
     return model() if request.param == "small" else load_model(request.param)
 

@@ -8,6 +8,7 @@ import argparse
 from pathlib import Path
 
 from minkowski_perception.commands import CommandError, positive, write_report
+from minkowski_perception.settings import Settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,11 +27,10 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from minkowski_perception.lab.benchmarks import memory
-    from minkowski_perception.networks.model import DEFAULT_MODEL
     from minkowski_perception.segmenter import Segmenter
 
     try:
-        segmenter = Segmenter.load(args.model or DEFAULT_MODEL, device=args.device)
+        segmenter = Segmenter.load(args.model or Settings.model, device=args.device)
         stream = memory.resident_while_streaming(segmenter, args.frames, args.points)
         held = dict(tqdm(stream, "labelling", args.frames, unit=" frames", disable=None))
     except (ImportError, OSError, ValueError) as error:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minkowski_perception.commands import CommandError, positive, write_report
+from minkowski_perception.settings import Settings
 
 if TYPE_CHECKING:
     from minkowski_perception.frame import Frame
@@ -76,12 +77,12 @@ def run(args: argparse.Namespace) -> int:
     from minkowski_perception.lab.benchmarks import memory, temporal
     from minkowski_perception.lab.benchmarks.chart import save_costs
     from minkowski_perception.lab.benchmarks.engines import describe
-    from minkowski_perception.networks.model import DEFAULT_MODEL, load_model
+    from minkowski_perception.networks.model import load_model
     from minkowski_perception.sparse.threads import thread_count
 
     try:
         use_threads(args.threads or 0)
-        given = load_model(args.model or DEFAULT_MODEL)
+        given = load_model(args.model or Settings.model)
         model = temporal.causal_model(given, args.links, args.recall)
         segmenters = temporal.contenders(model, args.engine, args.precision)
         incremental = segmenters[temporal.INCREMENTAL]

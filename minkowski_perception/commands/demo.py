@@ -11,6 +11,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,7 +21,7 @@ from minkowski_perception.commands.processes import (
     Processes,
     isolated_environment,
 )
-from minkowski_perception.commands.segmenters import load_segmenter
+from minkowski_perception.commands.segmenters import load_segmenter, settings_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from minkowski_perception.labels import LabelSet
     from minkowski_perception.motion.ego_motion import EgoMotion
     from minkowski_perception.recordings.bags import BagReader
+    from minkowski_perception.settings import Settings
     from minkowski_perception.summary import Summary
 
 DRIVE_SEED = 4016  # training and its figures use others
@@ -68,16 +70,17 @@ def run(args: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     # A shell that starts us in the background has SIGINT ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    settings = settings_of(args)
     truth_set = LabelSet.load(args.true_label_set)
     path = args.bag or _simulated_drive(args.out.parent / "drives")
     with BagReader(path) as bag:
         topic = bag.choose_cloud_topic(args.topic)
         motion = choose_ego_motion(bag, topic, args.ego_motion, args.odometry_topic)
         # A model or device that cannot be is refused here, before anything has started.
-        label_set = load_segmenter(args).label_set
+        label_set = load_segmenter(settings).label_set
         _clear(args.out)
         try:
-            _play(args, bag, topic, motion)
+            _play(args, settings, bag, topic, motion)
         except ProcessError as error:
             print(f"minkowski-perception demo: {error}", file=sys.stderr)
             return 1
@@ -121,7 +124,9 @@ def _clear(out: Path) -> None:
         file.unlink(missing_ok=True)
 
 
-def _play(args: argparse.Namespace, bag: BagReader, topic: str, motion: EgoMotion) -> None:
+def _play(
+    args: argparse.Namespace, settings: Settings, bag: BagReader, topic: str, motion: EgoMotion
+) -> None:
     """Play the bag through the node into OUT/labelled and OUT/playback.csv.
 
     Raises:
@@ -129,31 +134,22 @@ def _play(args: argparse.Namespace, bag: BagReader, topic: str, motion: EgoMotio
     """
     from tqdm import tqdm
 
-    from minkowski_perception.networks.model import DEFAULT_MODEL
     from minkowski_perception.recordings.motion import node_ego_motion
 
     recording, playback = args.out / "labelled", args.out / "playback.csv"
+    in_node = replace(
+        settings,
+        ego_motion=node_ego_motion(motion),
+        # A lossless run waits for what DDS lost and sends again, after up to 3 s.
+        ego_motion_timeout=settings.ego_motion_timeout if args.realtime else 10.0,
+        input_reliability="reliable",
+    )
     print(f"Playing {bag.path} through the node ...")
     with Processes(args.out, isolated_environment()) as processes:
         processes.start(
             "node",
             "perception_node",
-            {
-                "model": str(args.model or DEFAULT_MODEL),
-                "device": args.device,
-                "engine": args.engine,
-                "precision": args.precision,
-                "deterministic": args.deterministic,
-                "execution": args.execution,
-                "window": args.window or 0,
-                "crf": not args.no_crf,
-                "averaging": args.averaging,
-                "ego_motion": node_ego_motion(motion),
-                "deskew": not args.no_deskew,
-                # A lossless run waits for what DDS lost and sends again, after up to 3 s.
-                "ego_motion_timeout": 0.5 if args.realtime else 10.0,
-                "input_reliability": "reliable",
-            },
+            asdict(in_node),
             {"cloud": topic},
         )
         processes.start(

@@ -15,7 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minkowski_perception.commands import CommandError, positive, write_report
-from minkowski_perception.commands.segmenters import add_segmenter_arguments, load_segmenter
+from minkowski_perception.commands.segmenters import (
+    add_segmenter_arguments,
+    load_segmenter,
+    settings_of,
+)
 
 if TYPE_CHECKING:
     from minkowski_perception.lab.datasets.catalogue import Dataset
@@ -114,7 +118,8 @@ def run(args: argparse.Namespace) -> int:
         _require_matplotlib()
     dataset = _open(args)
     sequences = select_sequences(dataset.sequences, args.sequences)
-    segmenter = load_segmenter(args, intensity_full_scale=dataset.intensity_full_scale)
+    settings = settings_of(args, intensity_full_scale=dataset.intensity_full_scale or 0.0)
+    segmenter = load_segmenter(settings)
     changes = worlds() if args.tta else []
     labeller = AugmentedSegmenter(segmenter, changes) if args.tta else segmenter
     try:

@@ -10,7 +10,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from minkowski_perception.commands.segmenters import add_segmenter_arguments, load_segmenter
+from minkowski_perception.commands.segmenters import (
+    add_segmenter_arguments,
+    load_segmenter,
+    settings_of,
+)
 
 if TYPE_CHECKING:
     from minkowski_perception.labels import LabelSet
@@ -66,13 +70,14 @@ def run(args: argparse.Namespace) -> int:
     from minkowski_perception.recordings.motion import choose_ego_motion
     from minkowski_perception.stream import Stream
 
+    settings = settings_of(args)
     truth_set = LabelSet.load(args.true_label_set)
     with BagReader(args.bag) as bag:
         topic = bag.choose_cloud_topic(args.topic)
         motion = choose_ego_motion(
-            bag, topic, args.ego_motion, args.odometry_topic, deskew=not args.no_deskew
+            bag, topic, args.ego_motion, args.odometry_topic, deskew=settings.deskew
         )
-        stream = Stream(load_segmenter(args), motion, truth_field=args.true_label_field)
+        stream = Stream(load_segmenter(settings), motion, truth_field=args.true_label_field)
         with BagWriter(args.out / "labelled") as writer:
             summary = label_bag(bag, topic, stream, writer, truth_set)
     summary.save(args.out / "summary.json")

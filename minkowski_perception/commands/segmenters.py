@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""How a command is told which model to run, and how."""
+"""Command-line options of the settings, and the segmenter that they ask for."""
 
 from __future__ import annotations
 
@@ -8,82 +8,63 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from minkowski_perception.commands import CommandError
-from minkowski_perception.streaming import DEFAULT_AVERAGING
+from minkowski_perception.settings import SETTINGS, Setting, Settings
 
 if TYPE_CHECKING:
     from minkowski_perception.segmenter import Segmenter
 
+_METAVAR_OF_UNIT = {"s": "SECONDS", "frames": "FRAMES"}
+_METAVAR_OF_TYPE = {int: "N", float: "X", str: "NAME"}
+
 
 def add_segmenter_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what a run of a model can be told."""
-    parser.add_argument(
-        "--model", help="name of a model, or path of its card (that of the package)"
-    )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (%(default)s)")
-    parser.add_argument(
-        "--engine",
-        default="auto",
-        help="auto, torch, numba, spconv_triton, spconv or minkowski (%(default)s: the fastest "
-        "here that agrees with torch)",
-    )
-    parser.add_argument(
-        "--precision",
-        default="auto",
-        help="auto, float32, bfloat16 or float16 (%(default)s: below float32 only where that is "
-        "faster and the labels stay)",
-    )
-    parser.add_argument(
-        "--deterministic",
-        action="store_true",
-        help="give the same bits in every run, on CUDA too",
-    )
-    parser.add_argument(
-        "--execution",
-        default="auto",
-        help="auto, window or incremental (%(default)s: incremental where the network is causal "
-        "and no window is given)",
-    )
-    parser.add_argument(
-        "--window", type=int, help="frames computed together (as many as the model was trained on)"
-    )
-    parser.add_argument("--no-crf", action="store_true", help="leave out the model's CRF")
-    parser.add_argument(
-        "--averaging",
-        type=int,
-        default=DEFAULT_AVERAGING,
-        help="frames over which each place's probabilities are averaged; 1 for none (%(default)s)",
-    )
-    parser.add_argument(
-        "--no-deskew",
-        action="store_true",
-        help="take clouds with per-point times as they are: the driver has moved their points",
-    )
+    """Add an option for every setting that commands share with the node.
+
+    True or false are --NAME and --no-NAME. An option that is not given leaves None.
+    """
+    group = parser.add_argument_group("settings, as of the node")
+    for name, setting in SETTINGS.items():
+        if setting.node_only:
+            continue
+        option = f"--{name.replace('_', '-')}"
+        kind = type(setting.default)
+        if kind is bool:
+            group.add_argument(
+                option, action=argparse.BooleanOptionalAction, default=None, help=_help(setting)
+            )
+        else:
+            metavar = _METAVAR_OF_UNIT.get(setting.unit, _METAVAR_OF_TYPE[kind])
+            group.add_argument(option, type=kind, metavar=metavar, help=_help(setting))
 
 
-def load_segmenter(args: argparse.Namespace, **settings: Any) -> Segmenter:
-    """Load the model that the arguments name; `settings` are further ones of `Segmenter`.
+def _help(setting: Setting) -> str:
+    default = setting.default
+    shown = str(default).lower() if isinstance(default, bool) else default
+    return f"{setting.summary} Default: {shown}.".replace("%", "%%")
+
+
+def settings_of(args: argparse.Namespace, **defaults: Any) -> Settings:
+    """Return the settings that the arguments give; `defaults` replace those of `Settings`.
 
     Raises:
-        CommandError: it cannot be loaded, or not run like this.
+        SettingsError: a value is not valid.
+    """
+    shared = [name for name, setting in SETTINGS.items() if not setting.node_only]
+    given = {name: getattr(args, name) for name in shared if getattr(args, name) is not None}
+    return Settings.from_values({**defaults, **given})
+
+
+def load_segmenter(settings: Settings) -> Segmenter:
+    """Load the model and prepare this process to run it, as the settings ask.
+
+    Raises:
+        CommandError: the model cannot be loaded, or cannot run with these settings.
     """
     from minkowski_perception.device import use_threads
-    from minkowski_perception.networks.model import DEFAULT_MODEL
     from minkowski_perception.segmenter import Segmenter
 
-    use_threads()
+    use_threads(settings.threads)  # before engines are timed
     try:
-        return Segmenter.load(
-            args.model or DEFAULT_MODEL,
-            device=args.device,
-            execution=args.execution,
-            window=args.window,
-            crf=False if args.no_crf else None,
-            averaging=args.averaging,
-            deskew=not args.no_deskew,
-            engine=args.engine,
-            precision=args.precision,
-            deterministic=args.deterministic,
-            **settings,
-        )
+        return Segmenter.load(settings.model, **settings.segmenter_options())
     except ValueError as error:
         raise CommandError(str(error)) from error

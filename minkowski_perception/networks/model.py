@@ -25,9 +25,8 @@ from minkowski_perception.labels import LabelSet
 from minkowski_perception.networks.crf import CHROMA_FEATURES, TrilateralCRF
 from minkowski_perception.networks.network import Network
 from minkowski_perception.networks.registry import build_network
+from minkowski_perception.settings import Settings
 from minkowski_perception.voxels import VoxelInput
-
-DEFAULT_MODEL = "outdoor_lidar"
 
 _CRF_PREFIX = "crf."
 
@@ -105,7 +104,7 @@ def available_models() -> list[str]:
     return sorted(card.stem for card in folder.glob("*.yaml"))
 
 
-def load_model(name: str | Path = DEFAULT_MODEL) -> Model:
+def load_model(name: str | Path = Settings.model) -> Model:
     """Load a model by its name, or from a card or weights file by its path.
 
     Raises:

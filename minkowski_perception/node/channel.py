@@ -25,8 +25,8 @@ from minkowski_perception.node.ego_motion import create_ego_motion
 from minkowski_perception.node.legend import label_info, legend_markers
 from minkowski_perception.node.load_shedding import FULL, WITHOUT_CRF, LoadShedding
 from minkowski_perception.node.mailbox import Mailbox
-from minkowski_perception.node.parameters import Settings
 from minkowski_perception.segmenter import Segmenter
+from minkowski_perception.settings import Settings
 from minkowski_perception.sparse.threads import thread_count
 from minkowski_perception.stream import Dropped, Labelled, Stream
 

@@ -22,7 +22,8 @@ from minkowski_perception.frame import NANOSECONDS, Frame
 from minkowski_perception.motion.ego_motion import EgoMotion, NoPoseError, StandingStill
 from minkowski_perception.motion.poses import Pose, PoseBuffer, pose_matrix
 from minkowski_perception.motion.registration import Registration
-from minkowski_perception.node.parameters import ConfigurationError, Settings
+from minkowski_perception.node.parameters import ConfigurationError, sensor_matrix
+from minkowski_perception.settings import Settings
 
 _TF_POLL = 0.005  # seconds
 _NEAR = NANOSECONDS
@@ -57,7 +58,7 @@ class OdometryMotion(EgoMotion):
         super().__init__()
         self._node = node
         self._timeout = settings.ego_motion_timeout
-        self._sensor_pose = settings.sensor_pose
+        self._sensor_pose = sensor_matrix(settings.sensor_pose)
         self._jump = int(settings.max_step_back * NANOSECONDS)
         self._condition = threading.Condition()
         self._poses = PoseBuffer()

@@ -21,17 +21,12 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.parameter import Parameter
 
 from minkowski_perception.device import use_threads
-from minkowski_perception.networks.model import load_model
 from minkowski_perception.node.channel import RELIABLE, Channel
 from minkowski_perception.node.diagnostics import diagnostic_array
-from minkowski_perception.node.parameters import (
-    ConfigurationError,
-    Settings,
-    declare,
-    read,
-)
+from minkowski_perception.node.parameters import ConfigurationError, declare, read
 from minkowski_perception.node.stopping import init_until_signalled, wait_until_heard
 from minkowski_perception.segmenter import Segmenter
+from minkowski_perception.settings import Settings
 
 _REPORT_PERIOD = 1.0  # seconds, as diagnostic aggregators expect
 
@@ -169,21 +164,7 @@ def _load(settings: Settings) -> Segmenter:
     """
     use_threads(settings.threads)  # before engines are timed
     try:
-        return Segmenter(
-            load_model(settings.model),
-            device=settings.device,
-            execution=settings.execution,
-            window=settings.window,
-            crf=None if settings.crf else False,
-            averaging=settings.averaging,
-            intensity_full_scale=settings.intensity_full_scale,
-            deskew=settings.deskew,
-            max_gap=settings.max_gap,
-            max_step_back=settings.max_step_back,
-            engine=settings.engine,
-            precision=settings.precision,
-            deterministic=settings.deterministic,
-        )
+        return Segmenter.load(settings.model, **settings.segmenter_options())
     except ValueError as error:
         raise ConfigurationError(str(error)) from error
 

@@ -13,11 +13,10 @@ from importlib import import_module
 import torch
 from torch import Tensor, nn
 
+from minkowski_perception.settings import AUTO, ENGINE_CHOICES, PRECISION_CHOICES
 from minkowski_perception.sparse.engines.base import Engine, EngineError, precision_name
 from minkowski_perception.sparse.engines.torch_engine import TorchEngine
 from minkowski_perception.sparse.tensor import SparseTensor
-
-AUTO = "auto"
 
 
 def _import(module: str, kind: str) -> type[Engine]:
@@ -34,10 +33,7 @@ ENGINES: Mapping[str, Callable[[], type[Engine]]] = {
 }
 """Import function of each engine; only "torch" is always available."""
 
-ENGINE_CHOICES = (AUTO, *ENGINES)
-
 _PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-PRECISION_CHOICES = (AUTO, *_PRECISIONS)
 
 _TOLERANCE = 1e-4
 """Maximum logit difference in float32, relative to the spread (largest - smallest logit)."""

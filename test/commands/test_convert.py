@@ -12,8 +12,9 @@ from minkowski_perception.commands.main import main
 from minkowski_perception.frame import Frame
 from minkowski_perception.motion.poses import pose_matrix
 from minkowski_perception.networks.inflate import inflate
-from minkowski_perception.networks.model import DEFAULT_MODEL, load_model
+from minkowski_perception.networks.model import load_model
 from minkowski_perception.segmenter import Segmenter
+from minkowski_perception.settings import Settings
 from minkowski_perception.sparse import SparseTensor
 from minkowski_perception.voxels import stack_in_time, voxelize
 
@@ -140,7 +141,7 @@ def test_impossible_options_are_refused_and_nothing_is_written(tmp_path, capsys)
     state = plain_spv.checkpoint("MinkUNet18-W32", "mmdet3d-torchsparse", width=0.25)
     torch.save(plain_spv.file_of(state, "mmdet3d-torchsparse"), tmp_path / "lidar.pth")
     out = tmp_path / "out.safetensors"
-    default = files("minkowski_perception") / "weights" / f"{DEFAULT_MODEL}.yaml"
+    default = files("minkowski_perception") / "weights" / f"{Settings.model}.yaml"
     for file, options, message in [
         (
             tmp_path / "lidar.pth",

@@ -231,7 +231,7 @@ def test_a_cloud_without_a_stamp_gets_its_time_of_reception(make_bag, tmp_path):
         ),
         (["BAG", "--engine", "abacus"], "engine must be one of auto, torch, numba"),
         (["BAG", "--engine", "torch", "--precision", "float16"], "choose float32"),
-        (["BAG", "--window", "0"], "the window must be 1 frame or more, not 0"),
+        (["BAG", "--window", "99"], "window must be 0 to 16 frames, not 99"),
         (["BAG", "--true-label-set", "x"], "unknown label set 'x'; choose one of"),
         (["BAG", "--ego-motion", "bag"], "has no odometry or transforms of frame 'lidar'"),
     ],

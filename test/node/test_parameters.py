@@ -1,19 +1,21 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-from pathlib import Path
-
 import numpy as np
 import pytest
-import yaml
 
 pytest.importorskip("rclpy", reason="needs rclpy: a ROS 2 installation or its wheels")
 
 import rclpy
 from rclpy.parameter import Parameter as RosParameter
 
-from minkowski_perception.node.parameters import PARAMETERS, ConfigurationError, declare, read
-
-CONFIG = Path(__file__).resolve().parents[2] / "config" / "perception.yaml"
+from minkowski_perception.node.parameters import (
+    ConfigurationError,
+    declare,
+    read,
+    ros_value,
+    sensor_matrix,
+)
+from minkowski_perception.settings import SETTINGS, Settings
 
 
 @pytest.fixture
@@ -38,42 +40,36 @@ def configured(node):
     return read(node)
 
 
-def test_the_configuration_file_names_every_parameter_with_its_default():
-    values = yaml.safe_load(CONFIG.read_text())["/**"]["ros__parameters"]
-    assert values == {name: parameter.default for name, parameter in PARAMETERS.items()}
-
-
-def test_every_parameter_is_declared_with_a_description_and_its_range(make_node):
+def test_every_setting_is_declared_with_its_default_description_and_range(make_node):
     node = make_node()
     configured(node)
-    for name, parameter in PARAMETERS.items():
+    for name, setting in SETTINGS.items():
         described = node.describe_parameter(name)
-        assert described.description == parameter.description
-        if parameter.range:
+        assert node.get_parameter(name).value == ros_value(setting.default)
+        assert described.description == setting.description
+        if setting.range:
             ranges = [*described.integer_range, *described.floating_point_range]
-            assert (ranges[0].from_value, ranges[0].to_value) == parameter.range
-        for choice in parameter.choices:
+            assert (ranges[0].from_value, ranges[0].to_value) == setting.range
+        for choice in setting.choices:
             assert choice in described.additional_constraints
 
 
-def test_the_defaults_are_a_valid_whole(make_node):
-    settings = configured(make_node())
-    assert settings.window is None
-    assert settings.intensity_full_scale is None
-    assert np.array_equal(settings.sensor_pose, np.eye(4))
+def test_a_node_without_overrides_has_the_default_settings(make_node):
+    assert configured(make_node()) == Settings()
 
 
-def test_an_integer_is_taken_where_a_float_is_meant(make_node):
+def test_integers_are_accepted_as_floats(make_node):
     settings = configured(make_node(ego_motion_timeout=1, sensor_pose=[1, 0, 2, 0, 0, 0]))
     assert settings.ego_motion_timeout == 1.0
-    assert settings.sensor_pose[:3, 3].tolist() == [1.0, 0.0, 2.0]
+    assert settings.sensor_pose == (1.0, 0.0, 2.0, 0.0, 0.0, 0.0)
 
 
-def test_roll_pitch_and_yaw_turn_as_rep_103_has_it(make_node):
-    settings = configured(make_node(sensor_pose=[0.0, 0.0, 0.0, 0.0, 0.0, np.pi / 2]))
-    np.testing.assert_allclose(settings.sensor_pose[:3, 0], [0.0, 1.0, 0.0], atol=1e-12)
-    settings = configured(make_node(sensor_pose=[0.0, 0.0, 0.0, 0.0, np.pi / 2, 0.0]))
-    np.testing.assert_allclose(settings.sensor_pose[:3, 0], [0.0, 0.0, -1.0], atol=1e-12)
+def test_roll_pitch_and_yaw_follow_rep_103():
+    turned = sensor_matrix([1.0, 0.0, 2.0, 0.0, 0.0, np.pi / 2])
+    assert turned[:3, 3].tolist() == [1.0, 0.0, 2.0]
+    np.testing.assert_allclose(turned[:3, 0], [0.0, 1.0, 0.0], atol=1e-12)
+    pitched = sensor_matrix([0.0, 0.0, 0.0, 0.0, np.pi / 2, 0.0])
+    np.testing.assert_allclose(pitched[:3, 0], [0.0, 0.0, -1.0], atol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +87,7 @@ def test_roll_pitch_and_yaw_turn_as_rep_103_has_it(make_node):
         ("input_reliability", "hopeful", "one of best_effort, reliable, not 'hopeful'"),
     ],
 )
-def test_an_impossible_value_is_refused_when_it_is_read(make_node, name, value, message):
+def test_an_invalid_value_is_refused_when_it_is_read(make_node, name, value, message):
     node = make_node(**{name: value})
     declare(node)
     with pytest.raises(ConfigurationError, match=message):
@@ -99,9 +95,9 @@ def test_an_impossible_value_is_refused_when_it_is_read(make_node, name, value, 
 
 
 @pytest.mark.parametrize(("name", "value"), [("window", 99), ("threads", "many"), ("model", 7)])
-def test_a_value_that_ros_refuses_is_told_and_the_default_stands(make_node, name, value):
+def test_a_value_that_ros_refuses_is_reported_and_the_default_is_kept(make_node, name, value):
     node = make_node(**{name: value})
     refused = declare(node)
     assert list(refused) == [name]
     assert name in refused[name]
-    assert node.get_parameter(name).value == PARAMETERS[name].default
+    assert node.get_parameter(name).value == SETTINGS[name].default

@@ -46,7 +46,7 @@ from minkowski_perception.metrics import none_if_nan
 from minkowski_perception.networks.model import Model, load_model
 from minkowski_perception.scoring import Pairs, Scorer, StillPairs, true_labels
 from minkowski_perception.segmenter import Segmenter
-from minkowski_perception.streaming import DEFAULT_AVERAGING
+from minkowski_perception.settings import Settings
 
 TRUTH = "semantickitti19"
 LIDARS = ("hdl64", "vlp32", "vlp16")
@@ -172,7 +172,7 @@ def contenders(
             model, device=device, engine=engine, precision="float32", crf=False, averaging=1
         )
         for crf in (False, True) if model.crf is not None else (False,):
-            for averaging in (1, DEFAULT_AVERAGING):
+            for averaging in (1, Settings.averaging):
                 segmenter = plain.another_stream()
                 segmenter.averaging = averaging
                 if crf:

@@ -1,0 +1,277 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Settings of a run, declared once.
+
+ROS parameters, launch arguments, command-line options, config/perception.yaml and the table of
+docs/node.md derive from `Settings`. After a change here run tools/write_settings.py.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+AUTO = "auto"
+ENGINE_CHOICES = (AUTO, "torch", "numba", "spconv_triton", "spconv", "minkowski")
+PRECISION_CHOICES = (AUTO, "float32", "bfloat16", "float16")
+EXECUTION_CHOICES = (AUTO, "window", "incremental")
+EGO_MOTION_CHOICES = (AUTO, "tf", "odometry", "kiss_icp", "none")
+RELIABILITY_CHOICES = ("best_effort", "reliable")
+
+
+class SettingsError(ValueError):
+    """A setting is unknown, or its value is not valid."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Declaration of one setting.
+
+    Attributes:
+        name: identifier, the same everywhere; command-line options have dashes for underscores.
+        default: its type is the setting's type: bool, int, float, str or a tuple of floats.
+        description: one sentence for users, without default, choices, range and unit.
+        choices: the valid strings, if there are few.
+        range: smallest and largest valid number.
+        unit: of the number.
+        node_only: only the ROS node has it; commands do not.
+        live: the node applies a change at once, otherwise when it is configured.
+    """
+
+    name: str
+    default: Any
+    description: str
+    choices: tuple[str, ...] = ()
+    range: tuple[float, float] | None = None
+    unit: str = ""
+    node_only: bool = False
+    live: bool = False
+
+    @property
+    def constraint(self) -> str:
+        """Valid values in words, such as "0.01 to 3600 s"; empty if the type says it all."""
+        if self.choices:
+            return f"one of: {', '.join(self.choices)}"
+        if self.range is not None:
+            low, high = self.range
+            return f"{low:.10g} to {high:.10g} {self.unit}".rstrip()
+        return ""
+
+    @property
+    def summary(self) -> str:
+        """Description and constraint."""
+        constraint = self.constraint
+        return self.description + (
+            f" {constraint[0].upper()}{constraint[1:]}." if constraint else ""
+        )
+
+    def checked(self, value: Any) -> Any:
+        """Return a valid value in the setting's type; integers are valid floats.
+
+        Raises:
+            SettingsError: the value is not valid; the message names the valid ones.
+        """
+        value = self._typed(value)
+        if (self.choices and value not in self.choices) or (
+            self.range and not self.range[0] <= value <= self.range[1]
+        ):
+            expected = self.constraint.replace("one of:", "one of")
+            raise SettingsError(f"{self.name} must be {expected}, not {value!r}")
+        return value
+
+    def _typed(self, value: Any) -> Any:
+        kind = type(self.default)
+        if kind is tuple:
+            count = len(self.default)
+            if isinstance(value, str) or not hasattr(value, "__len__") or len(value) != count:
+                raise SettingsError(f"{self.name} must be {count} finite numbers, not {value!r}")
+            if not all(_is_number(each) and math.isfinite(each) for each in value):
+                raise SettingsError(f"{self.name} must be {count} finite numbers, not {value!r}")
+            return tuple(map(float, value))
+        if kind is float and _is_number(value):
+            return float(value)
+        if type(value) is not kind:
+            name = {bool: "true or false", int: "an integer", float: "a number", str: "a string"}
+            raise SettingsError(f"{self.name} must be {name[kind]}, not {value!r}")
+        return value
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _setting(default: Any, description: str, **details: Any) -> Any:
+    """Declare a field of `Settings`; see `Setting` for the details."""
+    return field(default=default, metadata={"description": description, **details})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of a run, checked when they are made.
+
+    Raises:
+        SettingsError: a value is not valid.
+    """
+
+    model: str = _setting(
+        "outdoor_lidar",
+        "Model: a name of the package's models, or the path of a model card (.yaml).",
+    )
+    device: str = _setting(
+        AUTO,
+        "Device of the network: auto, cpu, cuda or cuda:N; auto takes CUDA if PyTorch finds it.",
+    )
+    engine: str = _setting(
+        AUTO,
+        "Engine that computes the convolutions; auto times the available ones and takes the "
+        "fastest that agrees with torch.",
+        choices=ENGINE_CHOICES,
+    )
+    precision: str = _setting(
+        AUTO,
+        "Precision of the convolutions; auto goes below float32 only where that is faster and "
+        "keeps the labels.",
+        choices=PRECISION_CHOICES,
+    )
+    deterministic: bool = _setting(
+        False, "Give bit-identical results in every run, on CUDA too; slower there."
+    )
+    threads: int = _setting(
+        0,
+        "CPU threads of the network; 0 takes all cores, or all but one with engine torch.",
+        range=(0, 256),
+    )
+    execution: str = _setting(
+        AUTO,
+        "Execution of the network: window computes the last frames together, incremental "
+        "computes each frame once and keeps the features that later frames need; auto is "
+        "incremental where the network is causal and no window is set.",
+        choices=EXECUTION_CHOICES,
+    )
+    window: int = _setting(
+        0,
+        "Frames that execution window computes together; 0 takes the number that the model was "
+        "trained with.",
+        range=(0, 16),
+        unit="frames",
+    )
+    crf: bool = _setting(
+        True, "Refine the network's output with the model's CRF, if it has one.", live=True
+    )
+    averaging: int = _setting(
+        10,  # more gain little and need more memory
+        "Frames over which the class probabilities of each voxel are averaged, recent frames "
+        "weighing more, to reduce flicker; 1 turns averaging off.",
+        range=(1, 32),
+        unit="frames",
+        live=True,
+    )
+    ego_motion: str = _setting(
+        AUTO,
+        "Source of the sensor's motion: tf, the topic odometry, registration of the clouds by "
+        "kiss_icp, or none for a sensor that stands still; auto takes the first of tf, odometry "
+        "and kiss_icp that is available when a stream begins.",
+        choices=EGO_MOTION_CHOICES,
+        node_only=True,
+    )
+    fixed_frame: str = _setting(
+        "odom", "Fixed frame (REP-105) for motion from TF.", node_only=True
+    )
+    sensor_pose: tuple[float, ...] = _setting(
+        (0.0,) * 6,
+        "Pose of the sensor in the odometry's child frame, for motion from odometry: x, y, z in "
+        "metres, roll, pitch, yaw in radians.",
+        node_only=True,
+    )
+    ego_motion_timeout: float = _setting(
+        0.5,
+        "Time to wait for the pose of a cloud before the cloud is dropped; with ego_motion auto "
+        "also the time to wait for TF or odometry when a stream begins.",
+        range=(0.0, 10.0),
+        unit="s",
+        node_only=True,
+    )
+    deskew: bool = _setting(
+        True,
+        "Correct the points for the sensor's motion during the sweep, where clouds have a field "
+        "of per-point times; set it to false if the driver has done so.",
+    )
+    latency_budget: float = _setting(
+        0.0,
+        "Longest time from a cloud's arrival to its labels; beyond it the node leaves out the "
+        "CRF until there is time again; 0 is no limit.",
+        range=(0.0, 60.0),
+        unit="s",
+        node_only=True,
+    )
+    intensity_full_scale: float = _setting(
+        0.0,
+        "Largest intensity of the sensor, such as 1 or 255; 0 detects it.",
+        range=(0.0, 1e6),
+    )
+    max_gap: float = _setting(
+        1.0,
+        "Longest time between two clouds of a stream; after a longer one a new stream begins.",
+        range=(0.01, 3600.0),
+        unit="s",
+    )
+    max_step_back: float = _setting(
+        1.0,
+        "Largest step back in time of a cloud that arrives out of order and is dropped; with a "
+        "larger one a new stream begins.",
+        range=(0.0, 3600.0),
+        unit="s",
+    )
+    input_reliability: str = _setting(
+        "best_effort",
+        "Reliability (QoS) of the subscriptions to clouds and odometry; best_effort receives "
+        "from reliable publishers too.",
+        choices=RELIABILITY_CHOICES,
+        node_only=True,
+    )
+    autostart: bool = _setting(
+        True,
+        "Configure and activate the node at start, without a lifecycle manager.",
+        node_only=True,
+    )
+
+    def __post_init__(self) -> None:
+        for name, setting in SETTINGS.items():
+            object.__setattr__(self, name, setting.checked(getattr(self, name)))
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> Settings:
+        """Return settings with these values by name; others keep their defaults.
+
+        Raises:
+            SettingsError: a name is unknown, or a value is not valid.
+        """
+        for name in values:
+            if name not in SETTINGS:
+                near = difflib.get_close_matches(name, SETTINGS, n=1)
+                hint = f"did you mean '{near[0]}'?" if near else f"valid: {', '.join(SETTINGS)}"
+                raise SettingsError(f"unknown setting '{name}'; {hint}")
+        return cls(**values)
+
+    def segmenter_options(self) -> dict[str, Any]:
+        """Return the keyword arguments of `Segmenter`, all but the model."""
+        process_wide = ("model", "threads")
+        return {
+            **{
+                name: getattr(self, name)
+                for name, setting in SETTINGS.items()
+                if not setting.node_only and name not in process_wide
+            },
+            "window": self.window or None,
+            "crf": None if self.crf else False,
+            "intensity_full_scale": self.intensity_full_scale or None,
+        }
+
+
+SETTINGS: Mapping[str, Setting] = {
+    f.name: Setting(f.name, f.default, **f.metadata) for f in fields(Settings)
+}
+"""Declarations of all settings by name."""
