@@ -1,10 +1,10 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Label the clouds of a topic: starts the perception node, and RViz if wanted.
+"""Label the clouds of a topic: start the perception node, and RViz if requested.
 
     ros2 launch minkowski_perception perception.launch.py cloud_topic:=/velodyne_points
 
-Parameters of the node come from `params_file`; an argument that is given here wins over the file.
+The node's parameters come from `params_file`. Each has an argument too, which wins over the file.
 """
 
 from launch import LaunchContext, LaunchDescription
@@ -15,37 +15,47 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
+from minkowski_perception.settings import SETTINGS
+
 CONFIG = PathJoinSubstitution([FindPackageShare("minkowski_perception"), "config"])
 
-PARAMETERS = {
-    "autostart": (bool, "true: the node configures and activates itself; false: you do"),
-    "device": (str, "where the network runs: auto, cpu, cuda or cuda:N"),
-    "ego_motion": (str, "where poses come from: auto, tf, odometry, kiss_icp or none"),
-    "engine": (str, "what computes: auto, torch, numba, spconv_triton, spconv or minkowski"),
-    "input_reliability": (str, "of what the node subscribes: best_effort or reliable"),
-    "model": (str, "name of a model of the package, or path of its .yaml card"),
-    "use_sim_time": (bool, "true: the clock is the /clock topic"),
-}
-"""Parameters of the node that have an argument of their own: type and description."""
-
 ARGUMENTS = {
-    "cloud_topic": ("cloud", "topic of the sensor_msgs/PointCloud2 to label"),
-    "odometry_topic": ("odometry", "topic of nav_msgs/Odometry, for ego_motion odometry and auto"),
+    "cloud_topic": ("cloud", "Topic of the sensor_msgs/PointCloud2 to label."),
+    "odometry_topic": (
+        "odometry",
+        "Topic of nav_msgs/Odometry, for ego_motion odometry and auto.",
+    ),
     "params_file": (
         PathJoinSubstitution([CONFIG, "perception.yaml"]),
-        "YAML file with the node's parameters",
+        "YAML file with the node's parameters.",
     ),
-    "namespace": ("", "namespace of the node and its topics"),
-    "log_level": ("info", "debug, info, warn, error or fatal"),
-    "rviz": ("false", "true: show the labelled clouds in RViz"),
-    "rviz_config": (PathJoinSubstitution([CONFIG, "perception.rviz"]), "RViz configuration file"),
-    "fixed_frame": ("odom", "frame in which RViz shows the clouds"),
+    "namespace": ("", "Namespace of the node and its topics."),
+    "log_level": ("info", "Log level: debug, info, warn, error or fatal."),
+    "rviz": ("false", "true shows the labelled clouds in RViz."),
+    "rviz_config": (PathJoinSubstitution([CONFIG, "perception.rviz"]), "RViz configuration file."),
+    "rviz_fixed_frame": (
+        "",
+        "Fixed frame of RViz. Empty: the argument fixed_frame, or if that is empty too, the frame "
+        "in rviz_config.",
+    ),
 }
-"""The other arguments: default and description."""
+"""Arguments that are not parameters of the node: default and description."""
+
+PARAMETERS = {
+    **{
+        name: (
+            list[float] if isinstance(setting.default, tuple) else type(setting.default),
+            setting.summary,
+        )
+        for name, setting in SETTINGS.items()
+    },
+    "use_sim_time": (bool, "Take the time from the topic /clock."),
+}
+"""Parameters of the node: type and description."""
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Describe the launch: arguments, the node, and RViz."""
+    """Return the launch description: arguments, the node, and RViz."""
     return LaunchDescription(
         [
             *(
@@ -56,7 +66,7 @@ def generate_launch_description() -> LaunchDescription:
                 DeclareLaunchArgument(
                     name,
                     default_value="",
-                    description=f"{description}; empty: as params_file says",
+                    description=f"{description} Empty: the value in params_file.",
                 )
                 for name, (_, description) in PARAMETERS.items()
             ),
@@ -66,24 +76,13 @@ def generate_launch_description() -> LaunchDescription:
                 EnvironmentVariable("FASTDDS_BUILTIN_TRANSPORTS", default_value="LARGE_DATA"),
             ),
             OpaqueFunction(function=perception_node),
-            Node(
-                condition=IfCondition(LaunchConfiguration("rviz")),
-                package="rviz2",
-                executable="rviz2",
-                name="rviz",
-                namespace=LaunchConfiguration("namespace"),
-                arguments=[
-                    *("-d", LaunchConfiguration("rviz_config")),
-                    *("-f", LaunchConfiguration("fixed_frame")),
-                ],
-                remappings=[("cloud", LaunchConfiguration("cloud_topic"))],
-            ),
+            OpaqueFunction(function=rviz, condition=IfCondition(LaunchConfiguration("rviz"))),
         ]
     )
 
 
 def perception_node(context: LaunchContext) -> list[Node]:
-    """Start the node with those parameters that an argument was given for."""
+    """Return the node, with a parameter for each argument that is not empty."""
     given = {
         name: ParameterValue(LaunchConfiguration(name), value_type=value_type)
         for name, (value_type, _) in PARAMETERS.items()
@@ -93,7 +92,7 @@ def perception_node(context: LaunchContext) -> list[Node]:
         Node(
             package="minkowski_perception",
             executable="perception_node",
-            # Named here, so that the parameters below win over a file that names the node too.
+            # With its name, the parameters below win over a file that names the node too.
             name="minkowski_perception",
             namespace=LaunchConfiguration("namespace"),
             parameters=[LaunchConfiguration("params_file"), given],
@@ -103,5 +102,24 @@ def perception_node(context: LaunchContext) -> list[Node]:
             ],
             ros_arguments=["--log-level", LaunchConfiguration("log_level")],
             output="screen",
+        )
+    ]
+
+
+def rviz(context: LaunchContext) -> list[Node]:
+    """Return RViz, with the labelled clouds in its fixed frame."""
+    frames = ("rviz_fixed_frame", "fixed_frame")
+    frame = next(filter(None, (LaunchConfiguration(f).perform(context) for f in frames)), None)
+    return [
+        Node(
+            package="rviz2",
+            executable="rviz2",
+            name="rviz",
+            namespace=LaunchConfiguration("namespace"),
+            arguments=[
+                *("-d", LaunchConfiguration("rviz_config")),
+                *(("-f", frame) if frame else ()),
+            ],
+            remappings=[("cloud", LaunchConfiguration("cloud_topic"))],
         )
     ]

@@ -1,10 +1,10 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Label the clouds of a recording: plays a bag through the perception node and shows it in RViz.
+"""Label the clouds of a bag: play it through the perception node and show them in RViz.
 
     ros2 launch minkowski_perception replay.launch.py bag:=PATH
 
-Arguments of perception.launch.py can be given too. The launch ends when the bag does.
+The arguments of perception.launch.py are valid too. The launch ends with the bag.
 """
 
 from launch import LaunchContext, LaunchDescription
@@ -25,26 +25,26 @@ from minkowski_perception.recordings.bags import BagReader
 from minkowski_perception.recordings.motion import choose_ego_motion, node_ego_motion
 
 ARGUMENTS = {
-    "bag": (None, "ROS 1 or ROS 2 bag: a file, or a folder that holds one"),
-    "topic": ("", "topic of the bag's clouds; empty: the only one there is"),
-    "odometry_topic": ("", "topic of the bag's odometry; empty: the only one, else its TF"),
+    "bag": (None, "ROS 1 or ROS 2 bag: a file, or the folder of a bag."),
+    "topic": ("", "Topic of the bag's clouds. Empty: the only one."),
+    "odometry_topic": ("", "Topic of the bag's odometry. Empty: the only one, or else its TF."),
     "ego_motion": (
         "",
-        "odometry, kiss_icp or none; empty: odometry if the bag has odometry or transforms, else "
-        "kiss_icp if it is installed, else none",
+        "Source of the sensor's motion: odometry, kiss_icp or none. Empty: odometry if the bag "
+        "has odometry or TF, else kiss_icp if it is installed, else none.",
     ),
-    "rate": ("1.0", "speed of playing; 1.0 is that of the recording"),
-    "loop": ("false", "true: play the bag again and again"),
+    "rate": ("1.0", "Speed of playback; 1.0 is the recorded speed."),
+    "loop": ("false", "true plays the bag again and again."),
     "wait_for_answer": (
         "false",
-        "true: hold each cloud until the one before it is labelled, so that none is dropped "
-        "however slow the machine is",
+        "true holds each cloud until the one before it is labelled, so that a slow machine drops "
+        "none.",
     ),
-    "namespace": ("", "namespace of the nodes and their topics"),
-    "rviz": ("true", "true: show the labelled clouds in RViz"),
-    "fixed_frame": ("", "frame in which RViz shows the clouds; empty: that of the bag's clouds"),
+    "namespace": ("", "Namespace of the nodes and their topics."),
+    "rviz": ("true", "true shows the labelled clouds in RViz."),
+    "rviz_fixed_frame": ("", "Fixed frame of RViz. Empty: the frame of the bag's clouds."),
 }
-"""Default and description."""
+"""Arguments: default and description."""
 
 PLAYER_PARAMETERS = {
     "bag": str,
@@ -54,18 +54,18 @@ PLAYER_PARAMETERS = {
     "loop": bool,
     "wait_for_answer": bool,
 }
-"""Those arguments that the player takes as they are, and their types."""
+"""Arguments that are parameters of the player, and their types."""
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Describe the launch: arguments, the player, and the node with RViz."""
+    """Return the launch description: arguments, the player, and the node with RViz."""
     return LaunchDescription(
         [
             *(
                 DeclareLaunchArgument(name, default_value=default, description=description)
                 for name, (default, description) in ARGUMENTS.items()
             ),
-            OpaqueFunction(function=look_into_the_bag),
+            OpaqueFunction(function=fill_in_from_bag),
             Node(
                 package="minkowski_perception",
                 executable="player",
@@ -75,7 +75,7 @@ def generate_launch_description() -> LaunchDescription:
                         name: ParameterValue(LaunchConfiguration(name), value_type=value_type)
                         for name, value_type in PLAYER_PARAMETERS.items()
                     },
-                    # The player ends when the last cloud has been labelled, and all ends with it.
+                    # The player ends once the last cloud is labelled, and the launch with it.
                     {"answer_topic": "minkowski_perception/labelled"},
                 ],
                 output="screen",
@@ -97,12 +97,12 @@ def generate_launch_description() -> LaunchDescription:
     )
 
 
-def look_into_the_bag(context: LaunchContext) -> list[SetLaunchConfiguration]:
-    """Fill in from the bag what is left empty: topic, ego motion and fixed frame.
+def fill_in_from_bag(context: LaunchContext) -> list[SetLaunchConfiguration]:
+    """Set the empty arguments from the bag: topic, ego_motion and rviz_fixed_frame.
 
     Raises:
-        BagError: there is no such bag, it has no clouds, or several topics match; the topics are
-            listed.
+        BagError: the bag is missing, has no clouds, or several topics match; the message lists
+            the topics.
     """
     given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
     with BagReader(given["bag"]) as bag:
@@ -112,6 +112,6 @@ def look_into_the_bag(context: LaunchContext) -> list[SetLaunchConfiguration]:
     found = {
         "topic": topic,
         "ego_motion": node_ego_motion(motion),
-        "fixed_frame": cloud.header.frame_id,
+        "rviz_fixed_frame": cloud.header.frame_id,
     }
     return [SetLaunchConfiguration(name, given[name] or value) for name, value in found.items()]

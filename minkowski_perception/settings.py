@@ -52,9 +52,9 @@ class Setting:
 
     @property
     def constraint(self) -> str:
-        """Valid values in words, such as "0.01 to 3600 s"; empty if the type says it all."""
+        """Valid values in words, such as "0.01 to 3600 s"; empty if all of the type are valid."""
         if self.choices:
-            return f"one of: {', '.join(self.choices)}"
+            return f"one of {', '.join(self.choices)}"
         if self.range is not None:
             low, high = self.range
             return f"{low:.10g} to {high:.10g} {self.unit}".rstrip()
@@ -62,11 +62,12 @@ class Setting:
 
     @property
     def summary(self) -> str:
-        """Description and constraint."""
-        constraint = self.constraint
-        return self.description + (
-            f" {constraint[0].upper()}{constraint[1:]}." if constraint else ""
-        )
+        """Description and valid values, in sentences."""
+        if self.choices:
+            return f"{self.description} {self.constraint.capitalize()}."
+        if self.range is not None:
+            return f"{self.description} Range: {self.constraint}."
+        return self.description
 
     def checked(self, value: Any) -> Any:
         """Return a valid value in the setting's type; integers are valid floats.
@@ -78,8 +79,7 @@ class Setting:
         if (self.choices and value not in self.choices) or (
             self.range and not self.range[0] <= value <= self.range[1]
         ):
-            expected = self.constraint.replace("one of:", "one of")
-            raise SettingsError(f"{self.name} must be {expected}, not {value!r}")
+            raise SettingsError(f"{self.name} must be {self.constraint}, not {value!r}")
         return value
 
     def _typed(self, value: Any) -> Any:
@@ -118,7 +118,7 @@ class Settings:
 
     model: str = _setting(
         "outdoor_lidar",
-        "Model: a name of the package's models, or the path of a model card (.yaml).",
+        "Name of a model in the package, or path of a model card (.yaml).",
     )
     device: str = _setting(
         AUTO,
@@ -202,7 +202,7 @@ class Settings:
     latency_budget: float = _setting(
         0.0,
         "Longest time from a cloud's arrival to its labels; beyond it the node leaves out the "
-        "CRF until there is time again; 0 is no limit.",
+        "CRF until there is time again; 0 sets no limit.",
         range=(0.0, 60.0),
         unit="s",
         node_only=True,

@@ -2,11 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 import inspect
 import math
+import runpy
 import subprocess
 import sys
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
+import yaml
 
 from minkowski_perception.segmenter import Segmenter
 from minkowski_perception.settings import (
@@ -98,3 +101,15 @@ def test_settings_are_imported_without_heavy_packages():
         [sys.executable, "-c", check], capture_output=True, text=True, check=True
     )
     assert said.stdout.strip() == ""
+
+
+def test_the_parameter_file_and_the_docs_are_as_the_settings_write_them():
+    written = runpy.run_path(str(Path(__file__).parents[1] / "tools" / "write_settings.py"))
+    configuration, page = written["CONFIGURATION"].read_text(), written["PAGE"].read_text()
+    hint = "run: python tools/write_settings.py"
+    assert configuration == written["configuration"](), hint
+    assert page == written["page"](page), hint
+    assert page.count(written["table"]()) == 1
+    values = yaml.safe_load(configuration)["/**"]["ros__parameters"]
+    assert list(values) == list(SETTINGS)
+    assert Settings.from_values(values) == Settings()

@@ -95,6 +95,6 @@ def test_motion_can_come_from_tf(peer, labelled):
 def test_every_argument_is_described_and_has_a_default_where_it_can(name, required):
     source = installed_launch_file(name).launch_description_source
     arguments = source.get_launch_description(LaunchContext()).get_launch_arguments()
-    assert "fixed_frame" in {argument.name for argument in arguments}
+    assert {"fixed_frame", "rviz_fixed_frame"} <= {argument.name for argument in arguments}
     assert [a.name for a in arguments if a.default_value is None] == required
     assert [a.name for a in arguments if a.description == "No description given."] == []

@@ -1,0 +1,120 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Arguments of the launch files, with stubs in place of the packages launch and launch_ros."""
+
+import runpy
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+from minkowski_perception.settings import SETTINGS
+
+FOLDER = Path(__file__).resolve().parents[2] / "launch"
+STUBBED = [
+    "launch",
+    "launch.actions",
+    "launch.conditions",
+    "launch.launch_description_sources",
+    "launch.substitutions",
+    "launch_ros",
+    "launch_ros.actions",
+    "launch_ros.parameter_descriptions",
+    "launch_ros.substitutions",
+]
+
+
+class Stub:
+    """Keeps the arguments that an action or a substitution is made with."""
+
+    def __init__(self, *args, **kwargs):
+        self.args, self.kwargs = args, kwargs
+
+
+class LaunchConfiguration(Stub):
+    def perform(self, context):
+        return context[self.args[0]]
+
+
+CLASSES = {"LaunchConfiguration": LaunchConfiguration}
+
+
+def stub_class(name):
+    if name.startswith("_"):
+        raise AttributeError(name)
+    return CLASSES.setdefault(name, type(name, (Stub,), {}))
+
+
+@pytest.fixture
+def load(monkeypatch):
+    """Return a function that runs a launch file: its globals, and its arguments by name."""
+    for name in STUBBED:
+        module = ModuleType(name)
+        module.__getattr__ = stub_class
+        monkeypatch.setitem(sys.modules, name, module)
+
+    def run(name):
+        file = runpy.run_path(str(FOLDER / name))
+        entities = file["generate_launch_description"]().args[0]
+        declared = [e for e in entities if type(e).__name__ == "DeclareLaunchArgument"]
+        arguments = {e.args[0]: e.kwargs for e in declared}
+        assert len(arguments) == len(declared)
+        return SimpleNamespace(**file, arguments=arguments)
+
+    return run
+
+
+def context(file, **given):
+    """Return the value of every argument, with "default" for defaults that are substitutions."""
+    defaults = {name: kwargs["default_value"] for name, kwargs in file.arguments.items()}
+    return {n: d if isinstance(d, str) else "default" for n, d in defaults.items()} | given
+
+
+def node_parameters(file, **given):
+    [node] = file.perception_node(context(file, **given))
+    _, parameters = node.kwargs["parameters"]
+    return {name: value.kwargs["value_type"] for name, value in parameters.items()}
+
+
+def rviz_arguments(file, **given):
+    [node] = file.rviz(context(file, **given))
+    return node.kwargs["arguments"]
+
+
+def test_every_node_parameter_has_an_argument_that_is_empty_by_default(load):
+    arguments = load("perception.launch.py").arguments
+    for name, setting in SETTINGS.items():
+        assert arguments[name]["default_value"] == ""
+        assert arguments[name]["description"].startswith(setting.summary)
+
+
+def test_an_empty_argument_leaves_the_parameter_to_the_file(load):
+    assert node_parameters(load("perception.launch.py")) == {}
+
+
+@pytest.mark.parametrize("setting", SETTINGS.values(), ids=lambda s: s.name)
+def test_an_argument_is_passed_to_the_node_in_the_type_of_the_setting(load, setting):
+    expected = list[float] if isinstance(setting.default, tuple) else type(setting.default)
+    parameters = node_parameters(load("perception.launch.py"), **{setting.name: "given"})
+    assert parameters == {setting.name: expected}
+
+
+def test_rviz_takes_its_own_fixed_frame_then_that_of_the_node_then_that_of_its_file(load):
+    file = load("perception.launch.py")
+    both = {"fixed_frame": "world", "rviz_fixed_frame": "lidar"}
+    assert rviz_arguments(file, **both)[2:] == ["-f", "lidar"]
+    assert rviz_arguments(file, fixed_frame="world")[2:] == ["-f", "world"]
+    assert rviz_arguments(file)[2:] == []
+
+
+def test_the_replay_leaves_the_node_s_fixed_frame_alone(load):
+    arguments = load("replay.launch.py").arguments
+    assert "rviz_fixed_frame" in arguments
+    assert "fixed_frame" not in arguments
+
+
+@pytest.mark.parametrize("name", ["perception.launch.py", "replay.launch.py"])
+def test_every_argument_has_a_description(load, name):
+    for argument in load(name).arguments.values():
+        assert argument["description"].endswith(".")
