@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of labelled clouds, as a camera would see them and from above; figures to draw on."""
+"""Pictures of labelled clouds in a camera view and a top view; Matplotlib helpers."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ FOREGROUND = "#c9d1d9"
 
 _WIDTH, _HEIGHT = 16.0, 10.0  # inches
 _DPI = 100
-_ASPECT = 1.8  # width by height of each of the four panels
-_FIELD_OF_VIEW = np.radians(72.0)  # of the camera, across
+_ASPECT = 1.8  # width / height of each of the four panels
+_FIELD_OF_VIEW = np.radians(72.0)  # horizontal, of the camera
 _LEGEND_COLUMNS = 10
 
 
 @dataclass(frozen=True)
 class _View:
-    """Points on a panel, in the order in which they are drawn.
+    """Points on a panel, in drawing order.
 
     Attributes:
-        rows: [M] which points are on it.
-        positions: [M, 2] across and up, in units of half the panel's width from its centre.
-        sizes: [M] areas in square points (1/72 inch).
+        rows: [M] indices of the points.
+        positions: [M, 2] right and up from the centre, in units of half the panel width.
+        sizes: [M] marker areas in square points (1/72 inch).
     """
 
     rows: npt.NDArray[np.intp]
@@ -43,20 +43,25 @@ class _View:
 
 
 def new_figure(width: float, height: float, **style: Any) -> Any:
-    """Return an empty Matplotlib figure of so many inches, which lays itself out by default.
+    """Return an empty Matplotlib figure, by default with a constrained layout.
+
+    Args:
+        width: in inches.
+        height: in inches.
+        style: further arguments of `Figure`.
 
     Raises:
-        ImportError: Matplotlib is absent.
+        ImportError: Matplotlib is not installed.
     """
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError("pictures are drawn with Matplotlib: pip install matplotlib") from error
+        raise ImportError("pictures need Matplotlib: pip install matplotlib") from error
     return Figure(figsize=(width, height), **{"dpi": 110, "layout": "constrained", **style})
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure; folders are made."""
+    """Write a figure; missing folders are created."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
 
@@ -69,22 +74,22 @@ def save_comparison(
     title: str = "",
     truth: npt.NDArray[np.uint8] | None = None,
 ) -> None:
-    """Write a PNG: a camera-like view and a view from above, labels on the right.
+    """Write a PNG with a camera view and a top view, and the labels on the right.
 
-    On the left is the truth, or else the input in its own colours where it carries any, or else
-    coloured by height. The camera hangs above and behind the sensor and looks along +x, or where
-    much more of the cloud lies.
+    The left shows the ground truth if given, else the input in its colours, else the input
+    coloured by height. The camera is above and behind the sensor. It looks along +x, or in the
+    direction with most points if that has far more.
 
     Args:
-        path: where to write.
-        frame: N points; those that are not finite are left out.
+        path: file to write.
+        frame: N points; invalid ones are not drawn.
         labels: [N] uint8.
         label_set: names and colours of the labels.
-        title: one line above.
-        truth: [N] uint8 true labels.
+        title: one line above the panels.
+        truth: [N] uint8 ground truth labels.
 
     Raises:
-        ImportError: Matplotlib is absent.
+        ImportError: Matplotlib is not installed.
     """
     figure = new_figure(_WIDTH, _HEIGHT, dpi=_DPI, layout=None, facecolor=BACKGROUND)
     points = _facing_forward(_upright(frame.points[frame.valid].astype(np.float64)))
@@ -107,10 +112,10 @@ def save_comparison(
 
 
 def _upright(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Turn a cloud in a camera's optical frame (z forward, y down) to x forward, z up.
+    """Rotate a cloud in an optical frame (z forward, y down) to x forward, z up.
 
-    Such a cloud is told by its shape: nearly all of it lies in a cone around +z, where no LiDAR
-    looks.
+    A cloud counts as optical if more than 90 % of its points are in a cone around +z, where no
+    LiDAR looks.
     """
     in_cone = points[:, 2] > np.linalg.norm(points[:, :2], axis=1)
     if len(points) and in_cone.mean() > 0.9:
@@ -119,23 +124,24 @@ def _upright(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def _facing_forward(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Turn a cloud about z so that what the sensor looks at lies along +x.
+    """Rotate a cloud about z so that the viewing direction of the sensor is +x.
 
-    +x stays where it is unless another direction, in steps of 45 degrees, has twice the points.
+    The cloud is only rotated if another direction, in steps of 45 degrees, has more than twice
+    the points of +x.
     """
     headings = np.radians(np.arange(0.0, 360.0, 45.0))
     azimuth = np.arctan2(points[:, 1], points[:, 0])
-    seen = [int((np.cos(azimuth - h) > np.cos(_FIELD_OF_VIEW / 2)).sum()) for h in headings]
-    best = int(np.argmax(seen))
-    if seen[best] <= 2 * seen[0]:
+    counts = [int((np.cos(azimuth - h) > np.cos(_FIELD_OF_VIEW / 2)).sum()) for h in headings]
+    best = int(np.argmax(counts))
+    if counts[best] <= 2 * counts[0]:
         return points
     cosine, sine = np.cos(headings[best]), np.sin(headings[best])
-    turn = np.array([[cosine, sine, 0.0], [-sine, cosine, 0.0], [0.0, 0.0, 1.0]])
-    return points @ turn.T
+    rotation = np.array([[cosine, sine, 0.0], [-sine, cosine, 0.0], [0.0, 0.0, 1.0]])
+    return points @ rotation.T
 
 
 def _height_colours(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """[N, 4] colours by height, from the lowest to the highest, stray points aside."""
+    """Return colours [N, 4] by height, between the 2nd and the 98th percentile."""
     from matplotlib import colormaps
 
     if not len(points):
@@ -146,10 +152,10 @@ def _height_colours(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def _camera_view(points: npt.NDArray[np.float64]) -> _View:
-    """Through a pinhole above and behind the sensor, far points first."""
+    """Project through a pinhole camera above and behind the sensor, far points first."""
     distance = np.linalg.norm(points, axis=1)
     scale = float(np.median(distance)) if len(points) else 1.0
-    # As far behind as the cloud reaches around: a sensor that looks ahead only is its own camera.
+    # The more points are behind the sensor, the farther back the camera is.
     behind = 1.6 * float((points[:, 0] < 0.0).mean()) if len(points) else 0.0
     pitch = np.radians(17.0)
     rays = points - scale * np.array([-behind, 0.0, 0.5])
@@ -164,7 +170,7 @@ def _camera_view(points: npt.NDArray[np.float64]) -> _View:
 
 
 def _view_from_above(points: npt.NDArray[np.float64]) -> _View:
-    """Along -z, +x to the right, low points first."""
+    """Project along -z with +x to the right, low points first."""
     rows = np.argsort(points[:, 2])
     if not len(points):
         return _View(rows, points[:, :2], np.empty(0))
@@ -175,7 +181,7 @@ def _view_from_above(points: npt.NDArray[np.float64]) -> _View:
 
 
 def _point_size(count: int) -> float:
-    """Area in square points that lets a cloud of so many points cover its surfaces."""
+    """Return the marker area in square points at which `count` points cover the surfaces."""
     return float(np.clip(9e4 / max(count, 1), 0.9, 6.0))
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""A made-up scan to try engines on before the first real one has come."""
+"""Synthetic LiDAR scan on which engines are compared before the first real scan arrives."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ import numpy as np
 
 from minkowski_perception.frame import Frame
 
-_HEIGHT = 1.7  # metres of the sensor above the ground
-_WALL = 9.0  # metres to the walls left and right
-_REACH = 60.0
+_HEIGHT = 1.7  # metres, sensor above the ground
+_WALL = 9.0  # metres, to the walls on the left and right
+_MAX_RANGE = 60.0  # metres
 
 
 def trial_frame(rays: int, seed: int = 0) -> Frame:
-    """Points of a street between two walls, as dense near and far as a LiDAR sees them.
+    """Return a scan of a street between two walls, with the point density of a LiDAR.
 
     Args:
-        rays: how many, a point each, with an intensity by surface and a random colour.
-        seed: of their directions.
+        rays: number of rays; each gives a point with the intensity of its surface and a random
+            colour.
+        seed: seed of the random ray directions.
     """
     rng = np.random.default_rng(seed)
     azimuth = rng.uniform(-np.pi, np.pi, rays)
@@ -30,7 +31,7 @@ def trial_frame(rays: int, seed: int = 0) -> Frame:
     with np.errstate(divide="ignore"):
         to_wall = _WALL / np.abs(directions[:, 1])
         to_ground = np.where(elevation < 0.0, -_HEIGHT / directions[:, 2], np.inf)
-    distance = np.minimum(np.minimum(to_wall, to_ground), _REACH)
+    distance = np.minimum(np.minimum(to_wall, to_ground), _MAX_RANGE)
     points = directions * distance[:, None] + rng.normal(0.0, 0.02, (rays, 3))
     return Frame(
         points.astype(np.float32),

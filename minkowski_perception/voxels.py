@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""From a frame to voxels in the odometry frame, with the features that a network asks for."""
+"""Voxelization: a frame as voxels in the odometry frame, with the features of a network."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ Array = npt.NDArray[np.float32]
 _Feature: TypeAlias = "Callable[[_Points], Array]"
 
 ORIGIN_GRID = 256
-"""Origins are multiples of this many voxels, so that voxels of all strides stay where they are."""
+"""Origins are multiples of this number of voxels, so the lattices of all strides stay aligned."""
 
 
 class _Points(NamedTuple):
-    """The N points that fall into voxels, as features are made of them."""
+    """N valid points, as input for computing features."""
 
     positions: Array
-    """[3, N] metres, in the sensor's frame."""
+    """[3, N] metres, in the sensor frame."""
     heights: Array
     """[N] metres above the sensor, along the odometry frame's z axis."""
     intensity: Array
     colour: npt.NDArray[np.uint8] | None
     offsets: Array
-    """[3, N] voxels, from the centre of each point's voxel, along the odometry frame's axes."""
+    """[3, N] voxels, from the voxel centre to the point, along the axes of the odometry frame."""
     quantization: Quantization
 
 
@@ -49,7 +49,7 @@ def _offset(axis: int) -> _Feature:
 def _colour(channel: int) -> _Feature:
     def read(points: _Points) -> Array:
         if points.colour is None:
-            raise ValueError("the model needs colour, and the cloud has no rgb field")
+            raise ValueError("the model needs colour, but the cloud has no rgb field")
         return points.colour[:, channel].astype(np.float32) / 255.0
 
     return read
@@ -62,15 +62,15 @@ def _spread_z(points: _Points) -> Array:
     return points.quantization.slice(variance.clamp(min=0).sqrt().float()).numpy()
 
 
-def _of_voxels(read: Callable[[Tensor], Tensor]) -> _Feature:
+def _per_voxel(compute: Callable[[Tensor], Tensor]) -> _Feature:
     def of_points(points: _Points) -> Array:
-        values = read(points.quantization.coordinates[:, 1:]).float()
+        values = compute(points.quantization.coordinates[:, 1:]).float()
         return points.quantization.slice(values).numpy()
 
     return of_points
 
 
-# Positions are relative to the sensor, so that a network sees the same wherever the robot is.
+# Positions are relative to the sensor, so features do not depend on where the robot is.
 _FEATURES: Mapping[str, _Feature] = {
     "one": lambda points: np.ones(points.positions.shape[1], dtype=np.float32),
     "x": _position(0),
@@ -86,10 +86,10 @@ _FEATURES: Mapping[str, _Feature] = {
     "offset_y": _offset(1),
     "offset_z": _offset(2),
     "spread_z": _spread_z,
-    # How SpatioTemporalSegmentation tells places in a room.
-    "voxel_x": _of_voxels(lambda voxels: voxels[:, 0] - voxels[:, 0].double().mean()),
-    "voxel_y": _of_voxels(lambda voxels: voxels[:, 1] - voxels[:, 1].double().mean()),
-    "voxel_z": _of_voxels(lambda voxels: voxels[:, 2] - voxels[:, 2].min()),
+    # Coordinate features of SpatioTemporalSegmentation.
+    "voxel_x": _per_voxel(lambda voxels: voxels[:, 0] - voxels[:, 0].double().mean()),
+    "voxel_y": _per_voxel(lambda voxels: voxels[:, 1] - voxels[:, 1].double().mean()),
+    "voxel_z": _per_voxel(lambda voxels: voxels[:, 2] - voxels[:, 2].min()),
 }
 FEATURES = tuple(_FEATURES)
 
@@ -178,11 +178,11 @@ def _choice(data: Mapping[str, Any], key: str, choices: tuple[str, ...]) -> Any:
 
 @dataclass(frozen=True)
 class Voxels:
-    """The voxels of a frame.
+    """Voxels of a frame.
 
     Attributes:
-        coordinates: [M, 3] int64, voxels of the odometry frame, relative to `origin`.
-        origin: [3] int64, a voxel near the sensor; a multiple of `ORIGIN_GRID`.
+        coordinates: [M, 3] int64, in the odometry frame, relative to `origin`.
+        origin: [3] int64, a voxel near the sensor, in multiples of `ORIGIN_GRID`.
         features: [M, C] float32.
     """
 
@@ -193,11 +193,11 @@ class Voxels:
 
 @dataclass(frozen=True)
 class VoxelFrame(Voxels):
-    """A frame as voxels, and where its points are among them.
+    """Voxels of a frame, with the mapping between points and voxels.
 
     Attributes:
-        quantization: which voxel each valid point fell into.
-        valid: [N] bool numpy, the points of the frame that are in a voxel.
+        quantization: voxel of each valid point.
+        valid: [N] bool, points of the frame that are in a voxel.
     """
 
     quantization: Quantization
@@ -207,45 +207,44 @@ class VoxelFrame(Voxels):
 def voxelize(
     frame: Frame, spec: VoxelInput, intensity: Array | None = None, dimension: int = 4
 ) -> VoxelFrame:
-    """Put a frame's points into voxels of the odometry frame.
+    """Convert a frame to voxels in the odometry frame.
 
-    Voxels are floor(position / voxel size), position being pose times point, the pose being
-    `upright` where the frame has none; `VoxelInput` says what else they can be. Left out are
-    points that are not finite, that lie exactly at the sensor (no return), or too far away for a
-    key.
+    Voxels are floor(pose * point / voxel size); a frame without a pose has the pose `upright`. See
+    `VoxelInput` for other conventions. Points are invalid if they are not finite, are exactly at
+    the sensor (no return) or are outside the range of the keys.
 
     Args:
         frame: N points.
-        spec: what the network wants to see.
-        intensity: [N] float32, 0 to 1; zeros where the frame has none.
-        dimension: dimension of the sparse tensors that the voxels are meant for.
+        spec: voxel size and features of the network.
+        intensity: [N] float32, 0 to 1; None for zeros.
+        dimension: dimension of the sparse tensors for which the voxels are used.
 
     Raises:
-        ValueError: a feature is asked for that the frame does not have.
+        ValueError: the frame lacks a required feature.
     """
     if intensity is None:
         intensity = np.zeros(len(frame), dtype=np.float32)
-    # Half of the range of a key is for the frame, half for the way between frames of a window.
+    # Half of the key range is for the frame, half for the motion between frames of a window.
     reach = KeyLayout.for_dimension(dimension).limits[1][1] // 2 * spec.voxel_size
-    # Column by column: NumPy is slow along axes of three.
+    # Column by column, because NumPy is slow along axes of length 3.
     x, y, z = frame.points.T
     with np.errstate(invalid="ignore"):
         within = (np.abs(x) < reach) & (np.abs(y) < reach) & (np.abs(z) < reach)
-    # Many drivers put a ray without a return at the sensor's own place.
+    # Many drivers report a ray without a return as a point at the sensor.
     valid = np.asarray(within & ((x != 0.0) | (y != 0.0) | (z != 0.0)))
     positions = np.stack([x[valid], y[valid], z[valid]])
     pose = upright(frame.frame_id) if frame.pose is None else frame.pose
     if spec.shift == "minimum":
-        # In float32, as where such networks come from: else points would change their voxels.
-        places = positions / np.float32(spec.voxel_size)
-        cells = _ROUNDINGS[spec.rounding](places)
+        # In float32, as in the code bases of these networks: float64 could give other voxels.
+        scaled = positions / np.float32(spec.voxel_size)
+        cells = _ROUNDINGS[spec.rounding](scaled)
         corner = cells.min(axis=1, keepdims=True, initial=np.inf)
         origin = np.zeros(3, dtype=np.int64)
     else:
         origin = np.floor(pose[:3, 3] / spec.voxel_size / ORIGIN_GRID).astype(np.int64)
         origin *= ORIGIN_GRID
-        places = (_product(pose[:3, :3], positions) + pose[:3, 3:]) / spec.voxel_size
-        cells = _ROUNDINGS[spec.rounding](places)
+        scaled = (_product(pose[:3, :3], positions) + pose[:3, 3:]) / spec.voxel_size
+        cells = _ROUNDINGS[spec.rounding](scaled)
         corner = origin[:, None]
     coordinates = np.zeros((4, positions.shape[1]), dtype=np.int64)
     coordinates[1:] = cells - corner
@@ -257,7 +256,7 @@ def voxelize(
         _product(pose[2:3, :3], positions)[0].astype(np.float32),
         intensity[valid],
         None if frame.colour is None else frame.colour[valid],
-        (places - cells - centre).astype(np.float32),
+        (scaled - cells - centre).astype(np.float32),
         quantization,
     )
     columns = [
@@ -270,20 +269,20 @@ def voxelize(
 
 
 def _product(rows: npt.NDArray[np.float64], points: Array) -> npt.NDArray[np.float64]:
-    """[R, N]: rows [R, 3] times points [3, N], each rounded as if it were alone.
+    """Return rows [R, 3] times points [3, N]; the rounding of a point is independent of others.
 
-    In a matrix product BLAS may round a point by its place among the others.
+    In a BLAS matrix product, the rounding of a point may depend on its index.
     """
     x, y, z = points.astype(np.float64)
     return np.stack([x * row[0] + y * row[1] + z * row[2] for row in rows])
 
 
 def stack_in_time(frames: Sequence[Voxels], batch: int = 0) -> tuple[Tensor, Tensor]:
-    """Join frames of one place as one 4D set of voxels, the time index counting from the first.
+    """Stack frames to 4D voxels; the first frame has time index 0.
 
     Args:
-        frames: T voxel frames, oldest first.
-        batch: the batch index to give them.
+        frames: T voxel frames in one odometry frame, oldest first.
+        batch: batch index of the result.
 
     Returns:
         coordinates [sum M, 5] int64 [batch, x, y, z, t], relative to the last frame's origin;
@@ -292,6 +291,6 @@ def stack_in_time(frames: Sequence[Voxels], batch: int = 0) -> tuple[Tensor, Ten
     coordinates = []
     for time, frame in enumerate(frames):
         space = frame.coordinates + (frame.origin - frames[-1].origin)
-        ends = (space.new_full((len(space), 1), batch), space.new_full((len(space), 1), time))
-        coordinates.append(torch.cat([ends[0], space, ends[1]], dim=1))
+        batches, times = (space.new_full((len(space), 1), value) for value in (batch, time))
+        coordinates.append(torch.cat([batches, space, times], dim=1))
     return torch.cat(coordinates), torch.cat([frame.features for frame in frames])

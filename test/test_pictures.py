@@ -17,18 +17,18 @@ BUILDING = KITTI.names.index("building")
 
 
 def wall_ahead() -> np.ndarray:
-    """Points of a wall 10 m ahead (x), 8 m wide (y) and 3 m high (z)."""
+    """Return points of a wall 10 m ahead (x), 8 m wide (y) and 3 m high (z)."""
     y, z = np.meshgrid(np.linspace(-4, 4, 161), np.linspace(-2, 1, 61))
     return np.stack([np.full(y.size, 10.0), y.ravel(), z.ravel()], axis=1).astype(np.float32)
 
 
 def pixels_of(path: Path, colour: tuple[int, int, int]) -> np.ndarray:
-    """[P, 2] positions (across, down; 0 to 1) of a colour in the panels, so without the legend."""
+    """Return pixel positions [P, 2] (right, down; 0 to 1) of a colour, without the legend."""
     picture = (image.imread(path)[..., :3] * 255).round().astype(int)
     height, width = picture.shape[:2]
     rows, columns = np.nonzero((picture == colour).all(axis=2))
-    places = np.stack([columns / width, rows / height], axis=1)
-    return places[places[:, 1] < 0.93]
+    positions = np.stack([columns / width, rows / height], axis=1)
+    return positions[positions[:, 1] < 0.93]
 
 
 def picture_of(tmp_path: Path, points: np.ndarray, labels: np.ndarray, **columns) -> Path:
@@ -37,17 +37,17 @@ def picture_of(tmp_path: Path, points: np.ndarray, labels: np.ndarray, **columns
     return path
 
 
-def test_labels_are_on_the_right_in_the_colours_of_their_set(tmp_path):
+def test_labels_are_on_the_right_in_the_colours_of_the_label_set(tmp_path):
     points = wall_ahead()
     path = picture_of(tmp_path, points, np.where(points[:, 1] > 0, CAR, BUILDING))
 
     for label in (CAR, BUILDING):
-        places = pixels_of(path, KITTI.colours[label])
-        assert len(places) > 1000
-        assert (places[:, 0] > 0.5).all()
+        pixels = pixels_of(path, KITTI.colours[label])
+        assert len(pixels) > 1000
+        assert (pixels[:, 0] > 0.5).all()
 
 
-def test_the_truth_is_on_the_left_where_it_is_given(tmp_path):
+def test_ground_truth_is_on_the_left_if_given(tmp_path):
     points = wall_ahead()
     path, shape = tmp_path / "new" / "picture.png", len(points)
     labels, truth = np.full(shape, CAR, np.uint8), np.full(shape, BUILDING, np.uint8)
@@ -59,25 +59,25 @@ def test_the_truth_is_on_the_left_where_it_is_given(tmp_path):
     assert (left[:, 0] < 0.5).all()
 
 
-def test_left_is_left_in_the_camera_view_and_up_in_the_view_from_above(tmp_path):
+def test_left_of_the_sensor_is_left_in_the_camera_view_and_up_in_the_top_view(tmp_path):
     points = wall_ahead()
     path = picture_of(tmp_path, points, np.where(points[:, 1] > 0, CAR, BUILDING))
     car, building = (pixels_of(path, KITTI.colours[label]) for label in (CAR, BUILDING))
-    in_camera = [places[places[:, 1] < 0.49] for places in (car, building)]
-    from_above = [places[places[:, 1] > 0.51] for places in (car, building)]
+    in_camera = [pixels[pixels[:, 1] < 0.49] for pixels in (car, building)]
+    from_above = [pixels[pixels[:, 1] > 0.51] for pixels in (car, building)]
 
     assert in_camera[0][:, 0].mean() < in_camera[1][:, 0].mean()
     assert from_above[0][:, 1].mean() < from_above[1][:, 1].mean()
 
 
 @pytest.mark.parametrize("near_first", [True, False])
-def test_what_is_near_hides_what_is_behind_it(tmp_path, near_first):
+def test_near_points_hide_far_points(tmp_path, near_first):
     wall = wall_ahead()
     points = np.concatenate([wall * 0.5, wall] if near_first else [wall, wall * 0.5])
     labels = np.repeat([CAR, BUILDING] if near_first else [BUILDING, CAR], len(wall))
     path = picture_of(tmp_path, points, labels)
     car, building = (pixels_of(path, KITTI.colours[label]) for label in (CAR, BUILDING))
-    car, building = (places[places[:, 1] < 0.49] for places in (car, building))
+    car, building = (pixels[pixels[:, 1] < 0.49] for pixels in (car, building))
 
     low, high = np.percentile(car, [10, 90], axis=0)
 
@@ -86,35 +86,35 @@ def test_what_is_near_hides_what_is_behind_it(tmp_path, near_first):
 
 
 @pytest.mark.parametrize(
-    "turn",
+    "rotate",
     [
-        pytest.param(lambda p: p[:, [1, 0, 2]] * [-1, 1, 1], id="a sensor that looks along +y"),
-        pytest.param(lambda p: p * [-1, -1, 1], id="a sensor that looks along -x"),
-        pytest.param(lambda p: p[:, [1, 2, 0]] * [-1, -1, 1], id="a camera's optical frame"),
+        pytest.param(lambda p: p[:, [1, 0, 2]] * [-1, 1, 1], id="sensor facing +y"),
+        pytest.param(lambda p: p * [-1, -1, 1], id="sensor facing -x"),
+        pytest.param(lambda p: p[:, [1, 2, 0]] * [-1, -1, 1], id="optical frame"),
     ],
 )
-def test_the_camera_looks_where_the_sensor_looks(tmp_path, turn):
+def test_the_camera_looks_in_the_direction_of_the_sensor(tmp_path, rotate):
     points = wall_ahead()
     labels = np.where(points[:, 1] > 0, CAR, BUILDING)
     expected = image.imread(picture_of(tmp_path, points, labels))
 
-    picture = image.imread(picture_of(tmp_path, turn(points).astype(np.float32), labels))
+    picture = image.imread(picture_of(tmp_path, rotate(points).astype(np.float32), labels))
 
     assert (np.abs(picture - expected).max(axis=2) > 0.1).mean() < 0.001
 
 
-def test_an_input_with_colours_is_shown_in_them(tmp_path):
+def test_a_coloured_input_is_shown_in_its_colours(tmp_path):
     points = wall_ahead()
     orange = np.tile(np.array([250, 120, 10], dtype=np.uint8), (len(points), 1))
     path = picture_of(tmp_path, points, np.full(len(points), CAR), colour=orange)
 
-    places = pixels_of(path, (250, 120, 10))
+    pixels = pixels_of(path, (250, 120, 10))
 
-    assert len(places) > 1000
-    assert (places[:, 0] < 0.5).all()
+    assert len(pixels) > 1000
+    assert (pixels[:, 0] < 0.5).all()
 
 
-def test_points_without_a_place_are_left_out_and_those_without_a_label_are_grey(tmp_path):
+def test_invalid_points_are_not_drawn_and_unlabelled_points_are_grey(tmp_path):
     points = wall_ahead()
     points[::2] = np.nan
     path = picture_of(tmp_path, points, np.full(len(points), 255))
@@ -122,7 +122,7 @@ def test_points_without_a_place_are_left_out_and_those_without_a_label_are_grey(
     assert len(pixels_of(path, UNLABELLED_COLOUR)) > 1000
 
 
-def test_a_cloud_without_points_has_a_picture_too(tmp_path):
+def test_an_empty_cloud_gives_an_empty_picture(tmp_path):
     path = picture_of(tmp_path, np.empty((0, 3), dtype=np.float32), np.empty(0))
 
     assert image.imread(path).shape[1] > 1000

@@ -5,7 +5,7 @@ import numpy as np
 from minkowski_perception.trial import trial_frame
 
 
-def test_the_made_up_street_has_a_ground_and_walls_and_is_the_same_each_time():
+def test_the_trial_scan_is_reproducible_and_shows_ground_and_walls():
     frame = trial_frame(5000)
     _, y, z = frame.points.T
     ground, wall = np.abs(z + 1.7) < 0.1, np.abs(np.abs(y) - 9.0) < 0.1

@@ -19,7 +19,7 @@ def absolute(voxels):
     return voxels.coordinates + voxels.origin
 
 
-def test_points_fall_into_the_voxel_that_floors_their_position():
+def test_the_voxel_of_a_point_is_the_floor_of_its_scaled_position():
     voxels = voxelize(Frame(POINTS), SPEC)
     assert voxels.valid.tolist() == [True, True, True, False, True]
     expected = np.floor(POINTS[voxels.valid] / 0.5)
@@ -27,18 +27,18 @@ def test_points_fall_into_the_voxel_that_floors_their_position():
     assert len(voxels.coordinates) == 3
 
 
-def test_features_are_relative_to_the_sensor_wherever_it_is():
+def test_features_do_not_depend_on_the_pose_of_the_sensor():
     intensity = np.linspace(0, 1, 5, dtype=np.float32)
     pose = pose_matrix((120.0, -7.0, 3.0), (0.0, 0.0, 0.0, 1.0))
-    here = voxelize(Frame(POINTS), SPEC, intensity)
-    there = voxelize(Frame(POINTS, pose=pose), SPEC, intensity)
-    torch.testing.assert_close(here.features, there.features)
-    first = here.features[here.quantization.inverse[0]]
+    at_origin = voxelize(Frame(POINTS), SPEC, intensity)
+    moved = voxelize(Frame(POINTS, pose=pose), SPEC, intensity)
+    torch.testing.assert_close(at_origin.features, moved.features)
+    first = at_origin.features[at_origin.quantization.inverse[0]]
     expected = [1.0, 0.1, 0.2, np.linalg.norm(POINTS[0]), 0.0]
     assert first.tolist() == pytest.approx(expected)
 
 
-def test_height_is_along_the_odometry_s_z_axis_and_that_of_an_optical_frame_without_a_pose():
+def test_height_is_along_z_of_the_odometry_frame_also_for_an_optical_frame_without_a_pose():
     spec = VoxelInput(0.5, ("height",), (1.0,), "first")
     points = np.random.default_rng(0).uniform(-2, 2, (50, 3)).astype(np.float32)
     pose = pose_matrix((9.0, 8.0, 7.0), (0.5, 0.5, 0.5, 0.5))  # z points along y
@@ -52,18 +52,18 @@ def test_height_is_along_the_odometry_s_z_axis_and_that_of_an_optical_frame_with
 
 
 @pytest.mark.parametrize(("rounding", "centre"), [("floor", 0.5), ("round", 0.0)])
-def test_offsets_and_spread_tell_where_in_its_voxel_a_point_lies(rounding, centre):
+def test_offsets_and_spread_describe_the_points_within_a_voxel(rounding, centre):
     features = ("offset_x", "offset_y", "offset_z", "spread_z")
     spec = VoxelInput(0.5, features, (1.0,) * 4, "mean", rounding=rounding)
     points = np.random.default_rng(0).uniform(-2, 2, (400, 3)).astype(np.float32)
     pose = pose_matrix((300.3, -7.1, 0.2), (0.0, 0.0, 0.6, 0.8))
     voxels = voxelize(Frame(points, pose=pose), spec)
 
-    places = (points @ pose[:3, :3].T + pose[:3, 3]) / 0.5
+    positions = (points @ pose[:3, :3].T + pose[:3, 3]) / 0.5
     of_voxel: dict = {}
-    for place in places:
-        cell = np.floor(place) if rounding == "floor" else np.round(place)
-        of_voxel.setdefault(tuple(cell.astype(int)), []).append(place - cell - centre)
+    for position in positions:
+        cell = np.floor(position) if rounding == "floor" else np.round(position)
+        of_voxel.setdefault(tuple(cell.astype(int)), []).append(position - cell - centre)
     assert max(map(len, of_voxel.values())) > 1
     for cell, found in zip(absolute(voxels).tolist(), voxels.features, strict=True):
         inside = np.array(of_voxel[tuple(cell)])
@@ -71,14 +71,14 @@ def test_offsets_and_spread_tell_where_in_its_voxel_a_point_lies(rounding, centr
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_the_mean_of_a_voxel_s_points_is_taken_where_the_card_says_so():
+def test_features_are_averaged_over_a_voxel_if_reduce_is_mean():
     spec = VoxelInput(0.5, ("x",), (1.0,), "mean")
     voxels = voxelize(Frame(POINTS), spec)
     row = voxels.quantization.inverse[0]
     assert voxels.features[row].item() == pytest.approx(0.2)
 
 
-def test_frames_of_a_moving_sensor_meet_in_the_voxels_of_the_odometry_frame():
+def test_frames_of_a_moving_sensor_share_the_voxels_of_the_odometry_frame():
     world = np.random.default_rng(0).uniform(-20, 20, (500, 3)) // 0.5 * 0.5 + 0.25
     frames = []
     for x in (0.0, 130.0, 400.0):
@@ -103,36 +103,36 @@ def test_origins_are_multiples_of_the_coarsest_stride():
     assert voxels.coordinates.abs().max() < 2 * ORIGIN_GRID
 
 
-def test_kilometres_of_odometry_do_not_leave_the_range_of_a_key():
+def test_poses_kilometres_from_the_origin_stay_within_the_key_range():
     pose = pose_matrix((4e6, -3e6, 100.0), (0.0, 0.0, 0.0, 1.0))
     voxels = voxelize(Frame(POINTS, pose=pose), SPEC)
     assert voxels.valid.sum() == 4
 
 
-def test_points_too_far_for_a_key_are_left_out():
+def test_points_outside_the_key_range_are_invalid():
     points = np.array([[1.0, 0, 0], [1e7, 0, 0]], np.float32)
     assert voxelize(Frame(points), SPEC).valid.tolist() == [True, False]
 
 
-def test_points_at_the_sensor_itself_are_rays_without_a_return():
+def test_points_at_the_sensor_are_invalid():
     points = np.array([[0, 0, 0], [0, 0, 1e-3], [1, 2, 0]], np.float32)
     assert voxelize(Frame(points), SPEC).valid.tolist() == [False, True, True]
 
 
-def test_a_colour_that_a_cloud_does_not_have_is_refused():
+def test_a_cloud_without_a_required_colour_is_refused():
     spec = VoxelInput(0.5, ("red",), (1.0,), "first")
-    with pytest.raises(ValueError, match="needs colour, and the cloud has no rgb field"):
+    with pytest.raises(ValueError, match="needs colour, but the cloud has no rgb field"):
         voxelize(Frame(POINTS), spec)
     colour = np.full((5, 3), 255, np.uint8)
     assert (voxelize(Frame(POINTS, colour=colour), spec).features == 1.0).all()
 
 
-def test_a_spec_with_an_unknown_feature_is_refused_with_the_valid_ones():
+def test_an_unknown_feature_is_refused_with_the_valid_ones():
     with pytest.raises(ValueError, match=r"\['smell'\] are unknown; choose from \['one', 'x'"):
         VoxelInput.from_dict({"voxel_size": 0.1, "features": ["smell"]})
 
 
-def test_a_feature_is_scaled_and_offset_as_the_card_says():
+def test_features_are_scaled_and_offset():
     spec = VoxelInput.from_dict(
         {"voxel_size": 0.5, "features": ["red", "x"], "scale": [1, 2], "offset": [-0.5, 3]}
     )
@@ -142,35 +142,35 @@ def test_a_feature_is_scaled_and_offset_as_the_card_says():
     assert first.tolist() == pytest.approx([0.5, 3.2])
 
 
-def test_half_a_voxel_rounds_to_even_where_the_card_says_round():
+def test_rounding_to_the_nearest_voxel_rounds_half_to_even():
     points = np.array([[0.25, 0.75, -0.25], [0.3, 0.7, -0.3]], np.float32)
     spec = VoxelInput.from_dict({"voxel_size": 0.5, "features": ["one"], "rounding": "round"})
     voxels = voxelize(Frame(points), spec)
     assert absolute(voxels)[voxels.quantization.inverse].tolist() == [[0, 2, 0], [1, 1, -1]]
 
 
-def test_voxels_shifted_by_their_minimum_are_those_of_the_sensor_wherever_it_is():
+def test_voxels_shifted_by_their_minimum_do_not_depend_on_the_pose():
     points = np.random.default_rng(1).uniform(-30, 30, (4000, 3)).astype(np.float32)
     pose = pose_matrix((120.3, -7.1, 3.0), (0.0, 0.0, 0.6, 0.8))
     spec = VoxelInput.from_dict(
         {"voxel_size": 0.05, "features": ["x"], "rounding": "round", "shift": "minimum"}
     )
     voxels = voxelize(Frame(points, pose=pose), spec)
-    # As mmdetection3d and SPVNAS say it, in their float32.
-    home = np.round(points / 0.05).astype(np.int32)
-    home -= home.min(0)
-    assert absolute(voxels)[voxels.quantization.inverse].tolist() == home.tolist()
+    # The formula of mmdetection3d and SPVNAS, in float32.
+    expected = np.round(points / 0.05).astype(np.int32)
+    expected -= expected.min(0)
+    assert absolute(voxels)[voxels.quantization.inverse].tolist() == expected.tolist()
 
 
-def test_features_of_voxels_are_told_from_their_mean_and_their_lowest():
+def test_voxel_features_are_relative_to_the_mean_and_the_lowest_voxel():
     points = np.array([[0.1, 0.1, 2.1], [0.2, 0.1, 2.1], [1.1, 3.1, 0.2]], np.float32)
     spec = VoxelInput.from_dict({"voxel_size": 0.5, "features": ["voxel_x", "voxel_y", "voxel_z"]})
     voxels = voxelize(Frame(points), spec)
-    told = voxels.features[voxels.quantization.inverse]
-    assert told.tolist() == [[-1.0, -3.0, 4.0], [-1.0, -3.0, 4.0], [1.0, 3.0, 0.0]]
+    features = voxels.features[voxels.quantization.inverse]
+    assert features.tolist() == [[-1.0, -3.0, 4.0], [-1.0, -3.0, 4.0], [1.0, 3.0, 0.0]]
 
 
-def test_an_empty_frame_has_no_voxels_whatever_the_shift():
+def test_a_frame_without_valid_points_has_no_voxels():
     spec = VoxelInput.from_dict({"voxel_size": 0.5, "features": ["one"], "shift": "minimum"})
     voxels = voxelize(Frame(np.full((3, 3), np.nan, np.float32)), spec)
     assert len(voxels.coordinates) == 0
@@ -186,6 +186,6 @@ def test_an_empty_frame_has_no_voxels_whatever_the_shift():
         ({"offset": [1, 2]}, "2 offsets do not fit 1 features"),
     ],
 )
-def test_a_spec_with_an_impossible_value_is_refused(wrong, message):
+def test_an_invalid_value_is_refused(wrong, message):
     with pytest.raises(ValueError, match=message):
         VoxelInput.from_dict({"voxel_size": 0.5, "features": ["one"], **wrong})

@@ -221,7 +221,7 @@ def test_a_model_that_needs_what_the_clouds_do_not_have_is_told_in_one_line(
     assert (
         capsys.readouterr()
         .err.splitlines()[-1]
-        .endswith("evaluate: the model needs colour, and the cloud has no rgb field")
+        .endswith("evaluate: the model needs colour, but the cloud has no rgb field")
     )
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What tests of converted networks share."""
+"""Helpers for tests of converted networks."""
 
 from importlib import resources
 from pathlib import Path
@@ -15,11 +15,11 @@ TRAINED = Path(
         / "lab/benchmarks/ablation_models/ablation_hybrid.yaml"
     )
 )
-"""A symmetric 4D model that was trained here, so that its orders are known."""
+"""A trained symmetric 4D model with known kernel orders."""
 
 
 def some_voxels(dimension, channels, extent=16):
-    """Voxels [N, dimension] in 0 to extent - 1 on every axis, and features [N, channels]."""
+    """Return voxels [N, dimension] from 0 to extent - 1 per axis, and features [N, channels]."""
     random = torch.Generator().manual_seed(dimension)
     voxels = torch.randint(0, extent, (150, 3), generator=random)
     voxels = torch.cat([voxels, torch.tensor([[0, 0, 0], [extent - 1] * 3])])
@@ -30,7 +30,7 @@ def some_voxels(dimension, channels, extent=16):
 
 
 def largest_difference(network, coordinates, features, expected, clip=False):
-    """Of the network's logits from the expected ones, over the spread of these."""
+    """Return the largest logit error relative to the spread of the expected logits."""
     batch = torch.nn.functional.pad(coordinates, (1, 0))
     with torch.no_grad():
         logits = network(SparseTensor(features, batch, clip=clip)).at(batch)

@@ -1,8 +1,8 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Mean field as its formulas say it: dictionaries of nodes, plain loops, float64.
+"""Reference implementation of mean field with dictionaries, plain loops and float64.
 
-Nothing here uses minkowski_perception.
+It does not use minkowski_perception.
 """
 
 import numpy as np
@@ -14,14 +14,14 @@ def softmax(scores):
 
 
 def cell_of(voxel, sigma_space, chroma=(), sigma_chroma=1.0):
-    """Node of a voxel (batch, x, y, z, t): space and chroma in cells, time as it is."""
+    """Return the node of a voxel (batch, x, y, z, t): cells in space and chroma, and time."""
     batch, *space, t = voxel
     steps = [int(np.floor(c / sigma_chroma)) for c in chroma]
     return (batch, *(int(np.floor(c / sigma_space)) for c in space), *steps, t)
 
 
 def cross(axes, sigma_time, causal):
-    """Offsets along (x, y, z, chroma..., t): centre, then +1 and -1 along each axis."""
+    """Return offsets along (x, y, z, chroma..., t): centre, then +1 and -1 along each axis."""
     offsets = [(0,) * axes]
     for axis in range(axes):
         step = sigma_time if axis == axes - 1 else 1
@@ -31,14 +31,14 @@ def cross(axes, sigma_time, causal):
     return offsets
 
 
-def mean_field(logits, cells, kernel, offsets, iterations, settled=None):
-    """Refined scores [N, K] of voxels, and the marginals {node: [K]}.
+def mean_field(logits, cells, kernel, offsets, iterations, fixed=None):
+    """Return refined scores [N, K] of the voxels, and the marginals {node: [K]}.
 
     Args:
         logits: [N, K].
-        cells: N nodes, that of each voxel.
-        kernel: [V, K, K], one slice an offset.
-        settled: {node: [K]}, marginals that stay as they are.
+        cells: N nodes, one per voxel.
+        kernel: [V, K, K], one slice per offset.
+        fixed: {node: [K]}, marginals that do not change.
     """
     unary = {}
     for cell, scores in zip(cells, logits, strict=True):
@@ -46,7 +46,7 @@ def mean_field(logits, cells, kernel, offsets, iterations, settled=None):
     unary = {cell: np.mean(scores, axis=0) for cell, scores in unary.items()}
     marginals = {cell: softmax(scores) for cell, scores in unary.items()}
     for _ in range(iterations):
-        seen = {**(settled or {}), **marginals}
+        seen = {**(fixed or {}), **marginals}
         message = {}
         for cell in unary:
             message[cell] = np.zeros(logits.shape[1])
@@ -60,7 +60,7 @@ def mean_field(logits, cells, kernel, offsets, iterations, settled=None):
 
 
 def sts_filter(logits, voxels, colours, kernel, iterations=10):
-    """What SpatioTemporalSegmentation's CRF makes of logits: unnormalised scores [N, K].
+    """Return unnormalised scores [N, K] refined by the CRF of SpatioTemporalSegmentation.
 
     Args:
         logits: [N, K].

@@ -1,12 +1,13 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Res16UNet of SpatioTemporalSegmentation, PointContrast and DepthContrast, and MinkowskiEngine's
-MinkUNet of its examples: checkpoints with random weights, and what such a network answers.
+"""Reference implementation of Res16UNet and MinkUNet: random checkpoints and their logits.
 
-Nothing here uses minkowski_perception. Variants are the class names of the sources: Res16UNet*,
-STRes16UNet* (4D, hybrid blocks), STResTesseract16UNet18A (4D, cube blocks) and MinkUNet* (the
-examples). Res16UNet50 and 101 are not among them: the sources' own cannot run, since `final`
-expects fewer channels than their last block gives.
+Res16UNet is the network of SpatioTemporalSegmentation, PointContrast and DepthContrast; MinkUNet
+is that of MinkowskiEngine's examples. This module does not use minkowski_perception. Variants have
+the class names of the sources: Res16UNet*, STRes16UNet* (4D, hybrid blocks),
+STResTesseract16UNet18A (4D, cube blocks) and MinkUNet* (the examples). Res16UNet50 and 101 are
+excluded, because the sources' classes cannot run: `final` expects fewer channels than their last
+block has.
 """
 
 import itertools
@@ -44,13 +45,13 @@ UP = ("convtr4p16s2", "convtr5p8s2", "convtr6p4s2", "convtr7p2s2")
 
 
 def checkpoint(variant, *, stem_kernel=3, classes=20, in_channels=3, width=1.0, seed=0, head=True):
-    """State dict {key: float32 tensor} of a class of the sources, with random weights.
+    """Return a state dict {key: float32 tensor} of a class of the sources, with random weights.
 
     Args:
         variant: such as "Res16UNet34C", "STRes16UNet14A" or "MinkUNet50".
         stem_kernel: size of the first kernel (per spatial axis in 4D, where time has size 1).
-        width: factor of every width of the network, for quick tests.
-        head: False leaves `final` away, as DepthContrast's trunk does.
+        width: factor on every width of the network, for quick tests.
+        head: whether to include `final`; DepthContrast's trunk does not.
     """
     prefix = next(p for p in PREFIXES if variant.startswith(p))
     name = variant.removeprefix(prefix)
@@ -101,15 +102,15 @@ def checkpoint(variant, *, stem_kernel=3, classes=20, in_channels=3, width=1.0, 
 
 
 def forward(state, coordinates, features, block_order="hybrid", even_order="first-axis"):
-    """Logits [N, classes], float64, in the order of the rows given.
+    """Return logits [N, classes], float64, in the order of the coordinates.
 
     Args:
-        state: a state dict of `checkpoint`; without `final` the features of block8 are returned.
-        coordinates: int64 [N, 3] or [N, 4] (time last), distinct, negative ones welcome.
+        state: a state dict of `checkpoint`; without `final`, the features of block8 are returned.
+        coordinates: int64 [N, 3] or [N, 4] (time last), unique, possibly negative.
         features: [N, in_channels].
-        block_order: "hybrid" or "cube", the order that a kernel of 27 slots in a block is read
-            in; kernels of 29 are hybrid and of 81 cubes, as their number says.
-        even_order: "first-axis" or "last-axis", the order of kernels of size 2.
+        block_order: "hybrid" or "cube", the slot order of block kernels with 27 slots; kernels
+            with 29 slots are hybrid, those with 81 are cubes.
+        even_order: "first-axis" or "last-axis", the slot order of kernels of size 2.
     """
     dimension = coordinates.shape[1]
     levels = Levels(coordinates)
@@ -166,16 +167,16 @@ def forward(state, coordinates, features, block_order="hybrid", even_order="firs
 
 
 def file_of(state, kind):
-    """What the sources save: an object for torch.save, with `state` where each puts it.
+    """Return the checkpoint object that a source saves with torch.save.
 
     "bare": MinkowskiEngine's examples, the state dict itself.
     "sts": SpatioTemporalSegmentation, and PointContrast's semantic segmentation.
-    "sts-crf": the same of a network wrapped in a CRF: bilateral in 3D, trilateral in 4D.
-    "pointcontrast": PointContrast's pre-training; `config` is an object of OmegaConf there.
-    "depthcontrast": DepthContrast's joint pre-training, points and voxels each with a query and a
-        key encoder; the voxels' query encoder (trunk.2) is `state` and its key encoder (trunk.3)
-        has other weights. Give a state without `final`: there is none.
-    "depthcontrast-voxels": the same of voxels alone (trunk.0 and trunk.1).
+    "sts-crf": "sts" for a network wrapped in a CRF, bilateral in 3D, trilateral in 4D.
+    "pointcontrast": PointContrast's pre-training, where `config` is an OmegaConf object.
+    "depthcontrast": DepthContrast's joint pre-training of points and voxels, each with a query and
+        a key encoder. The query encoder of voxels (trunk.2) is `state`; the key encoder (trunk.3)
+        has other weights. `state` must not have `final`.
+    "depthcontrast-voxels": DepthContrast's pre-training of voxels only (trunk.0 and trunk.1).
     """
     optimizer = {"state": {}, "param_groups": [{"lr": 0.1, "momentum": 0.9, "params": []}]}
     if kind == "bare":

@@ -1,11 +1,11 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Sparse operations as their definitions say them, to check networks and conversions against.
+"""Reference implementation of sparse operations, for tests of networks and conversions.
 
-Nothing here uses minkowski_perception. Voxels are int64 tensors [N, D] of one cloud, without a
-batch column and without duplicates, in units of the finest grid at every stride; features are
-float64 tensors [N, C] in the same order of rows. Kernels are [K, Cin, Cout], slot k belonging to
-the k-th offset of `offsets`. No library of the family flips a kernel: out[u] = sum over k of
+It does not use minkowski_perception. Voxels are unique int64 coordinates [N, D] of one cloud,
+without a batch column, in units of the finest grid at every stride. Features are float64 tensors
+[N, C] in the same order. Kernels are [K, Cin, Cout]; slot k belongs to the k-th offset of
+`offsets`. Kernels are not flipped, as in all libraries of this family: out[u] = sum over k of
 in[u + offset_k * spacing] @ kernel[k].
 """
 
@@ -17,18 +17,18 @@ ORDERS = ("first-axis", "last-axis", "hybrid")
 
 
 def offsets(order, sizes):
-    """Offsets of a region of the given size per axis, as a list of tuples, one per kernel slot.
+    """Return the offsets of a region with a size per axis, as a list of one tuple per slot.
 
     "first-axis": all offsets of the box, the first axis changing fastest (MinkowskiEngine's
         cubes of odd size in every version, and of even size since 0.3.2; torchsparse's kernels of
         odd volume).
     "last-axis": the same box, the last axis changing fastest (even kernels of MinkowskiEngine up
         to 0.3.1 and of torchsparse; every kernel of spconv).
-    "hybrid": MinkowskiEngine's HYBRID up to 0.4.3 for 3 or 4 axes of odd size: the centre, then
-        for each spatial axis every offset so far with that axis set to each other value, and last
-        the steps of the time axis alone.
+    "hybrid": MinkowskiEngine's HYBRID up to 0.4.3 for 3 or 4 axes of odd size. It starts with the
+        centre. For each spatial axis it repeats all offsets so far with each other value of that
+        axis. The steps along the time axis are last.
 
-    An even size n has steps 0 to n - 1, an odd size n steps -(n // 2) to n // 2.
+    An even size n has steps 0 to n - 1; an odd size n has steps -(n // 2) to n // 2.
     """
     steps = [range(-(n // 2), n // 2 + 1) if n % 2 else range(n) for n in sizes]
     if order == "first-axis":
@@ -46,16 +46,16 @@ def offsets(order, sizes):
 
 
 def matches(source, target, offset, spacing):
-    """Rows (of source, of target) where source = target + offset * spacing; spacing per axis."""
+    """Return rows (of source, of target) with source = target + offset * spacing per axis."""
     row_of = {voxel: row for row, voxel in enumerate(map(tuple, source.tolist()))}
-    wanted = target + torch.tensor(offset) * torch.tensor(spacing)
-    pairs = [(row_of.get(voxel), row) for row, voxel in enumerate(map(tuple, wanted.tolist()))]
+    neighbours = target + torch.tensor(offset) * torch.tensor(spacing)
+    pairs = [(row_of.get(voxel), row) for row, voxel in enumerate(map(tuple, neighbours.tolist()))]
     found = torch.tensor([p for p in pairs if p[0] is not None], dtype=torch.int64)
     return found.reshape(-1, 2).unbind(1)
 
 
 def convolve(features, source, target, kernel, offsets, spacing):
-    """Features [M, Cout] at target from features [N, Cin] at source, whose spacing is given."""
+    """Return features [M, Cout] on target; `spacing` is that of source, with [N, Cin]."""
     result = features.new_zeros(len(target), kernel.shape[2])
     for weight, offset in zip(kernel, offsets, strict=True):
         inputs, outputs = matches(source, target, offset, spacing)
@@ -64,9 +64,10 @@ def convolve(features, source, target, kernel, offsets, spacing):
 
 
 def convolve_transposed(features, coarse, fine, kernel, offsets, spacing):
-    """Features [M, Cout] at fine, whose spacing is given, from features [N, Cin] at coarse.
+    """Return features [M, Cout] on the fine voxels; `spacing` is that of the fine voxels.
 
-    out[c + offset_k * spacing] += in[c] @ kernel[k]: the slots mean what they mean going down.
+    out[c + offset_k * spacing] += in[c] @ kernel[k]: the slots have the same offsets as in the
+    strided convolution.
     """
     result = features.new_zeros(len(fine), kernel.shape[2])
     for weight, offset in zip(kernel, offsets, strict=True):
@@ -76,10 +77,10 @@ def convolve_transposed(features, coarse, fine, kernel, offsets, spacing):
 
 
 def coarsen(voxels, spacing, cells=None):
-    """Voxels of the coarser spacing (per axis) that hold the given ones, in sorted order.
+    """Return the voxels of a coarser spacing (per axis) that contain the given ones, sorted.
 
-    `cells`, where given, is how many voxels of that spacing the grid has per axis: what lies
-    beyond is dropped, as spconv does where an extent is odd.
+    `cells` is the number of coarse voxels of the grid per axis; voxels beyond it are dropped, as
+    in spconv for odd extents.
     """
     step = torch.tensor(spacing)
     index = torch.div(voxels, step, rounding_mode="floor")
@@ -89,7 +90,7 @@ def coarsen(voxels, spacing, cells=None):
 
 
 def batch_norm(features, state, prefix, eps=1e-5):
-    """Inference of the batch norm whose tensors are at `prefix` (without a dot at its end)."""
+    """Apply the batch norm with the tensors at `prefix` (without a trailing dot), as in eval."""
     mean, variance, weight, bias = (
         state[f"{prefix}.{name}"].double()
         for name in ("running_mean", "running_var", "weight", "bias")
@@ -98,10 +99,10 @@ def batch_norm(features, state, prefix, eps=1e-5):
 
 
 def devoxelise(features, voxels, points, spacing):
-    """Features [M, C] at integer points [M, 3] of the finest grid, as torchsparse interpolates.
+    """Interpolate features [M, C] at integer points [M, 3] of the finest grid, as torchsparse.
 
-    Trilinear between the 8 voxel origins (spacing: one int) around the point, over the corners
-    that exist alone: the weights are divided by (their sum + 1e-8).
+    The interpolation is trilinear between the 8 voxel origins (spacing: one int) around a point.
+    Missing corners are dropped; the other weights are divided by (their sum + 1e-8).
     """
     corner = torch.div(points, spacing, rounding_mode="floor") * spacing
     part = (points - corner).double() / spacing
@@ -116,7 +117,7 @@ def devoxelise(features, voxels, points, spacing):
 
 
 def voxelise(features, points, voxels, spacing):
-    """Mean of features [M, C] of the integer points [M, 3] in each voxel; zero in empty ones."""
+    """Average features [M, C] of integer points [M, 3] in each voxel; empty voxels are zero."""
     corner = torch.div(points, spacing, rounding_mode="floor") * spacing
     inputs, outputs = matches(voxels, corner, (0, 0, 0), [spacing] * 3)
     result = features.new_zeros(len(voxels), features.shape[1])
@@ -126,11 +127,11 @@ def voxelise(features, points, voxels, spacing):
 
 
 class Levels:
-    """Voxels of a U-Net at each of its strides, and convolutions between them.
+    """Voxels of a U-Net at each stride, and convolutions between them.
 
-    `voxels` [N, D]: space (the first three axes) is halved from level to level, time never. With
-    `clip`, the extents are those of spconv: the largest coordinate + 1 at first, then halved
-    without the remainder, so that voxels in the last plane of an odd extent have no parent.
+    Each level halves the resolution along the first three axes of `voxels` [N, D], but not along
+    time. With `clip`, extents follow spconv: the largest coordinate + 1, halved and rounded down
+    at each level, so voxels in the last plane of an odd extent have no parent.
     """
 
     def __init__(self, voxels, depth=4, clip=False):
@@ -144,26 +145,27 @@ class Levels:
             self.spacings.append(spacing)
 
     def convolve(self, level, features, kernel, offsets):
-        """Convolution that keeps the voxels."""
+        """Convolve on the voxels of one level."""
         at = self.voxels[level]
         return convolve(features, at, at, kernel, offsets, self.spacings[level])
 
     def down(self, level, features, kernel, offsets):
-        """Strided convolution from `level` to the next coarser one."""
+        """Apply a strided convolution from `level` to the next coarser one."""
         fine, coarse = self.voxels[level : level + 2]
         return convolve(features, fine, coarse, kernel, offsets, self.spacings[level])
 
     def up(self, level, features, kernel, offsets):
-        """Transposed convolution from the next coarser level back to `level`."""
+        """Apply a transposed convolution from the next coarser level to `level`."""
         fine, coarse = self.voxels[level : level + 2]
         spacing = self.spacings[level]
         return convolve_transposed(features, coarse, fine, kernel, offsets, spacing)
 
 
 def random_kernel(name, volume, inputs, outputs, random):
-    """{"name.kernel": [volume, inputs, outputs]}, or [inputs, outputs] where the volume is 1.
+    """Return {"name.kernel": [volume, inputs, outputs]}, or [inputs, outputs] for volume 1.
 
-    Large enough that every slot shows in the logits, small enough that deep networks stay tame.
+    The weights are large enough for every slot to affect the logits and small enough for deep
+    networks to stay stable.
     """
     shape = (inputs, outputs) if volume == 1 else (volume, inputs, outputs)
     spread = 1.5 * (volume * inputs) ** -0.5
@@ -171,7 +173,7 @@ def random_kernel(name, volume, inputs, outputs, random):
 
 
 def random_norm(name, channels, random):
-    """State of a batch norm at the given prefix, as if it had seen data."""
+    """Return the state of a batch norm at a prefix, with random statistics."""
     return {
         f"{name}.weight": torch.rand(channels, generator=random) + 0.5,
         f"{name}.bias": torch.randn(channels, generator=random) * 0.2,

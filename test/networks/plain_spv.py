@@ -1,17 +1,17 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The LiDAR networks of SPVNAS and mmdetection3d: checkpoints with random weights, in every
-layout that the two save, and what such a network answers.
+"""Reference implementation of the LiDAR networks of SPVNAS and mmdetection3d.
 
-Nothing here uses minkowski_perception. Layouts and their variants:
+It makes random checkpoints in all layouts of both sources, and computes their logits. It does not
+use minkowski_perception. Layouts and their variants:
     "mmdet3d-torchsparse": MinkUNet18-W16, -W20, -W32, MinkUNet34-W32, MinkUNet34v2-W32 and
         SPVCNN-W16, -W20, -W32.
-    "mmdet3d-minkowski", "mmdet3d-spconv": the MinkUNet18 and MinkUNet34 of them.
-    "spvnas": MinkUNet18-* and SPVCNN-*, whose factor `cr` is 0.5 (W16), 0.64 (W20) or 1.0 (W32).
-    "spvnas-specialized": SPVNAS, a sub-network that a net.config describes.
-In the layout "spvnas" a MinkUNet has every key of an SPVCNN: only net.config tells them apart.
-spconv keeps a kernel of size 1 as [Cout, 1, 1, 1, Cin] too, but multiplies by its memory read as
-[Cin, Cout] (a view, in every release 2.0 to 2.3 on every device), not by its transpose.
+    "mmdet3d-minkowski", "mmdet3d-spconv": the MinkUNet18 and MinkUNet34 of these.
+    "spvnas": MinkUNet18-* and SPVCNN-*, with a factor `cr` of 0.5 (W16), 0.64 (W20) or 1.0 (W32).
+    "spvnas-specialized": SPVNAS, a sub-network described by a net.config.
+In the layout "spvnas", a MinkUNet has all keys of an SPVCNN; only net.config distinguishes them.
+spconv stores a kernel of size 1 as [Cout, 1, 1, 1, Cin] too, but multiplies by a [Cin, Cout] view
+of its memory, not by its transpose (in all releases from 2.0 to 2.3, on all devices).
 """
 
 import itertools
@@ -34,7 +34,7 @@ SUPERNET = (32, 48, 96, 192, 384, 384, 192, 128, 128)  # the widest sub-network 
 
 
 class Names:
-    """Where a layout keeps its tensors: (convolution, batch norm) prefixes of each place."""
+    """Key prefixes (convolution, batch norm) of each layer in a layout."""
 
     def __init__(self, layout):
         self.layout = layout
@@ -45,13 +45,13 @@ class Names:
         }.get(layout, "decode_head.conv_seg")
 
     def stem(self, i):
-        """Of the two convolutions before the first stage."""
+        """Return the prefixes of one of the two convolutions before the first stage."""
         if self.layout.startswith("spvnas"):
             return f"stem.{3 * i}", f"stem.{3 * i + 1}"
         return self._in_sequence(f"backbone.conv_input.{i}")
 
     def resample(self, side, stage):
-        """Of the strided ("down") or transposed ("up") convolution that begins a stage."""
+        """Return the prefixes of a stage's strided ("down") or transposed ("up") convolution."""
         if self.layout == "spvnas":
             name = f"stage{stage + 1}.0" if side == "down" else f"up{stage + 1}.0"
             return f"{name}.net.0", f"{name}.net.1"
@@ -61,7 +61,7 @@ class Names:
         return self._in_sequence(f"backbone.{'en' if side == 'down' else 'de'}coder.{stage}.0")
 
     def block(self, side, stage, block, which):
-        """Of a residual block's first or second convolution (1, 2) or its "shortcut"."""
+        """Return the prefixes of a residual block's convolution 1 or 2, or its "shortcut"."""
         if self.layout == "spvnas-specialized":
             part = "downsample" if which == "shortcut" else f"net.{which - 1}"
             name = f"{side}sample.{stage}.feature.{block}.{part}.net"
@@ -70,7 +70,7 @@ class Names:
             name = f"stage{stage + 1}" if side == "down" else f"up{stage + 1}.1"
         else:
             name = f"backbone.encoder.{stage}" if side == "down" else f"backbone.decoder.{stage}.1"
-        # Down, the strided convolution comes first in the same sequence.
+        # In the encoder, the strided convolution is the first item of the same sequence.
         name = f"{name}.{block + 1 if side == 'down' else block}"
         if self.layout == "mmdet3d-minkowski":
             if which == "shortcut":
@@ -83,7 +83,7 @@ class Names:
         return f"{name}.net.{3 * which - 3}", f"{name}.net.{3 * which - 2}"
 
     def perceptron(self, i):
-        """Of a linear layer of the point branch."""
+        """Return the prefixes of a linear layer of the point branch."""
         name = f"{self.backbone}point_transforms.{i}"
         if self.layout == "spvnas-specialized":
             return f"{name}.net.conv", f"{name}.net.bn"
@@ -99,15 +99,15 @@ class Names:
 
 
 class Builder:
-    """A state dict that grows layer by layer, in a layout's own names and shapes."""
+    """Builder of a state dict with the names and shapes of a layout."""
 
     def __init__(self, layout, seed):
         self.names, self.state = Names(layout), {}
         self.spconv = layout == "mmdet3d-spconv"
         self.random = torch.Generator().manual_seed(seed)
 
-    def convolution(self, place, size, inputs, outputs):
-        convolution, norm = place
+    def convolution(self, prefixes, size, inputs, outputs):
+        convolution, norm = prefixes
         kernel = random_kernel(convolution, size**3, inputs, outputs, self.random)
         if self.spconv:
             slots = kernel.pop(f"{convolution}.kernel").reshape(size, size, size, inputs, outputs)
@@ -116,11 +116,11 @@ class Builder:
         self.state.update(random_norm(norm, outputs, self.random))
 
     def block(self, side, stage, block, inputs, middle, outputs, shortcut):
-        place = self.names.block
-        self.convolution(place(side, stage, block, 1), 3, inputs, middle)
-        self.convolution(place(side, stage, block, 2), 3, middle, outputs)
+        names = self.names.block
+        self.convolution(names(side, stage, block, 1), 3, inputs, middle)
+        self.convolution(names(side, stage, block, 2), 3, middle, outputs)
         if shortcut:
-            self.convolution(place(side, stage, block, "shortcut"), 1, inputs, outputs)
+            self.convolution(names(side, stage, block, "shortcut"), 1, inputs, outputs)
 
     def linear(self, name, inputs, outputs):
         weight = torch.randn(outputs, inputs, generator=self.random)
@@ -134,18 +134,18 @@ class Builder:
 
 
 def widths_of(variant, width=1.0):
-    """Widths of stem, 4 stages down and 4 stages up; `width` narrows them for quick tests."""
+    """Return the widths of stem, 4 encoder and 4 decoder stages, scaled by `width`."""
     return [int(int(FACTORS[variant.split("-")[1]] * w) * width) for w in WIDTHS]
 
 
 def checkpoint(variant, layout, *, classes=19, in_channels=4, width=1.0, seed=0):
-    """State dict {key: float32 tensor} of a variant in a layout, with random weights.
+    """Return a state dict {key: float32 tensor} of a variant in a layout, with random weights.
 
     Args:
-        variant: such as "MinkUNet18-W16", "MinkUNet34v2-W32" or "SPVCNN-W20"; not "SPVNAS", whose
-            states `specialized` builds.
-        layout: as the module says, but "spvnas-specialized".
-        width: factor of every width, for quick tests.
+        variant: such as "MinkUNet18-W16", "MinkUNet34v2-W32" or "SPVCNN-W20"; for "SPVNAS" see
+            `specialized`.
+        layout: a layout of this module except "spvnas-specialized".
+        width: factor on every width, for quick tests.
     """
     if layout != "mmdet3d-torchsparse" and ("v2" in variant or layout == "spvnas-specialized"):
         raise ValueError(f"no {variant} has the layout {layout}")
@@ -177,13 +177,13 @@ def checkpoint(variant, layout, *, classes=19, in_channels=4, width=1.0, seed=0)
 
 
 def net_config(variant="SPVNAS", *, classes=19, seed=0, narrow=True):
-    """What a model zoo's net.config holds, as JSON gives it.
+    """Return the content of a model zoo's net.config.
 
-    MinkUNet18-* and SPVCNN-*: num_classes and cr, and pres and vres for SPVCNN. SPVNAS: a random
-    sub-network as SPVNAS's own `random_sample` reports it: the channels of each stage under
-    output_channels, and under the name of each choice of the super-network the channels or the
-    depth chosen, None where the depth leaves the layer out. `narrow` takes the least channels that
-    a choice can have more often than the sources would.
+    For MinkUNet18-* and SPVCNN-*, it has num_classes and cr, and for SPVCNN also pres and vres.
+    For SPVNAS, it is a random sub-network in the format of SPVNAS's `random_sample`:
+    output_channels has the channels of each stage, and each choice of the super-network has its
+    channels or depth, or None if the depth excludes the layer. `narrow` prefers few channels, more
+    often than the sources do.
     """
     if variant != "SPVNAS":
         config = {"num_classes": classes, "cr": FACTORS[variant.split("-")[1]]}
@@ -213,9 +213,10 @@ def net_config(variant="SPVNAS", *, classes=19, seed=0, narrow=True):
 
 
 def specialized(config, *, in_channels=4, seed=0):
-    """State dict of the SPVNAS sub-network of a net.config, with random weights.
+    """Return a state dict of the SPVNAS sub-network of a net.config, with random weights.
 
-    `classifier.linear` keeps the super-network's 128 inputs: the network uses the first ones.
+    `classifier.linear` has the 128 inputs of the super-network; the sub-network uses the first
+    ones.
     """
     outputs = config["output_channels"]
     build = Builder("spvnas-specialized", seed)
@@ -230,7 +231,7 @@ def specialized(config, *, in_channels=4, seed=0):
         inputs = transition + (outputs[3 - stage] if side == "up" else 0)
         for j in range(config[f"{before}.feature"]):
             middle = config[f"{before}.feature.layers.{j}.net.layers.0"]
-            # The super-network decides which blocks have a shortcut: the first of each stage.
+            # As in the super-network, the first block of each stage has a shortcut.
             build.block(side, stage, j, inputs, middle, outputs[at], shortcut=j == 0)
             inputs = outputs[at]
     for i in range(3):
@@ -240,7 +241,7 @@ def specialized(config, *, in_channels=4, seed=0):
 
 
 def file_of(state, layout):
-    """What the sources save: an object for torch.save (of SPVNAS, the file named `init`)."""
+    """Return the checkpoint object that a source saves (for SPVNAS, the file `init`)."""
     if layout.startswith("spvnas"):
         return {"model": state}
     dataset = {"classes": ("car", "bicycle"), "palette": [[100, 150, 245], [100, 230, 245]]}
@@ -249,16 +250,16 @@ def file_of(state, layout):
 
 
 def forward(state, layout, coordinates, features, points=None):
-    """Logits [N, classes], float64, in the order of the rows given.
+    """Return logits [N, classes], float64, in the order of the coordinates.
 
     Args:
-        state: a state dict of `checkpoint` or `specialized`, the only source of widths and depths.
-        layout: as the module says.
-        coordinates: int64 [N, 3], distinct; not negative for spconv, which also drops what lies
-            in the last plane of an odd extent (largest coordinate + 1) where it strides.
+        state: a state dict of `checkpoint` or `specialized`; it determines widths and depths.
+        layout: a layout of this module.
+        coordinates: int64 [N, 3], unique. For spconv they must not be negative; its strided
+            convolutions drop the last plane of an odd extent (largest coordinate + 1).
         features: [N, in_channels].
-        points: whether the point branch is used; True for SPVCNN in the layout "spvnas", where
-            the state does not tell, and False for MinkUNet. Otherwise the state decides.
+        points: whether to use the point branch. Required in the layout "spvnas", True for SPVCNN
+            and False for MinkUNet; in the others, None lets the state decide.
     """
     names = Names(layout)
     levels = Levels(coordinates, clip=layout == "mmdet3d-spconv")
@@ -266,23 +267,23 @@ def forward(state, layout, coordinates, features, points=None):
     half = offsets("first-axis" if layout == "mmdet3d-minkowski" else "last-axis", (2, 2, 2))
     if points is None:
         if layout == "spvnas":
-            raise ValueError("the layout spvnas does not tell a MinkUNet from an SPVCNN")
+            raise ValueError("layout 'spvnas' needs points: True for SPVCNN, False for MinkUNet")
         points = f"{names.perceptron(0)[0]}.weight" in state
     head = state[f"{names.head}.weight"].double()
 
     def kernel(convolution):
-        """[K, Cin, Cout] in the slots that the layout has, or [Cin, Cout] of size 1."""
+        """Return a kernel [K, Cin, Cout] in the slot order of the layout, or [Cin, Cout]."""
         if layout != "mmdet3d-spconv":
             return state[f"{convolution}.kernel"].double()
         weight = state[f"{convolution}.weight"].double()
         outputs, *sizes, inputs = weight.shape
         if sizes == [1, 1, 1]:
-            # spconv does not transpose this one: it reads its memory as if it were [Cin, Cout].
+            # spconv reads the memory of this one as [Cin, Cout], without transposing.
             return weight.reshape(inputs, outputs)
         return weight.permute(1, 2, 3, 4, 0).flatten(0, 2)
 
-    def layer(x, level, place, step="at"):
-        convolution, norm = place
+    def layer(x, level, prefixes, step="at"):
+        convolution, norm = prefixes
         weight = kernel(convolution)
         if step == "down":
             x = levels.down(level, x, weight, half)
@@ -296,13 +297,15 @@ def forward(state, layout, coordinates, features, points=None):
 
     def blocks(x, level, side, stage):
         for j in itertools.count():
-            place = [names.block(side, stage, j, which) for which in (1, 2, "shortcut")]
-            if f"{place[0][1]}.weight" not in state:
+            first, second, shortcut = (
+                names.block(side, stage, j, which) for which in (1, 2, "shortcut")
+            )
+            if f"{first[1]}.weight" not in state:
                 return x
             residual = x
-            if f"{place[2][1]}.weight" in state:
-                residual = layer(x, level, place[2])
-            x = layer(layer(x, level, place[0]).relu(), level, place[1])
+            if f"{shortcut[1]}.weight" in state:
+                residual = layer(x, level, shortcut)
+            x = layer(layer(x, level, first).relu(), level, second)
             x = (x + residual).relu()
 
     def to_points(x, level):

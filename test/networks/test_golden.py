@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Networks against logits that MinkowskiEngine 0.5.4 gave (tools/record_golden.py)."""
+"""Tests of networks against recorded logits of MinkowskiEngine 0.5.4 (tools/record_golden.py)."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ from minkowski_perception.networks import build_network
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.safetensors"))
 
 
-def test_the_golden_outputs_are_there():
+def test_all_golden_outputs_exist():
     assert {file.stem for file in GOLDEN} == {
         "minkunet14a_3d",
         "minkunet34c_3d",
@@ -31,7 +31,7 @@ def test_the_golden_outputs_are_there():
 
 @pytest.mark.parametrize("engine", cpu_engines(), ids=lambda engine: engine.name)
 @pytest.mark.parametrize("file", GOLDEN, ids=lambda file: file.stem)
-def test_a_network_gives_minkowski_engines_logits(file, engine):
+def test_logits_match_minkowski_engine(file, engine):
     with safe_open(file, framework="pt") as golden:
         network = build_network(**json.loads(golden.metadata()["network"]))
         coordinates = golden.get_tensor("coordinates").long()

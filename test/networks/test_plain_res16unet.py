@@ -34,7 +34,7 @@ def some_cloud(dimension, channels=3):
         ("STResTesseract16UNet18A", 12, 3, 44.7),
     ],
 )
-def test_parameters_are_as_many_as_the_variant_has(variant, classes, stem_kernel, millions):
+def test_every_variant_has_its_number_of_parameters(variant, classes, stem_kernel, millions):
     state = checkpoint(variant, classes=classes, stem_kernel=stem_kernel)
     assert parameters(state) / 1e6 == pytest.approx(millions, abs=0.005 if millions < 40 else 0.05)
 
@@ -42,7 +42,7 @@ def test_parameters_are_as_many_as_the_variant_has(variant, classes, stem_kernel
 @pytest.mark.parametrize(
     "variant", ["Res16UNet14A", "MinkUNet50", "STRes16UNet14A", "STResTesseract16UNet18A"]
 )
-def test_logits_follow_their_voxels_through_reordering_and_steps_of_the_coarsest(variant):
+def test_logits_do_not_depend_on_voxel_order_and_on_shifts_by_the_coarsest_stride(variant):
     state = checkpoint(variant, width=0.25)
     voxels, features = some_cloud(dimension=4 if variant.startswith("ST") else 3)
     logits = forward(state, voxels, features)
@@ -53,14 +53,14 @@ def test_logits_follow_their_voxels_through_reordering_and_steps_of_the_coarsest
 
 
 @pytest.mark.parametrize("orders", [("cube", "first-axis"), ("hybrid", "last-axis")])
-def test_an_order_read_wrongly_changes_the_logits(orders):
+def test_a_wrong_kernel_order_changes_the_logits(orders):
     state = checkpoint("Res16UNet14A", width=0.25)
     voxels, features = some_cloud(dimension=3)
     right = forward(state, voxels, features)
     assert (forward(state, voxels, features, *orders) - right).std() > 0.1 * right.std()
 
 
-def test_a_4d_network_of_one_frame_reads_no_other_time():
+def test_temporal_kernel_slots_connect_the_frames_of_a_4d_network():
     state = checkpoint("STRes16UNet14A", width=0.25)
     voxels, features = some_cloud(dimension=4)
     first = voxels[:, 3] == 0
@@ -76,7 +76,7 @@ def test_a_4d_network_of_one_frame_reads_no_other_time():
 
 
 @pytest.mark.parametrize("kind", ["bare", "sts", "sts-crf", "depthcontrast-voxels"])
-def test_a_file_holds_every_tensor_of_the_network(kind):
+def test_a_checkpoint_file_has_every_tensor_of_the_network(kind):
     state = checkpoint("Res16UNet14A", width=0.25, head="contrast" not in kind)
     file = io.BytesIO()
     torch.save(file_of(state, kind), file)

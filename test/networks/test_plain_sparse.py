@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The plain operations against torch's dense ones, whose kernels have an axis per dimension."""
+"""Tests of the reference sparse operations against the dense ones of PyTorch."""
 
 import itertools
 
@@ -18,7 +18,7 @@ from plain_sparse import (
 )
 
 CIN, COUT = 3, 2
-# MinkowskiEngine's hybrid order, written out: x, y, z and, in 4D, t of each slot.
+# MinkowskiEngine's hybrid order: x, y, z and, in 4D, t of each slot.
 HYBRID = """
 0 0 0 0; -1 0 0 0; 1 0 0 0; 0 -1 0 0; 0 1 0 0; -1 -1 0 0; -1 1 0 0; 1 -1 0 0; 1 1 0 0;
 0 0 -1 0; 0 0 1 0; -1 0 -1 0; -1 0 1 0; 1 0 -1 0; 1 0 1 0; 0 -1 -1 0; 0 -1 1 0;
@@ -34,7 +34,7 @@ def random_tensor(*shape, seed=9):
 
 
 def in_slots(dense, order):
-    """Kernel [K, Cin, Cout] in an order, from one of axes [X, Y, Z, Cin, Cout]."""
+    """Convert a dense kernel [X, Y, Z, Cin, Cout] to [K, Cin, Cout] in an order."""
     if order == "hybrid":
         return torch.stack([dense[x + 1, y + 1, z + 1] for x, y, z, t in HYBRID if not t])
     axes = {"first-axis": (2, 1, 0), "last-axis": (0, 1, 2)}[order]
@@ -42,7 +42,7 @@ def in_slots(dense, order):
 
 
 def on_grid(shape, voxels, features):
-    """Dense features [1, C, X, Y, Z], zero where no voxel is."""
+    """Return dense features [1, C, X, Y, Z]; empty voxels are zero."""
     grid = torch.zeros(1, features.shape[1], *shape, dtype=torch.float64)
     grid[(0, slice(None), *voxels.T)] = features.T
     return grid
@@ -63,13 +63,13 @@ def some_voxels(shape, share):
     [("first-axis", 3), ("last-axis", 3), ("hybrid", 3), ("first-axis", 5), ("last-axis", 5)],
 )
 @pytest.mark.parametrize("share", [0.4, 1.0])
-def test_odd_kernels_are_dense_convolution_at_the_voxels(order, size, share):
+def test_odd_kernels_match_dense_convolution(order, size, share):
     voxels = some_voxels((7, 6, 5), share)
     features = random_tensor(len(voxels), CIN)
     dense = random_tensor(size, size, size, CIN, COUT)
     grid = on_grid((7, 6, 5), voxels, features)
     expected = F.conv3d(grid, dense.permute(4, 3, 0, 1, 2), padding=size // 2)
-    # Far into the negative, and two apart as at stride 2: the answer is the same.
+    # Negative coordinates with a spacing of 2, as at stride 2, give the same result.
     moved = voxels * 2 - 100
     kernel, region = in_slots(dense, order), offsets(order, (size,) * 3)
     result = convolve(features, moved, moved, kernel, region, (2, 2, 2))
@@ -78,7 +78,7 @@ def test_odd_kernels_are_dense_convolution_at_the_voxels(order, size, share):
 
 @pytest.mark.parametrize("order", ["first-axis", "last-axis"])
 @pytest.mark.parametrize("share", [0.2, 1.0])
-def test_even_kernels_are_dense_convolution_down_and_its_transpose_up(order, share):
+def test_even_kernels_match_dense_strided_and_transposed_convolution(order, share):
     voxels = some_voxels((8, 6, 4), share)
     features = random_tensor(len(voxels), CIN)
     region = offsets(order, (2, 2, 2))
@@ -97,13 +97,13 @@ def test_even_kernels_are_dense_convolution_down_and_its_transpose_up(order, sha
     torch.testing.assert_close(up, at(expected, voxels))
 
 
-def test_the_hybrid_order_is_the_written_out_one():
+def test_the_hybrid_order_is_that_of_minkowskiengine():
     assert offsets("hybrid", (3, 3, 3, 3)) == HYBRID
     assert offsets("hybrid", (3, 3, 3)) == [o[:3] for o in HYBRID[:27]]
 
 
 @pytest.mark.parametrize("order", ["first-axis", "hybrid"])
-def test_kernels_in_4d_are_dense_convolutions_of_frames(order):
+def test_4d_kernels_match_dense_convolutions_of_frames(order):
     shape = (4, 5, 3, 3)
     voxels = some_voxels(shape, 0.5)
     features = random_tensor(len(voxels), CIN)
@@ -127,7 +127,7 @@ def test_kernels_in_4d_are_dense_convolutions_of_frames(order):
     torch.testing.assert_close(result, at(expected, voxels))
 
 
-def test_levels_halve_space_alone_and_clip_odd_extents_where_asked():
+def test_levels_halve_space_but_not_time_and_can_clip_odd_extents():
     voxels = torch.tensor([[0, 0, 0, 0], [6, 2, 5, 1], [7, 3, 4, 1], [8, 0, 0, 2]])
     levels = Levels(voxels, depth=2)
     assert levels.voxels[1].tolist() == [[0, 0, 0, 0], [6, 2, 4, 1], [8, 0, 0, 2]]
@@ -142,7 +142,7 @@ def test_levels_halve_space_alone_and_clip_odd_extents_where_asked():
     assert up.tolist() == [[1], [1], [1], [0]]
 
 
-def test_devoxelisation_reproduces_a_linear_function_where_all_corners_exist():
+def test_devoxelisation_reproduces_a_linear_function_if_all_corners_exist():
     slope = torch.tensor([2.0, -3.0, 5.0], dtype=torch.float64)
     voxels = torch.cartesian_prod(*[torch.arange(-8, 9, 4)] * 3)
     points = torch.randint(-8, 8, (50, 3), generator=torch.Generator().manual_seed(1))
@@ -151,18 +151,18 @@ def test_devoxelisation_reproduces_a_linear_function_where_all_corners_exist():
     torch.testing.assert_close(result[:, 0], points.double() @ slope, atol=1e-6, rtol=1e-6)
 
 
-def test_devoxelisation_shares_the_weight_of_missing_corners_among_the_others():
+def test_devoxelisation_rescales_the_weights_of_existing_corners():
     voxels = torch.tensor([[0, 0, 0], [4, 0, 0], [4, 4, 4]])
     features = torch.tensor([[1.0], [3.0], [7.0]], dtype=torch.float64)
     points = torch.tensor([[1, 0, 0], [1, 1, 0], [2, 2, 2], [-4, 0, 0]])
     result = devoxelise(features, voxels, points, 4)
-    # 3/4 and 1/4; the same again though half a quarter of the corners is missing; three eighths
-    # of equal weight; and no corner of any weight at all.
+    # Weights 3/4 and 1/4; the same after rescaling for missing corners; three equal weights; no
+    # corner with a weight.
     expected = torch.tensor([[1.5], [1.5], [11 / 3], [0.0]], dtype=torch.float64)
     torch.testing.assert_close(result, expected, atol=1e-6, rtol=0)
 
 
-def test_voxels_take_the_mean_of_their_points():
+def test_voxelisation_averages_the_points_of_each_voxel():
     voxels = torch.tensor([[0, 0, 0], [-2, 0, 0], [2, 2, 2]])
     points = torch.tensor([[1, 0, 1], [-1, 1, 0], [0, 0, 0]])
     features = torch.tensor([[1.0], [5.0], [3.0]], dtype=torch.float64)

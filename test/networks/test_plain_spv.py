@@ -12,7 +12,7 @@ def parameters(state):
 
 
 def some_cloud(extent=16):
-    """Voxels from 0 to extent - 1 along every axis, in no order, and their features."""
+    """Return shuffled voxels from 0 to extent - 1 per axis, and their features."""
     random = torch.Generator().manual_seed(4)
     voxels = torch.randint(0, extent, (150, 3), generator=random)
     voxels = torch.cat([voxels, torch.tensor([[0, 0, 0], [extent - 1] * 3])])
@@ -35,20 +35,20 @@ def some_cloud(extent=16):
         ("SPVCNN-W32", "spvnas", 21.78),
     ],
 )
-def test_parameters_are_as_many_as_the_variant_has(variant, layout, millions):
+def test_every_variant_has_its_number_of_parameters(variant, layout, millions):
     assert parameters(checkpoint(variant, layout)) / 1e6 == pytest.approx(millions, abs=0.005)
 
 
-def test_a_minkunet_of_spvnas_has_every_key_of_its_spvcnn():
+def test_a_minkunet_of_spvnas_has_the_keys_of_an_spvcnn():
     mink, spv = (checkpoint(f"{n}-W16", "spvnas", width=0.5) for n in ("MinkUNet18", "SPVCNN"))
     assert list(mink) == list(spv)
     voxels, features = some_cloud()
-    with pytest.raises(ValueError, match="does not tell"):
+    with pytest.raises(ValueError, match="'spvnas' needs points"):
         forward(mink, "spvnas", voxels, features)
 
 
-def places(names):
-    """(convolution, norm) prefixes of all that a MinkUNet18 may have, in order."""
+def layers(names):
+    """Yield the (convolution, norm) prefixes of all possible layers of a MinkUNet18."""
     yield from (names.stem(i) for i in range(2))
     for side in ("down", "up"):
         for stage in range(4):
@@ -58,19 +58,19 @@ def places(names):
 
 
 def in_layout(state, layout):
-    """A MinkUNet18 of mmdetection3d's on torchsparse as the same one on another library."""
+    """Convert an mmdetection3d MinkUNet18 from the torchsparse layout to another one."""
     result = {key: value for key, value in state.items() if key.startswith("decode_head")}
-    old, new = places(Names("mmdet3d-torchsparse")), places(Names(layout))
+    old, new = layers(Names("mmdet3d-torchsparse")), layers(Names(layout))
     for (convolution, norm), (new_convolution, new_norm) in zip(old, new, strict=True):
         if f"{convolution}.kernel" not in state:
-            continue  # the first stage down needs no shortcut
+            continue  # The first encoder stage has no shortcut.
         kernel = state[f"{convolution}.kernel"]
         if kernel.dim() == 2:
             box = kernel.reshape(kernel.shape[1], 1, 1, 1, kernel.shape[0])
-        elif len(kernel) == 8:  # last axis fastest
+        elif len(kernel) == 8:  # The last axis changes fastest.
             box = kernel.unflatten(0, (2, 2, 2)).permute(4, 0, 1, 2, 3)
             kernel = kernel.unflatten(0, (2, 2, 2)).permute(2, 1, 0, 3, 4).flatten(0, 2)
-        else:  # first axis fastest
+        else:  # The first axis changes fastest.
             box = kernel.unflatten(0, (3, 3, 3)).permute(4, 2, 1, 0, 3)
         if layout == "mmdet3d-spconv":
             result[f"{new_convolution}.weight"] = box
@@ -82,27 +82,27 @@ def in_layout(state, layout):
 
 
 @pytest.mark.parametrize("layout", ["mmdet3d-minkowski", "mmdet3d-spconv"])
-def test_a_network_says_the_same_in_every_layout_of_mmdetection3d(layout):
+def test_logits_are_equal_in_every_layout_of_mmdetection3d(layout):
     state = checkpoint("MinkUNet18-W16", "mmdet3d-torchsparse", width=0.5)
     moved = in_layout(state, layout)
     shapes = {key: value.shape for key, value in moved.items()}
     random = checkpoint("MinkUNet18-W16", layout, width=0.5)
     assert shapes == {key: value.shape for key, value in random.items()}
-    voxels, features = some_cloud(extent=16)  # no odd extent at any stride
+    voxels, features = some_cloud(extent=16)  # No odd extent at any stride.
     expected = forward(state, "mmdet3d-torchsparse", voxels, features)
     torch.testing.assert_close(forward(moved, layout, voxels, features), expected)
 
 
-def test_spconv_answers_differently_at_odd_extents():
+def test_spconv_gives_other_logits_at_odd_extents():
     state = checkpoint("MinkUNet18-W16", "mmdet3d-torchsparse", width=0.5)
     moved = in_layout(state, "mmdet3d-spconv")
     voxels, features = some_cloud(extent=17)
-    apart = forward(moved, "mmdet3d-spconv", voxels, features)
-    apart -= forward(state, "mmdet3d-torchsparse", voxels, features)
-    assert apart[(voxels == 16).any(1)].abs().amax(1).min() > 0.01
+    difference = forward(moved, "mmdet3d-spconv", voxels, features)
+    difference -= forward(state, "mmdet3d-torchsparse", voxels, features)
+    assert difference[(voxels == 16).any(1)].abs().amax(1).min() > 0.01
 
 
-def test_the_two_spvcnn_are_one_network_where_points_are_voxels():
+def test_both_spvcnn_layouts_give_the_same_logits_if_points_are_voxels():
     theirs = checkpoint("SPVCNN-W16", "spvnas", width=0.5)
     mmdet3d = checkpoint("SPVCNN-W16", "mmdet3d-torchsparse", width=0.5)
     renamed = dict(zip(mmdet3d, theirs.values(), strict=True))
@@ -124,7 +124,7 @@ def test_the_two_spvcnn_are_one_network_where_points_are_voxels():
         ("SPVNAS", "spvnas-specialized"),
     ],
 )
-def test_logits_follow_their_voxels_through_reordering_and_steps_of_the_coarsest(variant, layout):
+def test_logits_do_not_depend_on_voxel_order_and_on_shifts_by_the_coarsest_stride(variant, layout):
     if variant == "SPVNAS":
         state = specialized(json.loads(json.dumps(net_config(seed=1))))
     else:
