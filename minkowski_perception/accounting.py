@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What became of every cloud: received = labelled + dropped (by reason) + pending, always."""
+"""Counts of clouds; always received = labelled + dropped (by reason) + pending."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from enum import Enum
 
 
 class DropReason(str, Enum):
-    """Why a cloud went out without labels; the value is its name in diagnostics and summaries."""
+    """Reason for a dropped cloud; the value is its name in diagnostics and summaries."""
 
-    MALFORMED = "malformed", "the message does not describe a cloud"
-    SUPERSEDED = "superseded", "a newer cloud came before this one was taken up"
-    OUT_OF_ORDER = "out_of_order", "its stamp is not later than that of the cloud before"
-    NO_POSE = "no_pose", "motion was asked for and no pose at its stamp came in time"
-    INACTIVE = "inactive", "it came while the node was not active"
+    MALFORMED = "malformed", "the message is not a valid cloud"
+    SUPERSEDED = "superseded", "a newer cloud arrived before this one was processed"
+    OUT_OF_ORDER = "out_of_order", "its stamp is not later than that of the previous cloud"
+    NO_POSE = "no_pose", "no pose at its stamp arrived in time"
+    INACTIVE = "inactive", "it arrived while the node was inactive"
     INFERENCE_FAILED = "inference_failed", "the network or its engine raised an error"
-    SHUTDOWN = "shutdown", "the node was stopped before its turn"
+    SHUTDOWN = "shutdown", "the node stopped before processing it"
 
     meaning: str
 
     def __new__(cls, value: str, meaning: str) -> DropReason:
-        """Keep the sentence beside the value."""
+        """Store the meaning beside the value."""
         member = str.__new__(cls, value)
         member._value_ = value
         member.meaning = meaning
@@ -34,7 +34,7 @@ class DropReason(str, Enum):
 
 @dataclass(frozen=True)
 class Counts:
-    """The state of an `Accounting` at one instant."""
+    """Counts of an `Accounting` at one instant."""
 
     received: int
     labelled: int
@@ -42,12 +42,12 @@ class Counts:
 
     @property
     def pending(self) -> int:
-        """Clouds that have no answer yet."""
+        """Clouds that are neither labelled nor dropped yet."""
         return self.received - self.labelled - sum(self.dropped.values())
 
 
 class Accounting:
-    """Counts clouds in, and what became of them; safe to call from any thread."""
+    """Thread-safe counter of received, labelled and dropped clouds."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -56,39 +56,39 @@ class Accounting:
         self._dropped: Counter[DropReason] = Counter()
 
     def received(self) -> None:
-        """Count a cloud that came in."""
+        """Count a received cloud."""
         with self._lock:
             self._received += 1
 
     def labelled(self) -> None:
-        """Count a pending cloud as gone out with labels.
+        """Count a pending cloud as labelled.
 
         Raises:
             ValueError: no cloud is pending, so one was counted twice.
         """
         with self._lock:
-            self._refuse_a_second_answer()
+            self._require_pending()
             self._labelled += 1
 
     def dropped(self, reason: DropReason) -> None:
-        """Count a pending cloud as one that will get no labels, for this reason.
+        """Count a pending cloud as dropped for a reason.
 
         Raises:
             ValueError: no cloud is pending, so one was counted twice.
         """
         with self._lock:
-            self._refuse_a_second_answer()
+            self._require_pending()
             self._dropped[reason] += 1
 
     def snapshot(self) -> Counts:
-        """All counts as they are at one instant, with reasons that occurred only."""
+        """Return all counts at this instant; `dropped` has only the reasons that occurred."""
         with self._lock:
             return self._counts()
 
     def _counts(self) -> Counts:
         return Counts(self._received, self._labelled, dict(self._dropped))
 
-    def _refuse_a_second_answer(self) -> None:
+    def _require_pending(self) -> None:
         counts = self._counts()
         if counts.pending < 1:
-            raise ValueError(f"a cloud was answered that is not pending: {counts}")
+            raise ValueError(f"no cloud is pending: {counts}")

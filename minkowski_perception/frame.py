@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The one currency of the package: a cloud of points at an instant."""
+"""A point cloud with its stamp, attributes and pose: the data type of the whole package."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 NANOSECONDS = 1_000_000_000
-"""In a second: stamps are integers of nanoseconds."""
+"""Per second; stamps are integers in nanoseconds."""
 
 _COLUMNS = ("intensity", "colour", "time", "labels", "moving")
 _DTYPES = {"intensity": np.float32, "time": np.float32, "moving": np.bool_}
@@ -46,14 +46,14 @@ def as_array(name: str, values: Any, dtype: npt.DTypeLike | None = None) -> npt.
 _OPTICAL = ("_optical", "_optical_frame")
 
 OPTICAL_AXES = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
-"""[3, 3], takes what is given in optical axes to axes with x forward, y left and z up."""
+"""[3, 3], rotates optical axes (x right, y down, z forward) to x forward, y left, z up."""
 
 
 def upright(frame_id: str) -> npt.NDArray[np.float64]:
-    """Pose [4, 4] that a sensor's frame has as far as its name alone tells.
+    """Return the pose [4, 4] of an unrotated sensor, given the name of its frame.
 
-    By REP-103 the z axis points up, but for optical frames, named so, whose x axis points right,
-    y down and z forward.
+    By REP-103 the z axis points up, except in optical frames (suffix `_optical` or
+    `_optical_frame`), whose x axis points right, y down and z forward.
     """
     pose = np.eye(4)
     if frame_id.endswith(_OPTICAL):
@@ -63,23 +63,22 @@ def upright(frame_id: str) -> npt.NDArray[np.float64]:
 
 @dataclass
 class Frame:
-    """One cloud of a LiDAR or depth camera, in the order in which its points arrived.
+    """One cloud of a LiDAR or depth camera, with its points in input order.
 
-    Points that carry no measurement (NaN, infinite) stay in their place, so that row `i` here is
-    point `i` of the message; `valid` tells them apart.
+    Points without a measurement (NaN, infinite) are kept, so that row `i` is point `i` of the
+    message; `valid` distinguishes them.
 
     Attributes:
-        points: [N, 3] float32, metres, x, y, z in the sensor's frame.
+        points: [N, 3] float32, x, y, z in metres in the sensor's frame.
         stamp: nanoseconds since the epoch of the sensor's clock.
         frame_id: name of the sensor's frame.
         intensity: [N] float32 in the sensor's own unit, or None.
         colour: [N, 3] uint8, red, green, blue, or None.
         time: [N] float32, seconds from `stamp` at which each point was measured, or None.
-        labels: [N] true labels where a recording carries them, or None.
-        moving: [N] whether each point truly is of something that moves, where a recording tells,
-            or None.
-        pose: [4, 4] float64, takes points of the sensor's frame to the odometry frame;
-            None where motion is unknown.
+        labels: [N] true labels, or None.
+        moving: [N] bool, whether each point truly belongs to a moving object, or None.
+        pose: [4, 4] float64, transforms points from the sensor's frame to the odometry frame;
+            None if motion is unknown.
 
     Arrays of other floating-point types, lists and PyTorch tensors are converted.
     """
@@ -137,17 +136,17 @@ class Frame:
 
     @property
     def valid(self) -> npt.NDArray[np.bool_]:
-        """[N] bool: the points whose three coordinates are finite."""
+        """[N] bool, whether all three coordinates of a point are finite."""
         return np.asarray(np.isfinite(self.points).all(axis=1))
 
     @property
     def odometry_points(self) -> npt.NDArray[np.float64]:
-        """[N, 3] float64, metres: points in the odometry frame; as they are without a pose."""
+        """[N, 3] float64, points in the odometry frame, metres; `points` if there is no pose."""
         points = self.points.astype(np.float64)
         return points if self.pose is None else points @ self.pose[:3, :3].T + self.pose[:3, 3]
 
     def subset(self, kept: npt.NDArray[np.bool_]) -> Frame:
-        """Return the frame with only the points where `kept` [N] is true."""
+        """Return a frame of the points for which `kept` [N] is true."""
         columns = {name: getattr(self, name) for name in _COLUMNS}
         fewer: dict[str, Any] = {n: None if c is None else c[kept] for n, c in columns.items()}
         return replace(self, points=self.points[kept], **fewer)

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Readers of the recordings that the tests share: a few frames of each, as they lie on disk."""
+"""Readers of the shared recordings: a few frames of each, from their original files."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +21,7 @@ ROWS = 480  # of organised clouds, 640 points each
 
 @dataclass(frozen=True)
 class Recording:
-    """Frames, the rows of their clouds, and the label set of their labels where we have it."""
+    """Frames, the number of rows of their clouds, and the label set of their labels or None."""
 
     frames: list[Frame]
     rows: int = 1
@@ -29,7 +29,7 @@ class Recording:
 
 
 def write_bag(path: Path, recording: Recording) -> Path:
-    """Lay a recording out as a bag: clouds with the field `label`, and odometry."""
+    """Write a recording to a bag: clouds with the field `label`, and odometry."""
     with BagWriter(path) as bag:
         for frame in recording.frames:
             cloud = encode_frame(frame, None if frame.labels is None else "label")
@@ -44,7 +44,7 @@ def write_bag(path: Path, recording: Recording) -> Path:
 
 
 def semantickitti_00(folder: Path) -> Recording:
-    """HDL-64E; true labels only where `exact_mask` (uint8) says that they are not filled in."""
+    """HDL-64E; true labels only where `exact_mask` (uint8) marks them as not interpolated."""
     return _sequence(folder / "sequences" / "00", "semantickitti19")
 
 
@@ -54,23 +54,23 @@ def nuscenes_scene_a(folder: Path) -> Recording:
 
 
 def ika_vlp32(folder: Path) -> Recording:
-    """VLP-32, forward, intensity 0 to 255, times in ns."""
+    """VLP-32, driving forward, intensity 0 to 255, times in ns."""
     return _sequence(folder / "sequences" / "00", "urban10")
 
 
 def pandaset(folder: Path) -> Recording:
-    """Pandar64 and PandarGT as one cloud, intensity 0 to 1, times as rows of frame, seconds."""
+    """Pandar64 and PandarGT in one cloud, intensity 0 to 1, times as rows (frame, seconds)."""
     return _sequence(folder / "sequences" / "002")
 
 
 def ouster_os1_128(folder: Path) -> Recording:
-    """OS1-128, beam after beam, intensity 1 to 255; no motion."""
+    """OS1-128, beam by beam, intensity 1 to 255; no motion."""
     files = sorted(folder.glob("*.bin"))[:FRAMES]
     return Recording([_scan(f, stamp) for f, stamp in zip(files, _every(0.1), strict=True)])
 
 
 def rellis3d(folder: Path) -> Recording:
-    """OS1-64 (0, 0, 0 where nothing came back, intensity / 65535), and the Velodyne beside it."""
+    """OS1-64 ((0, 0, 0) for no return, intensity / 65535), and the Velodyne beside it."""
     first, second, _ = _every(0.1)
     ouster = _scan(folder / "000104.bin", first, "ouster")
     ouster.labels = np.fromfile(folder / "000104.label", "<u4").astype(np.uint16)
@@ -78,7 +78,7 @@ def rellis3d(folder: Path) -> Recording:
 
 
 def nebula_multi_sensor_pcd(folder: Path) -> Recording:
-    """One cloud each of four LiDARs; sensor and nanoseconds are in the file's name."""
+    """One cloud from each of four LiDARs; the file name has the sensor and nanoseconds."""
     frames = []
     for file in folder.glob("*.pcd"):
         sensor, stamp = file.stem.split("_")
@@ -87,7 +87,7 @@ def nebula_multi_sensor_pcd(folder: Path) -> Recording:
 
 
 def mosd_organised_rgbd(folder: Path) -> Recording:
-    """Kinect, 640 x 480 row by row, x to the right, z ahead, NaN holes, label 0 in them."""
+    """Kinect, 640 x 480 row by row, x right, z forward; holes are NaN with label 0."""
     files = sorted(folder.glob("*.pcd"))[:FRAMES]
     frames = [_pcd(f, stamp, "camera") for f, stamp in zip(files, _every(0.1), strict=True)]
     return Recording(frames, rows=ROWS)
@@ -96,7 +96,7 @@ def mosd_organised_rgbd(folder: Path) -> Recording:
 def rgbd_7scenes(folder: Path) -> Recording:
     """Depth as uint16 millimetres along z, 0 for a hole; intrinsics 3 x 3; pose camera to world.
 
-    The colour image is laid over the depth image as it is, without the shift of its lens.
+    Colours are taken from the same pixel, without registration of colour and depth camera.
     """
     intrinsics = np.loadtxt(folder / "camera-intrinsics.txt")
     columns, rows = np.meshgrid(np.arange(640), np.arange(ROWS))
@@ -126,16 +126,16 @@ READERS = {
         rgbd_7scenes,
     )
 }
-"""By the name of the folder."""
+"""By name of the folder."""
 
 
 def _every(period: float) -> list[int]:
-    """Stamps of frames whose own times are not known."""
+    """Stamps of frames without known times."""
     return [round((1 + i * period) * SECOND) for i in range(FRAMES)]
 
 
 def _scan(file: Path, stamp: int, frame_id: str = "lidar") -> Frame:
-    """16 bytes a point: x, y, z in metres and intensity, float32."""
+    """Read 16 bytes per point: x, y, z in metres and intensity, float32."""
     rows = np.fromfile(file, "<f4").reshape(-1, 4)
     return Frame(rows[:, :3], int(stamp), frame_id, intensity=rows[:, 3])
 
@@ -147,7 +147,7 @@ def _sequence(folder: Path, truth: str | None = None, period: float = 0.1) -> Re
 
 
 def _pcd(file: Path, stamp: int, frame_id: str) -> Frame:
-    """Fields by their names in the file; all points, holes too, in their order."""
+    """Read the fields by name, of all points in order, including holes."""
     open3d = pytest.importorskip("open3d", reason="needs open3d to read PCD files")
     cloud = open3d.t.io.read_point_cloud(str(file)).point
     columns = {"intensity": np.float32, "label": np.uint16}

@@ -8,7 +8,7 @@ import pytest
 from minkowski_perception.accounting import Accounting, DropReason
 
 
-def test_what_has_no_answer_yet_is_pending():
+def test_clouds_neither_labelled_nor_dropped_are_pending():
     accounting = Accounting()
     for _ in range(5):
         accounting.received()
@@ -22,14 +22,14 @@ def test_what_has_no_answer_yet_is_pending():
     assert counts.dropped == {DropReason.NO_POSE: 1}
 
 
-def test_a_cloud_cannot_be_answered_twice():
+def test_a_cloud_cannot_be_counted_twice():
     accounting = Accounting()
     accounting.received()
     accounting.labelled()
 
-    with pytest.raises(ValueError, match="not pending"):
+    with pytest.raises(ValueError, match="no cloud is pending"):
         accounting.labelled()
-    with pytest.raises(ValueError, match="not pending"):
+    with pytest.raises(ValueError, match="no cloud is pending"):
         accounting.dropped(DropReason.SHUTDOWN)
 
     assert accounting.snapshot().pending == 0
@@ -71,7 +71,7 @@ def test_counts_balance_under_many_threads():
     assert counts.pending == 0
 
 
-def test_every_reason_says_what_it_means():
+def test_every_reason_has_a_meaning():
     assert {reason.value for reason in DropReason} == {
         "malformed",
         "superseded",

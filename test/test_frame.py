@@ -9,7 +9,7 @@ from minkowski_perception.frame import Frame, upright
 POINTS = np.array([[1, 2, 3], [np.nan, 0, 0], [0, np.inf, 0], [4, 5, 6]], np.float32)
 
 
-def test_points_without_a_measurement_stay_in_place_and_are_told_apart():
+def test_points_without_a_measurement_are_kept_but_not_valid():
     frame = Frame(POINTS)
     assert len(frame) == 4
     assert frame.valid.tolist() == [True, False, False, True]
@@ -28,7 +28,7 @@ def test_all_other_frames_have_z_up(name):
     assert np.array_equal(upright(name), np.eye(4))
 
 
-def test_a_subset_takes_every_column_along():
+def test_a_subset_selects_from_every_column():
     frame = Frame(
         POINTS,
         stamp=7,
@@ -65,12 +65,12 @@ def test_a_subset_takes_every_column_along():
         ({"pose": np.eye(3)}, r"pose must have shape \[4, 4\], not \[3, 3\]"),
     ],
 )
-def test_columns_that_do_not_fit_are_refused_by_shape(columns, message):
+def test_columns_of_a_wrong_shape_are_refused(columns, message):
     with pytest.raises(ValueError, match=message):
         Frame(**{"points": POINTS, **columns})
 
 
-def test_places_are_the_points_in_the_odometry_frame():
+def test_odometry_points_are_transformed_by_the_pose():
     points = POINTS[[0, 3]]
     pose = upright("camera_optical")
     pose[:3, 3] = 10.0, 20.0, 30.0

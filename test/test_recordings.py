@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Clouds of real sensors, each through the command `label`."""
+"""The command `label` on clouds of real sensors."""
 
 import json
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ from minkowski_perception.commands.main import main
 from minkowski_perception.labels import UNLABELLED, LabelSet
 from minkowski_perception.recordings.bags import BagReader
 
-# What the model that comes with the package, trained on simulated streets alone, must reach on a
-# real street: intersection over union of these groups of classes.
+# Least intersection over union, by group of classes, of the default model, which was trained on
+# simulated streets only, on a real street.
 ROAD = ("road", "parking")
 ROAD_IOU = 0.5
 VEHICLES = ("car", "truck", "other-vehicle")
@@ -33,7 +33,7 @@ BAGS = {
     "ika_bag_mcap": Recording([], truth="urban10"),
     "moveit_depthcam_bag": Recording([], rows=ROWS),
 }
-"""Recordings that are bags already, and what is known of them."""
+"""Recordings that are bags, with their label set and number of rows."""
 
 ORGANISED = ("mosd_organised_rgbd", "rgbd_7scenes", "moveit_depthcam_bag")
 
@@ -73,7 +73,7 @@ def clouds_of(path):
 
 
 def points_of(message):
-    """[N] structured array of a cloud's fields, by the message's own description alone."""
+    """Return the structured array [N] of a cloud's fields, decoded independently of our codec."""
     types = {2: "u1", 4: "<u2", 6: "<u4", 7: "<f4"}
     dtype = np.dtype(
         {
@@ -87,7 +87,7 @@ def points_of(message):
 
 
 def measured(message):
-    """Points that are finite and not at the sensor itself, where some drivers put no return."""
+    """Return [N] bool: finite points not at the sensor, where some drivers put missing returns."""
     xyz = np.stack([points_of(message)[axis] for axis in "xyz"])
     return np.isfinite(xyz).all(axis=0) & xyz.any(axis=0)
 
@@ -101,7 +101,7 @@ def truth_of(run):
 
 
 @pytest.mark.parametrize("run", READERS, indirect=True)
-def test_clouds_are_decoded_to_what_the_files_hold(run):
+def test_decoded_clouds_equal_the_files(run):
     for message, frame in zip(run.sent, run.recording.frames, strict=True):
         again = decode(message, label_field=None if frame.labels is None else "label")
         assert (again.stamp, again.frame_id) == (frame.stamp, frame.frame_id)
@@ -109,7 +109,7 @@ def test_clouds_are_decoded_to_what_the_files_hold(run):
             np.testing.assert_array_equal(getattr(again, name), getattr(frame, name), name)
 
 
-def test_every_cloud_comes_out_whole_and_in_order(run):
+def test_every_cloud_is_complete_and_in_order(run):
     for sent, received in zip(run.sent, run.received, strict=True):
         assert vars(received.header.stamp) == vars(sent.header.stamp)
         assert received.header.frame_id == sent.header.frame_id
@@ -122,7 +122,7 @@ def test_every_cloud_comes_out_whole_and_in_order(run):
         np.testing.assert_array_equal(after[:, : sent.point_step], before)
 
 
-def test_every_measured_point_gets_a_class_and_no_other_point_does(run):
+def test_all_measured_points_and_no_others_get_a_class(run):
     labels = labels_of(run)
     known = np.concatenate([measured(message) for message in run.sent])
     assert known.any()
@@ -140,7 +140,7 @@ def test_organised_clouds_keep_their_rows_and_holes(run):
         assert 0.0 < holes.mean() < 0.5
 
 
-def test_the_summary_says_what_came_out(run):
+def test_the_summary_matches_the_labelled_clouds(run):
     summary, labels = run.summary, labels_of(run)
     assert summary["received"] == summary["labelled"] == len(run.sent) > 0
     assert (summary["dropped"], summary["pending"]) == ({}, 0)
@@ -151,7 +151,7 @@ def test_the_summary_says_what_came_out(run):
     assert sum(summary["label_shares"].values()) == pytest.approx(1.0)
 
 
-def test_labels_are_scored_where_the_truth_is_known(run):
+def test_labels_are_scored_if_there_are_true_labels(run):
     if run.recording.truth is None:
         assert run.summary["miou"] is None
         return
@@ -165,17 +165,17 @@ def test_labels_are_scored_where_the_truth_is_known(run):
 @pytest.mark.parametrize(
     ("group", "least"), [(ROAD, ROAD_IOU), (VEHICLES, VEHICLES_IOU)], ids=["road", "vehicles"]
 )
-def test_the_model_we_ship_recognises_road_and_vehicles_of_a_real_street(run, group, least):
+def test_the_default_model_recognises_road_and_vehicles_of_a_real_street(run, group, least):
     labels, truth = labels_of(run), truth_of(run)
     ids = [KITTI.names.index(name) for name in group]
     scored = truth != UNLABELLED
-    found, there = np.isin(labels[scored], ids), np.isin(truth[scored], ids)
-    iou = (found & there).sum() / (found | there).sum()
+    found, true = np.isin(labels[scored], ids), np.isin(truth[scored], ids)
+    iou = (found & true).sum() / (found | true).sum()
     assert iou >= least
 
 
 @pytest.mark.parametrize("run", ["nebula_multi_sensor_pcd"], indirect=True)
-def test_the_model_we_ship_takes_desks_in_rooms_for_rooms_rather_than_traffic(run):
+def test_the_default_model_labels_rooms_as_structure_rather_than_traffic(run):
     for message in run.received:
         labels = points_of(message)["label"][measured(message)]
         room, traffic = (

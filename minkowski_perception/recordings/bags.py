@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Bags of ROS 1 and ROS 2, read and written without ROS."""
+"""Reader and writer of ROS 1 and ROS 2 bags; needs no ROS."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ except ImportError as error:
     raise ImportError("bags are read and written with rosbags: pip install rosbags") from error
 
 Pose = npt.NDArray[np.float64]
-"""[4, 4], takes points of a frame to another one."""
+"""[4, 4], transforms points from one frame to another."""
 
 StampedPoses = list[tuple[int, Pose]]
 """Poses by stamp in nanoseconds, sorted."""
@@ -65,18 +65,18 @@ _LATCHED = Qos(
 
 
 class BagError(ValueError):
-    """A bag is missing, corrupt, or has not what it is asked for."""
+    """A bag is missing or corrupt, or lacks the requested topic or motion."""
 
 
 class BagReader:
-    """A bag, open within a `with` statement.
+    """Reader of a bag; use it in a `with` statement.
 
     Args:
         path: a ROS 1 .bag file, a ROS 2 bag folder (sqlite3 or MCAP), a bare .mcap or .db3 file,
-            or a folder that holds one of these.
+            or a folder that contains one of these.
 
     Raises:
-        BagError: nothing such is there, or it cannot be read.
+        BagError: the path is not a bag, or the bag cannot be read.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -84,7 +84,7 @@ class BagReader:
 
     def __enter__(self) -> BagReader:
         with self._bag_errors():
-            # Old sqlite3 bags do not say what their message types look like.
+            # Old sqlite3 bags have no definitions of their message types.
             store = get_typestore(Stores.LATEST)
             self._reader = AnyReader([self.path], default_typestore=store)
             self._reader.open()
@@ -94,54 +94,55 @@ class BagReader:
         self._reader.close()
 
     def cloud_topics(self) -> dict[str, int]:
-        """Topics of sensor_msgs/PointCloud2, and how many messages each has."""
+        """Return the topics of sensor_msgs/PointCloud2 and their numbers of messages."""
         return self._topics(CLOUD_TYPE)
 
     def odometry_topics(self) -> dict[str, int]:
-        """Topics of nav_msgs/Odometry, and how many messages each has."""
+        """Return the topics of nav_msgs/Odometry and their numbers of messages."""
         return self._topics(ODOMETRY_TYPE)
 
     def choose_cloud_topic(self, topic: str | None = None) -> str:
-        """Name the cloud topic to read: the given one, or the only one there is.
+        """Return the given cloud topic, or the only one.
 
         Raises:
-            BagError: there is none, no such one, or a choice to make; the topics are listed.
+            BagError: the topic is missing, there are none, or there are several and none is
+                given; the topics are listed.
         """
         return self._choose("cloud", self.cloud_topics(), topic)
 
     def clouds(self, topic: str, at: int | None = None) -> Iterator[tuple[int, Any]]:
-        """Receive time in nanoseconds and sensor_msgs/PointCloud2 of each cloud, in time order.
+        """Yield receive time in nanoseconds and sensor_msgs/PointCloud2 of clouds, in time order.
 
         Args:
-            topic: of clouds.
-            at: only those received just then, nanoseconds; None for all.
+            topic: a cloud topic.
+            at: receive time of the clouds, nanoseconds; None for all clouds.
 
         Raises:
-            BagError: no such cloud topic, or the bag is corrupt.
+            BagError: the cloud topic is missing, or the bag is corrupt.
         """
         topic = self.choose_cloud_topic(topic)
         for _, receive_time, message in self._messages([topic], at):
             yield receive_time, message
 
     def cloud_times(self, topic: str) -> list[int]:
-        """When each cloud was received, nanoseconds, in order.
+        """Return the receive times of the clouds, nanoseconds, in order.
 
         Raises:
-            BagError: no such cloud topic, or the bag is corrupt.
+            BagError: the cloud topic is missing, or the bag is corrupt.
         """
         connections = self._connections([self.choose_cloud_topic(topic)])
         with self._bag_errors():
             return [time for _, time, _ in self._reader.messages(connections)]
 
     def raw(self, topics: Iterable[str]) -> Iterator[tuple[str, str, int, bytes]]:
-        """Messages as ROS 2 has them on the wire, in time order.
+        """Yield messages in the serialization of ROS 2, in time order.
 
         Yields:
             Topic, message type, receive time in nanoseconds, and CDR bytes. Messages of ROS 1 are
-            converted; a type that ROS 2 has changed keeps the fields of ROS 1.
+            converted; types that differ in ROS 2 keep the fields of ROS 1.
 
         Raises:
-            BagError: no such topic (those of the bag are listed), or the bag is corrupt.
+            BagError: a topic is missing (the topics are listed), or the bag is corrupt.
         """
         with self._bag_errors():
             for connection, receive_time, raw in self._reader.messages(self._connections(topics)):
@@ -153,34 +154,35 @@ class BagReader:
     def poses(
         self, frame_id: str, fixed_frame: str | None = None, topic: str | None = None
     ) -> StampedPoses:
-        """Poses of a sensor in the odometry frame, by stamp in nanoseconds.
+        """Return the poses of a sensor in the odometry frame, by stamp in nanoseconds.
 
-        They come from nav_msgs/Odometry where a topic is named or there is just one. Where its
-        child frame is not the sensor's, the transforms between the two are applied; where the bag
-        knows none, the two are taken to be the same. Else they come from /tf and /tf_static: one
-        pose for each stamp at which any moving transform between the frames was sent, the others
-        interpolated. Transforms without a rotation (quaternions of zeros, which drivers send
-        before they know better) are left out.
+        If a topic is given or there is only one, poses come from nav_msgs/Odometry. If its child
+        frame is not the sensor's, the transforms between both frames are applied; without such
+        transforms both frames are assumed equal.
+
+        Otherwise poses come from /tf and /tf_static: one per stamp of any moving transform between
+        the frames, with the other transforms interpolated. Invalid transforms (such as quaternions
+        of zeros, which some drivers send at start) are ignored.
 
         Args:
             frame_id: the sensor's frame.
-            fixed_frame: the odometry frame; odometry in another one is not used. By default that
-                of the odometry, and with transforms "odom", else the root above the sensor.
+            fixed_frame: the odometry frame; odometry in another frame is ignored. By default the
+                frame of the odometry; for transforms "odom", or the root above the sensor.
             topic: the odometry topic.
 
         Returns:
             Stamps and [4, 4] float64, sorted; empty if the bag has no odometry or transforms.
 
         Raises:
-            BagError: no such odometry topic, several and no transforms either, no transforms
-                that join the two frames, or the bag is corrupt. The choices are listed.
+            BagError: the odometry topic is missing, there are several and no transforms, no
+                transforms connect the frames, or the bag is corrupt. The choices are listed.
         """
         return self.poses_with_source(frame_id, fixed_frame, topic)[1]
 
     def poses_with_source(
         self, frame_id: str, fixed_frame: str | None = None, topic: str | None = None
     ) -> tuple[PoseSource, StampedPoses]:
-        """Return what the poses come from, and the poses; see `poses`."""
+        """Return the source of the poses, and the poses; see `poses`."""
         tree = self._transforms()
         odometry = self.odometry_topics()
         if topic is not None or len(odometry) == 1:
@@ -219,7 +221,7 @@ class BagReader:
             if not tree.edges:
                 return []
             raise BagError(
-                f"no transforms of {self.path} join '{frame_id}' to '{fixed_frame}'; "
+                f"no transforms of {self.path} connect '{frame_id}' to '{fixed_frame}'; "
                 f"the frames above '{frame_id}' are {above[1:]}"
             )
         poses = ((stamp, path.at(stamp)) for stamp in path.stamps())
@@ -235,7 +237,7 @@ class BagReader:
 
     @cached_property
     def _ros2_types(self) -> Any:
-        """The bag's message types, but with the header of ROS 2, which has no `seq`."""
+        """The bag's message types with the header of ROS 2, which has no `seq`."""
         types = self._reader.typestore.fielddefs
         header = "std_msgs/msg/Header"
         store = get_typestore(Stores.EMPTY)
@@ -245,7 +247,7 @@ class BagReader:
     def _messages(
         self, topics: Iterable[str], at: int | None = None
     ) -> Iterator[tuple[str, int, Any]]:
-        """Topic, receive time and message, in time order."""
+        """Yield topic, receive time and message, in time order."""
         stop = None if at is None else at + 1
         connections = self._connections(topics)
         with self._bag_errors():
@@ -255,11 +257,11 @@ class BagReader:
 
     def _connections(self, topics: Iterable[str]) -> list[Any]:
         wanted = set(topics)
-        there = {c.topic for c in self._reader.connections}
-        if not wanted or not wanted <= there:
+        present = {c.topic for c in self._reader.connections}
+        if not wanted or not wanted <= present:
             raise BagError(
-                f"{self.path} has no topics {sorted(wanted - there)}; its topics are "
-                f"{', '.join(sorted(there)) or 'none'}"
+                f"{self.path} has no topics {sorted(wanted - present)}; its topics are "
+                f"{', '.join(sorted(present)) or 'none'}"
             )
         return [c for c in self._reader.connections if c.topic in wanted]
 
@@ -277,18 +279,18 @@ class BagReader:
             return next(iter(topics))
         listed = ", ".join(f"{name} ({count} messages)" for name, count in topics.items())
         if not topics:
-            there = ", ".join(sorted({c.topic for c in self._reader.connections}))
-            raise BagError(f"{self.path} has no {kind} topic; its topics are {there or 'none'}")
+            present = ", ".join(sorted({c.topic for c in self._reader.connections}))
+            raise BagError(f"{self.path} has no {kind} topic; its topics are {present or 'none'}")
         if topic is None:
             raise BagError(f"{self.path} has several {kind} topics, choose one of {listed}")
         raise BagError(f"{self.path} has no {kind} topic '{topic}'; choose one of {listed}")
 
     @contextmanager
     def _bag_errors(self) -> Iterator[None]:
-        """Turn what rosbags raises into BagError.
+        """Convert all exceptions of rosbags to BagError.
 
-        A corrupt file ends in whatever its parsers trip over (struct.error, apsw.Error,
-        AssertionError, MemoryError ...), hence the wide net.
+        On a corrupt file its parsers can raise anything (struct.error, apsw.Error,
+        AssertionError, MemoryError ...).
         """
         try:
             yield
@@ -299,17 +301,17 @@ class BagReader:
 
 
 class BagWriter:
-    """A new ROS 2 bag, open within a `with` statement; `ros2 bag` can play it.
+    """Writer of a ROS 2 bag; use it in a `with` statement.
 
-    Also when the statement ends by an exception the bag is closed properly, so that what has been
-    written until then can be read.
+    An exception in the statement also closes the bag, so that the messages written before it can
+    be read.
 
     Args:
         path: the bag's folder, which must not exist.
         storage: "mcap" or "sqlite3".
 
     Raises:
-        BagError: the storage is unknown, or the folder exists or cannot be made.
+        BagError: the storage is unknown, or the folder exists or cannot be created.
     """
 
     def __init__(self, path: str | Path, storage: str = "mcap") -> None:
@@ -317,10 +319,10 @@ class BagWriter:
             raise BagError(f"unknown storage '{storage}'; choose one of {', '.join(_STORAGES)}")
         self.path = Path(path)
         if self.path.exists():
-            raise BagError(f"{self.path} exists already; bags are not overwritten")
+            raise BagError(f"{self.path} already exists; bags are not overwritten")
         self._writer = Writer(self.path, version=_BAG_VERSION, storage_plugin=_STORAGES[storage])
         if storage == "mcap":
-            # Chunks in zstd, which every MCAP reader knows: labelled clouds shrink by two fifths.
+            # All MCAP readers support zstd chunks; they reduce labelled clouds by two fifths.
             self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
         self._store = get_typestore(Stores.LATEST)
         self._connections: dict[tuple[str, str], Any] = {}
@@ -360,14 +362,14 @@ class BagWriter:
     def write_odometry(
         self, topic: str, stamp: int, pose: Pose, frame_id: str, child_frame_id: str
     ) -> None:
-        """Write a pose as nav_msgs/Odometry, received at its stamp (nanoseconds).
+        """Write a pose as nav_msgs/Odometry, received at its stamp.
 
         Args:
-            topic: where to.
+            topic: the topic.
             stamp: nanoseconds.
-            pose: [4, 4] float64, takes points of the child frame to the frame.
+            pose: [4, 4] float64, transforms points from the child frame to the odometry frame.
             frame_id: the odometry frame.
-            child_frame_id: what moves.
+            child_frame_id: the moving frame.
         """
         types = self._store.types
         vector = types["geometry_msgs/msg/Vector3"]
@@ -405,16 +407,16 @@ class BagWriter:
         self._write("/tf", TRANSFORMS_TYPE, stamp, types[TRANSFORMS_TYPE]([transform]))
 
     def write_raw(self, topic: str, message_type: str, receive_time: int, cdr: bytes) -> None:
-        """Write a message that is serialised already, such as those of `BagReader.raw`.
+        """Write a serialized message, such as those of `BagReader.raw`.
 
         Raises:
-            BagError: the message type is none of ROS 2's common interfaces.
+            BagError: the message type is not in ROS 2's common interfaces.
         """
         if message_type not in self._store.types:
             raise BagError(f"cannot write '{topic}': unknown message type '{message_type}'")
         key = topic, message_type
         if key not in self._connections:
-            # Who subscribes to static transforms asks for transient local durability.
+            # Subscribers to static transforms request transient local durability.
             qos = [_LATCHED] if topic == "/tf_static" else []
             self._connections[key] = self._writer.add_connection(
                 topic, message_type, typestore=self._store, offered_qos_profiles=qos
@@ -432,7 +434,7 @@ class BagWriter:
 
 @dataclass
 class _Edge:
-    """The transforms of a frame to its parent."""
+    """Transforms from a frame to its parent."""
 
     parent: str
     static: bool
@@ -450,13 +452,13 @@ class _Edge:
 
 
 class _TransformTree:
-    """The frames that transforms tell of."""
+    """Tree of the frames that transforms connect."""
 
     def __init__(self) -> None:
         self.edges: dict[str, _Edge] = {}
 
     def add(self, transform: Any, static: bool) -> None:
-        """Take in a geometry_msgs/TransformStamped; one that is no transform is left out."""
+        """Add a geometry_msgs/TransformStamped; ignore it if it is invalid."""
         pose = _pose(transform.transform.translation, transform.transform.rotation)
         if pose is None:
             return
@@ -467,36 +469,36 @@ class _TransformTree:
         edge.samples.append((_nanoseconds(transform.header.stamp), pose))
 
     def above(self, frame: str) -> list[str]:
-        """List the frame and those above it, up to the root."""
+        """Return the frame and its ancestors, up to the root."""
         frames = [_plain(frame)]
         while (edge := self.edges.get(frames[-1])) and edge.parent not in frames:
             frames.append(edge.parent)
         return frames
 
     def path(self, frame: str, fixed_frame: str) -> _Path | None:
-        """How to get from a frame to a fixed one; None if they are not of one tree."""
+        """Return the path from a frame to a fixed one; None if they are in separate trees."""
         rise, fall = self.above(frame), self.above(fixed_frame)
-        meeting = next((f for f in rise if f in fall), None)
-        if meeting is None:
+        common = next((f for f in rise if f in fall), None)
+        if common is None:
             return None
-        rise, fall = rise[: rise.index(meeting)], fall[: fall.index(meeting)]
+        rise, fall = rise[: rise.index(common)], fall[: fall.index(common)]
         return _Path([self.edges[f] for f in rise], [self.edges[f] for f in fall])
 
 
 @dataclass
 class _Path:
-    """The transforms between two frames: from each up to where their ways meet."""
+    """Transforms between two frames: from each up to their lowest common ancestor."""
 
     rise: list[_Edge]
     fall: list[_Edge]
 
     def stamps(self) -> list[int]:
-        """All stamps of the moving transforms."""
+        """Return all stamps of the moving transforms, sorted."""
         moving = (edge for edge in [*self.rise, *self.fall] if not edge.static)
         return sorted({stamp for edge in moving for stamp, _ in edge.samples})
 
     def at(self, stamp: int) -> Pose | None:
-        """[4, 4] that takes points of the first frame to the second; None if not known then."""
+        """Return [4, 4] from the first frame to the second; None if unknown at the stamp."""
         rise, fall = self._product(self.rise, stamp), self._product(self.fall, stamp)
         return None if rise is None or fall is None else np.linalg.inv(fall) @ rise
 
@@ -512,12 +514,14 @@ class _Path:
 
 
 def _locate(path: Path) -> Path:
-    """Find the bag that a path means."""
+    """Find the bag at or in a path."""
     if not path.exists():
-        raise BagError(f"no bag at {path}: there is no such file or folder")
+        raise BagError(f"no bag at {path}: no such file or folder")
     if not path.is_dir():
         if path.suffix not in _SUFFIXES:
-            raise BagError(f"{path} is no bag; bags end in {', '.join(_SUFFIXES)} or are folders")
+            raise BagError(
+                f"{path} is not a bag; bags are folders or end in {', '.join(_SUFFIXES)}"
+            )
         return path
     if (path / "metadata.yaml").exists():
         return path
@@ -525,12 +529,12 @@ def _locate(path: Path) -> Path:
     bags += sorted(p.parent for p in path.glob("*/metadata.yaml"))
     if len(bags) != 1:
         listed = ", ".join(p.name for p in bags) or "none"
-        raise BagError(f"{path} must hold one bag, but there are: {listed}")
+        raise BagError(f"{path} must contain one bag, but contains {listed}")
     return bags[0]
 
 
 def _plain(frame: str) -> str:
-    """Name a frame as tf2 does: ROS 1 knew leading slashes."""
+    """Return a frame's name without the leading slashes of ROS 1."""
     return frame.lstrip("/")
 
 
@@ -539,7 +543,7 @@ def _nanoseconds(stamp: Any) -> int:
 
 
 def _pose(position: Any, quaternion: Any) -> Pose | None:
-    """Matrix of a position and a rotation in ROS messages; None where they are no pose."""
+    """Convert a position and a quaternion of ROS messages to a matrix; None if invalid."""
     try:
         return pose_matrix(
             (position.x, position.y, position.z),

@@ -100,4 +100,4 @@ def test_a_bag_is_not_overwritten(talker, tmp_path):
     _, said = recorder.communicate(timeout=30)
 
     assert recorder.returncode == 2
-    assert "exists already" in said
+    assert "already exists" in said

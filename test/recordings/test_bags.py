@@ -43,7 +43,7 @@ def write_clouds(path, topics=("/points",), storage="mcap", number=3):
 
 
 def transforms(*edges, store=STORE, kind="tf2_msgs/msg/TFMessage", header=()):
-    """tf2_msgs/TFMessage of (parent, child, seconds, translation, quaternion)."""
+    """Return a tf2_msgs/TFMessage of (parent, child, seconds, translation, quaternion)."""
     types = store.types
     return types[kind](
         [
@@ -65,7 +65,7 @@ def transforms(*edges, store=STORE, kind="tf2_msgs/msg/TFMessage", header=()):
 
 
 def write_transforms(path, moving=(), static=(), odometry=()):
-    """Bag of transforms and of odometry as (topic, seconds, x, frame, child frame)."""
+    """Write a bag of transforms and odometry, the latter as (topic, seconds, x, frame, child)."""
     with BagWriter(path) as bag:
         for topic, edges in (("/tf_static", static), ("/tf", moving)):
             for edge in edges:
@@ -84,7 +84,7 @@ def poses_of(path, *arguments, **options):
 
 
 def along_x(poses):
-    """Seconds and x of poses that do nothing but go along x."""
+    """Return seconds and x of poses that are pure translations along x."""
     for _, pose in poses:
         expected = np.eye(4)
         expected[0, 3] = pose[0, 3]
@@ -93,7 +93,7 @@ def along_x(poses):
 
 
 @pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
-def test_clouds_come_back_as_they_were_written(tmp_path, storage):
+def test_clouds_are_read_as_they_were_written(tmp_path, storage):
     frames = write_clouds(tmp_path / "bag", storage=storage)
 
     with BagReader(tmp_path / "bag") as bag:
@@ -108,7 +108,7 @@ def test_clouds_come_back_as_they_were_written(tmp_path, storage):
         np.testing.assert_array_equal(again.labels, frame.labels)
 
 
-def test_a_bag_says_what_ros2_bag_wants_to_know(tmp_path):
+def test_a_bag_has_the_metadata_of_ros2_bag(tmp_path):
     write_clouds(tmp_path / "bag", storage="sqlite3")
 
     text = (tmp_path / "bag" / "metadata.yaml").read_text()
@@ -126,7 +126,7 @@ def test_a_bag_says_what_ros2_bag_wants_to_know(tmp_path):
 
 
 @pytest.mark.parametrize(("storage", "suffix"), [("mcap", ".mcap"), ("sqlite3", ".db3")])
-def test_a_bag_is_found_by_its_file_and_in_a_folder_that_holds_it(tmp_path, storage, suffix):
+def test_a_bag_is_found_by_its_file_or_its_parent_folder(tmp_path, storage, suffix):
     write_clouds(tmp_path / "outer" / "bag", storage=storage)
     (file,) = (tmp_path / "outer" / "bag").glob(f"*{suffix}")
     (tmp_path / "bare").mkdir()
@@ -154,7 +154,7 @@ def test_the_only_cloud_topic_is_chosen(tmp_path):
         assert bag.choose_cloud_topic("/points") == "/points"
 
 
-def test_of_several_cloud_topics_one_must_be_named(tmp_path):
+def test_one_of_several_cloud_topics_must_be_named(tmp_path):
     write_clouds(tmp_path / "bag", topics=("/front", "/rear"))
     listed = r"choose one of /front \(3 messages\), /rear \(3 messages\)"
 
@@ -170,7 +170,7 @@ def test_of_several_cloud_topics_one_must_be_named(tmp_path):
             list(bag.raw(["/front", "/left"]))
 
 
-def test_a_bag_without_clouds_says_what_it_has(tmp_path):
+def test_a_bag_without_clouds_is_refused_and_its_topics_are_listed(tmp_path):
     path = write_transforms(tmp_path / "bag", odometry=[("/odom", 1, 0, "odom", "lidar")])
 
     with BagReader(path) as bag:
@@ -190,7 +190,7 @@ def test_a_bag_without_messages_can_be_read(tmp_path):
             bag.choose_cloud_topic(None)
 
 
-def test_raw_messages_of_several_topics_come_in_order_and_can_be_written(tmp_path):
+def test_raw_messages_of_several_topics_are_in_time_order_and_can_be_written(tmp_path):
     with BagWriter(tmp_path / "first") as bag:
         for seconds, topic in ((3, "/b"), (1, "/a"), (2, "/b"), (4, "/a"), (5, "/c")):
             frame = frame_of(seconds * SECOND)
@@ -212,10 +212,10 @@ def test_raw_messages_of_several_topics_come_in_order_and_can_be_written(tmp_pat
 @pytest.mark.parametrize(
     ("name", "complaint"),
     [
-        ("absent", "no bag at .*absent: there is no such file"),
-        ("notes.txt", "notes.txt is no bag; bags end in .bag, .mcap, .db3"),
-        ("empty", "empty must hold one bag, but there are: none"),
-        ("two", "two must hold one bag, but there are: a.mcap, b.bag"),
+        ("absent", "no bag at .*absent: no such file"),
+        ("notes.txt", "notes.txt is not a bag; bags are folders or end in .bag, .mcap, .db3"),
+        ("empty", "empty must contain one bag, but contains none"),
+        ("two", "two must contain one bag, but contains a.mcap, b.bag"),
         ("garbage.mcap", "cannot read bag .*garbage.mcap: File magic"),
         ("garbage.db3", "cannot read bag .*garbage.db3: .*not a database"),
         ("garbage.bag", "cannot read bag .*garbage.bag: "),
@@ -225,8 +225,8 @@ def test_raw_messages_of_several_topics_come_in_order_and_can_be_written(tmp_pat
         ("lost", "cannot read bag .*lost: Some database files are missing"),
     ],
 )
-def test_what_is_no_bag_is_refused_by_its_name(tmp_path, name, complaint):
-    (tmp_path / "notes.txt").write_text("no bag")
+def test_a_path_without_a_readable_bag_is_refused(tmp_path, name, complaint):
+    (tmp_path / "notes.txt").write_text("not a bag")
     (tmp_path / "empty").mkdir()
     (tmp_path / "two").mkdir()
     for file in ("two/a.mcap", "two/b.bag", "nothing.mcap"):
@@ -246,12 +246,12 @@ def test_what_is_no_bag_is_refused_by_its_name(tmp_path, name, complaint):
         pass
 
 
-def test_damage_in_the_middle_of_a_bag_is_a_bag_error(tmp_path):
+def test_damage_inside_a_bag_raises_a_bag_error(tmp_path):
     write_clouds(tmp_path / "bag")
     file = tmp_path / "bag" / "bag.mcap"
     whole = bytearray(file.read_bytes())
-    place = whole.index(b"zstd") + 100  # in the first chunk
-    whole[place : place + 8] = bytes(8)
+    offset = whole.index(b"zstd") + 100  # in the first chunk
+    whole[offset : offset + 8] = bytes(8)
     file.write_bytes(whole)
 
     with BagReader(tmp_path / "bag") as bag, pytest.raises(BagError, match="cannot read bag"):
@@ -259,7 +259,7 @@ def test_damage_in_the_middle_of_a_bag_is_a_bag_error(tmp_path):
 
 
 def test_a_bag_is_not_overwritten(tmp_path):
-    with pytest.raises(BagError, match="exists already"):
+    with pytest.raises(BagError, match="already exists"):
         BagWriter(tmp_path)
 
 
@@ -273,7 +273,7 @@ def test_an_unknown_message_type_is_refused(tmp_path):
         bag.write_raw("/anvil", "acme/msg/Anvil", 0, b"")
 
 
-def test_what_was_written_before_an_exception_can_be_read(tmp_path):
+def test_messages_written_before_an_exception_can_be_read(tmp_path):
     frame = frame_of(SECOND)
 
     def write_and_fail():
@@ -288,7 +288,7 @@ def test_what_was_written_before_an_exception_can_be_read(tmp_path):
         assert bag.cloud_topics() == {"/points": 1}
 
 
-def test_static_transforms_are_offered_to_who_comes_late(tmp_path):
+def test_static_transforms_are_transient_local(tmp_path):
     static = [("base", "lidar", 0, (0, 0, 1), NO_TURN)]
     moving = [("odom", "base", 1, (0, 0, 0), NO_TURN)]
     path = write_transforms(tmp_path / "bag", moving=moving, static=static)
@@ -302,7 +302,7 @@ def test_static_transforms_are_offered_to_who_comes_late(tmp_path):
     assert yaml.safe_load(profiles["/tf_static"])[0]["durability"] == 1  # transient local
 
 
-def test_odometry_comes_back_as_it_was_written(tmp_path):
+def test_odometry_is_read_as_it_was_written(tmp_path):
     pose = np.array([[0, -1, 0, 3], [1, 0, 0, 4], [0, 0, 1, 5], [0, 0, 0, 1]], dtype=np.float64)
     with BagWriter(tmp_path / "bag") as bag:
         bag.write_odometry("/odom", 7 * SECOND + 5, pose, "odom", "lidar")
@@ -313,8 +313,8 @@ def test_odometry_comes_back_as_it_was_written(tmp_path):
     np.testing.assert_allclose(again, pose, atol=1e-12)
 
 
-def test_odometry_of_another_frame_is_carried_over_to_the_sensor(tmp_path):
-    # The vehicle's front is the sensor's right; the sensor sits 2 m before the vehicle's middle.
+def test_odometry_of_another_frame_is_transformed_to_the_sensor(tmp_path):
+    # The sensor is 2 m ahead of the vehicle's centre and rotated to the left by 90 degrees.
     path = write_transforms(
         tmp_path / "bag",
         odometry=[("/odom", 1, 10, "odom", "base")],
@@ -330,7 +330,7 @@ def test_odometry_of_another_frame_is_carried_over_to_the_sensor(tmp_path):
     np.testing.assert_allclose(pose, expected, atol=1e-12)
 
 
-def test_odometry_comes_in_order_of_its_stamps_not_of_its_arrival(tmp_path):
+def test_odometry_is_sorted_by_stamp_not_by_receive_time(tmp_path):
     odometry = [("/odom", seconds, seconds, "odom", "lidar") for seconds in (1, 2, 3)]
     path = write_transforms(tmp_path / "bag", odometry=odometry)
     with BagReader(path) as bag, BagWriter(tmp_path / "late") as late:
@@ -340,13 +340,13 @@ def test_odometry_comes_in_order_of_its_stamps_not_of_its_arrival(tmp_path):
     assert along_x(poses_of(tmp_path / "late", "lidar")) == [(1, 1), (2, 2), (3, 3)]
 
 
-def test_odometry_of_an_unrelated_frame_is_taken_for_the_sensors(tmp_path):
+def test_odometry_of_an_unconnected_frame_is_used_for_the_sensor(tmp_path):
     path = write_transforms(tmp_path / "bag", odometry=[("/odom", 1, 10, "odom", "base")])
 
     assert along_x(poses_of(path, "lidar")) == [(1, 10)]
 
 
-def test_of_several_odometry_topics_one_must_be_named_unless_there_are_transforms(tmp_path):
+def test_one_of_several_odometry_topics_must_be_named_unless_there_are_transforms(tmp_path):
     odometry = [("/wheels", 1, 1, "odom", "lidar"), ("/visual", 1, 2, "odom", "lidar")]
     moving = [("odom", "lidar", 1, (3, 0, 0), NO_TURN)]
     without = write_transforms(tmp_path / "without", odometry=odometry)
@@ -361,7 +361,7 @@ def test_of_several_odometry_topics_one_must_be_named_unless_there_are_transform
     assert along_x(poses_of(beside, "lidar")) == [(1, 3)]
 
 
-def test_odometry_in_another_frame_than_the_fixed_one_is_not_used(tmp_path):
+def test_odometry_in_another_frame_than_the_fixed_one_is_ignored(tmp_path):
     path = write_transforms(
         tmp_path / "bag",
         moving=[("odom", "lidar", 1, (3, 0, 0), NO_TURN)],
@@ -374,7 +374,7 @@ def test_odometry_in_another_frame_than_the_fixed_one_is_not_used(tmp_path):
 
 
 def test_transforms_are_chained_from_the_fixed_frame_to_the_sensor(tmp_path):
-    # The vehicle stands at (10, 0, 0) and looks left; its sensor sits 1 m before its middle.
+    # The vehicle is at (10, 0, 0) and looks left; its sensor is 1 m ahead of its centre.
     path = write_transforms(
         tmp_path / "bag",
         moving=[("/odom", "/base", 5, (10, 0, 0), QUARTER_TURN)],
@@ -393,7 +393,7 @@ def test_moving_transforms_of_different_times_are_interpolated(tmp_path):
     lift = [("base", "lidar", t, (100 * t, 0, 0), NO_TURN) for t in (1, 2, 3, 9)]
     path = write_transforms(tmp_path / "bag", moving=[*base, *lift])
 
-    # Outside 1 to 4 s one of the two is not known.
+    # Outside 1 to 4 s one of the two is unknown.
     assert along_x(poses_of(path, "lidar")) == [(1, 101), (2, 202), (3, 303), (4, 404)]
 
 
@@ -410,13 +410,13 @@ def test_the_fixed_frame_is_odom_or_else_the_root(tmp_path):
     assert along_x(poses_of(path, "odom", fixed_frame="base")) == [(1, -1)]
     assert along_x(poses_of(path, "drone")) == [(1, 7)]
     assert poses_of(path, "unheard-of") == []
-    complaint = r"join 'base' to 'world'; the frames above 'base' are \['odom', 'map'\]"
+    complaint = r"connect 'base' to 'world'; the frames above 'base' are \['odom', 'map'\]"
     with pytest.raises(BagError, match=complaint):
         poses_of(path, "base", fixed_frame="world")
 
 
-def test_frames_of_two_branches_are_joined(tmp_path):
-    # Both hang on the vehicle: the sensor looks left from its front, the fixed frame its roof.
+def test_frames_of_two_branches_are_connected(tmp_path):
+    # Children of the vehicle: the sensor at its front and the roof, both rotated to the left.
     path = write_transforms(
         tmp_path / "bag",
         moving=[("base", "lidar", 1, (2, 0, 0), QUARTER_TURN)],
@@ -425,12 +425,12 @@ def test_frames_of_two_branches_are_joined(tmp_path):
 
     ((_, pose),) = poses_of(path, "lidar", fixed_frame="roof")
 
-    # Seen from the roof, which looks left too: 2 m to its right, 3 m behind, 1 m below.
+    # In the roof's frame the sensor is 2 m to the right, 3 m behind and 1 m below.
     expected = [[1, 0, 0, -3], [0, 1, 0, -2], [0, 0, 1, -1], [0, 0, 0, 1]]
     np.testing.assert_allclose(pose, expected, atol=1e-12)
 
 
-def test_a_frame_that_changes_its_parent_belongs_to_the_last(tmp_path):
+def test_a_frame_that_changes_its_parent_keeps_the_last_one(tmp_path):
     moving = [
         ("old", "lidar", 1, (1, 0, 0), NO_TURN),
         ("odom", "lidar", 2, (2, 0, 0), NO_TURN),
@@ -441,13 +441,13 @@ def test_a_frame_that_changes_its_parent_belongs_to_the_last(tmp_path):
     assert along_x(poses_of(path, "lidar")) == [(2, 2), (3, 3)]
 
 
-def test_static_transforms_alone_are_no_motion(tmp_path):
+def test_static_transforms_alone_give_no_poses(tmp_path):
     path = write_transforms(tmp_path / "bag", static=[("odom", "lidar", 0, (1, 0, 0), NO_TURN)])
 
     assert poses_of(path, "lidar") == []
 
 
-def test_transforms_that_are_none_are_left_out(tmp_path):
+def test_invalid_transforms_are_ignored(tmp_path):
     path = write_transforms(
         tmp_path / "bag",
         moving=[
@@ -460,7 +460,7 @@ def test_transforms_that_are_none_are_left_out(tmp_path):
     assert along_x(poses_of(path, "lidar")) == [(3, 3)]
 
 
-def test_a_circle_of_transforms_does_not_hang(tmp_path):
+def test_a_cycle_of_transforms_does_not_hang(tmp_path):
     moving = [("a", "b", 1, (1, 0, 0), NO_TURN), ("b", "a", 1, (1, 0, 0), NO_TURN)]
     path = write_transforms(tmp_path / "bag", moving=moving)
 

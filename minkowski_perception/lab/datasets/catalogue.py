@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Data sets by name: labelled frames, whatever the layout of their files (docs/datasets.md)."""
+"""Data sets by name, read as labelled frames (docs/datasets.md)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from minkowski_perception.lab.datasets import (
     scannet,
     synthia4d,
 )
-from minkowski_perception.lab.datasets.reading import DatasetError, LabelIds, found_in
+from minkowski_perception.lab.datasets.reading import DatasetError, LabelIds, contents_of
 from minkowski_perception.labels import LabelSet
 
 __all__ = ["Dataset", "DatasetError", "dataset_names", "open_dataset"]
@@ -27,14 +27,14 @@ __all__ = ["Dataset", "DatasetError", "dataset_names", "open_dataset"]
 
 @dataclass(frozen=True)
 class Dataset:
-    """Labelled frames.
+    """Sequences of labelled frames.
 
     Attributes:
-        name: what `open_dataset` calls the data set.
-        label_set: what the frames' labels are in; 255 is unknown.
-        sequences: by name, frames in order of time; each is read when it is asked for.
-        intensity_full_scale: the intensity that stands for all light coming back, None where it
-            is not known or there is no intensity.
+        name: name of the data set in `open_dataset`.
+        label_set: label set of the frames; 255 is unknown.
+        sequences: by name, frames in time order, each read on access.
+        intensity_full_scale: intensity of full reflection; None if it is unknown or there is no
+            intensity.
     """
 
     name: str
@@ -44,18 +44,18 @@ class Dataset:
 
 
 Reader = Callable[[Path, str | None, LabelIds], Mapping[str, Sequence[Frame]]]
-"""Gives sequences by name, of a root, a split or None, and what the ids in the files mean."""
+"""Returns sequences by name, given a root, a split or None, and the ids in the files."""
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """How a data set's files can lie.
+    """A file layout of a data set.
 
     Attributes:
-        files: which are looked for.
-        label_set: name of the data set's own.
-        full_scale: of intensity.
-        read: gives the sequences; none where there are no such files.
+        files: pattern of the expected files.
+        label_set: name of the data set's own label set.
+        full_scale: intensity of full reflection, or None.
+        read: reads the sequences; returns none if there are no such files.
         ids: name of the ids in the files, see `LabelIds.of`.
     """
 
@@ -66,7 +66,9 @@ class _Layout:
     ids: str | None = None
 
 
-def _as_kitti(label_set: str, full_scale: float | None, read: Reader = kitti.sequences) -> _Layout:
+def _kitti_layout(
+    label_set: str, full_scale: float | None, read: Reader = kitti.sequences
+) -> _Layout:
     return _Layout("sequences/S/velodyne/*.bin", label_set, full_scale, read)
 
 
@@ -80,16 +82,16 @@ _SEMANTICKITTI_SPLITS = {
     "test": _numbered(*range(11, 22)),
 }
 _SEMANTICKITTI = partial(kitti.sequences, splits=_SEMANTICKITTI_SPLITS)
-_NUSCENES_REDUCED = _as_kitti("nuscenes9", 255.0, partial(kitti.sequences, period=0.5))
+_NUSCENES_REDUCED = _kitti_layout("nuscenes9", 255.0, partial(kitti.sequences, period=0.5))
 _NUSCENES_FILES = "v1.0-*/scene.json"
-# The sensor's signal over 65535, of which it uses some ten bits.
+# The files hold the sensor's signal divided by 65535; the sensor uses about ten bits.
 _OUSTER_FULL_SCALE = 1024 / 65535
 
 _BAG = "bag"
 
-# The layouts in which each can lie, the first that is there is read.
+# Layouts of each data set; the first one found is read.
 _LAYOUTS: dict[str, tuple[_Layout, ...]] = {
-    "semantickitti": (_as_kitti("semantickitti19", 1.0, _SEMANTICKITTI),),
+    "semantickitti": (_kitti_layout("semantickitti19", 1.0, _SEMANTICKITTI),),
     "nuscenes": (
         _NUSCENES_REDUCED,
         _Layout(_NUSCENES_FILES, "nuscenes16", 255.0, nuscenes.sequences),
@@ -99,11 +101,11 @@ _LAYOUTS: dict[str, tuple[_Layout, ...]] = {
         _Layout(_NUSCENES_FILES, "nuscenes9", 255.0, nuscenes.sequences, "nuscenes_raw"),
     ),
     "pandaset": (
-        _as_kitti("pandaset12", 1.0, pandaset.kitti_sequences),
+        _kitti_layout("pandaset12", 1.0, pandaset.kitti_sequences),
         _Layout("S/lidar/NN.pkl.gz", "pandaset12", 255.0, pandaset.sequences),
     ),
     "rellis3d": (
-        _as_kitti("rellis9", _OUSTER_FULL_SCALE),
+        _kitti_layout("rellis9", _OUSTER_FULL_SCALE),
         _Layout(
             "S/os1_cloud_node_kitti_bin/*.bin", "rellis9", _OUSTER_FULL_SCALE, rellis3d.sequences
         ),
@@ -113,12 +115,12 @@ _LAYOUTS: dict[str, tuple[_Layout, ...]] = {
     "s3dis": (
         _Layout("Area_N/ROOM/Annotations or Area_N/ROOM.ply", "s3dis13", None, s3dis.sequences),
     ),
-    "ika": (_as_kitti("urban10", 255.0),),
+    "ika": (_kitti_layout("urban10", 255.0),),
 }
 
 
 def dataset_names() -> list[str]:
-    """Names that `open_dataset` knows."""
+    """Return the names that `open_dataset` accepts."""
     return [*_LAYOUTS, _BAG]
 
 
@@ -129,21 +131,20 @@ def open_dataset(
     labels: LabelSet | None = None,
     bag_labels: LabelSet | None = None,
 ) -> Dataset:
-    """Find the frames of a data set; none is read yet.
+    """Open a data set; frames are read on access.
 
     Args:
         name: one of `dataset_names()`.
-        root: its folder. Where that holds `sequences/S/velodyne/*.bin`, they are read as
-            SemanticKITTI's are, with the ids of the named data set; else the data set's own
-            layout is looked for.
-        split: as the data set calls it ("train", "val", "test"); None takes all sequences.
-        labels: the set that labels are wanted in; by default the data set's own.
-        bag_labels: the set that the labels in a bag's clouds are in, by default semantickitti19.
+        root: its folder. If it contains `sequences/S/velodyne/*.bin`, the layout of SemanticKITTI
+            with the ids of the named data set is read; else the data set's own layout.
+        split: the data set's name of a split ("train", "val", "test"); None for all sequences.
+        labels: label set of the frames; by default the data set's own.
+        bag_labels: label set of the label field in a bag, by default semantickitti19.
 
     Raises:
-        DatasetError: there is no such data set, split or layout, or a file is damaged.
-        BagError: there is no bag, or it is corrupt.
-        LabelSetError: `labels` does not know the data set's.
+        DatasetError: the data set, split or layout is unknown, or a file is damaged.
+        BagError: the bag is missing or corrupt.
+        LabelSetError: `labels` has no mapping from the data set's label set.
     """
     if name == _BAG:
         return _open_bag(root, split, bag_labels or LabelSet.load("semantickitti19"), labels)
@@ -157,11 +158,11 @@ def open_dataset(
         if sequences := layout.read(root, split, ids):
             return Dataset(name, labels or own, sequences, layout.full_scale)
     files = " or ".join(layout.files for layout in _LAYOUTS[name])
-    raise DatasetError(f"no data set '{name}': {files} is looked for, and {found_in(root)}")
+    raise DatasetError(f"no data set '{name}' found: expected {files}, but {contents_of(root)}")
 
 
 def _open_bag(path: Path, split: str | None, own: LabelSet, labels: LabelSet | None) -> Dataset:
-    # Bags need rosbags, which nobody else does.
+    # Bags need rosbags, other data sets do not.
     from minkowski_perception.lab.datasets import labelled_bag
 
     ids = LabelIds.of(own, own.name, labels)

@@ -1,18 +1,19 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Sequences in the layout of SemanticKITTI, which many recordings are given in.
+"""Sequences in the layout of SemanticKITTI, which many recordings use.
 
-A folder of one sequence holds:
+The folder of a sequence contains:
 
-- `velodyne/*.bin`: scans, float32 x, y, z, intensity a point;
-- `labels/*.label`: uint32 a point, the class in the lower 16 bits;
-- `poses_lidar*.txt`: 3 x 4 numbers a line, from the LiDAR to a fixed frame, or
-  `poses.txt` with `calib.txt`: the same of KITTI's camera, and the way there from the LiDAR (Tr);
-- `times.txt`: the last number of a line is the scan's time, in nanoseconds where whole, else in
-  seconds;
-- `exact_mask/*.u8`: uint8 a point, 1 where the label was not filled in from its neighbours'.
+- `velodyne/*.bin`: scans, per point float32 x, y, z, intensity;
+- `labels/*.label`: per point a uint32, the class in the lower 16 bits;
+- `poses_lidar*.txt`: per line a 3 x 4 matrix from the LiDAR to a fixed frame, or
+  `poses.txt` with `calib.txt`: the same for KITTI's camera, and the matrix from the LiDAR to the
+  camera (Tr);
+- `times.txt`: the last number of a line is the time of the scan, in nanoseconds if it is an
+  integer, else in seconds;
+- `exact_mask/*.u8`: per point a uint8, 1 if the label was not interpolated from neighbours.
 
-All but the scans may be absent.
+All files but the scans are optional.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ from minkowski_perception.lab.datasets.reading import (
     DatasetError,
     Frames,
     LabelIds,
-    found_in,
-    only_split,
+    contents_of,
+    names_in_split,
     read_column,
     read_rows,
 )
@@ -39,7 +40,7 @@ _SECOND = 10**9
 
 
 def sequence_folders(root: Path) -> dict[str, Path]:
-    """Folders of the sequences `sequences/S/velodyne/*.bin` of a root, or of its `dataset`."""
+    """Return the folders of `sequences/S/velodyne/*.bin` in a root or its `dataset`, by name S."""
     for base in (root, root / "dataset"):
         scans = sorted((base / "sequences").glob("*/velodyne"))
         if folders := {f.parent.name: f.parent for f in scans if any(f.glob("*.bin"))}:
@@ -55,38 +56,38 @@ def sequences(
     period: float = 0.1,
     splits: Mapping[str, frozenset[str]] | None = None,
 ) -> dict[str, KittiSequence]:
-    """Sequences `sequences/S/velodyne/*.bin` of a root by name, none where none is there.
+    """Return the sequences of a root by name; empty if there are none.
 
     Args:
         root: see `sequence_folders`.
         split: one of `splits`, or None for all.
-        ids: what the ids in the files mean.
+        ids: meaning of the ids in the files.
         period: see `KittiSequence`.
         splits: names of sequences by split.
 
     Raises:
-        DatasetError: there is no such split, or a sequence cannot be read.
+        DatasetError: the split is unknown, or a sequence cannot be read.
     """
     if not (folders := sequence_folders(root)):
         return {}
-    names = only_split(folders, split, splits or {})
+    names = names_in_split(folders, split, splits or {})
     return {name: KittiSequence(folders[name], ids, period) for name in names}
 
 
 class KittiSequence(Frames[int]):
-    """The frames of a sequence, each read when it is asked for.
+    """Frames of a sequence, each read on access.
 
     Args:
-        folder: of the sequence, as above.
-        labels: to give labels in, as uint8, 255 where unknown or not exact. A set's files hold the
-            ids of its data set (`<data set>_raw` among its sources), else the set's own; moving
-            is told where the data set tells. None gives the ids as they are in the files, uint16.
-        period: seconds between scans where no file tells their times.
-        scans: name of the folder of scans.
-        truths: name of the folder of labels.
+        folder: folder of the sequence, see the module.
+        labels: label set of the frames: uint8, 255 if unknown or not exact. The ids in the files
+            are those of the set's data set (`<data set>_raw` among its sources), else the set's
+            own; frames have `moving` if the ids distinguish it. None returns the ids, uint16.
+        period: seconds between scans if there is no file of times.
+        scan_folder: name of the folder of scans.
+        label_folder: name of the folder of labels.
 
     Raises:
-        DatasetError: there are no scans, or poses or times do not fit them.
+        DatasetError: there are no scans, or their number differs from that of poses or times.
     """
 
     def __init__(
@@ -95,26 +96,25 @@ class KittiSequence(Frames[int]):
         labels: LabelSet | LabelIds | None = None,
         period: float = 0.1,
         *,
-        scans: str = "velodyne",
-        truths: str = "labels",
+        scan_folder: str = "velodyne",
+        label_folder: str = "labels",
     ) -> None:
         self._folder = folder
-        self._scans = sorted((folder / scans).glob("*.bin"))
-        self._truths = folder / truths
+        self._scans = sorted((folder / scan_folder).glob("*.bin"))
+        self._label_folder = folder / label_folder
         super().__init__(range(len(self._scans)), self._frame)
         if not self._scans:
-            raise DatasetError(
-                f"no scans: {folder / scans}/*.bin are looked for, and {found_in(folder / scans)}"
-            )
+            where = folder / scan_folder
+            raise DatasetError(f"no scans: expected {where}/*.bin, but {contents_of(where)}")
         self._ids = LabelIds.of(labels) if isinstance(labels, LabelSet) else labels
         self._poses = self._read_poses()
-        # Not from 0, which is no time in ROS.
+        # Start at 1 s, since ROS takes stamp 0 as unset.
         self._stamps = self._read_stamps() or [
             round((1 + i * period) * _SECOND) for i in range(len(self))
         ]
 
     def name_of(self, index: int) -> str:
-        """Name of a frame's files, without what they end in."""
+        """Return the name of a frame's files without suffix."""
         return self._scans[index].stem
 
     def _frame(self, index: int) -> Frame:
@@ -134,7 +134,7 @@ class KittiSequence(Frames[int]):
     def _read_labels(
         self, stem: str, points: int
     ) -> tuple[npt.NDArray[np.integer] | None, npt.NDArray[np.bool_] | None]:
-        path = self._truths / f"{stem}.label"
+        path = self._label_folder / f"{stem}.label"
         if not path.exists():
             return None, None
         raw = read_column(path, "<u4", points).astype(np.uint16)
@@ -147,19 +147,21 @@ class KittiSequence(Frames[int]):
         return labels, self._ids.moves(raw)
 
     def _read_poses(self) -> npt.NDArray[np.float64] | None:
-        """[N, 4, 4] from the LiDAR to a fixed frame."""
-        of_lidar = sorted(self._folder.glob("poses_lidar*.txt"))
-        path = of_lidar[0] if of_lidar else self._folder / "poses.txt"
+        """Return [N, 4, 4] from the LiDAR to a fixed frame."""
+        lidar_files = sorted(self._folder.glob("poses_lidar*.txt"))
+        path = lidar_files[0] if lidar_files else self._folder / "poses.txt"
         if not path.exists():
             return None
         poses = _matrices(path, [line.split()[-12:] for line in self._lines(path)])
-        if of_lidar:
+        if lidar_files:
             return poses
         calibration = self._folder / "calib.txt"
         try:
             lines = calibration.read_text().splitlines()
         except OSError as error:
-            raise DatasetError(f"{path} is of the camera, and no {calibration}") from error
+            raise DatasetError(
+                f"{path} has poses of the camera, but {calibration} is missing"
+            ) from error
         tr = [line.split()[1:] for line in lines if line.startswith("Tr:")]
         if not tr:
             raise DatasetError(f"{calibration} has no line Tr")
@@ -177,7 +179,7 @@ class KittiSequence(Frames[int]):
             raise DatasetError(f"{path}: {error}") from error
 
     def _lines(self, path: Path) -> list[str]:
-        """Lines of a file that has one for each scan."""
+        """Read a file of one line per scan."""
         lines = path.read_text().strip().splitlines()
         if len(lines) != len(self):
             raise DatasetError(f"{path} has {len(lines)} lines for {len(self)} scans")
@@ -185,10 +187,10 @@ class KittiSequence(Frames[int]):
 
 
 def _matrices(path: Path, rows: list[list[str]]) -> npt.NDArray[np.float64]:
-    """[N, 4, 4] of N rows of 3 x 4 numbers."""
+    """Convert N rows of 3 x 4 numbers to [N, 4, 4]."""
     matrices = np.tile(np.eye(4), (len(rows), 1, 1))
     try:
         matrices[:, :3] = np.array(rows, dtype=np.float64).reshape(len(rows), 3, 4)
     except ValueError as error:
-        raise DatasetError(f"{path}: not 3 x 4 numbers in each line: {error}") from error
+        raise DatasetError(f"{path}: lines must have 3 x 4 numbers: {error}") from error
     return matrices

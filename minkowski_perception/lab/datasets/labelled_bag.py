@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Bags whose clouds carry their labels in a field, each cloud topic a sequence."""
+"""Bags whose clouds have a label field; each cloud topic is a sequence."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from minkowski_perception.motion.poses import PoseBuffer
 from minkowski_perception.recordings.bags import BagReader
 
 LABEL_FIELDS = ("true_label", "label")
-"""Names of the field; the first is what a bag has that has been labelled by a model as well."""
+"""Names of the label field, in order of precedence; models write `label`."""
 
 
 def sequences(path: Path, split: str | None, ids: LabelIds) -> dict[str, LabelledClouds]:
-    """Sequences by topic.
+    """Return the sequences of a bag by topic.
 
     Args:
         path: see `BagReader`.
-        split: a bag has none.
-        ids: what the labels in the field mean.
+        split: None: bags have no splits.
+        ids: meaning of the labels in the field.
 
     Raises:
-        DatasetError: a split is asked for, or no cloud has such a field.
-        BagError: there is no bag, or it is corrupt.
+        DatasetError: a split is given, or no cloud has a label field.
+        BagError: the bag is missing or corrupt.
     """
     if split is not None:
-        raise DatasetError(f"unknown split '{split}': a bag has none")
+        raise DatasetError(f"unknown split '{split}': bags have no splits")
     found, fields = {}, {}
     with BagReader(path) as bag:
         for topic, count in bag.cloud_topics().items():
@@ -45,16 +45,16 @@ def sequences(path: Path, split: str | None, ids: LabelIds) -> dict[str, Labelle
     if not found:
         listed = "; ".join(f"{topic} has {', '.join(names)}" for topic, names in fields.items())
         raise DatasetError(
-            f"no labels in {path}: clouds with a field {' or '.join(LABEL_FIELDS)} are looked "
-            f"for, and {listed or 'there are no clouds'}"
+            f"no labels in {path}: clouds need a field {' or '.join(LABEL_FIELDS)}, but "
+            f"{listed or 'there are no clouds'}"
         )
     return found
 
 
 class LabelledClouds(Frames[int]):
-    """The clouds of a topic; poses as the bag tells of them.
+    """Clouds of a topic, with the poses of the bag.
 
-    The bag is opened for each frame that is read, so that processes can share this.
+    Each access opens the bag, so that processes can share an instance.
     """
 
     def __init__(self, path: Path, topic: str, count: int, field: str, ids: LabelIds) -> None:
@@ -67,7 +67,7 @@ class LabelledClouds(Frames[int]):
         with BagReader(self._path) as bag:
             clouds = [message for _, message in bag.clouds(self._topic, at=time)]
         frame = decode(clouds[index - self._times.index(time)], label_field=self._field)
-        frame.stamp = frame.stamp or time  # where the driver gave none
+        frame.stamp = frame.stamp or time  # drivers may leave it unset
         frame.pose = self._poses(frame.frame_id).at(frame.stamp)
         raw = np.asarray(frame.labels).astype(np.int64)
         known = (raw >= 0) & (raw < len(self._ids.labels))

@@ -1,10 +1,10 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""nuScenes with lidarseg: the labelled key frames of LIDAR_TOP, two a second.
+"""nuScenes with lidarseg: the labelled key frames of LIDAR_TOP, at 2 Hz.
 
-The JSON tables of `v1.0-*` say which files are whose: `samples/LIDAR_TOP/*.pcd.bin` (float32 x, y,
-z, intensity, ring a point) and `lidarseg/v1.0-*/*_lidarseg.bin` (uint8 a point). Points stay in
-the sensor's frame: x to the right, y ahead, z up.
+The JSON tables of `v1.0-*` list the files: `samples/LIDAR_TOP/*.pcd.bin` (per point float32 x, y,
+z, intensity, ring) and `lidarseg/v1.0-*/*_lidarseg.bin` (per point a uint8). Points are in the
+sensor's frame: x to the right, y forward, z up.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from minkowski_perception.lab.datasets.reading import (
     DatasetError,
     Frames,
     LabelIds,
-    found_in,
-    only_split,
+    contents_of,
+    names_in_split,
     read_column,
     read_rows,
 )
@@ -40,7 +40,7 @@ _VERSIONS = {
     "mini_val": "v1.0-mini",
 }
 _MINI_VAL = {103, 916}
-# First and last numbers of the scenes of the official validation split.
+# Ranges of scene numbers (first, last) in the official validation split.
 _VAL = (
     *((3, 3), (12, 18), (35, 36), (38, 39), (92, 110), (221, 221), (268, 278), (329, 332)),
     *((344, 346), (519, 524), (552, 565), (625, 627), (629, 630), (632, 638), (770, 771)),
@@ -52,7 +52,7 @@ Row = dict[str, Any]
 
 
 class _KeyFrame(NamedTuple):
-    """What the tables say of a frame; their other millions of rows are not kept."""
+    """Rows of the tables that describe a frame; the tables' millions of other rows are dropped."""
 
     scan: str
     labels: str | None
@@ -62,32 +62,33 @@ class _KeyFrame(NamedTuple):
 
 
 def sequences(root: Path, split: str | None, ids: LabelIds) -> dict[str, Frames[_KeyFrame]]:
-    """Key frames of each scene by its name, none where there are no tables.
+    """Return the key frames of each scene by its name; empty if there are no tables.
 
     Args:
-        root: holds `v1.0-trainval`, `v1.0-mini` or `v1.0-test`, `samples` and `lidarseg`.
-        split: "train", "val", "test", "mini_train" or "mini_val". None takes all scenes, where
-            there is only one version of the tables.
-        ids: what the 32 ids of lidarseg mean.
+        root: contains `v1.0-trainval`, `v1.0-mini` or `v1.0-test`, `samples` and `lidarseg`.
+        split: "train", "val", "test", "mini_train" or "mini_val"; None for all scenes, if there is
+            only one version of the tables.
+        ids: meaning of the 32 ids of lidarseg.
 
     Raises:
-        DatasetError: there is no such split or a choice to make, or a table is damaged.
+        DatasetError: the split is unknown, or missing with several versions; or a table is
+            damaged.
     """
     versions = sorted(f.parent.name for f in root.glob("v1.0-*/scene.json"))
     if not versions:
         return {}
     if split is None and len(versions) > 1:
-        raise DatasetError(f"{root} holds {', '.join(versions)}: a split says which is meant")
+        raise DatasetError(f"{root} contains {', '.join(versions)}: choose one by a split")
     version = versions[0] if split is None else _VERSIONS.get(split, versions[0])
     if version not in versions:
-        raise DatasetError(f"split '{split}' is of {version}, but {found_in(root)}")
+        raise DatasetError(f"split '{split}' needs {version}, but {contents_of(root)}")
     frames = _key_frames(root / version)
-    kept = only_split(frames, split, _splits(frames, version))
+    kept = names_in_split(frames, split, _splits(frames, version))
     return {name: Frames(frames[name], partial(_frame, root, ids)) for name in kept}
 
 
 def _key_frames(tables: Path) -> dict[str, list[_KeyFrame]]:
-    """Key frames of the LiDAR in order of time, by scene."""
+    """Return the LiDAR's key frames in time order, by scene."""
     mounts, sensors = _table(tables, "calibrated_sensor"), _table(tables, "sensor")
     egos, samples, scenes = (_table(tables, name) for name in ("ego_pose", "sample", "scene"))
     lidarseg = _table(tables, "lidarseg") if (tables / "lidarseg.json").exists() else {}
@@ -107,12 +108,12 @@ def _key_frames(tables: Path) -> dict[str, list[_KeyFrame]]:
                 )
                 frames[scene["name"]].append(frame)
     except KeyError as error:
-        raise DatasetError(f"the tables of {tables} name {error} but lack it") from error
+        raise DatasetError(f"the tables of {tables} refer to {error}, which is missing") from error
     return {name: sorted(kept, key=lambda f: f.stamp) for name, kept in frames.items()}
 
 
 def _table(tables: Path, name: str) -> dict[str, Row]:
-    """Rows by token."""
+    """Read the rows of a table, by token."""
     path = tables / f"{name}.json"
     try:
         return {row["token"]: row for row in json.loads(path.read_text())}
@@ -129,7 +130,7 @@ def _frame(root: Path, ids: LabelIds, key_frame: _KeyFrame) -> Frame:
     try:
         pose = _pose(key_frame.ego) @ _pose(key_frame.mount)
     except (KeyError, ValueError) as error:
-        raise DatasetError(f"{key_frame.scan} has no whole pose: {error!r}") from error
+        raise DatasetError(f"the pose of {key_frame.scan} is incomplete: {error!r}") from error
     return Frame(
         points=rows[:, :3],
         stamp=key_frame.stamp,
@@ -147,7 +148,7 @@ def _pose(row: Row) -> npt.NDArray[np.float64]:
 
 
 def _splits(frames: Mapping[str, object], version: str) -> dict[str, frozenset[str]]:
-    """Names of the version's scenes by split."""
+    """Return the names of the version's scenes by split."""
     if version == "v1.0-mini":
         val = frozenset(name for name in frames if _number(name) in _MINI_VAL)
         return {"mini_train": frozenset(frames) - val, "mini_val": val}

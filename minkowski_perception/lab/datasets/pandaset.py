@@ -1,14 +1,14 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""PandaSet: two LiDARs on one car, whose points it gives in one cloud.
+"""PandaSet: two LiDARs on one car, merged in one cloud.
 
-Each is a sequence of its own here, as each would be a topic on a robot: `S` is the Pandar64, which
-turns, `S-gt` the PandarGT, which looks ahead. PandaSet's poses are of the rear axle; frames are
-moved to where the LiDAR sits, with the axes left as they are: x to the right, y ahead, z up.
+Each LiDAR is a sequence here, as it would be a topic on a robot: `S` is the rotating Pandar64,
+`S-gt` the forward-looking PandarGT. PandaSet's poses are those of the rear axle; frames are
+translated to the LiDAR. The axes are unchanged: x to the right, y forward, z up.
 
-Original layout: `S/lidar/NN.pkl.gz` (points in the world), `poses.json`, `timestamps.json`, and
-`S/annotations/semseg/NN.pkl.gz`. Layout of SemanticKITTI: `ring_sensor/*.u8` tells the LiDARs
-apart; without it all points are the Pandar64's.
+Original layout: `S/lidar/NN.pkl.gz` (points in the world frame), `poses.json`, `timestamps.json`,
+and `S/annotations/semseg/NN.pkl.gz`. Layout of SemanticKITTI: `ring_sensor/*.u8` is the LiDAR of
+each point; without it all points belong to the Pandar64.
 """
 
 from __future__ import annotations
@@ -33,35 +33,36 @@ from minkowski_perception.lab.datasets.reading import (
 )
 from minkowski_perception.motion.poses import pose_matrix
 
-# In the frame of the rear axle, metres: from the calibration, and the poses of the cameras.
+# LiDARs in the frame of the rear axle, metres: from the calibration and the cameras' poses.
 _MOUNTS = {0: (0.0, 0.80, 1.85), 1: (0.0, 1.41, 1.55)}
 _SUFFIXES = {0: "", 1: "-gt"}
 _SPLITS = {None: (0, 1), "pandar64": (0,), "pandar_gt": (1,)}
 
 
 def kitti_sequences(root: Path, split: str | None, ids: LabelIds) -> dict[str, Frames[int]]:
-    """Sequences laid out as SemanticKITTI's; see `sequences`."""
+    """Return sequences in the layout of SemanticKITTI; see `sequences`."""
     found: dict[str, Frames[int]] = {}
     for name, folder in sequence_folders(root).items():
         whole = KittiSequence(folder, ids)
-        told_apart = (folder / "ring_sensor").is_dir()
+        has_sensors = (folder / "ring_sensor").is_dir()
         for sensor in _sensors(split):
-            if told_apart or sensor == 0:
-                read = partial(_of_kitti, whole, folder if told_apart else None, sensor)
+            if has_sensors or sensor == 0:
+                read = partial(_kitti_frame, whole, folder if has_sensors else None, sensor)
                 found[name + _SUFFIXES[sensor]] = Frames(range(len(whole)), read)
     return found
 
 
 def sequences(root: Path, split: str | None, ids: LabelIds) -> dict[str, Frames[int]]:
-    """Sequences in the original layout by name, none where none is there.
+    """Return sequences in the original layout by name; empty if there are none.
 
     Args:
-        root: holds the folders of the sequences.
-        split: PandaSet has none; "pandar64" and "pandar_gt" choose one of its LiDARs.
-        ids: what the ids of classes.json mean.
+        root: contains the folders of the sequences.
+        split: "pandar64" or "pandar_gt" for one of the LiDARs; None for both. PandaSet itself has
+            no splits.
+        ids: meaning of the ids of classes.json.
 
     Raises:
-        DatasetError: there is no such split, or a file is damaged.
+        DatasetError: the split is unknown, or a file is damaged.
     """
     folders = sorted(f.parent for f in root.glob("*/lidar") if any(f.glob("*.pkl.gz")))
     found: dict[str, Frames[int]] = {}
@@ -84,7 +85,7 @@ class _Original:
         try:
             self.poses = [_pose(entry) for entry in self._entries(path)]
         except (KeyError, TypeError, ValueError) as error:
-            raise DatasetError(f"{path}: a pose is malformed: {error!r}") from error
+            raise DatasetError(f"{path}: malformed pose: {error!r}") from error
         self._stamps = [
             round(float(seconds) * 1e9)
             for seconds in self._entries(folder / "lidar" / "timestamps.json")
@@ -108,20 +109,20 @@ class _Original:
             moving=moving,
             pose=pose,
         )
-        return _seen_from(whole, table["d"] == sensor, sensor)
+        return _select_sensor(whole, table["d"] == sensor, sensor)
 
     def _classes(self, name: str, points: int) -> npt.NDArray[np.uint16]:
         path = self._annotations / name
         classes = read_table(path, ("class",))["class"]
         if len(classes) != points:
-            raise DatasetError(f"{path} has {len(classes)} points, the scan {points}")
+            raise DatasetError(f"{path} has {len(classes)} points, but the scan has {points}")
         try:
             return classes.astype(np.uint16)
         except ValueError as error:
-            raise DatasetError(f"{path}: a class is no number: {error}") from error
+            raise DatasetError(f"{path}: a class is not a number: {error}") from error
 
     def _entries(self, path: Path) -> list[Any]:
-        """Entries of a JSON file that has one for each scan."""
+        """Read a JSON file of one entry per scan."""
         try:
             entries: list[Any] = json.loads(path.read_text())
         except (OSError, ValueError) as error:
@@ -133,28 +134,28 @@ class _Original:
 
 def _sensors(split: str | None) -> tuple[int, ...]:
     if split not in _SPLITS:
-        raise DatasetError(f"unknown split '{split}'; there are: pandar64, pandar_gt")
+        raise DatasetError(f"unknown split '{split}'; choose one of pandar64, pandar_gt")
     return _SPLITS[split]
 
 
-def _of_kitti(whole: KittiSequence, folder: Path | None, sensor: int, index: int) -> Frame:
+def _kitti_frame(whole: KittiSequence, folder: Path | None, sensor: int, index: int) -> Frame:
     frame = whole[index]
     seen = np.ones(len(frame), dtype=bool)
     if folder is not None:
         path = folder / "ring_sensor" / f"{whole.name_of(index)}.u8"
         seen = read_column(path, "u1", len(frame)) == sensor
-    return _seen_from(frame, seen, sensor)
+    return _select_sensor(frame, seen, sensor)
 
 
-def _seen_from(frame: Frame, seen: npt.NDArray[np.bool_], sensor: int) -> Frame:
-    """Keep the points that a LiDAR saw, told from where it sits instead of from the axle."""
-    there = np.eye(4)
-    there[:3, 3] = _MOUNTS[sensor]
+def _select_sensor(frame: Frame, seen: npt.NDArray[np.bool_], sensor: int) -> Frame:
+    """Keep the points of a LiDAR, and move them from the axle's frame to the LiDAR's."""
+    mount = np.eye(4)
+    mount[:3, 3] = _MOUNTS[sensor]
     kept = frame.subset(seen)
     return replace(
         kept,
-        points=kept.points - there[:3, 3].astype(np.float32),
-        pose=None if frame.pose is None else frame.pose @ there,
+        points=kept.points - mount[:3, 3].astype(np.float32),
+        pose=None if frame.pose is None else frame.pose @ mount,
         frame_id="pandar_gt" if sensor else "pandar64",
     )
 

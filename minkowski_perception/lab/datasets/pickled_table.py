@@ -1,11 +1,11 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tables that pandas before 3.0 pickled, read without it and without running what the file says.
+"""Safe reader of DataFrames pickled by pandas before 3.0; needs no pandas.
 
-A pickle is a program: it names functions and calls them. Here only the names by which pandas and
-NumPy write a table down are known, and all of them stand for what collects their arguments: not
-even NumPy's own functions are called, which would take bytes for addresses of objects. Arrays of
-numbers are made of what was collected. Any other name is refused.
+A pickle is a program: it names functions and calls them. This reader accepts only the names that
+pandas and NumPy use to pickle a table, and maps each to a class that records its arguments. Not
+even NumPy's own functions are called, since they can interpret bytes as object addresses. Arrays
+of numbers are then built from the recorded arguments. All other names are refused.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from minkowski_perception.lab.datasets.reading import DatasetError, found_in
+from minkowski_perception.lab.datasets.reading import DatasetError, contents_of
 
 _NUMBERS = "biuf"
-"""Kinds of NumPy's types: booleans, integers and floats."""
+"""Kinds of NumPy dtypes: booleans, integers and floats."""
 
 
 class _Recorded:
-    """Stands for an object: what it was made of, and the state it was given."""
+    """Placeholder of an object: its constructor's arguments and its state."""
 
     arguments: tuple[Any, ...] = ()
     state: Any = None
@@ -43,11 +43,11 @@ class _Table(_Recorded):
 
 
 class _Blocks(_Recorded):
-    """A BlockManager: arrays of one type each, and the places of their columns."""
+    """A BlockManager: arrays of one dtype each, and the positions of their columns."""
 
 
 class _Block(_Recorded):
-    """An array [columns, rows] and the places of its columns."""
+    """An array [columns, rows] and the positions of its columns."""
 
 
 class _Index(_Recorded):
@@ -55,23 +55,23 @@ class _Index(_Recorded):
 
 
 class _NewIndex(_Recorded):
-    """An index: its kind, and the names in a dictionary."""
+    """An index: its class, and a dictionary with the names."""
 
 
 class _Dtype(_Recorded):
-    """A type of numbers: its name; the state has the order of bytes."""
+    """A dtype: its name; the state holds the byte order."""
 
 
 class _Array(_Recorded):
-    """An array; its state: version, shape, type, whether in Fortran's order, and bytes or list."""
+    """An array; its state: version, shape, dtype, is-Fortran-order, and bytes or a list."""
 
 
 class _Buffer(_Recorded):
-    """An array: bytes, type, shape and order."""
+    """An array: bytes, dtype, shape and order."""
 
 
 class _Kind:
-    """The class of arrays, which their maker is given."""
+    """The class numpy.ndarray, an argument of `_reconstruct`."""
 
 
 _KNOWN: dict[tuple[str, str], Any] = {
@@ -104,31 +104,31 @@ class _Unpickler(pickle.Unpickler):
             return _KNOWN[module, name]
         except KeyError:
             raise pickle.UnpicklingError(
-                f"it asks for {module}.{name}, which no plain table of numbers needs. If you "
-                "trust the file, load it with pandas (before 3.0), make all columns numbers, and "
-                "save it with to_pickle"
+                f"it refers to {module}.{name}, which a table of numbers does not need; if you "
+                "trust the file, load it with pandas before 3.0, convert all columns to numbers, "
+                "and save it with to_pickle"
             ) from None
 
 
 def read_table(path: Path, columns: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
-    """Read columns of a DataFrame of `DataFrame.to_pickle`, gzip-compressed.
+    """Read columns of a gzip-compressed DataFrame that `DataFrame.to_pickle` wrote.
 
     Args:
         path: the .pkl.gz file.
-        columns: names of those wanted.
+        columns: names of the columns to read.
 
     Returns:
-        Column by name, [rows] each.
+        Columns by name, [rows] each.
 
     Raises:
-        DatasetError: the file is missing or damaged, holds something else, or lacks a column.
+        DatasetError: the file is missing, damaged or not a DataFrame, or lacks a column.
     """
     if not path.is_file():
-        raise DatasetError(f"no {path}: {found_in(path.parent)}")
+        raise DatasetError(f"no {path}: {contents_of(path.parent)}")
     try:
         with gzip.open(path) as file:
             table = _columns(_Unpickler(file).load())
-    except Exception as error:  # a damaged pickle ends in whatever it trips over
+    except Exception as error:  # a damaged pickle can raise any exception
         raise DatasetError(f"cannot read {path}: {error or repr(error)}") from error
     if missing := [name for name in columns if name not in table]:
         raise DatasetError(f"{path} has no column {missing[0]}; its columns are {sorted(table)}")
@@ -137,20 +137,20 @@ def read_table(path: Path, columns: Sequence[str]) -> dict[str, npt.NDArray[Any]
 
 def _columns(table: Any) -> dict[str, npt.NDArray[Any]]:
     if not isinstance(table, _Table):
-        raise pickle.UnpicklingError(f"it holds no DataFrame but {type(table).__name__}")
+        raise pickle.UnpicklingError(f"it is a {type(table).__name__}, not a DataFrame")
     manager = table.state.get("_mgr", table.state.get("_data"))
-    if manager.arguments:  # pandas 1.3 and later: blocks, and an index for each axis
+    if manager.arguments:  # pandas 1.3 or later: blocks, and an index per axis
         blocks, (items, _) = manager.arguments[:2]
         parts = [(block.arguments[0], block.arguments[1]) for block in blocks]
-    else:  # as old as PandaSet's own: the state says the same in a form kept since pandas 0.14.1
+    else:  # older, as in PandaSet: the same in the state, in the format of pandas 0.14.1
         kept = manager.state[3]["0.14.1"]
         items, parts = kept["axes"][0], [(b["values"], b["mgr_locs"]) for b in kept["blocks"]]
     names = _array(items.arguments[1]["data"])
     return {
         str(name): column
-        for values, places in parts
+        for values, positions in parts
         for name, column in zip(
-            names[places if isinstance(places, slice) else _array(places)],
+            names[positions if isinstance(positions, slice) else _array(positions)],
             np.atleast_2d(_array(values)),
             strict=True,
         )
@@ -158,10 +158,10 @@ def _columns(table: Any) -> dict[str, npt.NDArray[Any]]:
 
 
 def _array(recorded: Any) -> npt.NDArray[Any]:
-    """Array that was recorded: of numbers, or of whatever a list holds.
+    """Build a recorded array, of numbers or of the objects in a list.
 
     Raises:
-        UnpicklingError: it is none of these.
+        UnpicklingError: `recorded` is not such an array.
     """
     if isinstance(recorded, _Buffer):
         data, dtype, shape, order = recorded.arguments
@@ -169,13 +169,13 @@ def _array(recorded: Any) -> npt.NDArray[Any]:
         _, shape, dtype, fortran, data = recorded.state
         order = "F" if fortran else "C"
     else:
-        raise pickle.UnpicklingError(f"an array was expected, not {type(recorded).__name__}")
+        raise pickle.UnpicklingError(f"expected an array, not {type(recorded).__name__}")
     if isinstance(data, list):
         objects = np.empty(len(data), dtype=object)
         objects[:] = data
         return objects.reshape(shape, order=order)
     name, byte_order = str(dtype.arguments[0]), str(dtype.state[1])
     if name[:1] not in _NUMBERS:
-        raise pickle.UnpicklingError(f"arrays of type '{name}' are no numbers")
+        raise pickle.UnpicklingError(f"array of dtype '{name}' is not numeric")
     numbers = np.frombuffer(data, np.dtype(f"{byte_order}{name}"))
     return numbers.reshape(shape, order=order)

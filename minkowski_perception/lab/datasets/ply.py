@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Coloured, labelled clouds in PLY files."""
+"""Reader of coloured, labelled clouds in PLY files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from minkowski_perception.lab.datasets.reading import DatasetError, found_in
+from minkowski_perception.lab.datasets.reading import DatasetError, contents_of
 
 
 class PlyCloud(NamedTuple):
@@ -19,7 +19,7 @@ class PlyCloud(NamedTuple):
     Attributes:
         points: [N, 3] float32, in the file's unit.
         colour: [N, 3] uint8.
-        labels: [N] uint16 where the file has them, or None.
+        labels: [N] uint16, or None if the file has none.
     """
 
     points: npt.NDArray[np.float32]
@@ -28,7 +28,7 @@ class PlyCloud(NamedTuple):
 
 
 def read_cloud(path: Path) -> PlyCloud:
-    """Read the vertices: x, y, z, red, green, blue (or r, g, b) and label (or l), by name.
+    """Read the vertices' properties x, y, z, red, green, blue (or r, g, b) and label (or l).
 
     Raises:
         DatasetError: the file is missing or damaged, or lacks a property.
@@ -39,21 +39,21 @@ def read_cloud(path: Path) -> PlyCloud:
     except ImportError as error:
         raise ImportError("PLY files are read with trimesh: pip install trimesh") from error
     if not path.is_file():
-        raise DatasetError(f"no {path}: {found_in(path.parent)}")
+        raise DatasetError(f"no {path}: {contents_of(path.parent)}")
     try:
         with path.open("rb") as file:
-            # What trimesh makes of the file leaves labels out; this is the file as it is.
+            # trimesh drops the labels from its meshes; this is the raw content of the file.
             elements = load_ply(file)["metadata"]["_ply_raw"]
         vertices = elements["vertex"]["data"]
         names = elements["vertex"]["properties"]
-    except Exception as error:  # a damaged file ends in whatever the parser trips over
+    except Exception as error:  # a damaged file can raise any exception
         raise DatasetError(f"cannot read {path}: {error!r}") from error
 
     def column(*wanted: str) -> npt.NDArray[Any]:
         for name in wanted:
             if name in names:
                 return np.asarray(vertices[name]).reshape(-1)
-        raise DatasetError(f"{path} has no property '{wanted[0]}', but {', '.join(names)}")
+        raise DatasetError(f"{path} lacks property '{wanted[0]}'; it has {', '.join(names)}")
 
     colours = ("red", "r"), ("green", "g"), ("blue", "b")
     return PlyCloud(

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the readers of data sets share: lazy frames, the meaning of label ids, checked files."""
+"""Shared parts of the readers: lazy frames, the meaning of label ids, checked files."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from minkowski_perception.labels import LabelSet
 Item = TypeVar("Item")
 
 _MOVING = {"semantickitti_raw": range(252, 260)}
-"""Ids of what was moving, where a data set tells it from what only could."""
+"""Ids of moving objects, by data sets that distinguish them from static ones."""
 
 
 class DatasetError(ValueError):
-    """A data set is missing or damaged; the message says what was looked for, and what found."""
+    """A data set is missing or damaged; the message says what was expected and what was found."""
 
 
 class Frames(Sequence[Frame], Generic[Item]):
-    """Frames in order of time, each read when it is asked for; a slice reads none.
+    """Frames in time order, each read on access; a slice reads none.
 
     Args:
-        items: one for each frame: what it is read by.
-        read: gives the frame of an item.
+        items: one per frame: the argument of `read`.
+        read: reads the frame of an item.
     """
 
     def __init__(self, items: Sequence[Item], read: Callable[[Item], Frame]) -> None:
@@ -45,10 +45,10 @@ class Frames(Sequence[Frame], Generic[Item]):
     @overload
     def __getitem__(self, index: slice) -> Frames[Item]: ...
     def __getitem__(self, index: int | slice) -> Frame | Frames[Item]:
-        """Read a frame, or choose some.
+        """Read a frame, or select some.
 
         Raises:
-            IndexError: there are not so many.
+            IndexError: the index is out of range.
             DatasetError: a file of the frame is missing or damaged.
         """
         if isinstance(index, slice):
@@ -58,11 +58,11 @@ class Frames(Sequence[Frame], Generic[Item]):
 
 @dataclass(frozen=True)
 class LabelIds:
-    """What the ids in the files of a data set mean.
+    """Meaning of the ids in a data set's files.
 
     Attributes:
-        labels: [65536] uint8, the label of each id, 255 where unknown.
-        moving: ids of what was moving, or None where the data set does not tell.
+        labels: [65536] uint8, the label of each id, 255 if unknown.
+        moving: ids of moving objects, or None if the data set does not distinguish them.
     """
 
     labels: npt.NDArray[np.uint8]
@@ -72,17 +72,17 @@ class LabelIds:
     def of(
         cls, label_set: LabelSet, source: str | None = None, target: LabelSet | None = None
     ) -> LabelIds:
-        """Meaning of ids.
+        """Return the meaning of a data set's ids in a label set.
 
         Args:
-            label_set: of the data set.
+            label_set: label set of the data set.
             source: name of the ids, one of the set's sources; by default the first that ends in
                 `_raw`, else the set's own ids.
-            target: what labels are wanted in, by default the data set's own. It may know the ids
-                themselves, and so tell finer than by way of the data set's classes.
+            target: label set to map to, by default the data set's own. Its mapping from the ids
+                is preferred to one from the data set's classes, since it can be finer.
 
         Raises:
-            LabelSetError: the target knows neither the ids nor the data set's classes.
+            LabelSetError: the target has no mapping from the ids or the data set's classes.
         """
         if source is None:
             raw = (name for name in label_set.sources if name.endswith("_raw"))
@@ -96,68 +96,66 @@ class LabelIds:
         return cls(labels, _MOVING.get(source))
 
     def moves(self, ids: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_] | None:
-        """[N] whether each point was moving, of [N] ids."""
+        """Return [N] bool, whether each of [N] ids is a moving object; None if unknown."""
         return None if self.moving is None else np.isin(ids, self.moving)
 
 
-def found_in(folder: Path) -> str:
-    """Tell what there is at a path, for an error that something else was looked for there."""
+def contents_of(folder: Path) -> str:
+    """Describe what a path contains, for errors about missing files."""
     if not folder.exists():
         return f"{folder} does not exist"
     if not folder.is_dir():
         return f"{folder} is a file"
-    names = sorted(entry.name for entry in folder.iterdir())
-    shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-    return f"{folder} holds {shown or 'nothing'}"
+    return f"{folder} contains {_listed(e.name for e in folder.iterdir()) or 'nothing'}"
 
 
-def only_split(
+def names_in_split(
     names: Iterable[str], split: str | None, splits: Mapping[str, frozenset[str]]
 ) -> list[str]:
-    """Those of the names that belong to a split, in order; all of them where it is None.
+    """Return the names that belong to a split, sorted; all names if the split is None.
 
     Raises:
-        DatasetError: there is no such split, or none of its names is there.
+        DatasetError: the split is unknown, or none of its names is present.
     """
     names = sorted(names)
     if split is None:
         return names
     if split not in splits:
-        choices = ", ".join(splits) or "none, and all sequences are read without one"
-        raise DatasetError(f"unknown split '{split}'; there are: {choices}")
+        choices = f"choose one of {', '.join(splits)}" if splits else "the data set has no splits"
+        raise DatasetError(f"unknown split '{split}'; {choices}")
     kept = [name for name in names if name in splits[split]]
     if not kept:
         raise DatasetError(
-            f"split '{split}' is {_listed(splits[split])}, but there are: {_listed(names)}"
+            f"split '{split}' has {_listed(splits[split])}, but found only {_listed(names)}"
         )
     return kept
 
 
 def read_rows(path: Path, dtype: str, columns: int) -> npt.NDArray[Any]:
-    """[N, columns] of a file that holds nothing else.
+    """Read [N, columns] from a binary file without header.
 
     Raises:
-        DatasetError: the file is missing or of another size.
+        DatasetError: the file is missing, or its size is not a multiple of a row.
     """
     size = np.dtype(dtype).itemsize * columns
     try:
         length = path.stat().st_size
     except OSError as error:
-        raise DatasetError(f"no {path}: {found_in(path.parent)}") from error
+        raise DatasetError(f"no {path}: {contents_of(path.parent)}") from error
     if length % size:
-        raise DatasetError(f"{path} has {length} bytes, not {size} a point")
+        raise DatasetError(f"{path} has {length} bytes, not a multiple of {size} per point")
     return np.fromfile(path, dtype).reshape(-1, columns)
 
 
 def read_column(path: Path, dtype: str, points: int) -> npt.NDArray[Any]:
-    """[points] of a file that belongs to a scan.
+    """Read [points] from a binary file that belongs to a scan.
 
     Raises:
-        DatasetError: the file is missing, or has not as many.
+        DatasetError: the file is missing, or has another number of points.
     """
     values = read_rows(path, dtype, 1)[:, 0]
     if len(values) != points:
-        raise DatasetError(f"{path} has {len(values)} points, the scan {points}")
+        raise DatasetError(f"{path} has {len(values)} points, but the scan has {points}")
     return values
 
 

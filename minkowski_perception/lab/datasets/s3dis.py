@@ -1,10 +1,10 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""S3DIS, the Stanford large-scale 3D indoor spaces: rooms, a sequence of one frame each.
+"""S3DIS, the Stanford large-scale 3D indoor spaces: each room is a sequence of one frame.
 
-`Area_N/ROOM/Annotations/CLASS_I.txt` holds the points of an object, x y z r g b a line; all of
-them together are the room's. Rooms that SpatioTemporalSegmentation prepared, `Area_N/ROOM.ply`,
-are read as well.
+`Area_N/ROOM/Annotations/CLASS_I.txt` has the points of an object, x y z r g b per line; a room is
+the union of its objects. Rooms prepared by SpatioTemporalSegmentation, `Area_N/ROOM.ply`, are
+supported too.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from minkowski_perception.frame import Frame
 from minkowski_perception.lab.datasets.ply import read_cloud
 from minkowski_perception.lab.datasets.reading import DatasetError, Frames, LabelIds
 
-# By id in prepared files.
+# Indexed by the id in prepared files.
 _CLASSES = (
     *("clutter", "beam", "board", "bookcase", "ceiling", "chair", "column", "door", "floor"),
     *("sofa", "stairs", "table", "wall", "window"),
@@ -28,28 +28,30 @@ _TEST_AREA = "Area_5"
 
 
 def sequences(root: Path, split: str | None, ids: LabelIds) -> dict[str, Frames[Path]]:
-    """Rooms by area and name, none where none is there.
+    """Return the rooms by area and name; empty if there are none.
 
     Args:
-        root: holds the folders of the areas.
-        split: "test" is Area_5, "train" the others; None takes all.
-        ids: what the position among the 14 classes in alphabetical order, clutter first, means.
+        root: contains the folders of the areas.
+        split: "test" is Area_5, "train" the others; None for all.
+        ids: meaning of the index among the 14 classes in alphabetical order, clutter first.
 
     Raises:
-        DatasetError: there is no such split.
+        DatasetError: the split is unknown, or none of its areas is present.
     """
     rooms = [folder.parent for folder in root.glob("Area_*/*/Annotations")]
     rooms = sorted(rooms or root.glob("Area_*/*.ply"))
     if not rooms:
         return {}
     if split not in (None, "train", "test"):
-        raise DatasetError(f"unknown split '{split}'; there are: train, test")
+        raise DatasetError(f"unknown split '{split}'; choose one of train, test")
     kept = [
         r for r in rooms if split is None or (split == "test") == (r.parent.name == _TEST_AREA)
     ]
     if not kept:
-        there = ", ".join(sorted({room.parent.name for room in rooms}))
-        raise DatasetError(f"split 'test' is {_TEST_AREA}, 'train' the others; there is: {there}")
+        found = ", ".join(sorted({room.parent.name for room in rooms}))
+        raise DatasetError(
+            f"split 'test' is {_TEST_AREA}, 'train' the others, but found only {found}"
+        )
     return {f"{r.parent.name}/{r.stem}": Frames([r], partial(_frame, ids)) for r in kept}
 
 
@@ -60,7 +62,7 @@ def _frame(ids: LabelIds, room: Path) -> Frame:
         return Frame(points=cloud.points, frame_id="room", colour=cloud.colour, labels=labels)
     files = sorted((room / "Annotations").glob("*.txt"))
     if not files:
-        raise DatasetError(f"{room / 'Annotations'} holds no CLASS_I.txt")
+        raise DatasetError(f"{room / 'Annotations'} contains no CLASS_I.txt")
     classes = [_class_of(path) for path in files]
     objects = [_read_object(path) for path in files]
     rows = np.concatenate(objects)
@@ -76,18 +78,18 @@ def _frame(ids: LabelIds, room: Path) -> Frame:
 def _class_of(path: Path) -> int:
     name = path.stem.partition("_")[0]
     if name not in _CLASSES:
-        raise DatasetError(f"{path} is of no class; they are {', '.join(_CLASSES)}")
+        raise DatasetError(f"{path} has an unknown class; known are {', '.join(_CLASSES)}")
     return _CLASSES.index(name)
 
 
 def _read_object(path: Path) -> np.ndarray:
-    """[N, 6] x, y, z, r, g, b."""
-    # In Area_5/hallway_6 a control character stands for a space.
+    """Read [N, 6]: x, y, z, r, g, b."""
+    # Area_5/hallway_6 has a control character instead of a space.
     text = path.read_bytes().replace(b"\x10", b" ")
     try:
         rows = np.loadtxt(io.BytesIO(text), ndmin=2)
     except ValueError as error:
         raise DatasetError(f"{path}: {error}") from error
     if rows.shape[1] != 6:
-        raise DatasetError(f"{path} has {rows.shape[1]} numbers a line, not x y z r g b")
+        raise DatasetError(f"{path} has {rows.shape[1]} numbers per line, not x y z r g b")
     return rows

@@ -1,11 +1,10 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""ScanNet v2: rooms as coloured meshes, a sequence of one frame each.
+"""ScanNet v2: rooms as coloured meshes; each is a sequence of one frame.
 
-`scans/S/S_vh_clean_2.ply` (those of the test split in `scans_test`) holds the vertices, and
-`S_vh_clean_2.labels.ply` beside it their NYU40 ids; some scenes have ids above 40, which mean
-nothing. The benchmark's `scannetv2_train.txt`, `..._val.txt` and `..._test.txt` name the scenes of
-a split.
+`scans/S/S_vh_clean_2.ply` (in `scans_test` for the test split) has the vertices, and
+`S_vh_clean_2.labels.ply` beside it their NYU40 ids; some scenes have invalid ids above 40. The
+benchmark's `scannetv2_train.txt`, `..._val.txt` and `..._test.txt` list the scenes of a split.
 """
 
 from __future__ import annotations
@@ -19,8 +18,8 @@ from minkowski_perception.lab.datasets.reading import (
     DatasetError,
     Frames,
     LabelIds,
-    found_in,
-    only_split,
+    contents_of,
+    names_in_split,
 )
 
 _MESH = "_vh_clean_2.ply"
@@ -28,15 +27,15 @@ _SPLITS = ("train", "val", "test")
 
 
 def sequences(root: Path, split: str | None, ids: LabelIds) -> dict[str, Frames[Path]]:
-    """Scenes by name, none where none is there.
+    """Return the scenes by name; empty if there are none.
 
     Args:
-        root: holds `scans`, or is it.
+        root: contains `scans`, or is `scans` itself.
         split: "train", "val" or "test", or None for all.
-        ids: what NYU40's ids mean.
+        ids: meaning of NYU40's ids.
 
     Raises:
-        DatasetError: there is no such split.
+        DatasetError: the split is unknown, or its list or its scenes are missing.
     """
     folders = (root, root / "scans", root / "scans_test")
     meshes = {
@@ -48,15 +47,17 @@ def sequences(root: Path, split: str | None, ids: LabelIds) -> dict[str, Frames[
     if not meshes:
         return {}
     if split is not None and split not in _SPLITS:
-        raise DatasetError(f"unknown split '{split}'; there are: {', '.join(_SPLITS)}")
-    names = only_split(meshes, split, {} if split is None else {split: _scenes(root, split)})
+        raise DatasetError(f"unknown split '{split}'; choose one of {', '.join(_SPLITS)}")
+    names = names_in_split(meshes, split, {} if split is None else {split: _scenes(root, split)})
     return {name: Frames([meshes[name]], partial(_frame, ids)) for name in names}
 
 
 def _scenes(root: Path, split: str) -> frozenset[str]:
     path = root / f"scannetv2_{split}.txt"
     if not path.exists():
-        raise DatasetError(f"no {path}, the benchmark's list of scenes: {found_in(root)}")
+        raise DatasetError(
+            f"split '{split}' needs the benchmark's list {path}: {contents_of(root)}"
+        )
     return frozenset(path.read_text().split())
 
 
@@ -67,6 +68,8 @@ def _frame(ids: LabelIds, mesh: Path) -> Frame:
         raw = read_cloud(path).labels
         if raw is None or len(raw) != len(cloud.points):
             count = "no" if raw is None else len(raw)
-            raise DatasetError(f"{path} has {count} labels, the scan {len(cloud.points)} points")
+            raise DatasetError(
+                f"{path} has {count} labels, but the scan has {len(cloud.points)} points"
+            )
         labels = ids.labels[raw]
     return Frame(points=cloud.points, frame_id="room", colour=cloud.colour, labels=labels)

@@ -1,11 +1,11 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Synthia 4D: rendered drives, seen by four cameras around the car, five frames a second.
+"""Synthia 4D: rendered drives, seen by four cameras around the car, at 5 Hz.
 
-`SEQ/FOLDER/NNNNNN.ply` are clouds in centimetres; here in metres, with the axes left as they are:
-x to the right, y up, z backwards. `SEQ/CameraParams/Stereo_Right/Omni_F/NNNNNN.txt` says where the
-camera is. `train_raw_difficult.txt`, `val_...` and `test_raw_difficult.txt` beside the sequences,
-SpatioTemporalSegmentation's, name the frames of a split.
+`SEQ/FOLDER/NNNNNN.ply` are clouds in centimetres, converted to metres here. The axes are
+unchanged: x to the right, y up, z backwards. `SEQ/CameraParams/Stereo_Right/Omni_F/NNNNNN.txt` has
+the camera's extrinsics. `train_raw_difficult.txt`, `val_...` and `test_raw_difficult.txt` beside
+the sequences, from SpatioTemporalSegmentation, list the frames of a split.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from minkowski_perception.frame import Frame
 from minkowski_perception.lab.datasets.ply import read_cloud
-from minkowski_perception.lab.datasets.reading import DatasetError, Frames, LabelIds, found_in
+from minkowski_perception.lab.datasets.reading import DatasetError, Frames, LabelIds, contents_of
 
 _SPLITS = ("train", "val", "test")
 _PERIOD = 200_000_000
@@ -27,15 +27,15 @@ _METRES = np.float32(0.01)
 
 
 def sequences(root: Path, split: str | None, ids: LabelIds) -> dict[str, Frames[Path]]:
-    """Sequences by name, none where none is there.
+    """Return the sequences by name; empty if there are none.
 
     Args:
-        root: holds the folders of the sequences.
+        root: contains the folders of the sequences.
         split: "train", "val" or "test", or None for all frames.
-        ids: what the ids in the files mean.
+        ids: meaning of the ids in the files.
 
     Raises:
-        DatasetError: there is no such split.
+        DatasetError: the split is unknown, or its list is missing.
     """
     clouds = sorted(root.glob("*/*/*.ply"))
     if not clouds:
@@ -50,10 +50,10 @@ def sequences(root: Path, split: str | None, ids: LabelIds) -> dict[str, Frames[
 
 def _of_split(root: Path, split: str) -> list[Path]:
     if split not in _SPLITS:
-        raise DatasetError(f"unknown split '{split}'; there are: {', '.join(_SPLITS)}")
+        raise DatasetError(f"unknown split '{split}'; choose one of {', '.join(_SPLITS)}")
     path = root / f"{split}_raw_difficult.txt"
     if not path.exists():
-        raise DatasetError(f"no {path} for split '{split}': {found_in(root)}")
+        raise DatasetError(f"split '{split}' needs {path}: {contents_of(root)}")
     lines = path.read_text().splitlines()
     return sorted(root / line.split()[0] for line in lines if line.strip())
 
@@ -61,13 +61,13 @@ def _of_split(root: Path, split: str) -> list[Path]:
 def _frame(ids: LabelIds, path: Path) -> Frame:
     cloud = read_cloud(path)
     if cloud.labels is None:
-        raise DatasetError(f"{path} has no property 'label'")
+        raise DatasetError(f"{path} lacks property 'label'")
     if not path.stem.isdigit():
-        raise DatasetError(f"{path}: frames are named by their number")
+        raise DatasetError(f"{path}: the name of a frame must be its number")
     camera = path.parents[1] / "CameraParams" / "Stereo_Right" / "Omni_F" / f"{path.stem}.txt"
     return Frame(
         points=cloud.points * _METRES,
-        stamp=(5 + int(path.stem)) * _PERIOD,  # not from 0, which is no time in ROS
+        stamp=(5 + int(path.stem)) * _PERIOD,  # ROS takes stamp 0 as unset
         frame_id="camera",
         colour=cloud.colour,
         labels=ids.labels[cloud.labels],
@@ -76,15 +76,15 @@ def _frame(ids: LabelIds, path: Path) -> Frame:
 
 
 def _pose(path: Path) -> npt.NDArray[np.float64]:
-    """[4, 4] that takes points of a cloud to the world, both with y up.
+    """Read the pose [4, 4] from a cloud to the world, both with y up.
 
-    The file holds 16 numbers, a left-handed world to the camera, transposed: with its first row
-    mirrored the rotation is one between right-handed frames whose y points down.
+    The file has the transposed matrix from a left-handed world to the camera. Negating its first
+    row makes it a rotation between right-handed frames with y down.
     """
     try:
         extrinsics = np.array(path.read_text().split(), dtype=np.float64).reshape(4, 4)
     except ValueError as error:
-        raise DatasetError(f"{path}: not 16 numbers: {error}") from error
+        raise DatasetError(f"{path} must have 16 numbers: {error}") from error
     to_camera = extrinsics[:3, :3] * [[-1.0], [1.0], [1.0]]
     down = np.diag([1.0, -1.0, -1.0])
     pose = np.eye(4)

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""PLY files as their format's description has them."""
+"""Writer of PLY files, after the format's description."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ TYPES = {"f4": "float", "f8": "double", "u1": "uchar", "u2": "ushort", "i4": "in
 
 
 def write_ply(path, *, text=False, triangle=False, **columns):
-    """Vertices with a property for each column, as text or binary, and perhaps a triangle."""
+    """Write vertices with a property per column, as text or binary, and a triangle on request."""
     columns = {name: np.asarray(column) for name, column in columns.items()}
     count = len(next(iter(columns.values())))
     header = ["ply", f"format {'ascii' if text else 'binary_little_endian'} 1.0"]
@@ -29,7 +29,7 @@ def write_ply(path, *, text=False, triangle=False, **columns):
 
 
 def coloured(points, colour, **columns):
-    """Columns x, y, z, red, green, blue and others."""
+    """Return columns x, y, z, red, green, blue and others."""
     axes = dict(zip("xyz", np.asarray(points, "f4").T, strict=True))
     channels = zip(("red", "green", "blue"), np.asarray(colour, "u1").T, strict=True)
     return {**axes, **dict(channels), **columns}

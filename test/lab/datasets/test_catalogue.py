@@ -12,7 +12,7 @@ POINTS = np.arange(20, dtype="<f4").reshape(5, 4)
 
 
 def write(root, ids, sequences=("00",), frames=2):
-    """Sequences of five points a scan in the layout of SemanticKITTI."""
+    """Write sequences of five points per scan in the layout of SemanticKITTI."""
     for sequence in sequences:
         for kind, suffix, data in (("velodyne", "bin", POINTS), ("labels", "label", ids)):
             folder = root / "sequences" / sequence / kind
@@ -34,7 +34,7 @@ IDS = {
 }
 
 MOUNTS = {"pandaset": np.array([0, 0.80, 1.85], np.float32)}
-"""Where the LiDAR sits, where the files are of another frame."""
+"""Positions of LiDARs in the frame of the files, if that is another one."""
 
 
 @pytest.mark.parametrize("name", IDS)
@@ -49,7 +49,7 @@ def test_the_layout_of_semantickitti_is_read_with_the_ids_of_the_data_set(tmp_pa
 
 
 @pytest.mark.parametrize("name", IDS)
-def test_labels_come_in_the_set_that_is_asked_for(tmp_path, name):
+def test_labels_are_mapped_to_the_requested_set(tmp_path, name):
     ids, _ = IDS[name]
     groups = LabelSet.load("outdoor_groups7")
     dataset = open_dataset(name, write(tmp_path, np.array(ids, "<u4")), labels=groups)
@@ -58,13 +58,13 @@ def test_labels_come_in_the_set_that_is_asked_for(tmp_path, name):
     assert (first, second) == ("ground", "vehicle")
 
 
-def test_a_set_that_does_not_know_the_data_set_is_refused(tmp_path):
+def test_a_label_set_without_a_mapping_is_refused(tmp_path):
     root = write(tmp_path, np.zeros(5, "<u4"))
     with pytest.raises(LabelSetError, match="of 'urban10' cannot be told in 'scannet20'"):
         open_dataset("ika", root, labels=LabelSet.load("scannet20"))
 
 
-def test_a_split_chooses_sequences(tmp_path):
+def test_a_split_selects_sequences(tmp_path):
     root = write(tmp_path / "dataset", np.zeros(5, "<u4"), ("00", "08", "10", "11"))
     chosen = {
         split: list(open_dataset("semantickitti", root.parent, split).sequences)
@@ -73,22 +73,22 @@ def test_a_split_chooses_sequences(tmp_path):
     assert chosen == {"train": ["00", "10"], "val": ["08"], "test": ["11"]}
 
 
-def test_a_split_that_is_not_there_is_named_beside_those_that_are(tmp_path):
+def test_an_unknown_or_absent_split_is_refused(tmp_path):
     root = write(tmp_path, np.zeros(5, "<u4"))
-    with pytest.raises(DatasetError, match="split 'val' is 08, but there are: 00"):
+    with pytest.raises(DatasetError, match="split 'val' has 08, but found only 00"):
         open_dataset("semantickitti", root, "val")
-    with pytest.raises(DatasetError, match="unknown split 'all'; there are: train, val, test"):
+    with pytest.raises(DatasetError, match="unknown split 'all'; choose one of train, val, test"):
         open_dataset("semantickitti", root, "all")
-    with pytest.raises(DatasetError, match="unknown split 'val'; there are: none"):
+    with pytest.raises(DatasetError, match="unknown split 'val'; the data set has no splits"):
         open_dataset("ika", root, "val")
 
 
-def test_a_wrong_root_says_what_was_looked_for_and_what_was_found(tmp_path):
+def test_a_wrong_root_is_refused_with_expected_and_found_files(tmp_path):
     (tmp_path / "velodyne").mkdir()
-    looked = r"sequences/S/velodyne/\*.bin"
-    with pytest.raises(DatasetError, match=rf"{looked} .*{tmp_path} holds velodyne"):
+    expected = r"expected sequences/S/velodyne/\*.bin"
+    with pytest.raises(DatasetError, match=rf"{expected}, .*{tmp_path} contains velodyne"):
         open_dataset("semantickitti", tmp_path)
-    with pytest.raises(DatasetError, match=rf"{looked} .*none does not exist"):
+    with pytest.raises(DatasetError, match=rf"{expected}, .*none does not exist"):
         open_dataset("ika", tmp_path / "none")
 
 
@@ -98,7 +98,7 @@ def test_an_unknown_name_is_refused_with_the_valid_ones(tmp_path):
     assert "semantickitti" in dataset_names()
 
 
-def test_the_page_on_data_sets_tells_of_each_and_of_its_labels():
+def test_the_docs_list_each_data_set_and_its_label_set():
     page = (Path(__file__).parents[3] / "docs" / "datasets.md").read_text()
     rows = [line.split("|")[1:-1] for line in page.splitlines() if line.startswith("| `")]
     table = {row[0].strip(" `"): row[3].strip(" `") for row in rows if len(row) == 5}
@@ -106,7 +106,7 @@ def test_the_page_on_data_sets_tells_of_each_and_of_its_labels():
     assert set(table.values()) - {"--bag-labels"} <= set(LabelSet.available())
 
 
-def test_frames_are_read_when_they_are_asked_for(tmp_path):
+def test_frames_are_read_on_access(tmp_path):
     root = write(tmp_path, np.zeros(5, "<u4"))
     frames = open_dataset("semantickitti", root).sequences["00"]
     (root / "sequences/00/velodyne/000001.bin").write_bytes(b"12345")

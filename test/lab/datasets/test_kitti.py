@@ -13,7 +13,7 @@ POSES = [f"1 0 0 {metres} 0 1 0 0 0 0 1 0" for metres in (0, 2)]
 
 
 def write(folder, **files):
-    """Two scans of five points; files by path, as bytes or lines of text."""
+    """Write two scans of five points and other files, given by path as bytes or lines."""
     whole = {f"velodyne/{i:06d}.bin": (POINTS + i).tobytes() for i in range(2)} | files
     for name, content in whole.items():
         path = folder / name
@@ -28,7 +28,7 @@ def labelled(folder, raw=RAW, **files):
     return write(folder, **labels, **files)
 
 
-def test_scans_alone_are_frames_without_truth_and_motion_ten_a_second(tmp_path):
+def test_scans_alone_are_frames_at_10_hz_without_labels_and_poses(tmp_path):
     sequence = KittiSequence(write(tmp_path))
     assert len(sequence) == len(list(sequence)) == 2
     frame = sequence[1]
@@ -38,26 +38,26 @@ def test_scans_alone_are_frames_without_truth_and_motion_ten_a_second(tmp_path):
     assert frame.stamp - sequence[0].stamp == 100_000_000
 
 
-def test_labels_are_as_in_the_files_unless_a_set_is_named(tmp_path):
+def test_labels_are_the_raw_ids_without_a_label_set(tmp_path):
     frame = KittiSequence(labelled(tmp_path, RAW + (7 << 16)))[0]
     np.testing.assert_array_equal(frame.labels, RAW)
     assert frame.moving is None
 
 
-def test_ids_of_a_data_set_become_classes_and_tell_what_moves(tmp_path):
+def test_raw_ids_are_mapped_to_classes_and_motion(tmp_path):
     frame = KittiSequence(labelled(tmp_path), LabelSet.load("semantickitti19"))[0]
     assert frame.labels.tolist() == [0, 0, 8, 255, 8]
     assert frame.moving.tolist() == [False, True, False, False, False]
 
 
-def test_ids_of_a_set_that_names_no_data_set_are_its_own(tmp_path):
+def test_ids_of_a_set_without_raw_ids_are_its_own(tmp_path):
     raw = np.array([0, 7, 9, 10, 3], "<u4")
     frame = KittiSequence(labelled(tmp_path, raw), LabelSet.load("urban10"))[0]
     assert frame.labels.tolist() == [0, 7, 9, 255, 3]
     assert frame.moving is None
 
 
-def test_labels_that_are_not_exact_are_left_out(tmp_path):
+def test_interpolated_labels_are_unlabelled(tmp_path):
     mask = {"exact_mask/000000.u8": bytes([1, 1, 0, 1, 1])}
     sequence = KittiSequence(labelled(tmp_path, **mask), LabelSet.load("semantickitti19"))
     assert sequence[0].labels.tolist() == [0, 0, 255, 255, 8]
@@ -65,14 +65,14 @@ def test_labels_that_are_not_exact_are_left_out(tmp_path):
 
 
 @pytest.mark.parametrize("number", ["", "000007 "])
-def test_poses_of_the_lidar_are_read_with_or_without_the_frame_s_number(tmp_path, number):
+def test_lidar_poses_are_read_with_or_without_frame_numbers(tmp_path, number):
     lines = [number + line for line in POSES]
     sequence = KittiSequence(write(tmp_path, **{"poses_lidar_x.txt": lines}))
     assert [frame.pose[0, 3] for frame in sequence] == [0.0, 2.0]
 
 
-def test_poses_of_the_camera_become_the_lidar_s(tmp_path):
-    # The camera looks along the LiDAR's x, 0.3 m above it: z is ahead, x to the right, y down.
+def test_camera_poses_are_converted_to_the_lidar(tmp_path):
+    # The camera is 0.3 m above the LiDAR and looks along its x: z forward, x right, y down.
     tr = "Tr: 0 -1 0 0 0 0 -1 0.3 1 0 0 0"
     ahead = ["1 0 0 0 0 1 0 0 0 0 1 0", "1 0 0 0 0 1 0 0 0 0 1 5"]
     files = {"poses.txt": ahead, "calib.txt": ["P0: 1 2", tr]}
@@ -89,7 +89,7 @@ def test_poses_of_the_camera_become_the_lidar_s(tmp_path):
         (["000000 15.5", "000001 16.0"], [0, 500_000_000]),
     ],
 )
-def test_times_are_nanoseconds_where_whole_and_else_seconds(tmp_path, times, stamps):
+def test_integer_times_are_nanoseconds_and_others_seconds(tmp_path, times, stamps):
     sequence = KittiSequence(write(tmp_path, **{"times.txt": times}))
     first = sequence[0].stamp
     assert [frame.stamp - first for frame in sequence] == stamps
@@ -101,15 +101,21 @@ def test_times_are_nanoseconds_where_whole_and_else_seconds(tmp_path, times, sta
     ("files", "message"),
     [
         ({"poses_lidar.txt": POSES[:1]}, "poses_lidar.txt has 1 lines for 2 scans"),
-        ({"poses_lidar.txt": ["1 2 3", "4 5 6"]}, "poses_lidar.txt: not 3 x 4 numbers"),
-        ({"poses.txt": POSES}, "poses.txt is of the camera, and no .*calib.txt"),
+        (
+            {"poses_lidar.txt": ["1 2 3", "4 5 6"]},
+            "poses_lidar.txt: lines must have 3 x 4 numbers",
+        ),
+        ({"poses.txt": POSES}, "poses.txt has poses of the camera, but .*calib.txt is missing"),
         ({"poses.txt": POSES, "calib.txt": ["P0: 1"]}, "calib.txt has no line Tr"),
         ({"times.txt": ["soon", "later"]}, "times.txt: .*'soon'"),
-        ({"velodyne/000000.bin": b"12345"}, "000000.bin has 5 bytes, not 16 a point"),
-        ({"labels/000000.label": b"12345678"}, "000000.label has 2 points, the scan 5"),
+        (
+            {"velodyne/000000.bin": b"12345"},
+            "000000.bin has 5 bytes, not a multiple of 16 per point",
+        ),
+        ({"labels/000000.label": b"12345678"}, "000000.label has 2 points, but the scan has 5"),
     ],
 )
-def test_what_is_damaged_is_named(tmp_path, files, message):
+def test_damaged_files_are_named_in_the_error(tmp_path, files, message):
     with pytest.raises(DatasetError, match=message):
         list(KittiSequence(write(tmp_path, **files)))
 
@@ -117,12 +123,12 @@ def test_what_is_damaged_is_named(tmp_path, files, message):
 def test_a_folder_without_scans_is_refused(tmp_path):
     with pytest.raises(
         DatasetError,
-        match=r"no scans: .*velodyne/\*.bin are looked for, and .*velodyne does not exist",
+        match=r"no scans: expected .*velodyne/\*.bin, but .*velodyne does not exist",
     ):
         KittiSequence(tmp_path)
 
 
-def test_through_the_poses_a_real_street_stays_in_its_place(shared_data):
+def test_poses_align_poles_and_trunks_of_a_real_street(shared_data):
     from scipy.spatial import cKDTree
 
     sequence = KittiSequence(

@@ -16,13 +16,13 @@ URBAN = LabelSet.load("urban10")
 
 
 def write(path, topics, labels=(0, 7, 200), poses=True):
-    """Three clouds a topic, whose points tell which they are; the sensor goes 1 m a cloud."""
+    """Write three clouds per topic, identified by their points; the sensor moves 1 m per cloud."""
     with BagWriter(path) as bag:
         for i in range(3):
             stamp = (10 + i) * SECOND
-            for place, (topic, field) in enumerate(topics.items()):
+            for number, (topic, field) in enumerate(topics.items()):
                 frame = Frame(
-                    points=np.full((3, 3), 10 * place + i, np.float32),
+                    points=np.full((3, 3), 10 * number + i, np.float32),
                     labels=np.array(labels, np.int32),
                     stamp=stamp,
                     frame_id="lidar",
@@ -35,32 +35,32 @@ def write(path, topics, labels=(0, 7, 200), poses=True):
     return path
 
 
-def test_every_topic_with_labels_is_a_sequence_with_the_poses_of_the_bag(tmp_path):
+def test_each_topic_with_labels_is_a_sequence_with_the_bag_s_poses(tmp_path):
     topics = {"/front": "label", "/rear": "true_label", "/bare": None}
     root = write(tmp_path / "bag", topics)
     dataset = open_dataset("bag", root, bag_labels=URBAN)
     assert {n: len(s) for n, s in dataset.sequences.items()} == {"/front": 3, "/rear": 3}
     assert dataset.label_set is URBAN
-    for place, topic in enumerate(("/front", "/rear")):
+    for number, topic in enumerate(("/front", "/rear")):
         for i, frame in enumerate(dataset.sequences[topic]):
-            assert (frame.points == 10 * place + i).all()
+            assert (frame.points == 10 * number + i).all()
             assert frame.labels.tolist() == [0, 7, 255]
             assert frame.pose[0, 3] == i
     assert dataset.sequences["/rear"][-1].stamp == 12 * SECOND
 
 
-def test_true_labels_go_before_those_of_a_model(tmp_path):
+def test_true_labels_take_precedence_over_a_model_s_labels(tmp_path):
     with BagWriter(tmp_path / "bag") as bag:
         frame = Frame(np.zeros((2, 3), np.float32), SECOND, "lidar", labels=np.array([1, 2], "u1"))
         cloud = encode_frame(frame, "true_label")
-        cloud.fields.append(Field("label", offset=0, datatype=UINT8))  # nonsense: bytes of x
+        cloud.fields.append(Field("label", offset=0, datatype=UINT8))  # invalid: bytes of x
         bag.write_cloud("/points", cloud, SECOND, "lidar")
     frame = open_dataset("bag", tmp_path / "bag", bag_labels=URBAN).sequences["/points"][0]
     assert frame.labels.tolist() == [1, 2]
     assert frame.pose is None
 
 
-def test_labels_are_of_semantickitti_unless_said_and_can_be_told_in_another_set(tmp_path):
+def test_labels_default_to_semantickitti_and_can_be_mapped_to_another_set(tmp_path):
     root = write(tmp_path / "bag", {"/points": "label"}, labels=(8, -1, 70000), poses=False)
     dataset = open_dataset("bag", root)
     assert dataset.label_set.name == "semantickitti19"
@@ -70,19 +70,17 @@ def test_labels_are_of_semantickitti_unless_said_and_can_be_told_in_another_set(
     assert frame.labels.tolist() == [groups.names.index("ground"), 255, 255]
 
 
-def test_a_bag_without_labels_says_what_its_clouds_have(tmp_path):
+def test_a_bag_without_labels_or_with_a_split_is_refused(tmp_path):
     root = write(tmp_path / "bag", {"/points": None})
-    with pytest.raises(
-        DatasetError, match="true_label or label are looked for, and /points has x"
-    ):
+    with pytest.raises(DatasetError, match="need a field true_label or label, but /points has x"):
         open_dataset("bag", root)
-    with pytest.raises(DatasetError, match="unknown split 'val': a bag has none"):
+    with pytest.raises(DatasetError, match="unknown split 'val': bags have no splits"):
         open_dataset("bag", root, "val")
     with pytest.raises(BagError, match="no bag at"):
         open_dataset("bag", tmp_path / "none")
 
 
-def test_a_real_bag_gives_what_the_same_frames_in_files_do(shared_data):
+def test_a_real_bag_equals_the_same_frames_in_files(shared_data):
     bag = open_dataset("bag", shared_data / "ika_bag_mcap", bag_labels=URBAN).sequences["/points"]
     files = open_dataset("ika", shared_data / "ika_vlp32").sequences["00"]
     assert len(bag) == len(files) == 32

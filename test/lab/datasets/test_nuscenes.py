@@ -10,19 +10,19 @@ from minkowski_perception.lab.datasets.catalogue import DatasetError, open_datas
 
 SCENES = ("scene-0061", "scene-0103", "scene-0553")
 POINTS = [(1.0, 2.0, 3.0, 40.0, 7.0), (4.0, 5.0, 6.0, 255.0, 8.0), (0.0, 9.0, -1.5, 0.0, 0.0)]
-LIDARSEG = bytes([24, 17, 31])  # driveable surface, car, the car itself
+LIDARSEG = bytes([24, 17, 31])  # driveable surface, car, ego vehicle
 HALF = 0.5**0.5
 
 
 def write(root, version="v1.0-mini", scenes=SCENES, *, labelled=True):
-    """Two key frames a scene and what else the tables hold: sweeps and another sensor."""
+    """Write two key frames per scene, and other rows: sweeps and another sensor."""
     tables = {
         "sensor": [
             {"token": "s0", "channel": "LIDAR_TOP", "modality": "lidar"},
             {"token": "s1", "channel": "CAM_FRONT", "modality": "camera"},
         ],
         "calibrated_sensor": [
-            # The LiDAR is turned to the left by 90 degrees, 2 m up.
+            # The LiDAR is rotated to the left by 90 degrees, 2 m up.
             {
                 "token": "c0",
                 "sensor_token": "s0",
@@ -42,7 +42,7 @@ def write(root, version="v1.0-mini", scenes=SCENES, *, labelled=True):
     (root / "lidarseg" / version).mkdir(parents=True, exist_ok=True)
     for scene in scenes:
         tables["scene"].append({"token": f"t-{scene}", "name": scene})
-        for i in (1, 0):  # not in the order of time
+        for i in (1, 0):  # not in time order
             sample, key = f"{scene}-{i}", f"{scene}-{i}-key"
             tables["sample"].append({"token": sample, "scene_token": f"t-{scene}"})
             for token, sensor, is_key in (
@@ -85,7 +85,7 @@ def write(root, version="v1.0-mini", scenes=SCENES, *, labelled=True):
     return root
 
 
-def test_labelled_key_frames_come_by_scene_in_order_of_time(tmp_path):
+def test_labelled_key_frames_are_grouped_by_scene_in_time_order(tmp_path):
     dataset = open_dataset("nuscenes", write(tmp_path))
     lengths = {name: len(frames) for name, frames in dataset.sequences.items()}
     assert lengths == dict.fromkeys(SCENES, 2)
@@ -99,15 +99,15 @@ def test_labelled_key_frames_come_by_scene_in_order_of_time(tmp_path):
     assert first.labels[2] == 255
 
 
-def test_the_reduced_classes_are_told_of_the_same_files(tmp_path):
+def test_the_reduced_classes_are_read_from_the_same_files(tmp_path):
     dataset = open_dataset("nuscenes11", write(tmp_path))
     frame = dataset.sequences["scene-0061"][0]
     assert [dataset.label_set.names[i] for i in frame.labels[:2]] == ["road", "car"]
 
 
-def test_poses_go_by_way_of_the_car(tmp_path):
+def test_poses_combine_mount_and_ego_pose(tmp_path):
     pose = open_dataset("nuscenes", write(tmp_path)).sequences["scene-0061"][1].pose
-    # A point 1 m along the sensor's x is 1 m to the left of a car that looks along the world's x.
+    # A point 1 m along the sensor's x is 1 m left of the car, which looks along the world's x.
     np.testing.assert_allclose(pose @ [1, 0, 0, 1], [10.5, 21, 2, 1], atol=1e-12)
 
 
@@ -124,11 +124,13 @@ def test_splits_are_the_official_ones(tmp_path):
         "mini_train": ["scene-0061", "scene-0553"],
         "mini_val": ["scene-0103"],
     }
-    with pytest.raises(DatasetError, match=r"v1.0-mini, v1.0-trainval: a split says which"):
+    with pytest.raises(DatasetError, match=r"v1.0-mini, v1.0-trainval: choose one by a split"):
         open_dataset("nuscenes", tmp_path)
-    with pytest.raises(DatasetError, match=r"'test' is of v1.0-test, but .* v1.0-mini"):
+    with pytest.raises(DatasetError, match=r"'test' needs v1.0-test, but .* v1.0-mini"):
         open_dataset("nuscenes", tmp_path, "test")
-    with pytest.raises(DatasetError, match="unknown split 'all'; there are: mini_train, mini_val"):
+    with pytest.raises(
+        DatasetError, match="unknown split 'all'; choose one of mini_train, mini_val"
+    ):
         open_dataset("nuscenes", tmp_path, "all")
 
 
@@ -143,18 +145,20 @@ def test_frames_without_lidarseg_have_no_labels(tmp_path):
     assert frame.labels is None
 
 
-def test_what_is_missing_or_damaged_is_named(tmp_path):
+def test_missing_or_damaged_files_are_named_in_the_error(tmp_path):
     frames = open_dataset("nuscenes", write(tmp_path)).sequences["scene-0061"]
     (tmp_path / "lidarseg/v1.0-mini/scene-0061-0-key_lidarseg.bin").write_bytes(b"1")
-    with pytest.raises(DatasetError, match=r"0-key_lidarseg.bin has 1 points, the scan 3"):
+    with pytest.raises(DatasetError, match=r"0-key_lidarseg.bin has 1 points, but the scan has 3"):
         frames[0]
     (tmp_path / "samples/LIDAR_TOP/scene-0061-1-key.pcd.bin").unlink()
-    with pytest.raises(DatasetError, match=r"no .*0061-1-key.pcd.bin: .*LIDAR_TOP holds scene"):
+    with pytest.raises(DatasetError, match=r"no .*0061-1-key.pcd.bin: .*LIDAR_TOP contains scene"):
         frames[1]
     table = tmp_path / "v1.0-mini/sample.json"
     whole = table.read_text()
     table.write_text("[]")
-    with pytest.raises(DatasetError, match=r"tables of .*v1.0-mini name 'scene-0061-1'"):
+    with pytest.raises(
+        DatasetError, match=r"tables of .*v1.0-mini refer to 'scene-0061-1', which is missing"
+    ):
         open_dataset("nuscenes", tmp_path)
     table.write_text(whole[:-5])
     with pytest.raises(DatasetError, match=r"cannot read .*sample.json"):
@@ -164,7 +168,7 @@ def test_what_is_missing_or_damaged_is_named(tmp_path):
         open_dataset("nuscenes", tmp_path)
 
 
-def test_another_folder_is_refused_with_what_is_looked_for(tmp_path):
+def test_a_wrong_folder_is_refused_with_the_expected_files(tmp_path):
     (tmp_path / "maps").mkdir()
-    with pytest.raises(DatasetError, match=r"bin or v1.0-\*/scene.json is looked for, .* maps"):
+    with pytest.raises(DatasetError, match=r"expected .*bin or v1.0-\*/scene.json, but .* maps"):
         open_dataset("nuscenes", tmp_path)

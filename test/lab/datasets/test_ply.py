@@ -17,7 +17,9 @@ COLOUR = [[255, 0, 7], [1, 2, 3], [9, 128, 200]]
 @pytest.mark.parametrize("text", [False, True])
 @pytest.mark.parametrize("triangle", [False, True])
 @pytest.mark.parametrize("kind", ["u1", "u2", "i4"])
-def test_a_cloud_is_read_whatever_else_is_there(tmp_path, text, triangle, kind):
+def test_a_cloud_is_read_from_any_format_and_other_elements_are_ignored(
+    tmp_path, text, triangle, kind
+):
     labels = np.array([0, 40, 149], kind)
     columns = coloured(POINTS, COLOUR, alpha=np.full(3, 255, "u1"), label=labels)
     cloud = read_cloud(write_ply(tmp_path / "a.ply", text=text, triangle=triangle, **columns))
@@ -27,7 +29,7 @@ def test_a_cloud_is_read_whatever_else_is_there(tmp_path, text, triangle, kind):
     assert (cloud.points.dtype, cloud.colour.dtype) == (np.float32, np.uint8)
 
 
-def test_short_names_are_known_and_labels_may_be_absent(tmp_path):
+def test_short_property_names_are_accepted_and_labels_are_optional(tmp_path):
     columns = {"x": np.ones(2), "y": np.ones(2), "z": np.array([2.0, 3])}
     columns |= {name: np.array([i, 9], "u1") for i, name in enumerate("rgb")}
     cloud = read_cloud(write_ply(tmp_path / "a.ply", **columns))
@@ -37,8 +39,8 @@ def test_short_names_are_known_and_labels_may_be_absent(tmp_path):
     assert read_cloud(labelled).labels.tolist() == [3, 12]
 
 
-def test_what_is_missing_or_damaged_is_named(tmp_path):
-    with pytest.raises(DatasetError, match=r"no .*a\.ply: .* holds nothing"):
+def test_missing_or_damaged_files_are_named_in_the_error(tmp_path):
+    with pytest.raises(DatasetError, match=r"no .*a\.ply: .* contains nothing"):
         read_cloud(tmp_path / "a.ply")
     path = write_ply(tmp_path / "a.ply", **coloured(POINTS, COLOUR))
     path.write_bytes(path.read_bytes()[:-4])
@@ -48,5 +50,5 @@ def test_what_is_missing_or_damaged_is_named(tmp_path):
     with pytest.raises(DatasetError, match=r"cannot read .*a\.ply"):
         read_cloud(path)
     path = write_ply(tmp_path / "b.ply", x=np.ones(2), y=np.ones(2), z=np.ones(2))
-    with pytest.raises(DatasetError, match=r"b\.ply has no property 'red', but x, y, z"):
+    with pytest.raises(DatasetError, match=r"b\.ply lacks property 'red'; it has x, y, z"):
         read_cloud(path)

@@ -22,7 +22,7 @@ def root(tmp_path):
     return tmp_path
 
 
-def test_a_room_is_what_is_annotated_in_it(root):
+def test_a_room_is_the_union_of_its_annotated_objects(root):
     dataset = open_dataset("s3dis", root)
     assert list(dataset.sequences) == list(ROOMS)
     (frame,) = dataset.sequences["Area_1/office_1"]
@@ -35,43 +35,45 @@ def test_a_room_is_what_is_annotated_in_it(root):
     assert known == ["chair", "chair", None, "wall"]  # stairs are not scored
 
 
-def test_area_5_is_for_tests(root):
+def test_area_5_is_the_test_split(root):
     assert list(open_dataset("s3dis", root, "train").sequences) == ["Area_1/office_1"]
     assert list(open_dataset("s3dis", root, "test").sequences) == list(ROOMS[1:])
-    with pytest.raises(DatasetError, match="unknown split 'val'; there are: train, test"):
+    with pytest.raises(DatasetError, match="unknown split 'val'; choose one of train, test"):
         open_dataset("s3dis", root, "val")
 
 
 def test_a_split_without_rooms_is_refused(tmp_path):
     (tmp_path / "Area_1/office_1/Annotations").mkdir(parents=True)
-    with pytest.raises(DatasetError, match=r"'test' is Area_5, .*; there is: Area_1"):
+    with pytest.raises(DatasetError, match=r"'test' is Area_5, .* but found only Area_1"):
         open_dataset("s3dis", tmp_path, "test")
-    with pytest.raises(DatasetError, match=r"Annotations holds no CLASS_I.txt"):
+    with pytest.raises(DatasetError, match=r"Annotations contains no CLASS_I.txt"):
         open_dataset("s3dis", tmp_path).sequences["Area_1/office_1"][0]
 
 
-def test_the_known_fault_of_a_file_is_mended(root):
+def test_a_control_character_in_a_file_is_read_as_a_space(root):
     path = root / "Area_5/hallway_6/Annotations/chair_1.txt"
     path.write_bytes(b"1 2 3 185\x10187 4\n")
     frame = open_dataset("s3dis", root).sequences["Area_5/hallway_6"][0]
     assert frame.colour[0].tolist() == [185, 187, 4]
 
 
-def test_what_is_damaged_is_named(root):
+def test_damaged_files_are_named_in_the_error(root):
     folder = root / "Area_1/office_1/Annotations"
     frames = open_dataset("s3dis", root).sequences["Area_1/office_1"]
     (folder / "wall_2.txt").write_text("1 2 three 4 5 6\n")
     with pytest.raises(DatasetError, match=r"wall_2\.txt: .*three"):
         frames[0]
     (folder / "wall_2.txt").write_text("1 2 3\n")
-    with pytest.raises(DatasetError, match=r"wall_2\.txt has 3 numbers a line, not x y z r g b"):
+    with pytest.raises(DatasetError, match=r"wall_2\.txt has 3 numbers per line, not x y z r g b"):
         frames[0]
     (folder / "wall_2.txt").rename(folder / "dragon_1.txt")
-    with pytest.raises(DatasetError, match=r"dragon_1\.txt is of no class; they are clutter, "):
+    with pytest.raises(
+        DatasetError, match=r"dragon_1\.txt has an unknown class; known are clutter, "
+    ):
         frames[0]
 
 
-def test_prepared_rooms_are_read_too(tmp_path):
+def test_prepared_rooms_are_read(tmp_path):
     pytest.importorskip("trimesh", reason="PLY files are read with trimesh")
     from plain_ply import coloured, write_ply
 
@@ -84,7 +86,7 @@ def test_prepared_rooms_are_read_too(tmp_path):
     np.testing.assert_array_equal(frame.points, np.eye(3))
 
 
-def test_another_folder_is_refused_with_what_is_looked_for(tmp_path):
+def test_a_wrong_folder_is_refused_with_the_expected_files(tmp_path):
     (tmp_path / "Area_1").mkdir()
-    with pytest.raises(DatasetError, match=r"Area_N/ROOM/Annotations .* holds Area_1"):
+    with pytest.raises(DatasetError, match=r"expected Area_N/ROOM/Annotations .* contains Area_1"):
         open_dataset("s3dis", tmp_path)

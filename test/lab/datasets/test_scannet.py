@@ -29,14 +29,14 @@ def write_scene(folder, name, nyu40=None):
 @pytest.fixture
 def root(tmp_path):
     write_scene(tmp_path / "scans", "scene0000_00", [1, 2, 39])
-    write_scene(tmp_path / "scans", "scene0270_00", [5, 50, 13])  # 50 means nothing
+    write_scene(tmp_path / "scans", "scene0270_00", [5, 50, 13])  # 50 is invalid
     write_scene(tmp_path / "scans_test", "scene0707_00")
     for split, scenes in {"train": ["scene0000_00"], "val": ["scene0270_00"]}.items():
         (tmp_path / f"scannetv2_{split}.txt").write_text("\n".join(scenes) + "\n")
     return tmp_path
 
 
-def test_every_scene_is_a_sequence_of_one_coloured_frame(root):
+def test_each_scene_is_a_sequence_of_one_coloured_frame(root):
     dataset = open_dataset("scannet", root)
     assert list(dataset.sequences) == ["scene0000_00", "scene0270_00", "scene0707_00"]
     (frame,) = dataset.sequences["scene0000_00"]
@@ -48,27 +48,29 @@ def test_every_scene_is_a_sequence_of_one_coloured_frame(root):
     assert dataset.intensity_full_scale is None
 
 
-def test_ids_that_mean_nothing_are_unknown(root):
+def test_invalid_ids_are_unlabelled(root):
     (frame,) = open_dataset("scannet", root).sequences["scene0270_00"]
-    assert frame.labels.tolist() == [4, 255, 255]  # chair, a fault of the data set, not scored
+    assert frame.labels.tolist() == [4, 255, 255]  # chair, invalid id, ignored class
 
 
-def test_splits_are_the_benchmark_s_lists(root):
+def test_splits_follow_the_benchmark_s_lists(root):
     assert list(open_dataset("scannet", root, "val").sequences) == ["scene0270_00"]
-    with pytest.raises(DatasetError, match=r"no .*scannetv2_test.txt, the benchmark's list"):
+    with pytest.raises(
+        DatasetError, match=r"'test' needs the benchmark's list .*scannetv2_test.txt"
+    ):
         open_dataset("scannet", root, "test")
-    with pytest.raises(DatasetError, match="unknown split 'all'; there are: train, val, test"):
+    with pytest.raises(DatasetError, match="unknown split 'all'; choose one of train, val, test"):
         open_dataset("scannet", root, "all")
 
 
 def test_labels_of_another_mesh_are_refused(root):
     path = root / "scans/scene0000_00/scene0000_00_vh_clean_2.labels.ply"
     write_ply(path, **coloured(POINTS[:2], COLOUR[:2], label=np.ones(2, "u2")))
-    with pytest.raises(DatasetError, match=r"labels.ply has 2 labels, the scan 3 points"):
+    with pytest.raises(DatasetError, match=r"labels.ply has 2 labels, but the scan has 3 points"):
         open_dataset("scannet", root).sequences["scene0000_00"][0]
 
 
-def test_another_folder_is_refused_with_what_is_looked_for(tmp_path):
+def test_a_wrong_folder_is_refused_with_the_expected_files(tmp_path):
     (tmp_path / "tasks").mkdir()
-    with pytest.raises(DatasetError, match=r"scans/S/S_vh_clean_2.ply is looked for, .* tasks"):
+    with pytest.raises(DatasetError, match=r"expected scans/S/S_vh_clean_2.ply, but .* tasks"):
         open_dataset("scannet", tmp_path)

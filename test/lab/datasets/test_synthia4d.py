@@ -17,7 +17,7 @@ TURN = Rotation.from_euler("yxz", [30, 5, -3], degrees=True).as_matrix()
 
 
 def extrinsics(frame):
-    """World to camera as Synthia writes it: left-handed, transposed, the translation last."""
+    """Return world to camera in Synthia's format: left-handed, transposed, translation last."""
     matrix = np.eye(4)
     matrix[:3, :3] = np.diag([-1, 1, 1]) @ TURN
     matrix[3, :3] = [2.0 * frame, 0.5, -7]
@@ -38,7 +38,7 @@ def root(tmp_path):
     return tmp_path
 
 
-def test_frames_come_in_metres_five_a_second(root):
+def test_frames_are_in_metres_at_5_hz(root):
     dataset = open_dataset("synthia4d", root)
     assert {name: len(s) for name, s in dataset.sequences.items()} == {
         "SYNTHIA-SEQS-01-DAWN": 3,
@@ -52,9 +52,9 @@ def test_frames_come_in_metres_five_a_second(root):
     assert (second.stamp - first.stamp, last.stamp - first.stamp) == (200_000_000, 2_400_000_000)
 
 
-def test_poses_are_those_that_spatio_temporal_segmentation_takes(root):
+def test_poses_equal_those_of_spatio_temporal_segmentation(root):
     frame = open_dataset("synthia4d", root).sequences["SYNTHIA-SEQS-05-FOG"][1]
-    # As its load_world_pointcloud does it, centimetre by centimetre.
+    # The steps of its load_world_pointcloud, in centimetres.
     camera = POINTS.astype(float) * [1, -1, -1]
     world = (TURN.T @ camera.T - 100 * np.array([[2.0], [0.5], [-7]])).T * [1, -1, -1]
     np.testing.assert_allclose(
@@ -63,40 +63,38 @@ def test_poses_are_those_that_spatio_temporal_segmentation_takes(root):
     assert np.linalg.det(frame.pose[:3, :3]) == pytest.approx(1)
 
 
-def test_a_split_is_a_list_of_frames(root):
+def test_a_split_selects_the_listed_frames(root):
     ((name, frames),) = open_dataset("synthia4d", root, "val").sequences.items()
     assert (name, [f.stamp // 200_000_000 for f in frames]) == ("SYNTHIA-SEQS-05-FOG", [6, 17])
-    with pytest.raises(
-        DatasetError, match=r"no .*test_raw_difficult.txt for split 'test': .*val_"
-    ):
+    with pytest.raises(DatasetError, match=r"split 'test' needs .*test_raw_difficult.txt: .*val_"):
         open_dataset("synthia4d", root, "test")
-    with pytest.raises(DatasetError, match="unknown split 'all'; there are: train, val, test"):
+    with pytest.raises(DatasetError, match="unknown split 'all'; choose one of train, val, test"):
         open_dataset("synthia4d", root, "all")
 
 
-def test_without_a_camera_there_is_no_pose_and_a_damaged_one_is_named(root):
+def test_a_missing_camera_gives_no_pose_and_a_damaged_one_is_refused(root):
     frames = open_dataset("synthia4d", root).sequences["SYNTHIA-SEQS-01-DAWN"]
     camera = root / "SYNTHIA-SEQS-01-DAWN/CameraParams/Stereo_Right/Omni_F/000001.txt"
     camera.write_text("1 2 3")
-    with pytest.raises(DatasetError, match=r"000001\.txt: not 16 numbers"):
+    with pytest.raises(DatasetError, match=r"000001\.txt must have 16 numbers"):
         frames[1]
     camera.unlink()
     assert frames[1].pose is None
 
 
-def test_a_cloud_without_labels_or_number_is_refused(root):
+def test_a_cloud_without_labels_or_frame_number_is_refused(root):
     frames = open_dataset("synthia4d", root).sequences["SYNTHIA-SEQS-01-DAWN"]
     folder = root / "SYNTHIA-SEQS-01-DAWN/ply"
     write_ply(folder / "000000.ply", **coloured(POINTS, COLOUR))
-    with pytest.raises(DatasetError, match=r"000000\.ply has no property 'label'"):
+    with pytest.raises(DatasetError, match=r"000000\.ply lacks property 'label'"):
         frames[0]
     write_ply(folder / "first.ply", **coloured(POINTS, COLOUR, label=IDS))
     frames = open_dataset("synthia4d", root).sequences["SYNTHIA-SEQS-01-DAWN"]
-    with pytest.raises(DatasetError, match=r"first\.ply: frames are named by their number"):
+    with pytest.raises(DatasetError, match=r"first\.ply: the name of a frame must be its number"):
         frames[3]
 
 
-def test_another_folder_is_refused_with_what_is_looked_for(tmp_path):
+def test_a_wrong_folder_is_refused_with_the_expected_files(tmp_path):
     (tmp_path / "RGB").mkdir()
-    with pytest.raises(DatasetError, match=r"SEQ/FOLDER/NNNNNN.ply is looked for, .* RGB"):
+    with pytest.raises(DatasetError, match=r"expected SEQ/FOLDER/NNNNNN.ply, but .* RGB"):
         open_dataset("synthia4d", tmp_path)
