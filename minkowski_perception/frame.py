@@ -94,11 +94,12 @@ class Frame:
     pose: npt.NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
-        """Convert the columns to arrays, and refuse those that do not fit the points.
+        """Convert the attributes to arrays, and check their shapes.
 
         Raises:
-            TypeError: a column holds no numbers, `colour` is not uint8, or `stamp` no integer.
-            ValueError: a column's shape does not fit `points`; the message names both.
+            TypeError: an attribute is not numeric, `colour` is not uint8, or `stamp` is not an
+                integer.
+            ValueError: the shape of an attribute does not match `points`; the message has both.
         """
         self._convert()
         if self.points.ndim != 2 or self.points.shape[1] != 3:
