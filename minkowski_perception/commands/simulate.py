@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""`minkowski-perception simulate`: make recordings with true labels and poses from seeds."""
+"""`minkowski-perception simulate`: simulate recordings with true labels and poses."""
 
 from __future__ import annotations
 
@@ -23,55 +23,65 @@ if TYPE_CHECKING:
 
 _SCENES = ("street", "yard", "room", "corridor", "hall")
 _LIDAR, _CAMERA = "hdl64", "xtion_qvga"
-_TOLD = ("scene", "frames", "mount_height", "speed", "still", "skew")
-_POLL = 0.2  # seconds
+_RECORDED_OPTIONS = ("scene", "frames", "mount_height", "speed", "still", "skew")
+_POLL_SECONDS = 0.2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument(
-        "--out", type=Path, required=True, help="folder, one recording a seed: 00, 01, ..."
+        "--out", type=Path, required=True, help="folder of the recordings 00, 01, ..."
     )
-    parser.add_argument("--scene", choices=_SCENES, default="street", help="(%(default)s)")
+    parser.add_argument(
+        "--scene", choices=_SCENES, default="street", help="scene to simulate (%(default)s)"
+    )
     sensor = parser.add_mutually_exclusive_group()
     sensor.add_argument(
-        "--lidar", help=f"name, or a YAML file such as come along ({_LIDAR} outdoors)"
+        "--lidar", help=f"name of a LiDAR, or path of its YAML file ({_LIDAR} outdoors)"
     )
     sensor.add_argument(
-        "--camera", help=f"depth camera: name, or a YAML file ({_CAMERA}, in rooms)"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of the first recording (%(default)s)")
-    parser.add_argument(
-        "--drives", type=positive, default=1, help="recordings, one a seed (%(default)s)"
+        "--camera",
+        help=f"name of a depth camera, or path of its YAML file ({_CAMERA} indoors)",
     )
     parser.add_argument(
-        "--frames", type=positive, default=100, help="clouds in each (%(default)s)"
+        "--seed", type=int, default=0, help="seed of the first recording (%(default)s)"
+    )
+    parser.add_argument(
+        "--drives",
+        type=positive,
+        default=1,
+        help="number of recordings, of consecutive seeds (%(default)s)",
+    )
+    parser.add_argument(
+        "--frames", type=positive, default=100, help="clouds per recording (%(default)s)"
     )
     parser.add_argument(
         "--format",
         choices=("kitti", "bag"),
-        help="the layout of SemanticKITTI, in OUT/sequences, or ROS 2 bags in OUT "
-        "(kitti for a LiDAR, bag for a camera, as the layout has no colour)",
+        help="SemanticKITTI layout in OUT/sequences, or ROS 2 bags in OUT "
+        "(kitti; bag for cameras and with --skew)",
     )
-    parser.add_argument("--mount-height", type=float, help="of the sensor, metres (drawn)")
-    parser.add_argument("--speed", type=float, help="metres a second (drawn)")
-    parser.add_argument("--still", action="store_true", help="world and sensor stand still")
+    parser.add_argument("--mount-height", type=float, help="height of the sensor, metres (random)")
+    parser.add_argument("--speed", type=float, help="speed of the sensor, m/s (random)")
+    parser.add_argument("--still", action="store_true", help="freeze the world and the sensor")
     parser.add_argument(
         "--skew",
         action="store_true",
-        help="all moves on while a cloud is measured, and its points tell their times "
+        help="move the sensor and the world during a sweep, and store the times of points "
         "(outdoors, in bags)",
     )
     parser.add_argument(
-        "--pictures", action="store_true", help="draw the middle cloud of each recording: 00.png"
+        "--pictures",
+        action="store_true",
+        help="draw the middle cloud of each recording to OUT/00.png, ...",
     )
     parser.add_argument(
-        "--workers", type=positive, default=os.cpu_count(), help="processes (%(default)s)"
+        "--workers", type=positive, default=os.cpu_count(), help="parallel processes (%(default)s)"
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Simulate, in parallel over recordings; say where they are and how fast it went."""
+    """Simulate the recordings in parallel, then print their folder and the rate."""
     import yaml
 
     recording = _recording(args)
@@ -79,56 +89,57 @@ def run(args: argparse.Namespace) -> int:
     layout = args.format or ("bag" if organised or recording.skew else "kitti")
     if layout == "kitti" and (organised or recording.skew):
         lacking = "colour" if organised else "times of points"
-        raise CommandError(f"the layout of SemanticKITTI has no {lacking}: --format bag")
+        raise CommandError(f"the SemanticKITTI layout cannot store {lacking}; use --format bag")
     folder = args.out / "sequences" if layout == "kitti" else args.out
     paths = {
         folder / f"{i:02}": seed
         for i, seed in enumerate(range(args.seed, args.seed + args.drives))
     }
-    if there := [path for path in paths if path.exists()]:
-        raise CommandError(f"{there[0]} exists already; it is not overwritten")
+    if existing := [path for path in paths if path.exists()]:
+        raise CommandError(f"{existing[0]} already exists; it is not overwritten")
     folder.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
     write = partial(_write, recording, layout, args.out if args.pictures else None)
     _write_all(write, paths, recording.frames, args.workers)
     seconds = time.perf_counter() - start
-    told = {
+    summary = {
         "version": minkowski_perception.__version__,
         "seeds": list(paths.values()),
         "sensor": recording.sensor.name,
         "labels": recording.label_set.name,
     }
-    told.update((name, getattr(args, name)) for name in _TOLD)
-    (args.out / "simulation.yaml").write_text(yaml.safe_dump(told, sort_keys=False))
+    summary.update((name, getattr(args, name)) for name in _RECORDED_OPTIONS)
+    (args.out / "simulation.yaml").write_text(yaml.safe_dump(summary, sort_keys=False))
     clouds = args.drives * args.frames
-    print(f"{clouds} clouds in {args.out}: {clouds / seconds:.1f} a second")
+    print(f"{clouds} clouds in {args.out}: {clouds / seconds:.1f} per second")
     return 0
 
 
 def _write_all(
     write: Callable[[int, Path], None], paths: Mapping[Path, int], frames: int, workers: int
 ) -> None:
-    """Write the recording of each seed to its path, `frames` clouds each, in parallel."""
+    """Write the recording of each seed to its path in parallel, and show the progress."""
     from tqdm import tqdm
 
     written = multiprocessing.Value("q")
     total, workers = len(paths) * frames, min(workers, len(paths))
     with (
-        ProcessPoolExecutor(workers, initializer=_count_in, initargs=(written,)) as pool,
+        ProcessPoolExecutor(workers, initializer=_share_counter, initargs=(written,)) as pool,
         tqdm(total=total, desc="simulating", unit=" clouds", disable=None) as bar,
     ):
-        made = [pool.submit(write, seed, path) for path, seed in paths.items()]
-        while pending := wait(made, _POLL).not_done:
+        futures = [pool.submit(write, seed, path) for path, seed in paths.items()]
+        while pending := wait(futures, _POLL_SECONDS).not_done:
             bar.update(written.value - bar.n)
-            if failed := next((f for f in made if f not in pending and f.exception()), None):
+            if failed := next((f for f in futures if f not in pending and f.exception()), None):
                 pool.shutdown(cancel_futures=True)
                 failed.result()
-        for future in made:
+        for future in futures:
             future.result()
         bar.update(written.value - bar.n)
 
 
 def _recording(args: argparse.Namespace) -> Recording:
+    """Return the settings of the recordings."""
     from minkowski_perception.lab.simulation.camera import DepthCamera, get_camera
     from minkowski_perception.lab.simulation.lidar import LidarModel, get_lidar
     from minkowski_perception.lab.simulation.recording import OUTDOORS, Recording
@@ -151,10 +162,11 @@ def _recording(args: argparse.Namespace) -> Recording:
     )
 
 
-_written: Any = None  # clouds, counted over all processes
+_written: Any = None  # number of clouds written by all processes
 
 
-def _count_in(counter: Any) -> None:
+def _share_counter(counter: Any) -> None:
+    """Set the shared counter in a worker process."""
     global _written
     _written = counter
 
@@ -162,7 +174,7 @@ def _count_in(counter: Any) -> None:
 def _write(
     recording: Recording, layout: str, pictures: Path | None, seed: int, path: Path
 ) -> None:
-    """Write one recording, and where `pictures` is a folder, a picture of it into that."""
+    """Write a recording and, if `pictures` is a folder, a picture of it there."""
     import numpy as np
 
     from minkowski_perception.lab.simulation.export import write_bag, write_sequence

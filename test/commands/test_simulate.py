@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The command as a user runs it."""
+"""Runs of the command line."""
 
 import argparse
 from pathlib import Path
@@ -32,7 +32,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_drives_are_written_as_sequences_with_the_same_bytes_each_time(tmp_path, capsys):
+def test_drives_are_written_as_sequences_reproducibly(tmp_path, capsys):
     arguments = ("--lidar", "vlp16", "--drives", "2", "--frames", "3", "--seed", "7")
     for name in ("first", "second"):
         assert simulate(tmp_path / name, *arguments) == 0
@@ -47,12 +47,12 @@ def test_drives_are_written_as_sequences_with_the_same_bytes_each_time(tmp_path,
     assert len(one) == len(other) == 3
     assert one[0].points.shape != other[0].points.shape
     assert len(set(one[0].labels)) > 4
-    told = yaml.safe_load((tmp_path / "first" / "simulation.yaml").read_text())
-    assert told["seeds"] == [7, 8]
-    assert (told["scene"], told["sensor"]) == ("street", "vlp16")
+    summary = yaml.safe_load((tmp_path / "first" / "simulation.yaml").read_text())
+    assert summary["seeds"] == [7, 8]
+    assert (summary["scene"], summary["sensor"]) == ("street", "vlp16")
 
 
-def test_rooms_are_written_as_bags_with_the_same_bytes_each_time(tmp_path):
+def test_rooms_are_written_as_bags_reproducibly(tmp_path):
     arguments = ("--scene", "room", "--frames", "2", "--workers", "1")
     for name in ("first", "second"):
         assert simulate(tmp_path / name, *arguments) == 0
@@ -65,7 +65,7 @@ def test_rooms_are_written_as_bags_with_the_same_bytes_each_time(tmp_path):
     assert np.isin(frames[0].labels, [*range(8), 255]).all()
 
 
-def test_skewed_drives_tell_the_times_of_their_points_and_are_drawn_if_wanted(tmp_path):
+def test_skewed_drives_have_times_of_points_and_pictures_are_drawn_on_request(tmp_path):
     assert simulate(tmp_path, "--skew", "--lidar", "vlp16", "--frames", "1", "--pictures") == 0
     assert (tmp_path / "00.png").read_bytes().startswith(b"\x89PNG")
     with BagReader(tmp_path / "00") as bag:
@@ -76,15 +76,15 @@ def test_skewed_drives_tell_the_times_of_their_points_and_are_drawn_if_wanted(tm
 @pytest.mark.parametrize(
     ("arguments", "cause"),
     [
-        (("--camera", "kinect"), "a depth camera sees nothing of a street"),
+        (("--camera", "kinect"), "scene 'street' cannot be simulated with a depth camera"),
         (("--lidar", "nope"), "unknown lidar 'nope'; choose one of hdl64"),
         (("--scene", "room", "--camera", "nope"), "unknown camera 'nope'; choose one of d435"),
-        (("--scene", "room", "--format", "kitti"), "has no colour: --format bag"),
-        (("--skew", "--format", "kitti"), "has no times of points: --format bag"),
-        (("--scene", "hall", "--skew"), "skew is simulated in street and yard scenes alone"),
+        (("--scene", "room", "--format", "kitti"), "cannot store colour; use --format bag"),
+        (("--skew", "--format", "kitti"), "cannot store times of points; use --format bag"),
+        (("--scene", "hall", "--skew"), "skew is only available in the scenes street, yard"),
     ],
 )
-def test_what_does_not_go_together_is_refused_before_anything_is_made(
+def test_contradicting_options_are_refused_before_anything_is_written(
     tmp_path, capsys, arguments, cause
 ):
     assert simulate(tmp_path / "out", *arguments) == 2
@@ -94,14 +94,14 @@ def test_what_does_not_go_together_is_refused_before_anything_is_made(
     assert not (tmp_path / "out").exists()
 
 
-def test_every_scene_can_be_asked_for():
+def test_every_scene_is_a_choice():
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     for scene in SCENES:
         assert parser.parse_args(["--out", "x", "--scene", scene]).scene == scene
 
 
-def test_what_is_there_is_not_overwritten(tmp_path, capsys):
+def test_existing_recordings_are_not_overwritten(tmp_path, capsys):
     (tmp_path / "sequences" / "01").mkdir(parents=True)
     assert simulate(tmp_path, "--drives", "2", "--frames", "1") == 2
-    assert "01 exists already" in capsys.readouterr().err
+    assert "01 already exists" in capsys.readouterr().err

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Buildings, drawn at random."""
+"""Random buildings."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ import numpy as np
 import numpy.typing as npt
 
 from minkowski_perception.lab.simulation.meshes import Mesh, box, prism, relief
-from minkowski_perception.lab.simulation.surfaces import GLASS, LABELS, Rng, material
+from minkowski_perception.lab.simulation.surfaces import GLASS, LABELS, Rng, make_material
 
 
 def building(rng: Rng, width: float, depth: float, height: float, pitched: bool) -> Mesh:
-    """Draw a building along x whose front is at y = 0 and looks to -y.
+    """Draw a building along x whose front is at y = 0 and faces -y.
 
-    It goes 2 m into the ground, so that it stands on slopes too.
+    It extends 2 m into the ground, so that slopes leave no gap.
     """
     wall = rng.uniform(0.3, 0.75)
     glass, recess = rng.choice([GLASS, 0.2]), rng.uniform(0.06, 0.3)
     storey = rng.uniform(2.6, 3.6)
     parts = [
-        _stand(_facade(rng, length, height, storey, recess, wall, glass, windows), *place)
-        for length, windows, place in (
+        _upright(_facade(rng, length, height, storey, recess, wall, glass, windows), *pose)
+        for length, windows, pose in (
             (width, rng.uniform(0.7, 1.0), (0.0, 0.0, 0.0)),
             (depth, rng.uniform(0.0, 0.6), (width / 2, depth / 2, np.pi / 2)),
             (width, 0.5, (0.0, depth, np.pi)),
             (depth, rng.uniform(0.0, 0.6), (-width / 2, depth / 2, -np.pi / 2)),
         )
     ]
-    stone = material("building", wall)
-    tiles = material("building", rng.uniform(0.15, 0.5))
+    stone = make_material("building", wall)
+    tiles = make_material("building", rng.uniform(0.15, 0.5))
     if pitched:
         rise, eaves = rng.uniform(1.5, 5.0), rng.uniform(0.15, 0.7)
         gable = [(-depth / 2 - eaves, 0.0), (0.0, rise), (depth / 2 + eaves, 0.0), (0.0, -0.15)]
@@ -55,8 +55,8 @@ def building(rng: Rng, width: float, depth: float, height: float, pitched: bool)
     return Mesh.merge(parts)
 
 
-def _stand(facade: Mesh, x: float, y: float, yaw: float) -> Mesh:
-    """Set a facade in (along, up, outwards) upright, looking to -y, then turn it."""
+def _upright(facade: Mesh, x: float, y: float, yaw: float) -> Mesh:
+    """Return a facade in (along, up, outwards), upright and facing -y, then turned by yaw."""
     along, up, out = facade.vertices.T
     upright = replace(facade, vertices=np.stack([along, -out, up], axis=1))
     return upright.moved((x, y, 0.0), yaw)
@@ -72,14 +72,14 @@ def _facade(
     glass: float,
     windows: float,
 ) -> Mesh:
-    """Draw a wall with recessed windows and doors in regular axes, in (along, up, outwards)."""
+    """Draw a wall with a grid of recessed windows and doors, in (along, up, outwards)."""
     bay = rng.uniform(2.0, 4.0)
     bays, floors = max(int(length / bay), 1), max(int(height / storey), 1)
     wide, high, sill = rng.uniform(0.9, 1.7), rng.uniform(1.1, 1.9), rng.uniform(0.6, 1.0)
     middles = (np.arange(bays) + 0.5) * length / bays - length / 2
     u = np.sort([-length / 2, length / 2, *(middles - wide / 2), *(middles + wide / 2)])
     bottoms = np.arange(floors) * height / floors
-    # Line 1 is the ground, so that doors reach down to it.
+    # Line 1 is at the ground, so that doors reach down to it.
     v = np.array([-2.0, 0.0, *np.sort([*(bottoms + sill), *(bottoms + sill + high)]), height])
     v = np.maximum.accumulate(v)
     v[-1] = max(height, v[-2] + 0.1)
@@ -88,8 +88,8 @@ def _facade(
     window[1::2, 2::2] = rng.random((bays, floors)) < windows
     doors = window[:, 2] & (rng.random(len(u) - 1) < 0.25)
     window[:, 1] = doors
-    # No wall is all of one tone or in one plane: storeys, piers, stains, shutters.
-    tone = _uneven(rng, (shape[0], 1)) * _uneven(rng, (1, shape[1])) * _uneven(rng, shape)
+    # Storeys, piers, stains and shutters vary the tone and the depth of a wall.
+    tone = _variation(rng, (shape[0], 1)) * _variation(rng, (1, shape[1])) * _variation(rng, shape)
     reflectance = (wall * tone).clip(0.05, 0.95)
     piers = rng.uniform(0.0, 0.15) * (rng.random(shape[0]) < rng.choice([0.0, 0.5]))
     level = np.repeat(piers[:, None], shape[1], axis=1)
@@ -101,6 +101,6 @@ def _facade(
     return relief(u, v, level, label, reflectance, np.where(window, 0.0, rng.uniform(0.0, 0.05)))
 
 
-def _uneven(rng: Rng, shape: tuple[int, int]) -> npt.NDArray[np.float64]:
-    """Factors around 1, by the shape's places."""
+def _variation(rng: Rng, shape: tuple[int, int]) -> npt.NDArray[np.float64]:
+    """Draw an array of log-normal factors around 1."""
     return np.exp(rng.uniform(0.0, 0.2) * rng.normal(size=shape))

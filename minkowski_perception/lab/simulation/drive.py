@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Drives through streets that no data set has: frames with true labels and true poses."""
+"""Simulated drives through random streets: frames with true labels and poses."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ START = 1_700_000_000 * 10**9
 """Stamp of the first frame, nanoseconds."""
 
 HELD_OUT_SEED = 4000
-"""Drives of this seed and those after it are to evaluate on: none of them is trained on."""
+"""First seed of the evaluation split; training uses smaller seeds only."""
 
-_LEAD = 90.0
-"""Metres of street behind the first pose and beyond the last one."""
+_MARGIN = 90.0
+"""Metres of street before the first pose and after the last one."""
 
 
 def held_out_seeds(first: int, count: int) -> range:
-    """Seeds of drives or rooms to evaluate on, from a first one on.
+    """Return `count` seeds of the evaluation split, from `first` on.
 
     Raises:
-        ValueError: models are trained on that one.
+        ValueError: `first` is a seed of the training split.
     """
     if first < HELD_OUT_SEED:
         raise ValueError(
-            f"seed must be {HELD_OUT_SEED} or more, not {first}: those below are trained on"
+            f"seed must be {HELD_OUT_SEED} or more, not {first}: smaller seeds are for training"
         )
     return range(first, first + count)
 
@@ -49,68 +49,68 @@ def simulate_drive(
     skew: bool = False,
     style: str | None = None,
 ) -> Iterator[Frame]:
-    """Frames of a drive along a street; the same arguments give the same bytes.
+    """Simulate the frames of a drive along a street; equal arguments give equal bytes.
 
     Args:
-        seed: draws the street, the drive and the noise.
-        lidar: a model, or the name of one.
-        frames: how many.
-        mount_height: of the sensor above the ground, metres; None draws one.
-        speed: metres a second; None draws one. A robot low above the ground is slow, and rather
-            on a sidewalk.
-        still: the world stands still, and the sensor in it, as they are in the first frame of the
-            drive; only the noise of the measurement goes on.
-        skew: the sensor and the actors move on while a cloud is measured, and the frame tells the
-            times of its points, from its stamp on; its pose is that at its stamp.
-        style: one of `street.STYLES`, that both sides of the street are of; None draws each.
+        seed: seed of the street, the drive and the noise.
+        lidar: LiDAR model or its name.
+        frames: number of frames.
+        mount_height: height of the sensor above the ground, metres; None draws one.
+        speed: m/s; None draws one. A sensor mounted low is slow, and often on a sidewalk.
+        still: freeze the world and the sensor at the first frame; only noise differs between
+            frames.
+        skew: the sensor and the actors move during a sweep. Frames have the times of their
+            points, from the stamp on, and the pose at the stamp.
+        style: one of `street.STYLES`, for both sides of the street; None draws one for each side.
 
     Yields:
         Frames with points, intensity (0 to 1), labels (semantickitti19; 255 is no class), moving,
-        stamp and pose. Without skew each frame is seen from its pose, as if motion were
-        compensated: it tells no times of points, by which somebody would compensate again.
+        stamp and pose. Without skew, all points of a frame are measured from its pose, like a
+        cloud after motion compensation; such frames have no times of points, so that nothing
+        compensates them again.
 
     Raises:
-        SensorError: no lidar has that name (told when the first frame is asked for).
+        SensorError: unknown LiDAR; raised at the first frame.
     """
     model = get_lidar(lidar) if isinstance(lidar, str) else lidar
     rng = np.random.default_rng([seed, 1])
     on_robot = rng.random() < (0.5 if len(model.elevations) <= 32 else 0.2)
     height = rng.uniform(0.3, 1.2) if on_robot else rng.uniform(1.5, 2.5)
     height = height if mount_height is None else mount_height
-    walks = height < 1.3 and rng.random() < 0.7
-    pace = rng.uniform(0.5, 2.0) if walks else rng.uniform(2.0, 12.0)
+    on_sidewalk = height < 1.3 and rng.random() < 0.7
+    pace = rng.uniform(0.5, 2.0) if on_sidewalk else rng.uniform(2.0, 12.0)
     pace = pace if speed is None else speed
 
-    street = Street(seed, 2 * _LEAD + pace * frames / model.rate_hz, style)
-    ways = street.sidewalks if walks and street.sidewalks else [street.lane]
-    d = float(rng.choice(ways))
-    back = rng.random() < 0.5 and d != street.lane
-    shake = rng.uniform(0.0, 0.012 if not walks else 0.025, 3)
+    street = Street(seed, 2 * _MARGIN + pace * frames / model.rate_hz, style)
+    lanes = street.sidewalks if on_sidewalk and street.sidewalks else [street.lane]
+    d = float(rng.choice(lanes))
+    backwards = rng.random() < 0.5 and d != street.lane
+    shake = rng.uniform(0.0, 0.012 if not on_sidewalk else 0.025, 3)
     tilt = rng.normal(0.0, 0.01, 2)
     rates, phases = rng.uniform(0.4, 2.5, 3), rng.uniform(0, 2 * np.pi, 3)
     drift = rng.uniform(0.0, 0.2)
 
     static = Scene(street.static)
 
-    def place_at(time: float) -> npt.NDArray[np.float64]:
-        s = street.length - _LEAD - pace * time if back else _LEAD + pace * time
+    def position_at(time: float) -> npt.NDArray[np.float64]:
+        s = street.length - _MARGIN - pace * time if backwards else _MARGIN + pace * time
         return np.array([s, d + drift * np.sin(0.3 * time + phases[0])])
 
     def scenes_at(time: float) -> Sequence[Scene]:
         time = 0.0 if still else time
-        return [static, Scene(street.moving(time, place_at(time)))]
+        return [static, Scene(street.moving(time, position_at(time)))]
 
     def pose_at(time: float) -> npt.NDArray[np.float64]:
         time = 0.0 if still else time
-        place = place_at(time)
+        position = position_at(time)
         wave = np.sin(2 * np.pi * rates * time + phases)
-        yaw = float(street.ground.heading(place[0])) + (np.pi if back else 0.0)
+        yaw = float(street.ground.heading(position[0])) + (np.pi if backwards else 0.0)
         pose = np.eye(4)
         pose[:3, :3] = Rotation.from_euler(
             "ZYX",
             [yaw + shake[2] * wave[2], tilt[0] + shake[0] * wave[0], tilt[1] + shake[1] * wave[1]],
         ).as_matrix()
-        pose[:3, 3] = street.ground.position(*place)
+        pose[:3, 3] = street.ground.position(*position)
         pose[2, 3] += height
         return pose
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Frames with truth as files: bags, and sequences in the layout of SemanticKITTI."""
+"""Export of labelled frames to ROS 2 bags and to sequences in the layout of SemanticKITTI."""
 
 from __future__ import annotations
 
@@ -22,36 +22,36 @@ LABEL_FIELD = "true_label"
 _TO_KITTI_CAMERA = np.array(
     [[0.0, -1.0, 0.0, 0.0], [0.0, 0.0, -1.0, 0.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]]
 )
-"""From a LiDAR (x forward, z up) to KITTI's camera (z forward, y down), which poses.txt is of."""
+"""From the LiDAR frame (x forward, z up) to the camera frame of poses.txt (z forward, y down)."""
 
-_STILL_BELOW = 252
-"""Raw ids of SemanticKITTI from here on are those of what moves."""
+_FIRST_MOVING_ID = 252
+"""First of the raw ids of SemanticKITTI that denote moving objects."""
 
-# Of several raw ids with the same class: neither a bus nor a tram, but whatever else drives.
+# Several raw ids map to other-vehicle; these are neither bus nor train.
 _RAW_OTHER_VEHICLE = {"other-vehicle": (20, 259)}
 
 
 class ExportError(ValueError):
-    """Frames cannot be written as asked for; the message says why."""
+    """Frames cannot be exported; the message gives the reason."""
 
 
 def write_bag(
     path: Path, frames: Iterable[Frame], image_size: tuple[int, int] | None = None
 ) -> None:
-    """Write a ROS 2 bag (MCAP) with clouds, their true labels as a field, odometry and /tf.
+    """Write a ROS 2 bag (MCAP) with clouds, their labels as a field, odometry and /tf.
 
     Args:
-        path: the bag's folder; it appears when all is written.
-        frames: with labels and poses.
-        image_size: width and height of organised clouds; None for a row of points.
+        path: folder of the bag; it exists only once the bag is complete.
+        frames: frames with labels and poses.
+        image_size: width and height of organised clouds; None for unorganised ones.
 
     Raises:
-        ExportError: the path exists already.
+        ExportError: the path already exists.
     """
     from minkowski_perception.codec import encode_frame
     from minkowski_perception.recordings.bags import BagWriter
 
-    with _whole(path) as unfinished, BagWriter(unfinished) as writer:
+    with _atomic_folder(path) as unfinished, BagWriter(unfinished) as writer:
         for frame in frames:
             assert frame.pose is not None
             motion = frame.stamp, frame.pose, ODOMETRY_FRAME, frame.frame_id
@@ -66,28 +66,30 @@ def write_bag(
 
 
 def write_sequence(path: Path, frames: Iterable[Frame], label_set: LabelSet) -> None:
-    """Write a sequence in the layout of SemanticKITTI, as `KittiSequence` and others read it.
+    """Write a sequence in the layout of SemanticKITTI, which `KittiSequence` reads.
 
-    Labels are the raw ids of its data set, those of what moves among them, where the label set
-    knows them; else the set's own ids. Points without a measurement are left out.
+    Labels are the raw ids of SemanticKITTI, including those of moving objects, if the label set
+    maps to them; otherwise the indices of the label set. Invalid points are left out.
 
     Args:
-        path: the sequence's folder; it appears when all is written.
-        frames: with intensity, labels and poses.
-        label_set: of the labels.
+        path: folder of the sequence; it exists only once the sequence is complete.
+        frames: frames with intensity, labels, moving and poses.
+        label_set: label set of the labels.
 
     Raises:
-        ExportError: the path exists already, or frames have no intensity (as those of cameras),
-            for which the layout has no place for colour.
+        ExportError: the path already exists, or frames have no intensity, like those of a camera,
+            whose colour the layout cannot store.
     """
     raw, raw_moving = _raw_ids(label_set)
     poses, times = [], []
-    with _whole(path) as unfinished:
+    with _atomic_folder(path) as unfinished:
         for folder in ("velodyne", "labels"):
             (unfinished / folder).mkdir(parents=True)
         for index, frame in enumerate(frames):
             if frame.intensity is None:
-                raise ExportError("the layout of SemanticKITTI has no colour: write a bag")
+                raise ExportError(
+                    "the SemanticKITTI layout needs intensity and has no colour: write a bag"
+                )
             assert frame.labels is not None
             assert frame.moving is not None
             assert frame.pose is not None
@@ -105,21 +107,21 @@ def write_sequence(path: Path, frames: Iterable[Frame], label_set: LabelSet) -> 
 
 
 def _raw_ids(label_set: LabelSet) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
-    """[256] id in files of each label, for what stands and for what moves."""
+    """Return the ids in files by label, [256] for static and [256] for moving objects."""
     own = np.arange(256, dtype=np.uint32)
     known = label_set.sources.get("semantickitti_raw")
     if known is None:
         return own, own
-    standing: dict[str, int] = {}
+    static: dict[str, int] = {}
     moving: dict[str, int] = {}
     for raw, name in known.items():
         assert isinstance(raw, int)
-        (standing if raw < _STILL_BELOW else moving).setdefault(name, raw)
-    for name, (still, moves) in _RAW_OTHER_VEHICLE.items():
-        standing[name], moving[name] = still, moves
+        (static if raw < _FIRST_MOVING_ID else moving).setdefault(name, raw)
+    for name, ids in _RAW_OTHER_VEHICLE.items():
+        static[name], moving[name] = ids
     tables = np.zeros((2, 256), dtype=np.uint32)  # 0 is no class
     for index, name in enumerate(label_set.names):
-        tables[:, index] = standing[name], moving.get(name, standing[name])
+        tables[:, index] = static[name], moving.get(name, static[name])
     tables[:, UNLABELLED] = 0
     return tables[0], tables[1]
 
@@ -133,14 +135,14 @@ def _write_lines(path: Path, lines: list[str]) -> None:
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """Give a path of the same name to write to, which becomes `path` when all went well.
+def _atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary path of the same name, which is renamed to `path` on success.
 
     Raises:
-        ExportError: the path exists already.
+        ExportError: the path already exists.
     """
     if path.exists():
-        raise ExportError(f"{path} exists already; it is not overwritten")
+        raise ExportError(f"{path} already exists; it is not overwritten")
     unfinished = path.parent / "unfinished" / path.name
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.parent.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What stands in rooms: each function draws one thing of its kind at random.
+"""Random furniture: each function draws one object of its kind.
 
-A thing stands on the floor around its origin; its front looks to -y, z is up, in metres.
+An object stands on the floor around its origin; its front faces -y; z is up; units are metres.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from minkowski_perception.lab.simulation import finishes
-from minkowski_perception.lab.simulation.finishes import GLASS, Rng
+from minkowski_perception.lab.simulation import materials
+from minkowski_perception.lab.simulation.materials import GLASS, Rng
 from minkowski_perception.lab.simulation.meshes import (
     Material,
     Mesh,
@@ -29,11 +29,13 @@ from minkowski_perception.lab.simulation.meshes import (
 Maker = Callable[[Rng], Mesh]
 
 
-def _legs(stuff: Material, size: tuple[float, float, float], thick: float) -> list[Mesh]:
-    """Four legs below a board of a size x, y at height z."""
+def _legs(material: Material, size: tuple[float, float, float], thick: float) -> list[Mesh]:
+    """Return four legs below a board of size x, y at height z."""
     x, y, z = (size[0] - thick) / 2, (size[1] - thick) / 2, size[2]
     return [
-        box(stuff, (sx * x, sy * y, z / 2), (thick, thick, z)) for sx in (-1, 1) for sy in (-1, 1)
+        box(material, (sx * x, sy * y, z / 2), (thick, thick, z))
+        for sx in (-1, 1)
+        for sy in (-1, 1)
     ]
 
 
@@ -41,12 +43,12 @@ def _legs(stuff: Material, size: tuple[float, float, float], thick: float) -> li
 
 
 def table(rng: Rng) -> Mesh:
-    """Draw a table to sit at: on four legs or a pillar, rectangular or round."""
-    top = finishes.finish(rng, "table")
+    """Draw a table of seat height: rectangular on four legs, or round on a pillar."""
+    top = materials.wood_or_lacquer(rng, "table")
     height, thick = rng.uniform(0.7, 0.78), rng.uniform(0.02, 0.05)
     if rng.random() < 0.25:
         radius = rng.uniform(0.35, 0.75)
-        foot = finishes.metal(rng, "table")
+        foot = materials.metal(rng, "table")
         return Mesh.merge(
             [
                 cylinder(top, (0, 0, height - thick), (0, 0, height), radius, sides=28),
@@ -62,7 +64,7 @@ def _board_on_legs(
     rng: Rng, top: Material, size: tuple[float, float, float], thick: float
 ) -> Mesh:
     below = size[2] - thick
-    legs = top if rng.random() < 0.5 else finishes.metal(rng, "table")
+    legs = top if rng.random() < 0.5 else materials.metal(rng, "table")
     width = rng.uniform(0.03, 0.09)
     parts = [box(top, (0, 0, size[2] - thick / 2), (size[0], size[1], thick))]
     parts += _legs(legs, (size[0] - 0.04, size[1] - 0.04, below), width)
@@ -77,12 +79,14 @@ def _board_on_legs(
 def coffee_table(rng: Rng) -> Mesh:
     """Draw a low table."""
     size = (rng.uniform(0.5, 1.3), rng.uniform(0.45, 0.7), rng.uniform(0.35, 0.5))
-    return _board_on_legs(rng, finishes.finish(rng, "table"), size, rng.uniform(0.02, 0.06))
+    return _board_on_legs(
+        rng, materials.wood_or_lacquer(rng, "table"), size, rng.uniform(0.02, 0.06)
+    )
 
 
 def desk(rng: Rng) -> Mesh:
-    """Draw a desk: legs, or sides and a back panel."""
-    top = finishes.finish(rng, "table")
+    """Draw a desk on legs, or with side panels and a back panel."""
+    top = materials.wood_or_lacquer(rng, "table")
     size = (rng.uniform(1.0, 1.9), rng.uniform(0.6, 0.85), rng.uniform(0.7, 0.76))
     if rng.random() < 0.5:
         return _board_on_legs(rng, top, size, 0.025)
@@ -98,9 +102,9 @@ def desk(rng: Rng) -> Mesh:
 
 
 def chair(rng: Rng) -> Mesh:
-    """Draw a chair on four legs, its back closed, of slats or of a frame."""
-    frame = finishes.finish(rng, "seat")
-    cover = finishes.cloth(rng, "seat") if rng.random() < 0.5 else frame
+    """Draw a chair on four legs, its back closed, of slats or of bars."""
+    frame = materials.wood_or_lacquer(rng, "seat")
+    cover = materials.cloth(rng, "seat") if rng.random() < 0.5 else frame
     wide, deep, height = rng.uniform(0.38, 0.5), rng.uniform(0.38, 0.48), rng.uniform(0.42, 0.48)
     top = rng.uniform(0.75, 1.05)
     thick = rng.uniform(0.02, 0.07)
@@ -135,8 +139,8 @@ def chair(rng: Rng) -> Mesh:
     return Mesh.merge(parts)
 
 
-def _panel(stuff: Material, wide: float, back: float, low: float, top: float) -> Mesh:
-    """Draw a leaning backrest."""
+def _panel(material: Material, wide: float, back: float, low: float, top: float) -> Mesh:
+    """Return a reclined backrest."""
     lean = 0.06
     y = np.array([back, back, back + lean, back + lean])
     z = np.array([low, low, top, top])
@@ -144,12 +148,12 @@ def _panel(stuff: Material, wide: float, back: float, low: float, top: float) ->
     behind = np.add(front, (0.0, 0.03, 0.0))
     quads = [(0, 1, 2, 3), (4, 5, 6, 7), (0, 1, 5, 4), (1, 2, 6, 5), (2, 3, 7, 6), (3, 0, 4, 7)]
     triangles = [t for a, b, c, d in quads for t in ((a, b, c), (a, c, d))]
-    return Mesh.of(stuff, np.concatenate([front, behind]), triangles)
+    return Mesh.of(material, np.concatenate([front, behind]), triangles)
 
 
 def office_chair(rng: Rng) -> Mesh:
-    """Draw a chair on a star of castors."""
-    cover, frame = finishes.cloth(rng, "seat"), finishes.lacquer(rng, "seat")
+    """Draw an office chair on five castors."""
+    cover, frame = materials.cloth(rng, "seat"), materials.lacquer(rng, "seat")
     height, wide = rng.uniform(0.43, 0.53), rng.uniform(0.44, 0.52)
     top = height + rng.uniform(0.4, 0.75)
     parts = [
@@ -173,10 +177,10 @@ def office_chair(rng: Rng) -> Mesh:
 
 def stool(rng: Rng) -> Mesh:
     """Draw a stool, high or low."""
-    frame = finishes.finish(rng, "seat")
+    frame = materials.wood_or_lacquer(rng, "seat")
     height, radius = float(rng.choice([0.45, 0.62, 0.75])), rng.uniform(0.15, 0.2)
     if rng.random() < 0.3:
-        pouf = finishes.cloth(rng, "seat")
+        pouf = materials.cloth(rng, "seat")
         return cylinder(pouf, (0, 0, 0), (0, 0, 0.42), 0.22, sides=18)
     feet = _legs(frame, (1.5 * radius, 1.5 * radius, height - 0.03), 0.03)
     seat = cylinder(frame, (0, 0, height - 0.04), (0, 0, height), radius, sides=18)
@@ -184,8 +188,8 @@ def stool(rng: Rng) -> Mesh:
 
 
 def sofa(rng: Rng) -> Mesh:
-    """Draw a sofa or an armchair with cushions."""
-    cover = finishes.cloth(rng, "seat")
+    """Draw a sofa or armchair with cushions."""
+    cover = materials.cloth(rng, "seat")
     seats = int(rng.choice([1, 2, 3], p=[0.35, 0.35, 0.3]))
     each, deep = rng.uniform(0.55, 0.75), rng.uniform(0.75, 1.0)
     height, top = rng.uniform(0.38, 0.46), rng.uniform(0.7, 1.0)
@@ -196,7 +200,7 @@ def sofa(rng: Rng) -> Mesh:
     parts = [
         box(cover, (0, 0, (low + height - 0.12) / 2), (wide, deep, height - 0.12 - low)),
         box(cover, (0, deep / 2 - back / 2, (low + top) / 2), (wide, back, top - low)),
-        *_legs(finishes.finish(rng, "seat"), (wide, deep, low), 0.06),
+        *_legs(materials.wood_or_lacquer(rng, "seat"), (wide, deep, low), 0.06),
     ]
     for side in (-1, 1):
         x, high = side * (wide + arm) / 2, height + rng.uniform(0.08, 0.22)
@@ -209,29 +213,29 @@ def sofa(rng: Rng) -> Mesh:
         pad = (0.47 * each, 0.1, 0.24)
         parts.append(_cushion(cover, (x, deep / 2 - back - 0.06, height + 0.22), pad))
         if rng.random() < 0.3:
-            loose = finishes.cloth(rng, "seat")
-            place = (x + rng.normal(0, 0.08), deep / 2 - back - 0.18, height + 0.2)
-            parts.append(_cushion(loose, place, (0.2, 0.07, 0.2)))
+            loose = materials.cloth(rng, "seat")
+            centre = (x + rng.normal(0, 0.08), deep / 2 - back - 0.18, height + 0.2)
+            parts.append(_cushion(loose, centre, (0.2, 0.07, 0.2)))
     return Mesh.merge(parts)
 
 
 def _cushion(
-    stuff: Material, centre: tuple[float, float, float], radii: tuple[float, float, float]
+    material: Material, centre: tuple[float, float, float], radii: tuple[float, float, float]
 ) -> Mesh:
-    """Draw a box with rounded sides: an ellipsoid, its coordinates drawn outwards."""
-    ball = ellipsoid(stuff, (0, 0, 0), (1, 1, 1), 8, 16)
+    """Return a box with rounded sides: a superellipsoid."""
+    ball = ellipsoid(material, (0, 0, 0), (1, 1, 1), 8, 16)
     vertices = np.sign(ball.vertices) * np.abs(ball.vertices) ** 0.45
-    return Mesh.of(stuff, vertices * radii + np.array(centre), ball.triangles)
+    return Mesh.of(material, vertices * radii + np.array(centre), ball.triangles)
 
 
 def bench(rng: Rng) -> Mesh:
-    """Draw a bench, or a row of joined seats as in waiting rooms."""
-    frame = finishes.metal(rng, "seat")
+    """Draw a bench, or a row of joined seats as in a waiting room."""
+    frame = materials.metal(rng, "seat")
     count, each = int(rng.integers(2, 5)), rng.uniform(0.5, 0.6)
     length, height = count * each, rng.uniform(0.42, 0.48)
-    cover = finishes.finish(rng, "seat")
+    cover = materials.wood_or_lacquer(rng, "seat")
     if rng.random() < 0.4:
-        slats = int(finishes.aside(rng).integers(1, 5))
+        slats = int(materials.derived_rng(rng).integers(1, 5))
         wide = 0.4 / slats
         boards = [
             box(cover, (0, (k + 0.5) * wide - 0.2, height), (length, wide - 0.015, 0.04))
@@ -255,8 +259,8 @@ def bench(rng: Rng) -> Mesh:
 
 def cupboard(rng: Rng) -> Mesh:
     """Draw a closed cabinet with doors or drawers: from a drawer unit to a wardrobe."""
-    body = finishes.finish(rng, "cabinet")
-    fronts = body if rng.random() < 0.6 else finishes.finish(rng, "cabinet")
+    body = materials.wood_or_lacquer(rng, "cabinet")
+    fronts = body if rng.random() < 0.6 else materials.wood_or_lacquer(rng, "cabinet")
     kind = rng.choice(["low", "high", "drawers", "lockers"], p=[0.35, 0.35, 0.2, 0.1])
     if kind == "low":
         wide, high = rng.uniform(0.6, 2.0), rng.uniform(0.55, 1.0)
@@ -275,14 +279,14 @@ def cupboard(rng: Rng) -> Mesh:
         str(kind), 1
     )
     dx, dz = wide / columns, (high - foot) / rows
-    parts.append(_behind_fronts(body, (0, -deep / 2, (foot + high) / 2), wide, high - foot))
-    knobs = finishes.metal(rng, "cabinet")
-    detail = finishes.aside(rng)
+    parts.append(_cabinet_interior(body, (0, -deep / 2, (foot + high) / 2), wide, high - foot))
+    knobs = materials.metal(rng, "cabinet")
+    detail = materials.derived_rng(rng)
     if high < 1.3 and detail.random() < 0.6:
-        # A top that juts out over the doors.
+        # A top that overhangs the doors.
         parts.append(box(body, (0, -0.015, high - 0.0125), (wide, deep + 0.03, 0.025)))
     drawers = kind == "drawers"
-    grip = _grip(detail, 0.6 * (dx if drawers else dz))
+    grip = _handle_length(detail, 0.6 * (dx if drawers else dz))
     for i in range(columns):
         for k in range(rows):
             x, z = (i + 0.5) * dx - wide / 2, foot + (k + 0.5) * dz
@@ -293,53 +297,53 @@ def cupboard(rng: Rng) -> Mesh:
     return Mesh.merge(parts)
 
 
-def _behind_fronts(
+def _cabinet_interior(
     body: Material, centre: tuple[float, float, float], wide: float, high: float
 ) -> Mesh:
-    """Draw what is seen through the gaps between doors: a cabinet's inside, in the dark."""
-    return box(finishes.shaded(body), centre, (wide - 0.03, 0.004, high - 0.03))
+    """Return a dark sheet behind the fronts of a cabinet, visible in the gaps between doors."""
+    return box(materials.darkened(body), centre, (wide - 0.03, 0.004, high - 0.03))
 
 
-def _grip(rng: Rng, most: float) -> float:
-    """Draw how long handles are, metres: of knobs, of bars, of none (doors to push)."""
+def _handle_length(rng: Rng, most: float) -> float:
+    """Draw the length of handles in metres: of knobs, of bars up to `most`, or 0 for none."""
     kind = rng.choice(["knob", "bar", "none"], p=[0.3, 0.55, 0.15])
     return {"knob": 0.03, "bar": min(rng.uniform(0.1, 0.4), most)}.get(str(kind), 0.0)
 
 
 def _handle(
-    stuff: Material, place: tuple[float, float, float], size: tuple[float, float]
+    material: Material, position: tuple[float, float, float], size: tuple[float, float]
 ) -> list[Mesh]:
-    """Draw a bar of a size x, z on two feet at a place on a front; a knob where it is short."""
-    (x, y, z), (wide, high) = place, size
+    """Return a bar of size x, z on two feet; a knob where it is short; nothing for size 0."""
+    (x, y, z), (wide, high) = position, size
     if min(size) == 0.0:
         return []
     if max(size) < 0.05:
-        return [box(stuff, (x, y - 0.0135, z), (0.03, 0.027, 0.03))]
-    parts = [box(stuff, (x, y - 0.021, z), (wide, 0.012, high))]
+        return [box(material, (x, y - 0.0135, z), (0.03, 0.027, 0.03))]
+    parts = [box(material, (x, y - 0.021, z), (wide, 0.012, high))]
     for side in (-0.45, 0.45):
         dx, dz = (side * wide, 0.0) if wide > high else (0.0, side * high)
-        parts.append(box(stuff, (x + dx, y - 0.0075, z + dz), (0.01, 0.015, 0.01)))
+        parts.append(box(material, (x + dx, y - 0.0075, z + dz), (0.01, 0.015, 0.01)))
     return parts
 
 
 def kitchen(rng: Rng) -> Mesh:
-    """Draw a row of kitchen units: cabinets below a worktop, and others hung above it."""
-    body, top = finishes.finish(rng, "cabinet"), finishes.finish(rng, "table")
-    knobs = finishes.metal(rng, "cabinet")
+    """Draw a row of kitchen units: cabinets below a worktop, and wall cabinets above it."""
+    body, top = materials.wood_or_lacquer(rng, "cabinet"), materials.wood_or_lacquer(rng, "table")
+    knobs = materials.metal(rng, "cabinet")
     each, count = rng.uniform(0.45, 0.6), int(rng.integers(2, 7))
     length, deep, high = each * count, rng.uniform(0.55, 0.65), rng.uniform(0.82, 0.92)
     parts = [
         box(body, (0, 0.05, 0.05), (length, deep - 0.15, 0.1)),
         box(body, (0, 0.02, high / 2 + 0.05), (length, deep - 0.06, high - 0.1)),
         box(top, (0, 0, high), (length + 0.02, deep, 0.04)),
-        _behind_fronts(body, (0, 0.05 - deep / 2, high / 2 + 0.05), length, high - 0.1),
+        _cabinet_interior(body, (0, 0.05 - deep / 2, high / 2 + 0.05), length, high - 0.1),
     ]
     rows = [(0.0, deep - 0.06, 0.1, high - 0.04)]
     if rng.random() < 0.65:
         low, hung = rng.uniform(1.35, 1.5), rng.uniform(0.3, 0.38)
         back = deep / 2 - hung / 2
         parts.append(box(body, (0, back, low + 0.35), (length, hung, 0.7)))
-        parts.append(_behind_fronts(body, (0, back - hung / 2, low + 0.35), length, 0.7))
+        parts.append(_cabinet_interior(body, (0, back - hung / 2, low + 0.35), length, 0.7))
         rows.append((back, hung, low + 0.01, low + 0.69))
     for y, out, low, upper in rows:
         for k in range(count):
@@ -352,21 +356,21 @@ def kitchen(rng: Rng) -> Mesh:
 
 
 def fridge(rng: Rng) -> Mesh:
-    """Draw a refrigerator, or another tall appliance."""
-    body = finishes.lacquer(rng, "cabinet")
+    """Draw a refrigerator or a similar appliance."""
+    body = materials.lacquer(rng, "cabinet")
     wide, deep, high = rng.uniform(0.55, 0.75), rng.uniform(0.55, 0.7), rng.uniform(0.85, 2.0)
     split = rng.uniform(0.3, 0.7) * high
     parts = [
         box(body, (0, 0, high / 2 + 0.01), (wide, deep, high - 0.02)),
-        box(finishes.shaded(body), (0, 0.02, 0.01), (wide - 0.04, deep - 0.06, 0.02)),
-        _behind_fronts(body, (0, -deep / 2, high / 2), wide, high),
+        box(materials.darkened(body), (0, 0.02, 0.01), (wide - 0.04, deep - 0.06, 0.02)),
+        _cabinet_interior(body, (0, -deep / 2, high / 2), wide, high),
     ]
-    detail = finishes.aside(rng)
-    knobs = body if detail.random() < 0.5 else finishes.metal(detail, "cabinet")
+    detail = materials.derived_rng(rng)
+    knobs = body if detail.random() < 0.5 else materials.metal(detail, "cabinet")
     at = detail.choice([-1.0, 1.0]) * (wide / 2 - 0.05)
     for low, top in ((0.05, split), (split + 0.01, high)):
         parts.append(box(body, (0, -deep / 2 - 0.025, (low + top) / 2), (wide, 0.05, top - low)))
-        grip = _grip(detail, 0.6 * (top - low))
+        grip = _handle_length(detail, 0.6 * (top - low))
         parts += _handle(knobs, (at, -deep / 2 - 0.05, (low + top) / 2), (0.02, grip))
     return Mesh.merge(parts)
 
@@ -374,10 +378,10 @@ def fridge(rng: Rng) -> Mesh:
 def shelf(rng: Rng) -> Mesh:
     """Draw open shelves with books, boxes and gaps.
 
-    What they store is labelled as a part of them, as S3DIS labels bookcases: a row of spines a
-    few centimetres behind the edges of the boards is what one takes for a bookshelf.
+    Books and boxes have the label of the shelf, as in the bookcases of S3DIS: a row of spines a
+    few centimetres behind the edges of the boards is what a bookcase looks like.
     """
-    body = finishes.finish(rng, "cabinet")
+    body = materials.wood_or_lacquer(rng, "cabinet")
     wide, high, deep = rng.uniform(0.5, 1.6), rng.uniform(0.8, 2.3), rng.uniform(0.25, 0.5)
     closed = rng.random() < 0.6
     levels = np.linspace(0.05, high - 0.02, max(int(high / rng.uniform(0.28, 0.45)), 2) + 1)
@@ -388,15 +392,17 @@ def shelf(rng: Rng) -> Mesh:
             box(body, (side * wide / 2, 0, high / 2), (0.025, deep, high)) for side in (-1, 1)
         ]
     else:
-        parts += _legs(finishes.metal(rng, "cabinet"), (wide, deep, high), 0.03)
+        parts += _legs(materials.metal(rng, "cabinet"), (wide, deep, high), 0.03)
     filled = rng.uniform(0.2, 1.0)
     for low, top in pairwise(levels):
-        parts += _row(rng, wide - 0.05, deep, low + 0.0125, top - low - 0.03, filled)
+        parts += _shelf_row(rng, wide - 0.05, deep, low + 0.0125, top - low - 0.03, filled)
     return Mesh.merge(parts)
 
 
-def _row(rng: Rng, wide: float, deep: float, z: float, room: float, filled: float) -> list[Mesh]:
-    """Books and boxes side by side along x."""
+def _shelf_row(
+    rng: Rng, wide: float, deep: float, z: float, room: float, filled: float
+) -> list[Mesh]:
+    """Draw books and boxes side by side along x."""
     parts, x = [], -wide / 2
     books = rng.random() < 0.65
     while x < wide / 2 - 0.03:
@@ -404,76 +410,80 @@ def _row(rng: Rng, wide: float, deep: float, z: float, room: float, filled: floa
         broad = min(broad, wide / 2 - x)
         if rng.random() < filled:
             out, high = rng.uniform(0.55, 0.9) * deep, rng.uniform(0.6, 0.95) * room
-            stuff = finishes.stone(rng, "cabinet")
+            material = materials.ceramic_or_paper(rng, "cabinet")
             y = deep / 2 - 0.02 - out / 2 - rng.uniform(0, 0.04)
-            parts.append(box(stuff, (x + broad / 2, y, z + high / 2), (0.97 * broad, out, high)))
+            parts.append(
+                box(material, (x + broad / 2, y, z + high / 2), (0.97 * broad, out, high))
+            )
         elif rng.random() < 0.3:
             books = not books
         x += broad
     return parts
 
 
-# Things of class other -----------------------------------------------------------------------
+# Objects of the class other ------------------------------------------------------------------
 
 
 def carton(rng: Rng) -> Mesh:
-    """Draw a box, or a stack of them."""
+    """Draw a box or a stack of boxes."""
     parts, z = [], 0.0
     size = rng.uniform((0.2, 0.2, 0.15), (0.7, 0.6, 0.6))
     for _ in range(int(rng.choice([1, 2, 3], p=[0.6, 0.25, 0.15]))):
         plain = rng.random() >= 0.5
-        stuff = (finishes.cardboard if plain else finishes.stone)(rng, "other")
-        one = box(stuff, (0, 0, size[2] / 2), size)
+        material = (materials.cardboard if plain else materials.ceramic_or_paper)(rng, "other")
+        one = box(material, (0, 0, size[2] / 2), size)
         if plain:
-            one = Mesh.merge([one, _tape(size)])
+            one = Mesh.merge([one, _packing_tape(size)])
         parts.append(one.moved((*rng.normal(0, 0.02, 2), z), rng.normal(0, 0.1)))
         z += size[2]
         size = size * rng.uniform(0.7, 1.0, 3)
     return Mesh.merge(parts)
 
 
-def _tape(size: npt.NDArray[np.float64]) -> Mesh:
-    """Draw the tape along the lid of a box, and a hand down its sides."""
-    tape = finishes.material("other", Paint((0.75, 0.65, 0.45), (0.7, 0.6, 0.4)), 0.4)
+def _packing_tape(size: npt.NDArray[np.float64]) -> Mesh:
+    """Return the tape along the lid of a box, and 7 cm down its sides."""
+    tape = materials.make_material("other", Paint((0.75, 0.65, 0.45), (0.7, 0.6, 0.4)), 0.4)
     wide, high = size[0] + 0.002, min(0.07, 0.5 * size[2])
     return box(tape, (0, 0, size[2] + 0.001 - high / 2), (wide, 0.05, high))
 
 
-def radiator(rng: Rng, stuff: Material, wide: float) -> Mesh:
-    """Draw a radiator before a wall (y = 0): ribbed panels or columns, and a pipe to the floor."""
+def radiator(rng: Rng, material: Material, wide: float) -> Mesh:
+    """Draw a radiator on a wall at y = 0: ribbed panels or columns, and a pipe to the floor."""
     low, top, gap = 0.125, 0.675, rng.uniform(0.05, 0.07)
     columns = rng.random() < 0.35
     across = np.arange(-wide / 2 + gap / 2, wide / 2, gap)
     if columns:
         parts = [
-            cylinder(stuff, (x, y, low), (x, y, top), 0.016, sides=6)
+            cylinder(material, (x, y, low), (x, y, top), 0.016, sides=6)
             for x in across
             for y in (-0.09, -0.045)
         ]
         for z in (low + 0.03, top - 0.03):
-            parts.append(box(stuff, (0, -0.0675, z), (wide, 0.05, 0.03)))
+            parts.append(box(material, (0, -0.0675, z), (wide, 0.05, 0.03)))
     else:
         middle, high = (low + top) / 2, top - low
-        parts = [box(stuff, (0, y, middle), (wide, 0.012, high)) for y in (-0.095, -0.035)]
-        parts += [box(stuff, (x, -0.105, middle), (0.5 * gap, 0.01, high - 0.06)) for x in across]
+        parts = [box(material, (0, y, middle), (wide, 0.012, high)) for y in (-0.095, -0.035)]
+        parts += [
+            box(material, (x, -0.105, middle), (0.5 * gap, 0.01, high - 0.06)) for x in across
+        ]
         grille = (0, -0.065, top - 0.01)
-        parts.append(box(finishes.shaded(stuff), grille, (wide - 0.02, 0.05, 0.004)))
+        parts.append(box(materials.darkened(material), grille, (wide - 0.02, 0.05, 0.004)))
     end = wide / 2 + 0.03
     pipes = [(wide / 2, -0.065, low + 0.04), (end, -0.065, low + 0.04), (end, -0.065, 0.0)]
-    parts.append(tube(stuff, pipes, 0.01, sides=5))
-    valve = finishes.lacquer(rng, "other")
+    parts.append(tube(material, pipes, 0.01, sides=5))
+    valve = materials.lacquer(rng, "other")
     parts.append(cylinder(valve, (end, -0.065, low + 0.02), (end, -0.065, low + 0.12), 0.022))
     return Mesh.merge(parts)
 
 
 def plant(rng: Rng) -> Mesh:
-    """Draw a pot plant, from one for a desk to one as tall as a person."""
+    """Draw a pot plant, from desk size to the height of a person."""
     high = rng.uniform(0.5, 1.9)
     radius = rng.uniform(0.08, 0.12) * (0.6 + high)
-    pot = finishes.stone(rng, "other")
-    green = finishes.colour(rng, (0.2, 0.4), (0.3, 0.9), (0.15, 0.7))
+    pot = materials.ceramic_or_paper(rng, "other")
+    green = materials.colour(rng, (0.2, 0.4), (0.3, 0.9), (0.15, 0.7))
     dark = (0.6 * green[0], 0.6 * green[1], 0.6 * green[2])
-    leaf = finishes.material("other", Paint(green, dark, "blotches", 0.05), 0.6)
+    leaf = materials.make_material("other", Paint(green, dark, "blotches", 0.05), 0.6)
     count = int(150 + 250 * high)
     up = rng.random(count)
     wide = rng.uniform(0.2, 0.5) * (0.4 + 0.6 * high)
@@ -495,42 +505,42 @@ def plant(rng: Rng) -> Mesh:
 
 
 def floor_lamp(rng: Rng) -> Mesh:
-    """Draw a lamp on a stand, or a coat stand."""
-    stand, high = finishes.metal(rng, "other"), rng.uniform(1.2, 1.8)
+    """Draw a floor lamp or a coat stand."""
+    stand, high = materials.metal(rng, "other"), rng.uniform(1.2, 1.8)
     parts = [
         cylinder(stand, (0, 0, 0), (0, 0, 0.03), 0.15, sides=14),
         cylinder(stand, (0, 0, 0), (0, 0, high), 0.015),
     ]
     if rng.random() < 0.7:
-        shade, wide = finishes.cloth(rng, "other"), rng.uniform(0.12, 0.25)
+        shade, wide = materials.cloth(rng, "other"), rng.uniform(0.12, 0.25)
         parts.append(cylinder(shade, (0, 0, high - 0.1), (0, 0, high + 0.2), wide, 0.7 * wide, 16))
     else:
-        coat = finishes.cloth(rng, "other")
+        coat = materials.cloth(rng, "other")
         parts.append(ellipsoid(coat, (0.1, 0, high - 0.4), (0.15, 0.2, 0.45), 8, 10))
         parts.append(box(stand, (0, 0, high - 0.05), (0.4, 0.02, 0.02)))
     return Mesh.merge(parts)
 
 
 def bin_(rng: Rng) -> Mesh:
-    """Draw a waste bin, a bucket or a big vase."""
-    stuff, high = finishes.lacquer(rng, "other"), rng.uniform(0.25, 0.7)
+    """Draw a waste bin, a bucket or a large vase."""
+    material, high = materials.lacquer(rng, "other"), rng.uniform(0.25, 0.7)
     wide = rng.uniform(0.1, 0.2)
-    return cylinder(stuff, (0, 0, 0), (0, 0, high), wide * rng.uniform(0.7, 1.0), wide, 16)
+    return cylinder(material, (0, 0, 0), (0, 0, high), wide * rng.uniform(0.7, 1.0), wide, 16)
 
 
 def bag(rng: Rng) -> Mesh:
-    """Draw a rucksack, a suitcase or a ball."""
-    stuff = finishes.cloth(rng, "other")
+    """Draw a rucksack, suitcase or ball."""
+    material = materials.cloth(rng, "other")
     size = rng.uniform((0.12, 0.08, 0.12), (0.26, 0.18, 0.3))
     if rng.random() < 0.3:
         size[:] = rng.uniform(0.08, 0.3)
-        return ellipsoid(stuff, (0, 0, size[2]), size, 12, 20)
-    return _cushion(stuff, (0.0, 0.0, float(size[2])), (size[0], size[1], size[2]))
+        return ellipsoid(material, (0, 0, size[2]), size, 12, 20)
+    return _cushion(material, (0.0, 0.0, float(size[2])), (size[0], size[1], size[2]))
 
 
 def bed(rng: Rng) -> Mesh:
-    """Draw a bed, its head at the wall."""
-    frame, sheet = finishes.finish(rng, "other"), finishes.cloth(rng, "other")
+    """Draw a bed with its headboard at the back."""
+    frame, sheet = materials.wood_or_lacquer(rng, "other"), materials.cloth(rng, "other")
     wide, long, high = rng.uniform(0.9, 1.8), rng.uniform(1.95, 2.1), rng.uniform(0.35, 0.55)
     parts = [
         box(frame, (0, 0, high / 2 - 0.05), (wide, long, 0.15)),
@@ -538,19 +548,19 @@ def bed(rng: Rng) -> Mesh:
         box(frame, (0, long / 2, 0.5), (wide, 0.05, rng.uniform(0.7, 1.0))),
         _cushion(sheet, (0, -0.05, high + 0.05), (wide / 2, long / 2 - 0.05, 0.14)),
     ]
-    pillow = finishes.cloth(rng, "other")
+    pillow = materials.cloth(rng, "other")
     for x in (0.0,) if wide < 1.3 else (-wide / 4, wide / 4):
         parts.append(_cushion(pillow, (x, long / 2 - 0.3, high + 0.2), (0.32, 0.2, 0.08)))
     return Mesh.merge(parts)
 
 
 def monitor(rng: Rng) -> Mesh:
-    """Draw a screen on its foot."""
-    frame = finishes.lacquer(rng, "other")
-    glow = finishes.colour(rng, (0, 1), (0, 0.6), (0.05, 0.9))
-    other = finishes.colour(rng, (0, 1), (0, 0.6), (0.05, 0.9))
+    """Draw a monitor on its stand."""
+    frame = materials.lacquer(rng, "other")
+    glow = materials.colour(rng, (0, 1), (0, 0.6), (0.05, 0.9))
+    other = materials.colour(rng, (0, 1), (0, 0.6), (0.05, 0.9))
     dark = rng.random() < 0.6
-    screen = finishes.material(
+    screen = materials.make_material(
         "other", Paint(glow, other, "blotches", 0.12), GLASS if dark else rng.uniform(0.1, 0.4)
     )
     wide, high = rng.uniform(0.45, 0.75), rng.uniform(0.28, 0.42)
@@ -568,7 +578,7 @@ def monitor(rng: Rng) -> Mesh:
 
 def laptop(rng: Rng) -> Mesh:
     """Draw an open laptop."""
-    body = finishes.metal(rng, "other")
+    body = materials.metal(rng, "other")
     lid = _panel(body, 0.33, 0.12, 0.02, 0.24)
     return Mesh.merge([box(body, (0, 0, 0.01), (0.33, 0.24, 0.02)), lid])
 
@@ -578,7 +588,7 @@ def books(rng: Rng) -> Mesh:
     parts, z = [], 0.0
     for _ in range(int(rng.integers(1, 7))):
         size = rng.uniform((0.14, 0.2, 0.005), (0.22, 0.3, 0.05))
-        one = box(finishes.stone(rng, "other"), (0, 0, size[2] / 2), size)
+        one = box(materials.ceramic_or_paper(rng, "other"), (0, 0, size[2] / 2), size)
         parts.append(one.moved((*rng.normal(0, 0.01, 2), z), rng.normal(0, 0.2)))
         z += size[2]
     return Mesh.merge(parts)
@@ -586,32 +596,34 @@ def books(rng: Rng) -> Mesh:
 
 def cup(rng: Rng) -> Mesh:
     """Draw a cup, a bottle, a bowl or a vase."""
-    stuff = finishes.stone(rng, "other")
+    material = materials.ceramic_or_paper(rng, "other")
     kind = rng.choice(["cup", "bottle", "bowl"])
     if kind == "cup":
-        return cylinder(stuff, (0, 0, 0), (0, 0, rng.uniform(0.08, 0.12)), 0.035, 0.042, 14)
+        return cylinder(material, (0, 0, 0), (0, 0, rng.uniform(0.08, 0.12)), 0.035, 0.042, 14)
     if kind == "bowl":
-        return cylinder(stuff, (0, 0, 0), (0, 0, rng.uniform(0.05, 0.1)), 0.06, 0.13, 18)
+        return cylinder(material, (0, 0, 0), (0, 0, rng.uniform(0.05, 0.1)), 0.06, 0.13, 18)
     high, wide = rng.uniform(0.15, 0.32), rng.uniform(0.03, 0.05)
-    body = cylinder(stuff, (0, 0, 0), (0, 0, 0.65 * high), wide, sides=14)
-    return Mesh.merge([body, cylinder(stuff, (0, 0, 0.65 * high), (0, 0, high), wide, 0.015, 14)])
+    body = cylinder(material, (0, 0, 0), (0, 0, 0.65 * high), wide, sides=14)
+    return Mesh.merge(
+        [body, cylinder(material, (0, 0, 0.65 * high), (0, 0, high), wide, 0.015, 14)]
+    )
 
 
-SMALL: tuple[Maker, ...] = (books, cup, cup, laptop, monitor, bag)
-"""What lies on tables."""
+TABLETOP: tuple[Maker, ...] = (books, cup, cup, laptop, monitor, bag)
+"""Makers of objects that lie on tables."""
 
 
-def strewn(rng: Rng, thing: Mesh, most: int) -> Mesh:
-    """Set small things at random on top of a thing."""
-    low, top = thing.vertices.min(axis=0), thing.vertices.max(axis=0)
+def with_tabletop_objects(rng: Rng, mesh: Mesh, most: int) -> Mesh:
+    """Return a mesh with up to `most` small objects on top of it."""
+    low, top = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
     middle, half = (low + top)[:2] / 2, (top - low)[:2] / 2
-    parts, taken = [thing], np.zeros((0, 3))
+    parts, taken = [mesh], np.zeros((0, 3))
     for _ in range(int(rng.integers(0, most + 1))):
-        small = SMALL[rng.integers(len(SMALL))](rng)
+        small = TABLETOP[rng.integers(len(TABLETOP))](rng)
         radius = float(np.abs(small.vertices[:, :2]).max())
-        place = middle + rng.uniform(-1, 1, 2) * np.maximum(0.85 * half - 0.7 * radius, 0.0)
-        gaps = np.linalg.norm(taken[:, :2] - place, axis=1) - taken[:, 2] - radius
+        centre = middle + rng.uniform(-1, 1, 2) * np.maximum(0.85 * half - 0.7 * radius, 0.0)
+        gaps = np.linalg.norm(taken[:, :2] - centre, axis=1) - taken[:, 2] - radius
         if (gaps > 0).all() and radius < 1.3 * half.min():
-            taken = np.vstack([taken, [*place, radius]])
-            parts.append(small.moved((*place, top[2]), rng.normal(0, 0.4)))
+            taken = np.vstack([taken, [*centre, radius]])
+            parts.append(small.moved((*centre, top[2]), rng.normal(0, 0.4)))
     return Mesh.merge(parts)

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The ground of a street: a curving, sloping centre line and labelled patches beside it.
+"""Ground of a street: labelled patches along a curved, sloped centre line.
 
 Street coordinates are `s`, metres along the centre line, and `d`, metres to the left of it.
 """
@@ -18,9 +18,9 @@ from minkowski_perception.lab.simulation.meshes import relief
 
 
 class Patch(NamedTuple):
-    """A rectangle of ground, from s0 to s1 and from d0 to d1, `level` metres above the road.
+    """Rectangle of ground from s0 to s1 and from d0 to d1, `level` metres above the road.
 
-    Its corners are up and down by `roughness` metres, and so tall is what grows on it.
+    `roughness`, metres, is the standard deviation of its heights, and its scatter depth.
     """
 
     s0: float
@@ -34,14 +34,17 @@ class Patch(NamedTuple):
 
 
 class Ground:
-    """Patches, each painted over those before it, along a centre line.
+    """Mesh of patches along a random centre line; later patches cover earlier ones.
 
     Args:
-        rng: draws the centre line, the slopes and the roughness.
-        length: metres of street.
-        half_width: metres from the centre line to the farthest ground.
-        edge: [2] d of the right and left edge of the street, beyond which banks rise or fall.
-        patches: the first one covers everything.
+        rng: generator of the centre line, the slopes and the roughness.
+        length: length of the street, metres.
+        half_width: distance from the centre line to the edge of the ground, metres.
+        edge: d of the right and left edge of the street, beyond which banks rise or fall.
+        patches: patches, the first of which covers everything.
+
+    Attributes:
+        mesh: mesh of the ground.
     """
 
     def __init__(
@@ -57,7 +60,7 @@ class Ground:
         self._camber = rng.uniform(0.0, 0.025)
         self._slope = rng.normal(0.0, 0.015)
         wave = rng.uniform(120.0, 400.0)
-        # Bends stay wider than half_width, so that street coordinates stay unique.
+        # The radius of bends exceeds half_width, so that street coordinates stay unique.
         self._bend = rng.uniform(-1.0, 1.0) * wave / (2 * np.pi * 1.4 * half_width)
         self._bend = float(np.clip(self._bend, -0.5, 0.5))
         self._bend_rate, self._bend_phase = 2 * np.pi / wave, rng.uniform(0, 2 * np.pi)
@@ -67,9 +70,9 @@ class Ground:
         heading = self.heading(self._line_s)
         steps = 0.5 * np.stack([np.cos(heading), np.sin(heading)], axis=1)
         self._line_xy = np.cumsum(steps, axis=0) - steps[0]
-        self._patches(patches, half_width, length, rng)
+        self._build(patches, half_width, length, rng)
 
-    def _patches(
+    def _build(
         self,
         patches: Sequence[Patch],
         half_width: float,
@@ -104,11 +107,11 @@ class Ground:
         self.mesh = replace(flat, vertices=self._lift(flat.vertices).astype(np.float32))
 
     def heading(self, s: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Radians from x to the centre line at s."""
+        """Return the heading of the centre line at s, radians from x."""
         return self._bend * np.sin(self._bend_rate * np.asarray(s) + self._bend_phase)
 
     def _lift(self, points: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-        """[N, 3] x, y, z of [N, 3] s, d and metres above the road's surface."""
+        """Return x, y, z of [N, 3] points s, d and height above the road, [N, 3]."""
         s, d, level = points.T
         heading = self.heading(s)
         x = np.interp(s, self._line_s, self._line_xy[:, 0]) - d * np.sin(heading)
@@ -120,7 +123,7 @@ class Ground:
         return np.stack([x, y, z + level], axis=1).astype(np.float64)
 
     def position(self, s: float, d: float) -> npt.NDArray[np.float64]:
-        """[3] x, y, z of the ground's surface."""
+        """Return x, y, z of the ground at street coordinates s, d, [3]."""
         row = np.clip(np.searchsorted(self._s, s) - 1, 0, len(self._s) - 2)
         column = np.clip(np.searchsorted(self._d, d) - 1, 0, len(self._d) - 2)
         return self._lift(np.array([[s, d, self._level[row, column]]]))[0]
@@ -133,7 +136,7 @@ def _middles(lines: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 def _grid_lines(
     even: npt.NDArray[np.float64], borders: Sequence[float], low: float, high: float
 ) -> npt.NDArray[np.float64]:
-    """Even lines and the borders of patches; even ones give way to near borders."""
+    """Return grid lines at all borders, and even lines that are not close to a border."""
     exact = np.unique(np.clip([low, high, *borders], low, high))
     distance = np.abs(even[:, None] - exact[None, :]).min(axis=1)
     return np.unique(

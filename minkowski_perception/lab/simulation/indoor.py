@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""A depth camera or LiDAR carried through rooms: frames with true labels and true poses."""
+"""Simulated depth cameras and LiDARs in random rooms: frames with true labels and poses."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from scipy.spatial.transform import Rotation
 from minkowski_perception.frame import OPTICAL_AXES, Frame
 from minkowski_perception.lab.simulation.camera import DepthCamera, get_camera
 from minkowski_perception.lab.simulation.drive import START
-from minkowski_perception.lab.simulation.finishes import LABELS
 from minkowski_perception.lab.simulation.lidar import LidarModel
+from minkowski_perception.lab.simulation.materials import LABELS
 from minkowski_perception.lab.simulation.rooms import Room
 from minkowski_perception.lab.simulation.scene import Scene, first_hits
 
 CAMERA_FRAME = "camera_depth_optical_frame"
 LIDAR_FRAME = "lidar"
 
-_TRIES = 25
-_AIMED = 0.5  # share of views that begin with something that stands around in the middle
-_GLANCE = 24, 18  # rays of a first look
-_PUT_DOWN = 0.5  # share of LiDARs that stand on a desk, say, instead of being carried
-_LOWEST_STAND, _HIGHEST_STAND = 0.35, 1.2  # metres
-_DULL = 1.2  # metres of depth in the median below which a view shows a wall and nothing else
+_VIEW_ATTEMPTS = 25
+_AIMED_SHARE = 0.5  # of trajectories of cameras start with the camera aimed at an object
+_PROBE_RAYS = 24, 18  # across and down, cast to judge a view
+_ON_FURNITURE_SHARE = 0.5  # of LiDARs stand on furniture; the others are carried
+_LOWEST_STAND, _HIGHEST_STAND = 0.35, 1.2  # height of furniture that LiDARs stand on, metres
+_MIN_MEDIAN_DEPTH = 1.2  # metres; nearer views show little but a wall
 
 
 def simulate_indoor(
@@ -40,54 +40,54 @@ def simulate_indoor(
     still: bool = False,
     start: float = 0.0,
 ) -> Iterator[Frame]:
-    """Frames of a sensor carried through a room; the same arguments give the same bytes.
+    """Simulate the frames of a sensor that moves through a room; equal arguments, equal bytes.
 
     Args:
-        seed: draws the room, the way and the noise.
-        sensor: a depth camera, or the name of one, or a LiDAR.
-        frames: how many.
+        seed: seed of the room, the trajectory and the noise.
+        sensor: depth camera or its name, or a LiDAR model.
+        frames: number of frames.
         kind: "room", "corridor" or "hall".
-        mount_height: of the sensor above the floor, metres; None draws one, and puts some LiDARs
-            down on a desk or the like.
-        speed: metres a second; None draws one.
-        still: the world stands still, and the sensor in it, as in the first frame; only the noise
-            of the measurement goes on.
-        start: of the first frame, seconds after the view that the way begins with, which is chosen
-            for what there is to see; later ones are as they come.
+        mount_height: height of the sensor above the floor, metres; None draws one, and places
+            some LiDARs on furniture.
+        speed: m/s; None draws one.
+        still: freeze the world and the sensor at the first frame; only noise differs between
+            frames.
+        start: time of the first frame, seconds after the start of the trajectory. The view at the
+            start is chosen to show several classes; later views are arbitrary.
 
     Yields:
-        Frames with points, labels (indoor8; 255 where a camera measured nothing), moving, stamp
-        and pose. Those of a camera are organised, row by row, NaN where there is a hole, with
-        colour, in the optical frame (x right, y down, z forward) as drivers publish them; pose
-        takes them to the odometry frame, whose z is up. Those of a LiDAR are in a frame with z up
-        and have intensity.
+        Frames with points, labels (indoor8; 255 where a camera has no measurement), moving, stamp
+        and pose. Frames of a camera are organised row by row, with NaN in holes, have colour, and
+        are in the optical frame (x right, y down, z forward), as drivers publish them; the pose
+        takes them to the odometry frame, whose z is up. Frames of a LiDAR have intensity and are
+        in a frame whose z is up.
 
     Raises:
-        SensorError: no camera has that name (told when the first frame is asked for).
-        ValueError: there is no such kind of room.
+        SensorError: unknown camera; raised at the first frame.
+        ValueError: unknown kind of room.
     """
     model = get_camera(sensor) if isinstance(sensor, str) else sensor
     room = Room(seed, kind)
     rng = np.random.default_rng([seed, 20])
-    way = _Way(room, rng, isinstance(model, DepthCamera), mount_height, speed)
+    trajectory = _Trajectory(room, rng, isinstance(model, DepthCamera), mount_height, speed)
     static = Scene(room.static)
-    way.choose_view(static)
+    trajectory.choose_view(static)
     for index in range(frames):
         time = start + (0.0 if still else index / model.rate_hz)
         noise = np.random.default_rng([seed, 21, index])
-        pose = way.pose(time)
+        pose = trajectory.pose(time)
         scenes = [static, Scene(room.moving(time, pose[:2, 3]))]
         stamp = START + round(index * 1e9 / model.rate_hz)
         if isinstance(model, DepthCamera):
-            shot = model.shoot(scenes, pose, room.lighting, noise)
-            measured = ~np.isnan(shot.points[:, 2])
+            capture = model.capture(scenes, pose, room.lighting, noise)
+            measured = ~np.isnan(capture.points[:, 2])
             yield Frame(
-                points=shot.points,
+                points=capture.points,
                 stamp=stamp,
                 frame_id=CAMERA_FRAME,
-                colour=shot.colour,
-                labels=shot.labels,
-                moving=(shot.scenes == 1) & measured & (not still),
+                colour=capture.colour,
+                labels=capture.labels,
+                moving=(capture.scenes == 1) & measured & (not still),
                 pose=pose,
             )
         else:
@@ -103,10 +103,10 @@ def simulate_indoor(
             )
 
 
-class _Way:
-    """Where the sensor goes and looks: to and fro on a straight line, turning and swaying.
+class _Trajectory:
+    """Pose of the sensor over time: back and forth on a straight path, turning and swaying.
 
-    Some LiDARs are put down on what stands around instead, and stay there.
+    Some LiDARs stand on furniture instead and do not move.
     """
 
     def __init__(
@@ -130,48 +130,50 @@ class _Way:
         self._turning = rng.normal(0.0, 0.25)
         self._sway = rng.uniform(0.0, 0.05 if carried else 0.01, 3)
         self._rates, self._phases = rng.uniform(0.2, 1.2, 3), rng.uniform(0, 2 * np.pi, 3)
-        high = room.sights[:, 2]
-        self._stands = room.sights[(high > _LOWEST_STAND) & (high < _HIGHEST_STAND)]
-        if optical or height is not None or rng.random() >= _PUT_DOWN:
+        high = room.targets[:, 2]
+        self._stands = room.targets[(high > _LOWEST_STAND) & (high < _HIGHEST_STAND)]
+        if optical or height is not None or rng.random() >= _ON_FURNITURE_SHARE:
             self._stands = self._stands[:0]
         self._draw()
 
     def _draw(self) -> None:
-        rng, sights = self._rng, self._room.sights
-        self._start, self._end = self._room.way(rng)
+        """Draw the path and the initial orientation."""
+        rng, targets = self._rng, self._room.targets
+        self._start, self._end = self._room.free_path(rng)
         self._yaw, self._pitch = rng.uniform(-np.pi, np.pi), self._usual_pitch
         if len(self._stands):
-            *place, top = self._stands[rng.integers(len(self._stands))]
-            self._start = self._end = np.array(place)
+            *position, top = self._stands[rng.integers(len(self._stands))]
+            self._start = self._end = np.array(position)
             self._height, self._turning = top + rng.uniform(0.05, 0.25), 0.0
-        if self._optical and len(sights) and rng.random() < _AIMED:
-            x, y, z = sights[rng.integers(len(sights))] - (*self._start, self._height)
+        if self._optical and len(targets) and rng.random() < _AIMED_SHARE:
+            x, y, z = targets[rng.integers(len(targets))] - (*self._start, self._height)
             self._yaw = float(np.arctan2(y, x)) + rng.normal(0.0, 0.2)
             down = float(np.arctan2(-z, np.hypot(x, y))) + rng.normal(0.0, 0.1)
             self._pitch = float(np.clip(down, -0.2, 0.9))
 
     def choose_view(self, static: Scene) -> None:
-        """Start where there is something to see: depth, and surfaces of several classes."""
-        x, y = np.meshgrid(np.linspace(-0.5, 0.5, _GLANCE[0]), np.linspace(-0.4, 0.4, _GLANCE[1]))
+        """Redraw until the first view has depth and shows more than floor and walls."""
+        columns, rows = _PROBE_RAYS
+        x, y = np.meshgrid(np.linspace(-0.5, 0.5, columns), np.linspace(-0.4, 0.4, rows))
         rays = np.stack([np.ones_like(x), x, y], axis=-1).reshape(-1, 3)
         rays /= np.linalg.norm(rays, axis=1, keepdims=True)
         floor, wall = LABELS.names.index("floor"), LABELS.names.index("wall")
-        for _ in range(_TRIES):
+        for _ in range(_VIEW_ATTEMPTS):
             pose = self._body(0.0)
             cast = np.empty((len(rays), 6), dtype=np.float32)
             cast[:, :3], cast[:, 3:] = pose[:3, 3], rays @ pose[:3, :3].T
             hits = first_hits([static], cast)
-            deep = float(np.median(hits.distance)) > _DULL
+            deep = float(np.median(hits.distance)) > _MIN_MEDIAN_DEPTH
             bare = float(np.isin(hits.labels, (floor, wall)).mean())
             if deep and bare < 0.85 and float((hits.distance < 0.5).mean()) < 0.1:
                 return
             self._draw()
 
     def _body(self, time: float) -> npt.NDArray[np.float64]:
-        """[4, 4] of x forward, y left, z up."""
+        """Return the pose of a frame with x forward, y left, z up at a time in seconds, [4, 4]."""
         length = float(np.linalg.norm(self._end - self._start))
-        gone = (self._speed * time) % (2 * length) if length > 0 else 0.0
-        share = min(gone, 2 * length - gone) / length if length > 0 else 0.0
+        in_cycle = (self._speed * time) % (2 * length) if length > 0 else 0.0
+        share = min(in_cycle, 2 * length - in_cycle) / length if length > 0 else 0.0
         wave = self._sway * np.sin(2 * np.pi * self._rates * time + self._phases)
         pose = np.eye(4)
         pose[:3, :3] = Rotation.from_euler(
@@ -183,7 +185,7 @@ class _Way:
         return pose
 
     def pose(self, time: float) -> npt.NDArray[np.float64]:
-        """[4, 4], takes points of the sensor's frame to the room's at a time in seconds."""
+        """Return the pose of the sensor in the room at a time in seconds, [4, 4]."""
         pose = self._body(time)
         if self._optical:
             pose[:3, :3] = pose[:3, :3] @ OPTICAL_AXES

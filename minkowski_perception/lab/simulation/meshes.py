@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Triangles of labelled materials, and the few shapes that streets and rooms are built from."""
+"""Triangle meshes with a material per triangle, and the basic shapes of all scenes."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Vector = Sequence[float] | npt.NDArray[np.floating]
 
 
 class Paint(NamedTuple):
-    """What a surface looks like to a colour camera.
+    """Appearance of a surface to a colour camera.
 
     Attributes:
-        colour: red, green, blue, 0 to 1, as the eye sees them (not linear in light).
-        accent: the second colour of the pattern.
+        colour: red, green, blue, 0 to 1, gamma-encoded (not linear in light).
+        accent: second colour of the pattern.
         pattern: one of `PATTERNS`.
-        size: metres from one element of the pattern to the next.
+        size: period of the pattern, metres.
     """
 
     colour: tuple[float, float, float]
@@ -33,40 +33,41 @@ class Paint(NamedTuple):
 
 
 PATTERNS = ("plain", "grain", "planks", "tiles", "weave", "blotches")
-"""Even; along a direction, as wood; boards; squares with joints; cloth; patches."""
+"""Plain; wood grain; boards; squares with joints; cloth; irregular patches."""
 
 PAINT = np.dtype([("colour", "3f4"), ("accent", "3f4"), ("pattern", "u1"), ("size", "f4")])
-"""`Paint` of one triangle, its pattern by its place in `PATTERNS`."""
+"""Record of one triangle's `Paint`; `pattern` is an index into `PATTERNS`."""
 
 _GREY = Paint((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
 class Material(NamedTuple):
-    """What a surface is made of.
+    """Properties of a surface that sensors measure.
 
     Attributes:
-        label: its class.
-        reflectance: share of (infrared) light that it sends back; 1 is white.
-        fuzz: metres that blades or leaves stand out from it.
-        paint: what it looks like.
+        label: class index.
+        reflectance: share of infrared light that it reflects; 1 is white.
+        scatter_depth: thickness in metres of the layer of blades or leaves on the surface. LiDAR
+            returns come from anywhere within the layer.
+        paint: appearance to a colour camera.
     """
 
     label: int
     reflectance: float
-    fuzz: float = 0.0
+    scatter_depth: float = 0.0
     paint: Paint = _GREY
 
 
 @dataclass(frozen=True)
 class Mesh:
-    """Triangles, each of its own material.
+    """Triangle mesh with a material per triangle.
 
     Attributes:
         vertices: [V, 3] float32, metres.
-        triangles: [T, 3] uint32, rows of `vertices`.
+        triangles: [T, 3] uint32, indices into `vertices`.
         labels: [T] uint8.
         reflectances: [T] float32.
-        fuzz: [T] float32, metres.
+        scatter_depth: [T] float32, metres.
         paints: [T] `PAINT`.
     """
 
@@ -74,25 +75,25 @@ class Mesh:
     triangles: npt.NDArray[np.uint32]
     labels: npt.NDArray[np.uint8]
     reflectances: npt.NDArray[np.float32]
-    fuzz: npt.NDArray[np.float32]
+    scatter_depth: npt.NDArray[np.float32]
     paints: npt.NDArray[np.void]
 
     @classmethod
     def of(cls, material: Material, vertices: npt.ArrayLike, triangles: npt.ArrayLike) -> Mesh:
-        """Triangles that are all of one material."""
+        """Return a mesh of one material."""
         corners = np.asarray(triangles, dtype=np.uint32).reshape(-1, 3)
         return cls(
             np.asarray(vertices, dtype=np.float32).reshape(-1, 3),
             corners,
             np.full(len(corners), material.label, dtype=np.uint8),
             np.full(len(corners), material.reflectance, dtype=np.float32),
-            np.full(len(corners), material.fuzz, dtype=np.float32),
+            np.full(len(corners), material.scatter_depth, dtype=np.float32),
             _paints(material.paint, len(corners)),
         )
 
     @classmethod
     def merge(cls, meshes: Sequence[Mesh]) -> Mesh:
-        """One mesh of many (of none: an empty one)."""
+        """Return the union of meshes; an empty mesh without any."""
         if not meshes:
             return cls.of(Material(0, 0.0), [], [])
         starts = np.cumsum([0, *(len(mesh.vertices) for mesh in meshes[:-1])])
@@ -106,12 +107,12 @@ class Mesh:
             ),
             np.concatenate([mesh.labels for mesh in meshes]),
             np.concatenate([mesh.reflectances for mesh in meshes]),
-            np.concatenate([mesh.fuzz for mesh in meshes]),
+            np.concatenate([mesh.scatter_depth for mesh in meshes]),
             np.concatenate([mesh.paints for mesh in meshes]),
         )
 
     def moved(self, offset: Vector = (0.0, 0.0, 0.0), yaw: float = 0.0) -> Mesh:
-        """Turn the mesh about z by `yaw` radians, then shift it by `offset` metres."""
+        """Return the mesh rotated about z by `yaw` radians, then shifted by `offset` metres."""
         turn = np.array(
             [[np.cos(yaw), np.sin(yaw), 0], [-np.sin(yaw), np.cos(yaw), 0], [0, 0, 1]], np.float32
         )
@@ -119,7 +120,7 @@ class Mesh:
         return replace(self, vertices=vertices)
 
     def relabelled(self, label: int) -> Mesh:
-        """Give everything one label."""
+        """Return the mesh with one label for all triangles."""
         return replace(self, labels=np.full_like(self.labels, label))
 
 
@@ -139,13 +140,16 @@ _BOX_TRIANGLES = np.array(
 
 
 def box(material: Material, centre: Vector, size: Vector) -> Mesh:
-    """Make a box with its edges along the axes."""
+    """Return an axis-aligned box; `size` is its full extent along x, y, z."""
     return Mesh.of(material, _BOX_CORNERS * np.asarray(size) + np.asarray(centre), _BOX_TRIANGLES)
 
 
 @lru_cache
 def _tube_triangles(sides: int) -> npt.NDArray[np.uint32]:
-    """Wall and caps of a tube: bottom ring, top ring, bottom centre, top centre."""
+    """Return the triangles of a closed tube.
+
+    The vertices are the bottom ring, the top ring, the bottom centre and the top centre.
+    """
     ring = np.arange(sides)
     after = (ring + 1) % sides
     bottom, top = np.full(sides, 2 * sides), np.full(sides, 2 * sides + 1)
@@ -166,7 +170,7 @@ def cylinder(
     end_radius: float | None = None,
     sides: int = 8,
 ) -> Mesh:
-    """Make a closed cylinder between two points; a cone where the radii differ."""
+    """Return a closed cylinder between two points; a truncated cone where the radii differ."""
     low, high = np.asarray(start, dtype=float), np.asarray(end, dtype=float)
     axis = (high - low) / np.linalg.norm(high - low)
     across = np.cross(axis, (1.0, 0.0, 0.0) if abs(axis[0]) < 0.9 else (0.0, 1.0, 0.0))
@@ -182,7 +186,7 @@ def cylinder(
 
 
 def tube(material: Material, points: Sequence[Vector], radius: float, sides: int = 6) -> Mesh:
-    """Make a bent tube through the points."""
+    """Return a tube along a polyline, one cylinder per segment."""
     return Mesh.merge([cylinder(material, a, b, radius, sides=sides) for a, b in pairwise(points)])
 
 
@@ -208,18 +212,18 @@ def _sphere(rings: int, sides: int) -> tuple[npt.NDArray, npt.NDArray]:
 def ellipsoid(
     material: Material, centre: Vector, radii: Vector, rings: int = 6, sides: int = 8
 ) -> Mesh:
-    """Make a coarse ellipsoid with its axes along the axes."""
+    """Return a coarse axis-aligned ellipsoid."""
     vertices, triangles = _sphere(rings, sides)
     return Mesh.of(material, vertices * np.asarray(radii) + np.asarray(centre), triangles)
 
 
 def prism(material: Material, profile: npt.ArrayLike, half_width: npt.ArrayLike) -> Mesh:
-    """Draw a profile in x and z out to both sides in y.
+    """Return a profile in the x-z plane, extruded to both sides along y.
 
     Args:
-        material: of all faces.
-        profile: [K, 2] corners x, z, seen all from their mean (star-shaped).
-        half_width: metres in y, one for all corners or [K] of them.
+        material: material of all faces.
+        profile: [K, 2] corners x, z of a polygon, star-shaped about the mean of its corners.
+        half_width: half the extent along y in metres, a scalar or [K], one per corner.
     """
     corners = np.asarray(profile, dtype=float)
     count = len(corners)
@@ -236,7 +240,7 @@ def leaves(
     centres: npt.NDArray[np.floating],
     size: float,
 ) -> Mesh:
-    """One small triangle of random shape at each of the [N, 3] centres: porous to rays."""
+    """Return one small random triangle at each of the [N, 3] centres; rays pass between them."""
     corners = centres[:, None, :] + rng.normal(0.0, size / 2, (len(centres), 3, 3))
     return Mesh.of(material, corners, np.arange(3 * len(centres)))
 
@@ -247,20 +251,20 @@ def relief(
     level: npt.NDArray[np.floating],
     label: npt.NDArray[np.integer],
     reflectance: npt.NDArray[np.floating],
-    fuzz: npt.NDArray[np.floating],
+    scatter_depth: npt.NDArray[np.floating],
 ) -> Mesh:
-    """Rectangles at their own levels over a grid, with walls at the steps between them.
+    """Return a height field over a grid, with vertical walls at steps between cells.
 
-    Ground with kerbs is such a relief, and so is a facade with its windows.
+    The ground with its kerbs and the facades with their windows are reliefs.
 
     Args:
         u: [U + 1] grid lines, ascending.
         v: [V + 1] grid lines, ascending.
-        level: [U, V] height of each cell, or [U, V, 4] of its corners in the order
+        level: [U, V] heights of cells, or [U, V, 4] heights of their corners in the order
             (u, v), (u', v), (u', v'), (u, v').
-        label: [U, V] of each cell; a wall has that of its higher side.
-        reflectance: [U, V] of each cell.
-        fuzz: [U, V] of each cell, metres.
+        label: [U, V] labels of cells; a wall takes the material of its higher cell.
+        reflectance: [U, V] reflectances of cells.
+        scatter_depth: [U, V] scatter depths of cells, metres.
 
     Returns:
         A mesh in coordinates u, v, level.
@@ -274,13 +278,13 @@ def relief(
     corners[..., 2] = level
     cell = np.arange(rows * columns, dtype=np.uint32).reshape(rows, columns)
     quads, owners = [cell[..., None].reshape(-1, 1) * 4 + np.arange(4)], [cell.ravel()]
-    # Facing edges of neighbours: their corner numbers in the lower and in the upper cell.
-    for low, high, edge, facing in (
+    # Shared edges of neighbours: corner indices in the first and in the second cell.
+    for low, high, edge, opposite in (
         (cell[:-1], cell[1:], (1, 2), (0, 3)),
         (cell[:, :-1], cell[:, 1:], (3, 2), (0, 1)),
     ):
         a = low.ravel()[:, None] * 4 + np.array(edge)
-        b = high.ravel()[:, None] * 4 + np.array(facing)
+        b = high.ravel()[:, None] * 4 + np.array(opposite)
         heights = corners[..., 2].ravel()
         rise = heights[b] - heights[a]
         step = np.abs(rise).max(axis=1) > 1e-4
@@ -294,6 +298,6 @@ def relief(
         triangles.astype(np.uint32),
         label.ravel()[owner].astype(np.uint8),
         reflectance.ravel()[owner].astype(np.float32),
-        fuzz.ravel()[owner].astype(np.float32),
+        scatter_depth.ravel()[owner].astype(np.float32),
         _paints(_GREY, len(triangles)),
     )

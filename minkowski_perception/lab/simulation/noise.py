@@ -1,10 +1,10 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Noise on measurements, as 4D networks were first tried under (Choy et al., CVPR 2019).
+"""Measurement noise, after the experiments on 4D networks of Choy et al., CVPR 2019.
 
-They saw elastic distortion, Gaussian noise on coordinates and a chromatic shift; a LiDAR has
-intensity for chroma, and loses points too. All of it is drawn anew for each frame: it is noise of
-the measurement, which what other frames saw can help against.
+They used elastic distortion, Gaussian noise on coordinates and a chromatic shift. For LiDARs, a
+shift of the intensity replaces the chromatic one, and points drop out. Each frame draws its own
+noise, so that earlier frames help a network to remove it.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ Rng = np.random.Generator
 
 @dataclass(frozen=True)
 class Noise:
-    """How strong the noise is.
+    """Noise on the points and the intensity of a frame.
 
     Attributes:
-        jitter: standard deviation of each coordinate of each point on its own, metres.
+        jitter: standard deviation of independent noise on each coordinate, metres.
         elastic: standard deviation of each coordinate of the elastic distortion, metres.
-        elastic_spacing: metres between the nodes of the distortion: how smooth it is.
+        elastic_spacing: distance between nodes of the distortion, metres; larger is smoother.
         dropout: share of points that are lost.
-        gain: least and largest factor on a frame's intensity.
-        offset: largest shift of a frame's intensity, as a share of its brightest point.
+        gain: minimum and maximum factor on a frame's intensity.
+        offset: maximum shift of a frame's intensity, as a share of its maximum.
     """
 
     jitter: float = 0.05
@@ -42,7 +42,7 @@ class Noise:
     offset: float = 0.2
 
     def __call__(self, frame: Frame, rng: Rng) -> Frame:
-        """Return the frame as measured under noise; points that are lost stay as NaN."""
+        """Return the frame with noise; lost points become NaN and keep their index."""
         points = frame.points + rng.normal(0.0, self.jitter, frame.points.shape)
         points[frame.valid] += self.elastic * _distortion(
             frame.points[frame.valid], self.elastic_spacing, rng
@@ -58,49 +58,49 @@ class Noise:
 
 
 def smooth_noise(points: npt.NDArray[np.floating], spacing: float, rng: Rng) -> Array:
-    """[N, 3] smooth random displacements of [N, 3] points.
+    """Return smooth random displacements of points, [N, 3].
 
-    White noise of standard deviation 1 on a grid, smoothed twice by the mean of three nodes along
-    each axis, between the nodes by linear interpolation: as in SpatioTemporalSegmentation.
+    White noise of standard deviation 1 on a grid is smoothed twice by a box filter of three nodes
+    along each axis, then interpolated linearly, as in SpatioTemporalSegmentation.
 
     Args:
-        points: finite.
-        spacing: between the nodes, metres.
-        rng: draws the noise.
+        points: [N, 3], finite.
+        spacing: distance between grid nodes, metres.
+        rng: generator of the noise.
     """
     if not len(points):
         return np.zeros((0, 3))
-    places = _places(points, spacing)
-    shape = np.ceil(places.max(axis=1)).astype(int) + 3
+    coordinates = _grid_coordinates(points, spacing)
+    shape = np.ceil(coordinates.max(axis=1)).astype(int) + 3
     displacements = []
     for _ in range(3):
         field = rng.normal(size=shape)
         for _ in range(2):
             field = uniform_filter(field, size=3)
-        displacements.append(map_coordinates(field, places, order=1))
+        displacements.append(map_coordinates(field, coordinates, order=1))
     return np.stack(displacements, axis=1)
 
 
 def _distortion(points: npt.NDArray[np.float32], spacing: float, rng: Rng) -> Array:
-    """[N, 3] displacements as of `smooth_noise`, of standard deviation 1."""
+    """Return the displacements of `smooth_noise`, scaled to a standard deviation of 1, [N, 3]."""
     displacements = smooth_noise(points, spacing, rng)
     if not len(points):
         return displacements
-    return displacements / _spread(_places(points, spacing))[:, None]
+    return displacements / _deviation(_grid_coordinates(points, spacing))[:, None]
 
 
-def _places(points: npt.NDArray[np.floating], spacing: float) -> Array:
-    """[3, N] in units of nodes; two nodes more on each side, so that smoothing meets no edge."""
+def _grid_coordinates(points: npt.NDArray[np.floating], spacing: float) -> Array:
+    """Return points in units of nodes, [3, N]; a margin of two nodes keeps the edges out."""
     return np.asarray((points - points.min(axis=0)).T / spacing + 2.0)
 
 
-def _spread(places: Array) -> Array:
-    """[N] standard deviation of the smoothed field at [3, N] places, in units of nodes.
+def _deviation(coordinates: Array) -> Array:
+    """Return the standard deviation of the smoothed field at [3, N] grid coordinates, [N].
 
-    Two means of three are the weights 1, 2, 3, 2, 1 (over 9) on the white noise of five nodes;
-    neighbouring nodes share four of them, so interpolation at `u` between two has the variance
-    ((1 - u)^2 + u^2) 19 / 81 + 2 u (1 - u) 16 / 81.
+    Two box filters of three nodes have the weights 1, 2, 3, 2, 1 (over 9) on five nodes of white
+    noise. Neighbouring nodes share four of these, so that linear interpolation at `u` between
+    them has the variance ((1 - u)^2 + u^2) 19 / 81 + 2 u (1 - u) 16 / 81 along each axis.
     """
-    u = places % 1.0
+    u = coordinates % 1.0
     variance = ((1 - u) ** 2 + u**2) * 19 / 81 + 2 * u * (1 - u) * 16 / 81
     return np.asarray(np.sqrt(variance.prod(axis=0)))

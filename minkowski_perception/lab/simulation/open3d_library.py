@@ -30,8 +30,8 @@ def import_open3d() -> Any:
 def provide_libusb() -> None:
     """Load libusb from the package libusb-package where the system has none.
 
-    A library of the same soname that is loaded globally satisfies Open3D's dependency. Where the
-    package is absent too, importing Open3D names the library.
+    A library of the same soname, loaded globally, satisfies Open3D's dependency. Without the
+    package this does nothing, and the import of Open3D raises an error that names the library.
     """
     try:
         ctypes.CDLL(_LIBUSB)

@@ -1,12 +1,12 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""People as a depth camera sees them from near: standing, walking, sitting."""
+"""Random people for indoor scenes: standing, walking or sitting, with detail for near views."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from minkowski_perception.lab.simulation import finishes
+from minkowski_perception.lab.simulation import materials
 from minkowski_perception.lab.simulation.meshes import (
     Material,
     Mesh,
@@ -19,21 +19,21 @@ from minkowski_perception.lab.simulation.meshes import (
 
 
 def person(rng: np.random.Generator, stride: float = 0.0, seat: float | None = None) -> Mesh:
-    """Somebody who looks along x.
+    """Draw a person who faces x.
 
     Args:
-        rng: draws size, clothes, hair and how the arms are held.
-        stride: radians by which the legs swing apart; arms swing against them.
-        seat: height in metres of what the person sits on, hips at the origin; None stands.
+        rng: generator of size, clothes, hair and the pose of the arms.
+        stride: swing of each leg from the vertical, radians; arms swing the other way.
+        seat: height of the seat in metres, with the hips above the origin; None stands.
     """
-    size = rng.uniform(0.87, 1.12)  # of 1.75 m
+    size = rng.uniform(0.87, 1.12)  # relative to 1.75 m
     bulk = rng.uniform(0.85, 1.25)
-    shirt, trousers, shoes = (finishes.cloth(rng, "person") for _ in range(3))
-    bare = rng.random() < 0.35  # arms
-    tone = finishes.colour(rng, (0.03, 0.09), (0.25, 0.6), (0.25, 0.95))
-    skin = finishes.material("person", Paint(tone, tone), 0.6)
-    mane = finishes.colour(rng, (0.02, 0.13), (0.1, 0.7), (0.05, 0.6))
-    hair = finishes.material("person", Paint(mane, mane, "grain", 0.01), 0.3)
+    shirt, trousers, shoes = (materials.cloth(rng, "person") for _ in range(3))
+    bare_arms = rng.random() < 0.35
+    tone = materials.colour(rng, (0.03, 0.09), (0.25, 0.6), (0.25, 0.95))
+    skin = materials.make_material("person", Paint(tone, tone), 0.6)
+    mane = materials.colour(rng, (0.02, 0.13), (0.1, 0.7), (0.05, 0.6))
+    hair = materials.make_material("person", Paint(mane, mane, "grain", 0.01), 0.3)
 
     hip = 0.92 * size if seat is None else seat + 0.1
     lean = rng.normal(0.03, 0.05) if seat is None else rng.uniform(-0.15, 0.2)
@@ -61,11 +61,11 @@ def person(rng: np.random.Generator, stride: float = 0.0, seat: float | None = N
         hand = elbow + 0.26 * size * np.array([np.sin(raised), -side * 0.15, -np.cos(raised)])
         parts += [
             _limb(shirt, shoulder, elbow, 0.055 * bulk, 0.045),
-            _limb(skin if bare else shirt, elbow, hand, 0.043, 0.034),
+            _limb(skin if bare_arms else shirt, elbow, hand, 0.043, 0.034),
             ellipsoid(skin, hand + 0.06 * (hand - elbow), (0.04, 0.035, 0.055), 6, 8),
         ]
     if seat is None and rng.random() < 0.2:
-        bag = finishes.cloth(rng, "person")
+        bag = materials.cloth(rng, "person")
         parts.append(box(bag, np.add(chest, (-0.2, 0, -0.05)), (0.16, 0.3, 0.42)))
     return Mesh.merge(parts)
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Trees, bushes and hedges, each drawn at random: porous to rays."""
+"""Random trees, bushes and hedges; rays pass between their leaves."""
 
 from __future__ import annotations
 
@@ -15,35 +15,36 @@ from minkowski_perception.lab.simulation.meshes import (
     ellipsoid,
     leaves,
 )
-from minkowski_perception.lab.simulation.surfaces import Rng, material
+from minkowski_perception.lab.simulation.surfaces import Rng, make_material
 
 
-def _green(rng: Rng, fuzz: float = 0.05) -> Material:
-    return material("vegetation", rng.uniform(0.3, 0.6), fuzz)
+def _green(rng: Rng, scatter_depth: float = 0.05) -> Material:
+    return make_material("vegetation", rng.uniform(0.3, 0.6), scatter_depth)
 
 
 def _crown(rng: Rng, centre: npt.ArrayLike, radii: npt.ArrayLike, leaf: float) -> Mesh:
-    """Leaves in several overlapping clumps: several layers of them."""
+    """Draw leaves in overlapping clumps, several layers deep."""
     middle, half = np.asarray(centre, dtype=float), np.asarray(radii, dtype=float)
     clumps = int(rng.integers(4, 10))
-    hearts = middle + _ball(rng, clumps) * half * 0.6
+    clump_centres = middle + _ball(rng, clumps) * half * 0.6
     area = np.pi * half[0] * max(half[1], half[2])
     count = int(np.clip(rng.uniform(3.0, 8.0) * area / (0.6 * leaf**2), 200, 3500))
     spread = half * rng.uniform(0.35, 0.6, (clumps, 1))
     which = rng.integers(0, clumps, count)
-    return leaves(rng, _green(rng), hearts[which] + _ball(rng, count) * spread[which], leaf)
+    green = _green(rng)
+    return leaves(rng, green, clump_centres[which] + _ball(rng, count) * spread[which], leaf)
 
 
 def _ball(rng: Rng, count: int) -> npt.NDArray[np.float64]:
-    """[count, 3] points in the unit ball, more of them near its surface."""
+    """Draw points in the unit ball, denser near its surface, [count, 3]."""
     points = rng.normal(size=(count, 3))
     points /= np.linalg.norm(points, axis=1, keepdims=True)
     return points * rng.random((count, 1)) ** 0.25
 
 
 def tree(rng: Rng) -> Mesh:
-    """Draw a broad-leaved tree, a conifer, or a bare one."""
-    bark = material("trunk", rng.uniform(0.2, 0.5))
+    """Draw a broad-leaved tree, a conifer, or a bare tree."""
+    bark = make_material("trunk", rng.uniform(0.2, 0.5))
     height = rng.uniform(4.0, 14.0)
     radius = rng.uniform(0.012, 0.026) * height + 0.03
     lean = rng.normal(0, 0.03, 2) * height
@@ -72,32 +73,32 @@ def tree(rng: Rng) -> Mesh:
 
 
 def bush(rng: Rng) -> Mesh:
-    """Draw a bush, loose or so dense that rays go into it but hardly through."""
+    """Draw a bush, either loose or so dense that few rays pass through it."""
     wide, high = rng.uniform(0.35, 1.8), rng.uniform(0.3, 1.7)
     middle, radii = (0, 0, 0.9 * high), np.array([wide, wide * rng.uniform(0.6, 1.4), high])
     crown = _crown(rng, middle, radii, 0.15)
     if rng.random() < 0.5:
         return crown
-    core = ellipsoid(_green(rng, fuzz=0.3 * float(radii.min())), middle, 0.85 * radii)
+    core = ellipsoid(_green(rng, scatter_depth=0.3 * float(radii.min())), middle, 0.85 * radii)
     return Mesh.merge([core, crown])
 
 
 def thicket(rng: Rng) -> Mesh:
-    """Draw a tall, dense shrub, as they grow together along roads."""
+    """Draw a tall, dense shrub of a thicket along a road."""
     radii = rng.uniform((1.0, 0.8, 0.8), (2.5, 1.8, 2.2))
     return _crown(rng, (0, 0, 0.85 * radii[2]), radii, 0.3)
 
 
 def hedge(rng: Rng, length: float, height: float, depth: float) -> Mesh:
-    """Draw a clipped hedge along x: leaves about a core of twigs that rays go into."""
+    """Draw a clipped hedge along x: leaves around a core that rays penetrate."""
     count = int(min(25 * length * (height + depth), 4000))
     at = rng.uniform((-0.5, -0.5, 0.0), (0.5, 0.5, 1.0), (count, 3))
     face = rng.integers(0, 3, count)
     at[face == 0, 1] = 0.5 * np.sign(at[face == 0, 1])
     at[face == 1, 2] = 1.0
     at = at * (length, depth, height) + rng.normal(0, rng.uniform(0.04, 0.12), (count, 3))
-    # No face of a hedge is flat: what stands out from the core reaches to its faces.
+    # The scatter depth of the core reaches to the faces of the hedge, so that none is flat.
     inset = rng.uniform(0.2, 0.35) * depth
-    core = _green(rng, fuzz=inset)
+    core = _green(rng, scatter_depth=inset)
     size = (length - 2 * inset, depth - 2 * inset, height - inset)
     return Mesh.merge([box(core, (0, 0, size[2] / 2), size), leaves(rng, _green(rng), at, 0.15)])

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is simulated: a scene, a sensor in it, and how it moves."""
+"""Settings of a simulated recording: a scene, a sensor and its motion."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ SCENES = (*OUTDOORS, *KINDS)
 
 
 class RecordingError(ValueError):
-    """A scene, a sensor and what is asked of them do not go together."""
+    """The settings of a recording are invalid or contradict each other."""
 
 
 @dataclass(frozen=True)
 class Recording:
-    """All of a simulated recording but its seed.
+    """Settings of a simulated recording, all but its seed.
 
     Attributes:
         scene: one of `SCENES`.
-        sensor: what is carried through it; depth cameras only indoors.
-        frames: how many.
-        mount_height: of the sensor above the ground, metres; None draws one.
-        speed: metres a second; None draws one.
-        still: the world and the sensor stand still.
-        skew: the sensor moves on while a cloud is measured (see `simulate_drive`); outdoors.
-        start: of the first frame, seconds after the view that a way begins with; indoors.
-        labels: the set that labels are told in; None for the scene's own.
+        sensor: sensor model; depth cameras only indoors.
+        frames: number of frames.
+        mount_height: height of the sensor above the ground, metres; None draws one.
+        speed: m/s; None draws one.
+        still: freeze the world and the sensor at the first frame.
+        skew: the sensor and the actors move during a sweep (see `simulate_drive`); outdoors only.
+        start: time of the first frame, seconds after the start of the trajectory; indoors only.
+        labels: label set of the frames; None for the scene's own.
     """
 
     scene: str
@@ -53,10 +53,10 @@ class Recording:
     labels: LabelSet | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what does not go together.
+        """Check the settings.
 
         Raises:
-            RecordingError: the message says what, and the valid choices.
+            RecordingError: the message names the setting and the valid choices.
         """
         if self.scene not in SCENES:
             raise RecordingError(
@@ -64,22 +64,22 @@ class Recording:
             )
         if self.outdoors and isinstance(self.sensor, DepthCamera):
             raise RecordingError(
-                f"a depth camera sees nothing of a {self.scene}; choose a lidar, or one of the "
-                f"scenes {', '.join(KINDS)}"
+                f"scene '{self.scene}' cannot be simulated with a depth camera; choose a lidar, "
+                f"or one of the scenes {', '.join(KINDS)}"
             )
         if self.skew and not self.outdoors:
-            raise RecordingError(f"skew is simulated in {' and '.join(OUTDOORS)} scenes alone")
+            raise RecordingError(f"skew is only available in the scenes {', '.join(OUTDOORS)}")
         if self.start and self.outdoors:
-            raise RecordingError(f"a later start is simulated in {', '.join(KINDS)} alone")
+            raise RecordingError(f"start is only available in the scenes {', '.join(KINDS)}")
 
     @property
     def outdoors(self) -> bool:
-        """Whether the scene is under the sky."""
+        """Whether the scene is outdoors."""
         return self.scene in OUTDOORS
 
     @property
     def label_set(self) -> LabelSet:
-        """What labels are in."""
+        """Label set of the frames of `play`."""
         return self.labels or self._own_labels
 
     @property
@@ -88,33 +88,33 @@ class Recording:
 
     @property
     def image_size(self) -> tuple[int, int] | None:
-        """Width and height of clouds that are organised."""
+        """Width and height of organised clouds; None for unorganised ones."""
         if isinstance(self.sensor, DepthCamera):
             return self.sensor.width, self.sensor.height
         return None
 
     def play(self, seed: int) -> Iterator[Frame]:
-        """Simulate the frames of a seed; the same seed gives the same bytes.
+        """Simulate the frames of a seed; equal seeds give equal bytes.
 
         Raises:
-            LabelSetError: labels of the scene cannot be told in those that are wanted.
+            LabelSetError: there is no mapping from the scene's label set to `labels`.
         """
-        told = self.told
-        for frame in self.play_untold(seed):
+        mapping = self.label_mapping
+        for frame in self.play_unmapped(seed):
             assert frame.labels is not None
-            yield replace(frame, labels=told[frame.labels])
+            yield replace(frame, labels=mapping[frame.labels])
 
     @property
-    def told(self) -> npt.NDArray[np.uint8]:
-        """[256] uint8: by label of the scene, the one in the set that is wanted.
+    def label_mapping(self) -> npt.NDArray[np.uint8]:
+        """Label in `label_set` of each label of the scene, [256] uint8.
 
         Raises:
-            LabelSetError: the scene's labels cannot be told in that set.
+            LabelSetError: there is no mapping from the scene's label set to `labels`.
         """
         return self.label_set.mapping_from(self._own_labels)[: UNLABELLED + 1]
 
-    def play_untold(self, seed: int) -> Iterator[Frame]:
-        """Simulate the frames of a seed, labels in the scene's own set."""
+    def play_unmapped(self, seed: int) -> Iterator[Frame]:
+        """Simulate the frames of a seed, with labels in the scene's own set."""
         if not self.outdoors:
             yield from simulate_indoor(
                 seed,

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""People, bicycles, motorcycles and their riders, each drawn at random (see `surfaces.Maker`)."""
+"""Random people, bicycles, motorcycles and riders (see `surfaces.Maker`)."""
 
 from __future__ import annotations
 
@@ -14,19 +14,24 @@ from minkowski_perception.lab.simulation.meshes import (
     ellipsoid,
     tube,
 )
-from minkowski_perception.lab.simulation.surfaces import LABELS, Rng, lacquer, material
+from minkowski_perception.lab.simulation.surfaces import (
+    LABELS,
+    Rng,
+    make_material,
+    vehicle_paint,
+)
 
 
-def _hoop(stuff: Material, x: float, radius: float) -> Mesh:
+def _hoop(material: Material, x: float, radius: float) -> Mesh:
     angle = np.linspace(0, 2 * np.pi, 13)
     points = np.stack([x + radius * np.cos(angle), 0 * angle, radius + radius * np.sin(angle)], 1)
-    return tube(stuff, list(points), 0.025, sides=4)
+    return tube(material, list(points), 0.025, sides=4)
 
 
 def bicycle(rng: Rng) -> Mesh:
-    """Draw a bicycle, standing; tubes are a little thick, as a wide beam sees them."""
-    frame = material("bicycle", rng.uniform(0.1, 0.6))
-    rubber = material("bicycle", 0.08)
+    """Draw an upright bicycle; its tubes are thick, as a LiDAR with wide beams measures them."""
+    frame = make_material("bicycle", rng.uniform(0.1, 0.6))
+    rubber = make_material("bicycle", 0.08)
     wheel, base = rng.uniform(0.28, 0.36), rng.uniform(0.95, 1.12)
     back, front = -base / 2, base / 2
     crank, saddle = (-0.08, 0, 0.28), (-0.25, 0, rng.uniform(0.82, 1.0))
@@ -53,8 +58,8 @@ def bicycle(rng: Rng) -> Mesh:
 
 
 def motorcycle(rng: Rng) -> Mesh:
-    """Draw a motorcycle or a scooter, standing."""
-    paint, dark = material("motorcycle", lacquer(rng)), material("motorcycle", 0.08)
+    """Draw an upright motorcycle or scooter."""
+    paint, dark = vehicle_paint(rng, "motorcycle"), make_material("motorcycle", 0.08)
     scooter = rng.random() < 0.4
     wheel = rng.uniform(0.2, 0.26) if scooter else rng.uniform(0.29, 0.34)
     base = rng.uniform(1.2, 1.35) if scooter else rng.uniform(1.35, 1.6)
@@ -87,20 +92,20 @@ def motorcycle(rng: Rng) -> Mesh:
 
 
 def person(rng: Rng, stride: float = 0.0, label: str = "person") -> Mesh:
-    """Somebody upright, from a child to a tall adult.
+    """Draw a standing person, from a child to a tall adult.
 
     Args:
-        rng: draws size, clothes and luggage.
-        stride: radians by which the legs swing apart; arms swing against them.
-        label: class of all of it.
+        rng: generator of size, clothes and luggage.
+        stride: swing of each leg from the vertical, radians; arms swing the other way.
+        label: class of the whole mesh.
     """
     height = rng.uniform(1.5, 1.95) if rng.random() < 0.85 else rng.uniform(0.95, 1.5)
     bulk = rng.uniform(0.85, 1.3)
     cloth, legwear = (
-        material(label, rng.uniform(0.1, 0.7)),
-        material(label, rng.uniform(0.08, 0.5)),
+        make_material(label, rng.uniform(0.1, 0.7)),
+        make_material(label, rng.uniform(0.08, 0.5)),
     )
-    skin = material(label, 0.45)
+    skin = make_material(label, 0.45)
     hip, shoulder = 0.5 * height, 0.81 * height
     reach = 0.09 * height
     parts = [
@@ -137,10 +142,10 @@ def person(rng: Rng, stride: float = 0.0, label: str = "person") -> Mesh:
 
 
 def _rider(rng: Rng, seat: float, bar: float, lean: float) -> Mesh:
-    """Somebody sitting astride, hands forward."""
+    """Draw a rider who sits astride, with the hands on the bar."""
     label = "person"
     size = rng.uniform(0.88, 1.08)
-    cloth, skin = material(label, rng.uniform(0.1, 0.7)), material(label, 0.4)
+    cloth, skin = make_material(label, rng.uniform(0.1, 0.7)), make_material(label, 0.4)
     hips = np.array([-0.25, 0, seat + 0.1])
     back = 0.52 * size
     neck = np.add(hips, (np.sin(lean) * back, 0, np.cos(lean) * back))
@@ -170,12 +175,12 @@ def _rider(rng: Rng, seat: float, bar: float, lean: float) -> Mesh:
 
 
 def bicyclist(rng: Rng) -> Mesh:
-    """Draw a rider and the bicycle, all of it bicyclist."""
+    """Draw a rider with a bicycle, all labelled bicyclist."""
     rider = _rider(rng, 0.92, 1.02, rng.uniform(0.1, 0.6))
     return Mesh.merge([bicycle(rng), rider]).relabelled(LABELS.names.index("bicyclist"))
 
 
 def motorcyclist(rng: Rng) -> Mesh:
-    """Draw a rider and the motorcycle, all of it motorcyclist."""
+    """Draw a rider with a motorcycle, all labelled motorcyclist."""
     rider = _rider(rng, 0.78, 1.02, rng.uniform(0.0, 0.4))
     return Mesh.merge([motorcycle(rng), rider]).relabelled(LABELS.names.index("motorcyclist"))

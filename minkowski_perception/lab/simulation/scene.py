@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Ray casting: what rays hit first, and what is there."""
+"""Ray casting: the first surface that each ray hits, and its material."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ import numpy.typing as npt
 from minkowski_perception.lab.simulation.meshes import PAINT, Mesh
 from minkowski_perception.lab.simulation.open3d_library import import_open3d
 
-_NEARLY = 0.998
+_END_SHARE = 0.002
+"""Share of a segment at each of its ends that occlusion tests ignore."""
 
 
 class Scene:
-    """A mesh made ready for ray casting."""
+    """Mesh with an index for ray casting."""
 
     def __init__(self, mesh: Mesh) -> None:
         """Index the triangles.
@@ -27,14 +28,14 @@ class Scene:
         """
         o3d = import_open3d()
         self.mesh = mesh
-        # One thread, so that the index, and with it every tie between triangles, is the same.
+        # One thread makes the index, and how it breaks ties between triangles, deterministic.
         self._scene = o3d.t.geometry.RaycastingScene(nthreads=1)
         self._scene.add_triangles(o3d.core.Tensor(mesh.vertices), o3d.core.Tensor(mesh.triangles))
 
     def cast(
         self, rays: npt.NDArray[np.float32]
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint32], npt.NDArray[np.float32]]:
-        """First hits of [R, 6] rays (origin, unit direction).
+        """Return the first hits of [R, 6] rays (origin, unit direction).
 
         Returns:
             Distances [R] (infinite without a hit), triangles [R], surface normals [R, 3].
@@ -46,52 +47,52 @@ class Scene:
             hits["primitive_normals"].numpy(),
         )
 
-    def between(
+    def occluded(
         self,
         start: npt.NDArray[np.float32],
         end: npt.NDArray[np.float32],
-        until: float = _NEARLY,
+        until: float = 1.0 - _END_SHARE,
     ) -> npt.NDArray[np.bool_]:
-        """[R] bool: whether anything lies on the way from places to others, both [R, 3].
+        """Return whether a surface occludes each of R line segments, [R] bool.
 
         Args:
-            start: where from; the surface that a way starts on is not in it.
-            end: where to.
-            until: the share of the way that counts; the surface that it ends on does not.
+            start: [R, 3] start points; surfaces at the start do not count.
+            end: [R, 3] end points; by default, surfaces at the end do not count.
+            until: share of each segment, from its start, in which surfaces count.
         """
         rays = np.concatenate([start, end - start], axis=1)
         if not len(self.mesh.triangles):
             return np.zeros(len(rays), dtype=bool)
         o3d = import_open3d()
-        blocked = self._scene.test_occlusions(o3d.core.Tensor(rays), 1.0 - _NEARLY, until)
-        return np.asarray(blocked.numpy())
+        occluded = self._scene.test_occlusions(o3d.core.Tensor(rays), _END_SHARE, until)
+        return np.asarray(occluded.numpy())
 
 
 class Hits(NamedTuple):
-    """What each of R rays hit first in several scenes.
+    """First hits of R rays in several scenes.
 
     Attributes:
         distance: [R] float32, metres; infinite without a hit.
-        scene: [R] uint8, which of the scenes.
-        normal: [R, 3] float32, of the surface, unit length, towards where the ray came from.
-        facing: [R] float32, cosine between the ray and the normal.
+        scene: [R] uint8, index of the scene that was hit.
+        normal: [R, 3] float32, unit normal of the surface, on the side that the ray came from.
+        cos_incidence: [R] float32, cosine of the angle of incidence, 0 to 1.
         labels: [R] uint8.
         reflectance: [R] float32.
-        fuzz: [R] float32, metres.
+        scatter_depth: [R] float32, metres.
         paints: [R] `PAINT`.
     """
 
     distance: npt.NDArray[np.float32]
     scene: npt.NDArray[np.uint8]
     normal: npt.NDArray[np.float32]
-    facing: npt.NDArray[np.float32]
+    cos_incidence: npt.NDArray[np.float32]
     labels: npt.NDArray[np.uint8]
     reflectance: npt.NDArray[np.float32]
-    fuzz: npt.NDArray[np.float32]
+    scatter_depth: npt.NDArray[np.float32]
     paints: npt.NDArray[np.void]
 
     def where(self, chosen: npt.NDArray[np.bool_], others: Hits) -> Hits:
-        """Take these hits where `chosen` [R] is true, and `others` elsewhere."""
+        """Return these hits where `chosen` [R] is true, and `others` elsewhere."""
         pairs: Iterable[tuple[Any, Any]] = zip(self, others, strict=True)
         return Hits(
             *(np.where(chosen if a.ndim == 1 else chosen[:, None], a, b) for a, b in pairs)
@@ -99,7 +100,7 @@ class Hits(NamedTuple):
 
 
 def first_hits(scenes: Sequence[Scene], rays: npt.NDArray[np.float32]) -> Hits:
-    """Cast [R, 6] rays (origin, unit direction) into all scenes; the nearest surface counts."""
+    """Return the nearest hits of [R, 6] rays (origin, unit direction) among all scenes."""
     count = len(rays)
     hits = Hits(
         np.full(count, np.inf, dtype=np.float32),
@@ -120,9 +121,9 @@ def first_hits(scenes: Sequence[Scene], rays: npt.NDArray[np.float32]) -> Hits:
         hits.distance[nearer] = distance[nearer]
         hits.scene[nearer] = index
         hits.normal[nearer] = normal[nearer] * -np.sign(along)[:, None]
-        hits.facing[nearer] = np.abs(along)
+        hits.cos_incidence[nearer] = np.abs(along)
         hits.labels[nearer] = scene.mesh.labels[triangle]
         hits.reflectance[nearer] = scene.mesh.reflectances[triangle]
-        hits.fuzz[nearer] = scene.mesh.fuzz[triangle]
+        hits.scatter_depth[nearer] = scene.mesh.scatter_depth[triangle]
         hits.paints[nearer] = scene.mesh.paints[triangle]
     return hits

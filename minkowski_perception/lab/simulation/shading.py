@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What colour a camera sees: paints with their patterns, lamps, shadows, exposure and noise."""
+"""Colours that a camera sees: paint patterns, lamps, shadows, exposure and noise."""
 
 from __future__ import annotations
 
@@ -16,36 +16,35 @@ from minkowski_perception.lab.simulation.scene import Hits, Scene
 Array = npt.NDArray[np.floating]
 
 _GAMMA = 2.2
-_SOFT = 0.5
-"""Square metres added to squared distances of lamps, which are no points."""
+_LAMP_SOFTENING = 0.5
+"""Square metres added to squared distances of lamps, since lamps are not points."""
 
-
-_NEAR_LAMP = 0.9
-"""Share of the way to a lamp in which things cast shadows: its own shade does not."""
+_SHADOW_SHARE = 0.9
+"""Share of the segment to a lamp in which surfaces cast shadows; its lampshade lies beyond."""
 
 
 class Lamp(NamedTuple):
-    """A light.
+    """A lamp.
 
     Attributes:
-        place: [3] metres.
-        strength: what a surface gets that faces it from 1 m.
+        position: x, y, z, metres.
+        strength: light on a surface that faces the lamp, times the squared distance in metres.
         colour: red, green, blue.
     """
 
-    place: tuple[float, float, float]
+    position: tuple[float, float, float]
     strength: float
     colour: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
 
 class Lighting(NamedTuple):
-    """The light in a room, and how a camera takes it.
+    """Light in a room, and the exposure and noise of the camera.
 
     Attributes:
-        lamps: what casts shadows.
-        ambient: what every surface gets from everywhere.
-        tint: red, green, blue of the white balance.
-        brightness: mean of a picture, 0 to 1.
+        lamps: lights that cast shadows.
+        ambient: light that reaches every surface.
+        tint: gains of red, green, blue (white balance).
+        brightness: value that the exposure gives the median pixel, 0 to 1.
         noise: standard deviation of each channel of each pixel.
     """
 
@@ -63,54 +62,55 @@ def shade(
     lighting: Lighting,
     rng: np.random.Generator,
 ) -> npt.NDArray[np.uint8]:
-    """[R, 3] uint8: red, green, blue of what was hit; black where nothing was.
+    """Return the colours of hits, [R, 3] uint8 red, green, blue; black without a hit.
 
     Args:
-        hits: of R rays.
-        points: [R, 3] where they hit, in the frame of the scenes.
-        scenes: what casts shadows.
-        lighting: the light and the camera's settings.
-        rng: draws the noise.
+        hits: hits of R rays.
+        points: [R, 3] positions of the hits, in the frame of the scenes.
+        scenes: scenes that cast shadows.
+        lighting: lamps, exposure and noise.
+        rng: generator of the noise.
     """
     seen = np.flatnonzero(np.isfinite(hits.distance))
     points, normal = points[seen], hits.normal[seen]
     light = np.full((len(seen), 3), lighting.ambient, dtype=np.float32)
-    # Ceilings and what lies below things get less from everywhere than what faces up.
+    # Surfaces that face down get less ambient light than those that face up.
     light *= (0.8 + 0.2 * normal[:, 2])[:, None]
     for lamp in lighting.lamps:
-        place = np.asarray(lamp.place, dtype=np.float32)
-        way = place - points
-        squared = np.einsum("rk,rk->r", way, way)
-        facing = np.einsum("rk,rk->r", way, normal) / np.sqrt(np.maximum(squared, 1e-6))
-        lit = np.flatnonzero(facing > 0.0)
+        position = np.asarray(lamp.position, dtype=np.float32)
+        to_lamp = position - points
+        squared = np.einsum("rk,rk->r", to_lamp, to_lamp)
+        cosine = np.einsum("rk,rk->r", to_lamp, normal) / np.sqrt(np.maximum(squared, 1e-6))
+        lit = np.flatnonzero(cosine > 0.0)
         for scene in scenes:
-            lit = lit[~scene.between(points[lit], np.tile(place, (len(lit), 1)), _NEAR_LAMP)]
-        got = lamp.strength * facing[lit] / (squared[lit] + _SOFT)
-        light[lit] += got[:, None] * np.asarray(lamp.colour, dtype=np.float32)
+            ends = np.tile(position, (len(lit), 1))
+            lit = lit[~scene.occluded(points[lit], ends, _SHADOW_SHARE)]
+        irradiance = lamp.strength * cosine[lit] / (squared[lit] + _LAMP_SOFTENING)
+        light[lit] += irradiance[:, None] * np.asarray(lamp.colour, dtype=np.float32)
     radiance = np.zeros((len(hits.distance), 3), dtype=np.float32)
     radiance[seen] = _paint(hits.paints[seen], points, normal) ** _GAMMA * light
     radiance *= np.asarray(lighting.tint, dtype=np.float32)
     level = float(np.median(radiance[seen].mean(axis=1))) if len(seen) else 1.0
     radiance *= lighting.brightness**_GAMMA / max(level, 1e-6)
-    picture = radiance.clip(0.0, 1.0) ** (1 / _GAMMA)
-    picture += rng.normal(0.0, lighting.noise, picture.shape).astype(np.float32)
-    return np.asarray((255.0 * picture.clip(0.0, 1.0)).round().astype(np.uint8))
+    image = radiance.clip(0.0, 1.0) ** (1 / _GAMMA)
+    image += rng.normal(0.0, lighting.noise, image.shape).astype(np.float32)
+    return np.asarray((255.0 * image.clip(0.0, 1.0)).round().astype(np.uint8))
 
 
 def _paint(paints: npt.NDArray[np.void], points: Array, normal: Array) -> Array:
-    """[R, 3] colours of the paints at places on surfaces."""
-    across = _in_plane(points, normal) / paints["size"][:, None]
+    """Return the colours of paints at points of surfaces, [R, 3]."""
+    in_plane = _in_plane(points, normal) / paints["size"][:, None]
     share = np.zeros(len(paints), dtype=np.float32)
     for index, name in enumerate(PATTERNS):
         chosen = np.flatnonzero(paints["pattern"] == index)
         if len(chosen):
-            share[chosen] = _PATTERNS[name](*across[chosen].T)
+            share[chosen] = _PATTERNS[name](*in_plane[chosen].T)
     mixed = paints["colour"] + share[:, None] * (paints["accent"] - paints["colour"])
     return np.asarray(mixed, dtype=np.float32)
 
 
 def _in_plane(points: Array, normal: Array) -> Array:
-    """[R, 2] coordinates along the two axes that a surface faces least."""
+    """Return the two coordinates of each point other than its normal's dominant axis, [R, 2]."""
     axis = np.abs(normal).argmax(axis=1)
     u, v = np.array([1, 0, 0])[axis], np.array([2, 2, 1])[axis]
     rows = np.arange(len(points))
@@ -118,14 +118,14 @@ def _in_plane(points: Array, normal: Array) -> Array:
 
 
 def _hash(i: npt.NDArray[np.int64], j: npt.NDArray[np.int64]) -> Array:
-    """Map whole numbers to what looks like chance, 0 to 1."""
+    """Return a hash of integer pairs, uniform in 0 to 1."""
     mixed = (i * 374761393 + j * 668265263).astype(np.uint32)
     mixed = (mixed ^ (mixed >> np.uint32(13))) * np.uint32(1274126177)
     return ((mixed ^ (mixed >> np.uint32(16))) / np.float32(2**32)).astype(np.float32)
 
 
 def _noise(u: Array, v: Array) -> Array:
-    """Smooth noise over a plane, 0 to 1, with one bump a unit."""
+    """Return value noise over a plane, 0 to 1, on a grid of unit spacing."""
     i, j = np.floor(u).astype(np.int64), np.floor(v).astype(np.int64)
     s, t = (u - i).astype(np.float32), (v - j).astype(np.float32)
     s, t = s * s * (3 - 2 * s), t * t * (3 - 2 * t)

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Streets at random: ground, buildings, plants, furniture, parked and moving things."""
+"""Random streets: ground, buildings, plants, street furniture, parked and moving objects."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from minkowski_perception.lab.simulation.meshes import Mesh
 from minkowski_perception.lab.simulation.surfaces import LABELS, Maker
 
 HALF_WIDTH = 70.0
-"""Metres from the centre line to the end of the world."""
+"""Metres from the centre line to the edge of the ground."""
 
 STYLES = ("dense", "gardens", "open", "yard")
-"""What a side of a street is built up with."""
+"""Kinds of development along a side of a street."""
 
 _GROUND = {
-    # label: reflectance from, to; roughness from, to, in metres
+    # class: range of reflectance, range of roughness in metres
     "road": ((0.1, 0.35), (0.002, 0.01)),
     "parking": ((0.07, 0.6), (0.005, 0.016)),
     "sidewalk": ((0.28, 0.6), (0.002, 0.01)),
@@ -42,27 +42,29 @@ _CONTRAST = (
     ("parking", "sidewalk", 1.25),
     ("other-ground", "sidewalk", 1.25),
 )
-"""Pairs of even surfaces, and by which factor at least their reflectances differ: what is paved
-alike would be told by nobody, and is given one name by many."""
+"""Pairs of paved classes and the minimum ratio of their reflectances.
 
-_LINE = 0.06
+Surfaces of equal reflectance cannot be told apart, so classes keep a minimum contrast.
+"""
+
+_LINE_HALF_WIDTH = 0.06
 """Metres from the middle of a painted line to its edge."""
 
 
-def _draw_looks(rng: np.random.Generator) -> dict[str, tuple[float, float]]:
-    """Reflectance and roughness of each ground, until those of `_CONTRAST` can be told."""
+def _draw_ground(rng: np.random.Generator) -> dict[str, tuple[float, float]]:
+    """Draw the reflectance and roughness of each class of ground, with the contrasts required."""
     while True:
-        looks = {
+        ground = {
             name: (rng.uniform(*reflectance), rng.uniform(*roughness))
             for name, (reflectance, roughness) in _GROUND.items()
         }
-        ratios = ((looks[a][0] / looks[b][0], least) for a, b, least in _CONTRAST)
+        ratios = ((ground[a][0] / ground[b][0], least) for a, b, least in _CONTRAST)
         if all(max(ratio, 1 / ratio) > least for ratio, least in ratios):
-            return looks
+            return ground
 
 
 class Strip(NamedTuple):
-    """A part of the cross-section: its class, how wide it is, how high above the road."""
+    """Strip of a street's cross-section: class, width and height above the road, in metres."""
 
     name: str
     width: float
@@ -71,12 +73,13 @@ class Strip(NamedTuple):
 
 @dataclass(frozen=True)
 class Actor:
-    """Something that moves at constant speed in street coordinates.
+    """Object that moves at constant velocity in street coordinates.
 
     Attributes:
-        gait: shapes that it goes through, one after the other, `step` metres each.
-        s, d: where it is at time 0.
-        speed: (along s, along d), metres a second.
+        gait: meshes of a cycle of motion, each shown for `step` metres.
+        s, d: position at time 0.
+        speed: (along s, along d), m/s.
+        step: metres.
     """
 
     gait: tuple[Mesh, ...]
@@ -86,24 +89,40 @@ class Actor:
     step: float = 0.35
 
     def at(self, time: float) -> tuple[float, float]:
-        """Street coordinates s, d at a time in seconds."""
+        """Return the street coordinates s, d at a time in seconds."""
         return self.s + self.speed[0] * time, self.d + self.speed[1] * time
 
     def shape(self, time: float) -> Mesh:
-        """Tell what it looks like at a time in seconds."""
+        """Return the mesh at a time in seconds, at the origin."""
         travelled = float(np.hypot(*self.speed)) * time
         return self.gait[int(travelled / self.step) % len(self.gait)]
 
 
 class Side:
-    """One side of the street: strips from the centre line outwards, and what stands on them."""
+    """Cross-section of one side of a street: strips from the centre line outwards.
+
+    Args:
+        rng: generator of the cross-section.
+        road: half the width of the road, metres.
+        style: one of `STYLES`; None draws one.
+
+    Attributes:
+        strips: strips from the centre line outwards.
+        lip: height of the parking strip above the road, metres.
+        parking, verge, sidewalk: extents of these strips in |d|, metres; None without one.
+        in_bays: whether vehicles park in bays across the street.
+        clear: width of the road that stays clear of parked vehicles, metres from the centre line.
+        edge: |d| of the outer edge of the sidewalk.
+        kerb: height of the kerb above the road, metres.
+        setback: metres from `edge` to the buildings.
+    """
 
     def __init__(self, rng: np.random.Generator, road: float, style: str | None = None) -> None:
         drawn = str(rng.choice(STYLES, p=[0.37, 0.36, 0.15, 0.12]))
         self.style = style or drawn
         kerb = rng.uniform(0.06, 0.2) if self.style != "open" or rng.random() < 0.5 else 0.02
         self.strips = [Strip("road", road, 0.0)]
-        # Where one parks is a little above the gutter, and below the kerb.
+        # A parking strip is a little above the gutter and below the kerb.
         self.lip = rng.uniform(0.015, 0.05)
         self.parking = self._add("parking", rng.uniform(1.9, 2.5), self.lip, rng.random() < 0.35)
         self.in_bays = self.parking is None and rng.random() < 0.12
@@ -128,7 +147,7 @@ class Side:
     def _add(
         self, name: str, width: float, level: float, wanted: bool
     ) -> tuple[float, float] | None:
-        """Append a strip, and say from where to where it goes."""
+        """Append a strip if `wanted`, and return its extent in |d|."""
         if not wanted:
             return None
         start = sum(strip.width for strip in self.strips)
@@ -137,21 +156,21 @@ class Side:
 
 
 class Street:
-    """A street: what stands still, what moves, and where a sensor can go.
+    """Random street: static mesh, moving actors, and free lanes for a sensor.
 
-    The same seed and length make the same street, to the bit.
+    The same seed, length and style give the same street, bit for bit.
 
     Attributes:
         length: metres.
-        ground: maps street coordinates to space.
-        static: the mesh of all that stands still, in the frame of the street.
-        actors: what moves.
+        ground: ground, which maps street coordinates to x, y, z.
+        static: mesh of all static objects, in the frame of the street.
+        actors: moving objects.
         lane: d of the lane for traffic along s.
-        sidewalks: d of the free way on each sidewalk.
+        sidewalks: d of the free lane on each sidewalk.
     """
 
     def __init__(self, seed: int, length: float = 250.0, style: str | None = None) -> None:
-        """Draw a street; `style`, one of `STYLES`, is that of both its sides."""
+        """Draw a street; `style`, one of `STYLES`, applies to both sides, None draws each."""
         self._rng = rng = np.random.default_rng([seed, 0])
         self.length = length
         self._half_road = rng.uniform(2.8, 6.0)
@@ -168,28 +187,28 @@ class Street:
             for sign, side in self._sides.items()
             if side.sidewalk
         ]
-        # From s, d to s, d: the ways of the sensor stay free.
+        # Rectangles from s, d to s, d; the sensor's lanes stay free.
         self._occupied = np.array(
             [
                 (0.0, d - half, length, d + half)
                 for d, half in [(self.lane, 1.3), *((d, 0.35) for d in self.sidewalks)]
             ]
         )
-        self._still: list[Mesh] = [self.ground.mesh]
-        self._busy = rng.uniform(0.4, 1.6)
+        self._static_parts: list[Mesh] = [self.ground.mesh]
+        self._density = rng.uniform(0.4, 1.6)
         for sign, side in self._sides.items():
-            self._build_up(sign, side)
-            self._park(sign, side)
-            self._furnish(sign, side)
-            self._plant(sign, side)
-        self._fill_horizon()
-        self.static = Mesh.merge(self._still)
-        self.actors = self._populate()
+            self._place_buildings(sign, side)
+            self._place_parked(sign, side)
+            self._place_furniture(sign, side)
+            self._place_plants(sign, side)
+        self._place_background()
+        self.static = Mesh.merge(self._static_parts)
+        self.actors = self._draw_actors()
 
     # Ground ----------------------------------------------------------------------------------
 
     def _draw_crossings(self) -> list[tuple[float, float, int]]:
-        """Side streets: from s, to s, and the side (0 is both)."""
+        """Draw side streets: start s, end s, and the side (0 for both)."""
         rng = self._rng
         middles = np.arange(rng.uniform(10, 80), self.length, rng.uniform(45, 120))
         return [
@@ -198,6 +217,7 @@ class Street:
         ]
 
     def _draw_islands(self) -> list[tuple[float, float]]:
+        """Draw traffic islands on the centre line: start s, end s."""
         rng = self._rng
         if self._half_road < 4.0 or rng.random() > 0.5:
             return []
@@ -206,12 +226,12 @@ class Street:
 
     def _patches(self) -> list[Patch]:
         rng = self._rng
-        looks = _draw_looks(rng)
+        ground = _draw_ground(rng)
 
         def patch(name: str, s0: float, s1: float, d0: float, d1: float, level: float) -> Patch:
             label = LABELS.names.index(name)
             low, high = min(d0, d1), max(d0, d1)
-            return Patch(s0, s1, low, high, label, looks[name][0], level, looks[name][1])
+            return Patch(s0, s1, low, high, label, ground[name][0], level, ground[name][1])
 
         paint = rng.uniform(0.5, 0.9)
 
@@ -226,8 +246,8 @@ class Street:
                 across = sign * start, sign * end
                 patches.append(patch(strip.name, 0.0, self.length, *across, strip.level))
                 start = end
-            patches += [line(*marking) for marking in self._draw_bays(sign, side)]
-            patches += [patch(*drive) for drive in self._draw_drives(sign, side)]
+            patches += [line(*marking) for marking in self._draw_bay_lines(sign, side)]
+            patches += [patch(*drive) for drive in self._draw_driveways(sign, side)]
             beside = rng.uniform(1.2, 3.0) if side.sidewalk else 0.0
             out = sign * HALF_WIDTH
             for s0, s1, where in self._crossings:
@@ -236,31 +256,32 @@ class Street:
                         walk = s0 - beside, s1 + beside, sign * side.sidewalk[0], out
                         patches.append(patch("sidewalk", *walk, side.kerb))
                     patches.append(patch("road", s0, s1, sign * self._half_road, out, 0.0))
-        patches += [line("road", *marking, 0.0) for marking in self._draw_lanes()]
+        patches += [line("road", *marking, 0.0) for marking in self._draw_markings()]
         patches += [patch("other-ground", s0, s1, -0.7, 0.7, 0.15) for s0, s1 in self._islands]
         return patches
 
-    def _draw_lanes(self) -> list[tuple[float, float, float, float]]:
-        """Lines and zebra crossings on the road: s0, s1, d0, d1."""
+    def _draw_markings(self) -> list[tuple[float, float, float, float]]:
+        """Draw lines and zebra crossings on the road: s0, s1, d0, d1."""
         rng = self._rng
         markings: list[tuple[float, float, float, float]] = []
         if rng.random() < 0.6:
             period, share = rng.uniform(6, 12), rng.choice([0.35, 0.5, 1.0])
             starts = np.arange(rng.uniform(0, period), self.length, period)
-            markings += [(s, s + share * period, -_LINE, _LINE) for s in starts]
+            half = _LINE_HALF_WIDTH
+            markings += [(s, s + share * period, -half, half) for s in starts]
         if rng.random() < 0.35:
             for d in (self._half_road - 0.2, 0.2 - self._half_road):
-                markings.append((0.0, self.length, d - _LINE, d + _LINE))
+                markings.append((0.0, self.length, d - _LINE_HALF_WIDTH, d + _LINE_HALF_WIDTH))
         stripes = np.arange(0.4 - self._half_road, self._half_road - 0.5, 1.0)
         for s0, _, _ in self._crossings:
             if rng.random() < 0.5:
                 markings += [(s0 - 4.5, s0 - 1.5, float(d), float(d) + 0.5) for d in stripes]
         return markings
 
-    def _draw_bays(
+    def _draw_bay_lines(
         self, sign: int, side: Side
     ) -> list[tuple[str, float, float, float, float, float]]:
-        """Lines between places to park: class, s0, s1, d0, d1, level."""
+        """Draw lines between parking bays: class, s0, s1, d0, d1, level."""
         rng = self._rng
         if side.parking is None or rng.random() < 0.3:
             return []
@@ -268,32 +289,33 @@ class Street:
         gap = 2.6 if side.in_bays else 6.0
         across = sign * near, sign * far
         lines = [
-            ("parking", float(s) - _LINE, float(s) + _LINE, *across, side.lip)
+            ("parking", s - _LINE_HALF_WIDTH, s + _LINE_HALF_WIDTH, *across, side.lip)
             for s in np.arange(rng.uniform(0, gap), self.length, gap)
         ]
         if rng.random() < 0.5:
-            along = sign * near, sign * (near + 2 * _LINE)
+            along = sign * near, sign * (near + 2 * _LINE_HALF_WIDTH)
             lines.append(("parking", 0.0, self.length, *along, side.lip))
         return lines
 
-    def _draw_drives(
+    def _draw_driveways(
         self, sign: int, side: Side
     ) -> list[tuple[str, float, float, float, float, float]]:
-        """Ways into gardens and yards: class, s0, s1, d0, d1, level."""
+        """Draw driveways into gardens and yards: class, s0, s1, d0, d1, level."""
         rng = self._rng
-        drives: list[tuple[str, float, float, float, float, float]] = []
+        driveways: list[tuple[str, float, float, float, float, float]] = []
         if side.style not in ("gardens", "yard"):
-            return drives
+            return driveways
         for s in np.arange(rng.uniform(5, 40), self.length, rng.uniform(20, 60)):
             if not self._in_crossing(s, sign, 6.0):
                 end, out = s + rng.uniform(2.5, 4.0), side.edge + max(side.setback, 4.0)
-                drives.append(("parking", s, end, sign * side.edge, sign * out, 0.05))
+                driveways.append(("parking", s, end, sign * side.edge, sign * out, 0.05))
                 if side.verge:
                     verge = sign * side.verge[0], sign * side.verge[1]
-                    drives.append(("sidewalk", s, end, *verge, 0.04))
-        return drives
+                    driveways.append(("sidewalk", s, end, *verge, 0.04))
+        return driveways
 
     def _in_crossing(self, s: float, sign: int, margin: float = 0.0) -> bool:
+        """Return whether s is within `margin` metres of a side street on that side."""
         return any(
             where in (0, sign) and s0 - margin < s < s1 + margin
             for s0, s1, where in self._crossings
@@ -301,8 +323,8 @@ class Street:
 
     # Placing ---------------------------------------------------------------------------------
 
-    def _put(self, mesh: Mesh, s: float, d: float, yaw: float = 0.0, sink: float = 0.0) -> None:
-        """Stand a mesh in the street, unless what it has below 1.8 m would touch another's."""
+    def _place(self, mesh: Mesh, s: float, d: float, yaw: float = 0.0, sink: float = 0.0) -> None:
+        """Place a mesh in the street, unless its parts below 1.8 m would touch another object."""
         turned = mesh.moved(yaw=yaw)
         low = turned.vertices[turned.vertices[:, 2] < 1.8][:, :2]
         near, far = np.add(low.min(axis=0), (s, d)), np.add(low.max(axis=0), (s, d))
@@ -314,19 +336,21 @@ class Street:
             return
         self._occupied = np.vstack([taken, [*near, *far]])
         offset = self.ground.position(s, d) - (0.0, 0.0, sink)
-        self._still.append(turned.moved(offset, float(self.ground.heading(s))))
+        self._static_parts.append(turned.moved(offset, float(self.ground.heading(s))))
 
-    def _along(self, gap: tuple[float, float], sign: int, margin: float = 2.0) -> list[float]:
-        """Places along the street, `gap` metres apart, outside side streets."""
+    def _spaced(self, gap: tuple[float, float], sign: int, margin: float = 2.0) -> list[float]:
+        """Draw positions s, `gap` metres (minimum, maximum) apart, outside side streets."""
         gaps = self._rng.uniform(*gap, int(self.length / gap[0]) + 2)
-        places = np.cumsum(gaps)
+        positions = np.cumsum(gaps)
         return [
-            float(s) for s in places if s < self.length and not self._in_crossing(s, sign, margin)
+            float(s)
+            for s in positions
+            if s < self.length and not self._in_crossing(s, sign, margin)
         ]
 
-    # What stands still -----------------------------------------------------------------------
+    # Static objects --------------------------------------------------------------------------
 
-    def _build_up(self, sign: int, side: Side) -> None:
+    def _place_buildings(self, sign: int, side: Side) -> None:
         rng = self._rng
         pitched = rng.random() < (0.85 if side.style == "gardens" else 0.4)
         heights = {"dense": (6, 22), "gardens": (3, 8), "open": (3, 8), "yard": (4, 12)}
@@ -347,18 +371,18 @@ class Street:
             height = max(2.8, typical * rng.uniform(0.75, 1.3))
             front = side.edge + side.setback + abs(rng.normal(0, 0.5 if gap < 1 else 1.5))
             house = buildings.building(rng, width, depth, height, pitched)
-            # Fronts look to -y: to the centre line from the left side.
-            self._put(house, middle, sign * front, 0.0 if sign > 0 else np.pi)
+            # Fronts face -y: the centre line, from the left side.
+            self._place(house, middle, sign * front, 0.0 if sign > 0 else np.pi)
         if side.setback > 2.0 and rng.random() < 0.85:
-            self._enclose(sign, side)
+            self._place_enclosures(sign, side)
 
-    def _enclose(self, sign: int, side: Side) -> None:
-        """Fences and hedges between the sidewalk and the gardens."""
+    def _place_enclosures(self, sign: int, side: Side) -> None:
+        """Place fences and hedges between the sidewalk and the gardens."""
         rng = self._rng
         length = rng.uniform(4, 9)
         mixed = rng.random() < 0.5
         kind = rng.choice(["fence", "hedge"], p=[0.4, 0.6])
-        for s in self._along((length + 0.3, length + 4.0), sign, margin=length / 2 + 2.5):
+        for s in self._spaced((length + 0.3, length + 4.0), sign, margin=length / 2 + 2.5):
             if mixed and rng.random() < 0.4:
                 kind = rng.choice(["fence", "hedge"])
             if kind == "fence":
@@ -366,10 +390,10 @@ class Street:
             else:
                 height, depth = rng.uniform(0.8, 2.8), rng.uniform(0.5, 1.1)
                 mesh = plants.hedge(rng, length, height, depth)
-            self._put(mesh, s, sign * (side.edge + 0.7))
+            self._place(mesh, s, sign * (side.edge + 0.7))
 
-    def _park(self, sign: int, side: Side) -> None:
-        """Vehicles at the kerb, in bays, in yards and in drives."""
+    def _place_parked(self, sign: int, side: Side) -> None:
+        """Place parked vehicles at the kerb, in bays, in yards and in driveways."""
         rng = self._rng
         makers: Sequence[Maker] = (
             vehicles.car, vehicles.truck, vehicles.other_vehicle, road_users.motorcycle,
@@ -378,63 +402,61 @@ class Street:
         along = 0.0 if sign < 0 else np.pi
         rate = rng.uniform(0.0, 0.8)
 
-        def leave(s: float, d: float, yaw: float) -> None:
+        def park(s: float, d: float, yaw: float) -> None:
             maker = makers[rng.choice(len(makers), p=shares)]
             turn = rng.choice([0.0, np.pi], p=[0.8, 0.2]) + rng.normal(0, 0.03)
-            self._put(maker(rng), s, sign * d, yaw + turn)
+            self._place(maker(rng), s, sign * d, yaw + turn)
 
         if side.parking:
             middle = (side.parking[0] + side.parking[1]) / 2
             gap = (2.7, 3.3) if side.in_bays else (5.3, 7.0)
             yaw = np.pi / 2 if side.in_bays else along
-            for s in self._along(gap, sign, margin=4.0):
+            for s in self._spaced(gap, sign, margin=4.0):
                 if rng.random() < rate:
-                    leave(s, middle + rng.normal(0, 0.1), yaw)
+                    park(s, middle + rng.normal(0, 0.1), yaw)
         elif side.clear < self._half_road:
-            for s in self._along((5.5, 9.0), sign, margin=5.0):
+            for s in self._spaced((5.5, 9.0), sign, margin=5.0):
                 if rng.random() < rate:
-                    leave(s, self._half_road - 0.95 + rng.normal(0, 0.08), along)
+                    park(s, self._half_road - 0.95 + rng.normal(0, 0.08), along)
         if side.style in ("gardens", "yard"):
             deep = side.edge + np.arange(3.5, max(side.setback - 2.5, 4.0), 6.0)
             gap = (6.0, 25.0) if side.style == "gardens" else (2.8, 6.0)
             for row in deep:
-                for s in self._along(gap, sign):
+                for s in self._spaced(gap, sign):
                     if rng.random() < rate:
-                        leave(s, row, np.pi / 2)
+                        park(s, row, np.pi / 2)
         for s0, s1, where in self._crossings:
             if where in (0, sign):
                 for d in np.arange(side.edge + 6, 50, 7.0):
                     if rng.random() < 0.35:
-                        leave(rng.choice([s0 + 1.2, s1 - 1.2]), d, np.pi / 2)
+                        park(rng.choice([s0 + 1.2, s1 - 1.2]), d, np.pi / 2)
 
-    def _furnish(self, sign: int, side: Side) -> None:
-        """Poles, signs, bicycles, motorcycles, people and clutter beside the road."""
+    def _place_furniture(self, sign: int, side: Side) -> None:
+        """Place poles, signs, bicycles, motorcycles, people and clutter beside the road."""
         rng = self._rng
         outer = side.edge
         inner = side.parking[1] if side.parking else self._half_road
-        # Along the kerb and along the outer edge of the sidewalk: its middle stays free.
+        # Rows are along the kerb and the outer edge of the sidewalk; its middle stays free.
         kerbside, inside = inner + 0.35, outer - 0.25
         facing = np.pi if sign > 0 else 0.0
         poles = street_furniture.utility_pole if rng.random() < 0.2 else street_furniture.lamp_post
-        for s in self._along((14, 38), sign):
-            # Arms reach out to the left: over the road from the right side.
-            self._put(poles(rng), s, sign * kerbside, 0.0 if sign < 0 else np.pi)
-        for s in self._along((8, 35), sign, margin=-1.0):
+        for s in self._spaced((14, 38), sign):
+            # Arms extend to the left: over the road, from the right side.
+            self._place(poles(rng), s, sign * kerbside, 0.0 if sign < 0 else np.pi)
+        for s in self._spaced((8, 35), sign, margin=-1.0):
             yaw = facing + rng.choice([0.0, np.pi / 2, np.pi], p=[0.7, 0.15, 0.15])
-            sign_place = kerbside + rng.uniform(-0.1, 0.3)
-            self._put(
-                street_furniture.traffic_sign(rng), s, sign * sign_place, yaw + rng.normal(0, 0.1)
-            )
+            at = kerbside + rng.uniform(-0.1, 0.3)
+            self._place(street_furniture.traffic_sign(rng), s, sign * at, yaw + rng.normal(0, 0.1))
         if rng.random() < 0.35:
-            start, looks = rng.uniform(0, self.length), int(rng.integers(1 << 31))
+            start, seed = rng.uniform(0, self.length), int(rng.integers(1 << 31))
             for s in np.arange(start, start + rng.uniform(10, 40), rng.uniform(1.2, 3.0)):
                 if not self._in_crossing(s, sign):
-                    bollard = street_furniture.post(np.random.default_rng(looks))
-                    self._put(bollard, float(s), sign * (kerbside - 0.1))
-        self._scatter(sign, (kerbside + 0.1, inside))
+                    bollard = street_furniture.post(np.random.default_rng(seed))
+                    self._place(bollard, float(s), sign * (kerbside - 0.1))
+        self._place_in_rows(sign, (kerbside + 0.1, inside))
 
-    def _scatter(self, sign: int, rows: tuple[float, float]) -> None:
-        """Small things and people along either of two rows, alone and in groups."""
+    def _place_in_rows(self, sign: int, rows: tuple[float, float]) -> None:
+        """Place small objects and people along two rows, alone and in groups."""
         rng = self._rng
         for maker, (least, most), apart in (
             (street_furniture.post, (15, 50), 2.0),
@@ -443,17 +465,17 @@ class Street:
             (road_users.motorcycle, (14, 40), 1.8),
             (road_users.person, (10, 30), 0.8),
         ):
-            stands_across = maker in (road_users.bicycle, road_users.motorcycle)
-            for s in self._along((least / self._busy, most / self._busy), sign):
+            two_wheeler = maker in (road_users.bicycle, road_users.motorcycle)
+            for s in self._spaced((least / self._density, most / self._density), sign):
                 row = float(rng.choice(rows))
-                across = stands_across and rng.random() < 0.5
+                across = two_wheeler and rng.random() < 0.5
                 yaw = (0.5 if across else 0.0) * np.pi + rng.choice([0.0, np.pi])
                 for member in range(rng.choice([1, 2, 3, 5], p=[0.55, 0.2, 0.15, 0.1])):
                     turn = rng.uniform(0, 2 * np.pi) if maker is road_users.person else yaw
-                    place = s + member * rng.uniform(0.8, 1.2) * (0.7 if across else apart)
-                    self._put(maker(rng), place, sign * row, turn + rng.normal(0, 0.1))
+                    at = s + member * rng.uniform(0.8, 1.2) * (0.7 if across else apart)
+                    self._place(maker(rng), at, sign * row, turn + rng.normal(0, 0.1))
 
-    def _plant(self, sign: int, side: Side) -> None:
+    def _place_plants(self, sign: int, side: Side) -> None:
         rng = self._rng
         rows: list[tuple[Maker, tuple[float, float], Callable[[], float]]] = []
         if side.verge and rng.random() < 0.8:
@@ -474,16 +496,16 @@ class Street:
             rows.append((plants.bush, (1.5 * bare, 5 * bare), in_garden))
             if rng.random() < 0.65:
                 rows.append((plants.thicket, (1.5, 1.5 + 2.0 * bare), in_garden))
-        for maker, gap, place in rows:
-            for s in self._along(gap, sign, margin=1.0):
-                self._put(maker(rng), s, sign * place(), rng.uniform(0, 2 * np.pi), sink=0.05)
+        for maker, gap, draw_d in rows:
+            for s in self._spaced(gap, sign, margin=1.0):
+                self._place(maker(rng), s, sign * draw_d(), rng.uniform(0, 2 * np.pi), sink=0.05)
 
-    def _fill_horizon(self) -> None:
-        """Trees, bushes and houses farther out, and beyond both ends of the street."""
+    def _place_background(self) -> None:
+        """Place trees, bushes and houses behind the buildings."""
         rng = self._rng
         for sign, side in self._sides.items():
             start = side.edge + side.setback + 14.0
-            for s in self._along((3, 12), sign, margin=4.0):
+            for s in self._spaced((3, 12), sign, margin=4.0):
                 d = rng.uniform(min(start, 50), HALF_WIDTH - 5)
                 kind = rng.random()
                 if kind < 0.5:
@@ -493,30 +515,30 @@ class Street:
                 else:
                     width, depth, height = rng.uniform((8, 8, 4), (16, 12, 12))
                     mesh = buildings.building(rng, width, depth, height, rng.random() < 0.6)
-                self._put(mesh, s, sign * d, 0.0 if sign > 0 else np.pi)
+                self._place(mesh, s, sign * d, 0.0 if sign > 0 else np.pi)
 
-    # What moves ------------------------------------------------------------------------------
+    # Moving objects --------------------------------------------------------------------------
 
-    def _populate(self) -> tuple[Actor, ...]:
+    def _draw_actors(self) -> tuple[Actor, ...]:
         rng = self._rng
         actors: list[Actor] = []
         pace = rng.uniform(4.0, 13.0)
         traffic = (vehicles.car, vehicles.truck, vehicles.other_vehicle, road_users.motorcyclist)
         riders = (road_users.bicyclist, road_users.motorcyclist)
         for direction in (1, -1):
-            # Traffic keeps to the right, and riders to the right of it.
+            # Traffic drives on the right, and riders to the right of it.
             lane, clear = self._lanes[-direction], self._sides[-direction].clear
             beside = min(lane + 1.6, clear - 0.4)
-            for s in self._spread((14, 50)):
+            for s in self._spaced_by_traffic((14, 50)):
                 maker = traffic[rng.choice(4, p=[0.55, 0.14, 0.11, 0.2])]
                 actors.append(self._vehicle(maker, s, -direction * lane, direction * pace))
-            for s in self._spread((15, 45)):
+            for s in self._spaced_by_traffic((15, 45)):
                 maker = riders[rng.choice(2, p=[0.75, 0.25])]
                 speed = direction * rng.uniform(2.5, 7.0)
                 actors.append(self._vehicle(maker, s, -direction * beside, speed))
         for sign, side in self._sides.items():
             walk = side.sidewalk or (side.clear - 0.7, side.clear + 0.4)
-            for s in self._spread((8, 32)):
+            for s in self._spaced_by_traffic((8, 32)):
                 d = sign * rng.uniform(walk[0] + 0.3, walk[1] - 0.3)
                 pace = float(rng.choice([-1, 1])) * rng.uniform(0.7, 1.9)
                 kind = rng.choice(["walks", "crosses", "rides"], p=[0.76, 0.12, 0.12])
@@ -530,35 +552,35 @@ class Street:
                     actors.append(Actor(gait, s, d, (pace, 0.0)))
         return tuple(actors)
 
-    def _spread(self, gap: tuple[float, float]) -> list[float]:
-        """Places along the whole street, the closer the busier it is."""
-        places = np.cumsum(self._rng.uniform(*gap, int(2 * self.length / gap[0])) / self._busy)
-        return [float(s) for s in places if s < self.length]
+    def _spaced_by_traffic(self, gap: tuple[float, float]) -> list[float]:
+        """Draw positions s along the whole street, closer together in denser traffic."""
+        gaps = self._rng.uniform(*gap, int(2 * self.length / gap[0])) / self._density
+        return [float(s) for s in np.cumsum(gaps) if s < self.length]
 
     def _vehicle(self, maker: Maker, s: float, d: float, speed: float) -> Actor:
-        """Something on wheels that drives along s, or against it."""
+        """Draw a vehicle that drives along s, or against it at negative speed."""
         mesh = maker(self._rng).moved(yaw=0.0 if speed > 0 else np.pi)
         return Actor((mesh,), s, d + self._rng.normal(0, 0.12), (speed, 0.0))
 
     def _gait(self, yaw: float) -> tuple[Mesh, ...]:
-        """One person in four phases of a stride."""
-        looks = int(self._rng.integers(1 << 31))
+        """Draw a person in four phases of a stride."""
+        seed = int(self._rng.integers(1 << 31))
         return tuple(
-            road_users.person(np.random.default_rng(looks), stride).moved(yaw=yaw)
+            road_users.person(np.random.default_rng(seed), stride).moved(yaw=yaw)
             for stride in (-0.45, 0.0, 0.45, 0.0)
         )
 
     def moving(self, time: float, sensor: npt.NDArray[np.float64]) -> Mesh:
-        """All actors where they are at a time, in the frame of the street.
+        """Return the mesh of all actors at a time, in the frame of the street.
 
         Args:
             time: seconds.
-            sensor: [2] s, d of the sensor; who would run into it is left out.
+            sensor: [2] s, d of the sensor; actors that would collide with it are left out.
         """
         meshes = []
         for actor in self.actors:
             s, d = actor.at(time)
-            # Who leaves at one end of the street comes in at the other.
+            # An actor that leaves at one end of the street enters at the other.
             s %= self.length
             mesh = actor.shape(time)
             extent = np.add(np.abs(mesh.vertices[:, :2]).max(axis=0), (4.0, 0.5))

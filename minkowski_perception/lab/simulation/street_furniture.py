@@ -1,18 +1,18 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Poles, signs, fences and small things beside a road, each drawn at random."""
+"""Random poles, signs, fences and small objects beside a road."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from minkowski_perception.lab.simulation.meshes import Mesh, box, cylinder, ellipsoid, tube
-from minkowski_perception.lab.simulation.surfaces import Rng, material
+from minkowski_perception.lab.simulation.surfaces import Rng, make_material
 
 
 def lamp_post(rng: Rng) -> Mesh:
     """Draw a lamp post, with an arm to the left or a lantern on top."""
-    metal = material("pole", rng.uniform(0.1, 0.5))
+    metal = make_material("pole", rng.uniform(0.1, 0.5))
     height, radius = rng.uniform(3.5, 10.0), rng.uniform(0.05, 0.12)
     parts = [cylinder(metal, (0, 0, -0.3), (0, 0, height), radius, 0.6 * radius)]
     if height > 5 and rng.random() < 0.7:
@@ -29,14 +29,14 @@ def lamp_post(rng: Rng) -> Mesh:
 
 def post(rng: Rng) -> Mesh:
     """Draw a bollard or a thin post."""
-    metal = material("pole", rng.uniform(0.15, 0.6))
+    metal = make_material("pole", rng.uniform(0.15, 0.6))
     height = rng.uniform(0.7, 1.2) if rng.random() < 0.6 else rng.uniform(1.8, 4.0)
     return cylinder(metal, (0, 0, -0.2), (0, 0, height), rng.uniform(0.035, 0.1))
 
 
 def utility_pole(rng: Rng) -> Mesh:
     """Draw a tall wooden pole with a cross-arm."""
-    wood = material("pole", rng.uniform(0.25, 0.45))
+    wood = make_material("pole", rng.uniform(0.25, 0.45))
     height, radius = rng.uniform(7, 11), rng.uniform(0.11, 0.17)
     return Mesh.merge(
         [
@@ -47,9 +47,9 @@ def utility_pole(rng: Rng) -> Mesh:
 
 
 def traffic_sign(rng: Rng) -> Mesh:
-    """One or two plates on a pole, facing back along x, or a board on two poles."""
-    metal = material("pole", rng.uniform(0.2, 0.5))
-    plate = material("traffic-sign", rng.uniform(0.5, 1.0))
+    """Draw one or two plates on a pole, or a board on two poles, facing -x."""
+    metal = make_material("pole", rng.uniform(0.2, 0.5))
+    plate = make_material("traffic-sign", rng.uniform(0.5, 1.0))
     if rng.random() < 0.15:
         wide, high, low = rng.uniform(1.2, 3.0), rng.uniform(0.7, 1.8), rng.uniform(1.0, 2.4)
         return Mesh.merge(
@@ -83,51 +83,53 @@ def traffic_sign(rng: Rng) -> Mesh:
 
 
 def clutter(rng: Rng) -> Mesh:
-    """Something of no class: bins, cabinets, boxes, benches."""
-    stuff = material("", rng.uniform(0.1, 0.6))
+    """Draw an object without a class: a bin, cabinet, bench or cone."""
+    material = make_material("", rng.uniform(0.1, 0.6))
     kind = rng.choice(["bin", "cabinet", "bench", "cone"])
     if kind == "bin":
-        return cylinder(stuff, (0, 0, 0), (0, 0, rng.uniform(0.7, 1.2)), rng.uniform(0.2, 0.35))
+        return cylinder(material, (0, 0, 0), (0, 0, rng.uniform(0.7, 1.2)), rng.uniform(0.2, 0.35))
     if kind == "cone":
-        return cylinder(stuff, (0, 0, 0), (0, 0, rng.uniform(0.4, 0.9)), 0.2, 0.03)
+        return cylinder(material, (0, 0, 0), (0, 0, rng.uniform(0.4, 0.9)), 0.2, 0.03)
     if kind == "bench":
         return Mesh.merge(
             [
-                box(stuff, (0, 0, 0.45), (1.6, 0.45, 0.06)),
-                box(stuff, (0, -0.22, 0.7), (1.6, 0.05, 0.35)),
-                box(stuff, (-0.6, 0, 0.22), (0.08, 0.4, 0.44)),
-                box(stuff, (0.6, 0, 0.22), (0.08, 0.4, 0.44)),
+                box(material, (0, 0, 0.45), (1.6, 0.45, 0.06)),
+                box(material, (0, -0.22, 0.7), (1.6, 0.05, 0.35)),
+                box(material, (-0.6, 0, 0.22), (0.08, 0.4, 0.44)),
+                box(material, (0.6, 0, 0.22), (0.08, 0.4, 0.44)),
             ]
         )
     size = rng.uniform((0.4, 0.3, 0.6), (1.6, 0.8, 1.5))
-    return box(stuff, (0, 0, size[2] / 2), size)
+    return box(material, (0, 0, size[2] / 2), size)
 
 
 def fence(rng: Rng, length: float) -> Mesh:
-    """Draw a wall, boards, bars, wires between posts, or a crash barrier, along x."""
-    stuff = material("fence", rng.uniform(0.15, 0.6))
+    """Draw a fence along x: a wall, boards, bars, wires or a crash barrier."""
+    material = make_material("fence", rng.uniform(0.15, 0.6))
     height = rng.uniform(0.8, 2.0)
     kind = rng.choice(["wall", "boards", "bars", "wires", "barrier"])
     if kind == "wall":
-        return box(stuff, (0, 0, height / 2 - 0.2), (length, rng.uniform(0.1, 0.35), height + 0.4))
+        return box(
+            material, (0, 0, height / 2 - 0.2), (length, rng.uniform(0.1, 0.35), height + 0.4)
+        )
     gap = rng.uniform(1.5, 3.0)
     ends = np.arange(-length / 2, length / 2 + 0.1, gap)
-    parts = [box(stuff, (x, 0, height / 2 - 0.2), (0.09, 0.09, height + 0.4)) for x in ends]
+    parts = [box(material, (x, 0, height / 2 - 0.2), (0.09, 0.09, height + 0.4)) for x in ends]
     if kind == "boards":
-        parts.append(box(stuff, (0, 0, height / 2 + 0.03), (length, 0.04, height - 0.06)))
+        parts.append(box(material, (0, 0, height / 2 + 0.03), (length, 0.04, height - 0.06)))
     elif kind == "barrier":
-        parts.append(box(stuff, (0, 0.08, 0.6), (length, 0.08, 0.32)))
-        parts = [parts[-1], *(box(stuff, (x, 0, 0.35), (0.12, 0.12, 0.7)) for x in ends)]
+        parts.append(box(material, (0, 0.08, 0.6), (length, 0.08, 0.32)))
+        parts = [parts[-1], *(box(material, (x, 0, 0.35), (0.12, 0.12, 0.7)) for x in ends)]
     elif kind == "wires":
         parts += [
-            box(stuff, (0, 0, z), (length, 0.02, 0.02))
+            box(material, (0, 0, z), (length, 0.02, 0.02))
             for z in np.arange(0.15, height, rng.uniform(0.1, 0.25))
         ]
     else:
-        parts += [box(stuff, (0, 0, z), (length, 0.05, 0.06)) for z in (0.15, height - 0.1)]
+        parts += [box(material, (0, 0, z), (length, 0.05, 0.06)) for z in (0.15, height - 0.1)]
         spacing, wide = rng.uniform(0.12, 0.22), rng.uniform(0.03, 0.1)
         parts += [
-            box(stuff, (x, 0, height / 2), (wide, 0.03, height))
+            box(material, (x, 0, height / 2), (wide, 0.03, height))
             for x in np.arange(-length / 2, length / 2, spacing)
         ]
     return Mesh.merge(parts)

@@ -1,6 +1,9 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Materials of things outdoors, as LiDARs see them."""
+"""Outdoor materials: label, reflectance and scatter depth of a surface, for LiDARs.
+
+Indoor materials, which also have colours, are in `materials`.
+"""
 
 from __future__ import annotations
 
@@ -15,20 +18,19 @@ LABELS = LabelSet.load("semantickitti19")
 
 Rng = np.random.Generator
 Maker = Callable[[Rng], Mesh]
-"""Draws a thing at random: it stands on the ground at its origin; x is forward, y left, z up."""
+"""Draws a random object that stands on the ground at its origin; x forward, y left, z up."""
 
 GLASS = 5e-6
-"""Reflectance of a window: hardly a ray that meets it comes back, be it ever so near."""
+"""Reflectance of a window: almost no ray returns, even from close by."""
 
 
-def material(name: str, reflectance: float, fuzz: float = 0.0) -> Material:
-    """Material of a class; an empty name is no class."""
+def make_material(name: str, reflectance: float, scatter_depth: float = 0.0) -> Material:
+    """Return a material of the class `name` of semantickitti19; an empty name is no class."""
     label = LABELS.names.index(name) if name else UNLABELLED
-    return Material(label, float(reflectance), fuzz)
+    return Material(label, float(reflectance), scatter_depth)
 
 
-def lacquer(rng: Rng) -> float:
-    """Reflectance of a vehicle: many are dark, and dark ones send little back."""
-    return float(
-        rng.choice([rng.uniform(0.03, 0.12), rng.uniform(0.12, 0.5), rng.uniform(0.5, 0.8)])
-    )
+def vehicle_paint(rng: Rng, name: str) -> Material:
+    """Draw the paint of a vehicle of the class `name`; many are dark and reflect little."""
+    tones = [rng.uniform(0.03, 0.12), rng.uniform(0.12, 0.5), rng.uniform(0.5, 0.8)]
+    return make_material(name, rng.choice(tones))

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Cars, trucks and other vehicles, each drawn at random (see `surfaces.Maker`)."""
+"""Random cars, trucks and other vehicles (see `surfaces.Maker`)."""
 
 from __future__ import annotations
 
@@ -10,13 +10,18 @@ import numpy as np
 import numpy.typing as npt
 
 from minkowski_perception.lab.simulation.meshes import Mesh, box, cylinder, prism, tube
-from minkowski_perception.lab.simulation.surfaces import GLASS, Rng, lacquer, material
+from minkowski_perception.lab.simulation.surfaces import (
+    GLASS,
+    Rng,
+    make_material,
+    vehicle_paint,
+)
 
 
 class _CarStyle(NamedTuple):
-    """A shape of car: sizes in metres, from and to; side views of the body and of the cabin.
+    """Shape of a car: ranges of its sizes in metres, and profiles of its body and its cabin.
 
-    Side views are corners x, as a share of the length from the middle, and z, as a share of the
+    Profiles are corners x, as a share of the length from the middle, and z, as a share of the
     height.
     """
 
@@ -66,7 +71,7 @@ _CAR_STYLES = {
 def _wheels(
     name: str, axles: npt.ArrayLike, half_width: float, radius: float, width: float = 0.2
 ) -> list[Mesh]:
-    rubber = material(name, 0.06)
+    rubber = make_material(name, 0.06)
     return [
         cylinder(
             rubber,
@@ -81,15 +86,15 @@ def _wheels(
 
 
 def car(rng: Rng) -> Mesh:
-    """Draw a car of one of several shapes."""
+    """Draw a hatchback, saloon, estate, SUV or van."""
     name = "car"
     style = str(rng.choice(list(_CAR_STYLES), p=[0.3, 0.17, 0.17, 0.22, 0.14]))
     lengths, widths, heights, body, cabin = _CAR_STYLES[style]
     length, width, height = (rng.uniform(*span) for span in (lengths, widths, heights))
     size = np.array([length, height])
     half = width / 2
-    paint = material(name, lacquer(rng))
-    windows = paint if style == "van" and rng.random() < 0.6 else material(name, GLASS)
+    paint = vehicle_paint(rng, name)
+    windows = paint if style == "van" and rng.random() < 0.6 else make_material(name, GLASS)
     cabin_profile = np.array(cabin) * size
     waist, roof = cabin_profile[:, 1].min(), height
     lean = (cabin_profile[:, 1] - waist) / (roof - waist)
@@ -112,7 +117,7 @@ def car(rng: Rng) -> Mesh:
     body_profile = np.array(body) * size
     wheel = rng.uniform(0.28, 0.36)
     plates = [
-        box(material(name, 1.0), (x, 0, 0.35 * height), (0.03, 0.5, 0.11))
+        box(make_material(name, 1.0), (x, 0, 0.35 * height), (0.03, 0.5, 0.11))
         for x in (-length / 2 - 0.01, length / 2 + 0.01)
     ]
     mirrors = [
@@ -139,13 +144,13 @@ def car(rng: Rng) -> Mesh:
 
 
 def truck(rng: Rng) -> Mesh:
-    """Draw a pick-up, or a lorry with a box, a flat bed, a tipper or a tank."""
+    """Draw a pick-up, or a lorry with a box, flat bed, tipper or tank."""
     if rng.random() < 0.2:
         return _pickup(rng)
     length, width = rng.uniform(5.5, 11.0), rng.uniform(2.0, 2.55)
     cab_length, cab_height = rng.uniform(1.6, 2.3), rng.uniform(2.2, 3.4)
     chassis, front = rng.uniform(0.7, 1.1), length / 2
-    cab, cargo = material("truck", lacquer(rng)), material("truck", lacquer(rng))
+    cab, cargo = vehicle_paint(rng, "truck"), vehicle_paint(rng, "truck")
     parts = [
         prism(
             cab,
@@ -159,11 +164,11 @@ def truck(rng: Rng) -> Mesh:
             width / 2 * 0.96,
         ),
         box(
-            material("truck", GLASS),
+            make_material("truck", GLASS),
             (front - 0.05, 0, 0.72 * cab_height),
             (0.2, 0.9 * width, 0.28 * cab_height),
         ),
-        box(material("truck", 0.15), (-0.3, 0, chassis - 0.15), (length - 0.6, 0.9, 0.3)),
+        box(make_material("truck", 0.15), (-0.3, 0, chassis - 0.15), (length - 0.6, 0.9, 0.3)),
     ]
     bed_length = length - cab_length - 0.2
     bed = -length / 2 + bed_length / 2
@@ -207,7 +212,7 @@ def truck(rng: Rng) -> Mesh:
 
 def _pickup(rng: Rng) -> Mesh:
     length, width, height = rng.uniform(5.0, 5.8), rng.uniform(1.85, 2.0), rng.uniform(1.75, 1.95)
-    half, paint = width / 2, material("truck", lacquer(rng))
+    half, paint = width / 2, vehicle_paint(rng, "truck")
     waist = 0.6 * height
     cabin = np.array([(-0.12, 0.58), (-0.1, 0.97), (0.0, 1.0), (0.1, 0.98), (0.24, 0.59)]) * (
         length,
@@ -224,7 +229,9 @@ def _pickup(rng: Rng) -> Mesh:
             * (length, height),
             half,
         ),
-        prism(material("truck", GLASS), cabin, half * np.array([0.96, 0.86, 0.84, 0.86, 0.96])),
+        prism(
+            make_material("truck", GLASS), cabin, half * np.array([0.96, 0.86, 0.84, 0.86, 0.96])
+        ),
         box(paint, (0.0, 0, height), (0.2 * length, 1.66 * half, 0.06)),
         box(paint, (back, 0, 0.4 * height), (bed_length, width, 0.12)),
         box(paint, (-length / 2, 0, 0.45 * height), (0.06, width, 0.3 * height)),
@@ -241,8 +248,8 @@ def other_vehicle(rng: Rng) -> Mesh:
     """Draw a bus, a caravan, a small trailer, or a tractor."""
     name = "other-vehicle"
     kind = rng.choice(["bus", "caravan", "trailer", "tractor"], p=[0.45, 0.2, 0.2, 0.15])
-    paint = material(name, lacquer(rng))
-    glass = material(name, GLASS)
+    paint = vehicle_paint(rng, name)
+    glass = make_material(name, GLASS)
     if kind == "bus":
         length, width, height = rng.uniform(8, 14), rng.uniform(2.35, 2.55), rng.uniform(2.7, 3.4)
         if rng.random() < 0.2:

@@ -264,14 +264,15 @@ def _drive(
         folder.mkdir(parents=True, exist_ok=True)
         columns = {
             f"{i}.{field.name}": value
-            for i, frame in enumerate(recording.play_untold(seed))
+            for i, frame in enumerate(recording.play_unmapped(seed))
             for field in fields(frame)
             if (value := getattr(frame, field.name)) is not None
         }
         unfinished = path.with_suffix(f".{os.getpid()}.npz")
         np.savez(unfinished, **columns)
         unfinished.replace(path)  # whole or not at all, whoever else writes it
-    return Frames([(path, i) for i in range(data.frames)], partial(_stored, recording.told))
+    read = partial(_stored, recording.label_mapping)
+    return Frames([(path, i) for i in range(data.frames)], read)
 
 
 def _stored(told: npt.NDArray[np.uint8], place: tuple[Path, int]) -> Frame:

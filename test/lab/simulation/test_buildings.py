@@ -2,14 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 import numpy as np
 import pytest
-from things import sizes
+from maker_checks import check_maker
 
 from minkowski_perception.lab.simulation.buildings import building
 
 
 @pytest.mark.parametrize("pitched", [True, False])
-def test_buildings_have_their_size_a_roof_and_a_part_in_the_ground(pitched):
-    extents, tops = sizes(lambda rng: building(rng, 10.0, 8.0, 6.0, pitched), {"building"}, 20)
+def test_buildings_have_the_given_size_a_roof_and_a_base_in_the_ground(pitched):
+    extents, tops = check_maker(
+        lambda rng: building(rng, 10.0, 8.0, 6.0, pitched), {"building"}, 20
+    )
     assert (np.abs(extents[:, 0] - 10.5) < 1.5).all()
     assert (extents[:, 1] > 7.9).all()
     assert (tops > (7.2 if pitched else 6.1)).all()
@@ -17,7 +19,7 @@ def test_buildings_have_their_size_a_roof_and_a_part_in_the_ground(pitched):
     assert (extents[:, 2] - tops > 1.9).all()
 
 
-def test_walls_are_neither_of_one_tone_nor_in_one_plane():
+def test_walls_vary_in_tone_and_depth():
     tones, depths = [], []
     for seed in range(10):
         mesh = building(np.random.default_rng(seed), 10.0, 8.0, 6.0, pitched=False)

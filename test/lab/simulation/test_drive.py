@@ -20,14 +20,14 @@ def columns(frame: Frame) -> list[bytes]:
     return [array.tobytes() for array in arrays]
 
 
-def test_a_seed_makes_the_same_bytes_again_and_another_seed_makes_others():
+def test_equal_seeds_give_equal_bytes_and_other_seeds_other_bytes():
     first, again = (list(simulate_drive(5, "vlp16", 2)) for _ in range(2))
     other = next(simulate_drive(6, "vlp16", 2))
     assert [columns(frame) for frame in first] == [columns(frame) for frame in again]
     assert columns(first[0])[0] != columns(other)[0]
 
 
-def test_frames_have_all_that_a_recording_with_truth_has():
+def test_frames_have_points_intensity_labels_motion_and_poses():
     model = get_lidar("vlp16")
     frames = list(simulate_drive(1, model, 3, speed=5.0))
     assert np.diff([frame.stamp for frame in frames]).tolist() == [100_000_000] * 2
@@ -39,15 +39,15 @@ def test_frames_have_all_that_a_recording_with_truth_has():
         assert ranges.max() <= model.max_range + 1e-3
         assert frame.intensity.dtype == frame.points.dtype == np.float32
         assert 0.0 <= frame.intensity.min() <= frame.intensity.max() <= 1.0
-        assert frame.time is None  # nobody is to de-skew what has no skew
+        assert frame.time is None  # nothing to de-skew
         assert frame.labels.dtype == np.uint8
         assert set(frame.labels) <= {*range(len(LABELS)), UNLABELLED}
         np.testing.assert_allclose(frame.pose[:3, :3] @ frame.pose[:3, :3].T, np.eye(3), atol=1e-9)
-    way = np.diff([frame.pose[:3, 3] for frame in frames], axis=0)
-    np.testing.assert_allclose(np.linalg.norm(way, axis=1), 0.5, rtol=0.1)
+    steps = np.diff([frame.pose[:3, 3] for frame in frames], axis=0)
+    np.testing.assert_allclose(np.linalg.norm(steps, axis=1), 0.5, rtol=0.1)
 
 
-def test_the_ground_is_below_the_sensor_by_its_mount_height():
+def test_the_ground_is_one_mount_height_below_the_sensor():
     frame = next(simulate_drive(3, "hdl64", 1, mount_height=1.73))
     under = (np.linalg.norm(frame.points[:, :2], axis=1) < 6.0) & (
         frame.labels == LABELS.names.index("road")
@@ -55,7 +55,7 @@ def test_the_ground_is_below_the_sensor_by_its_mount_height():
     assert np.median(frame.points[under, 2]) == pytest.approx(-1.73, abs=0.15)
 
 
-def test_what_stands_still_stays_in_its_place_through_the_poses():
+def test_poses_align_static_points_of_frames():
     frames = list(simulate_drive(4, "os1_64", 6, speed=10.0))
     thin = [LABELS.names.index(name) for name in ("trunk", "pole", "traffic-sign")]
 
@@ -71,12 +71,12 @@ def test_what_stands_still_stays_in_its_place_through_the_poses():
     assert distance(np.eye(4)) > 0.3
 
 
-def test_what_moves_leaves_its_place_and_what_does_not_stays():
-    # Slow, so that what stands still is seen from the same sides.
+def test_moving_points_change_position_and_parked_ones_do_not():
+    # Slow, so that static objects are seen from the same sides.
     first, *_, last = simulate_drive(4, "hdl64", 6, speed=4.0)
 
     def away(moving: bool) -> np.ndarray:
-        """Metres from each movable point of the last frame to the nearest one of the first."""
+        """Distances from movable points of the last frame to the nearest ones of the first."""
         there, here = (
             frame.points[np.isin(frame.labels, LABELS.movable_ids) & (frame.moving == moving)]
             @ frame.pose[:3, :3].T
@@ -90,7 +90,7 @@ def test_what_moves_leaves_its_place_and_what_does_not_stays():
     assert (away(moving=True) < 0.3).mean() < 0.5
 
 
-def test_in_a_still_drive_only_the_noise_of_the_measurement_goes_on():
+def test_frames_of_a_still_drive_differ_by_noise_only():
     street = next(simulate_drive(4, "vlp16", 2))
     first, second = simulate_drive(4, "vlp16", 2, still=True)
     np.testing.assert_array_equal(first.points, street.points)
@@ -104,8 +104,8 @@ def test_in_a_still_drive_only_the_noise_of_the_measurement_goes_on():
     assert np.percentile(apart, 90) < 0.5
 
 
-def test_skew_is_undone_by_de_skewing():
-    """What stands still, de-skewed, lies where frames without skew have it."""
+def test_deskewing_removes_the_skew():
+    """De-skewed static objects coincide with those of frames without skew."""
     straight = list(simulate_drive(4, "os1_64", 3, speed=12.0))
     skewed = list(simulate_drive(4, "os1_64", 3, speed=12.0, skew=True))
     for frame in skewed:
@@ -117,7 +117,7 @@ def test_skew_is_undone_by_de_skewing():
     thin = [LABELS.names.index(name) for name in ("trunk", "pole", "traffic-sign")]
 
     def apart(frame: Frame) -> float:
-        """Median metres between what stands upright in the frame and in the one without skew."""
+        """Median distance of thin upright objects between the frame and the one without skew."""
         there, here = (
             f.points[np.isin(f.labels, thin) & (np.linalg.norm(f.points, axis=1) < 25.0)]
             for f in (straight[2], frame)
@@ -137,6 +137,6 @@ def test_every_class_occurs_in_several_streets():
     assert not rare
 
 
-def test_an_unknown_lidar_is_refused_with_the_names_that_there_are():
+def test_an_unknown_lidar_is_refused_and_the_names_are_listed():
     with pytest.raises(ValueError, match=r"unknown lidar 'no-such'.*hdl64"):
         next(simulate_drive(0, "no-such", 1))

@@ -41,7 +41,7 @@ def frames() -> list[Frame]:
     return made
 
 
-def test_a_sequence_is_read_as_it_was_written(frames, tmp_path):
+def test_a_sequence_is_read_as_written(frames, tmp_path):
     write_sequence(tmp_path / "00", iter(frames), OUTDOORS)
     sequence = KittiSequence(tmp_path / "00", OUTDOORS)
     assert len(sequence) == 3
@@ -53,14 +53,14 @@ def test_a_sequence_is_read_as_it_was_written(frames, tmp_path):
     assert np.diff([frame.stamp for frame in sequence]).tolist() == [100_000_000] * 2
 
 
-def test_what_moves_has_the_ids_of_semantickitti_for_it(frames, tmp_path):
+def test_moving_objects_have_the_moving_ids_of_semantickitti(frames, tmp_path):
     write_sequence(tmp_path / "00", frames, OUTDOORS)
     raw = np.fromfile(tmp_path / "00" / "labels" / "000000.label", "<u4")
     ids = {
         name: (int(raw[index]), int(raw[index + 20]))
         for index, name in enumerate([*OUTDOORS.names, "none"])
     }
-    # From the data set's own table (semantic-kitti.yaml).
+    # From semantic-kitti.yaml of the data set.
     assert ids["car"] == (10, 252)
     assert ids["person"] == (30, 254)
     assert ids["bicyclist"] == (31, 253)
@@ -70,20 +70,20 @@ def test_what_moves_has_the_ids_of_semantickitti_for_it(frames, tmp_path):
     assert ids["road"] == (40, 40)
     assert ids["traffic-sign"] == (81, 81)
     assert ids["none"] == (0, 0)
-    # Nothing among those ids rides a bicycle that nobody sits on.
+    # The data set has no moving ids for bicycles and motorcycles without riders.
     moving = KittiSequence(tmp_path / "00", OUTDOORS)[0].moving
-    told = frames[0].moving & ~np.isin(frames[0].labels, [1, 2])
-    np.testing.assert_array_equal(moving, told)
+    expected = frames[0].moving & ~np.isin(frames[0].labels, [1, 2])
+    np.testing.assert_array_equal(moving, expected)
 
 
-def test_labels_of_a_set_without_raw_ids_are_its_own(frames, tmp_path):
+def test_labels_of_a_set_without_raw_ids_are_written_as_indices(frames, tmp_path):
     indoors = [replace(f, labels=f.labels % len(INDOORS)) for f in frames]
     write_sequence(tmp_path / "00", indoors, INDOORS)
     for written, read in zip(indoors, KittiSequence(tmp_path / "00", INDOORS), strict=True):
         np.testing.assert_array_equal(read.labels, written.labels)
 
 
-def test_points_without_a_measurement_are_left_out_of_a_sequence(frames, tmp_path):
+def test_invalid_points_are_left_out_of_a_sequence(frames, tmp_path):
     frames[0].points[3] = np.nan
     write_sequence(tmp_path / "00", frames, OUTDOORS)
     read = KittiSequence(tmp_path / "00", OUTDOORS)[0]
@@ -91,7 +91,7 @@ def test_points_without_a_measurement_are_left_out_of_a_sequence(frames, tmp_pat
     np.testing.assert_array_equal(read.labels, np.delete(frames[0].labels, 3))
 
 
-def test_a_bag_is_read_as_it_was_written_with_both_kinds_of_motion(frames, tmp_path):
+def test_a_bag_is_read_as_written_with_odometry_and_transforms(frames, tmp_path):
     write_bag(tmp_path / "bag", frames)
     with BagReader(tmp_path / "bag") as bag:
         clouds = [decode(cloud, label_field="true_label") for _, cloud in bag.clouds("/points")]
@@ -111,7 +111,7 @@ def test_a_bag_is_read_as_it_was_written_with_both_kinds_of_motion(frames, tmp_p
             np.testing.assert_allclose(pose, frame.pose, atol=1e-9)
 
 
-def test_clouds_of_a_camera_are_organised_in_the_bag(frames, tmp_path):
+def test_clouds_of_a_camera_are_organised_in_a_bag(frames, tmp_path):
     coloured = [
         replace(f, intensity=None, colour=(f.points * 10).astype(np.uint8)) for f in frames
     ]
@@ -128,9 +128,9 @@ def test_clouds_of_a_camera_are_organised_in_the_bag(frames, tmp_path):
         np.testing.assert_array_equal(read.colour, written.colour)
 
 
-def test_what_exists_is_not_overwritten_and_what_failed_is_not_there(frames, tmp_path):
+def test_existing_output_is_kept_and_failed_output_is_absent(frames, tmp_path):
     (tmp_path / "00").mkdir()
-    with pytest.raises(ExportError, match="00 exists already"):
+    with pytest.raises(ExportError, match="00 already exists"):
         write_sequence(tmp_path / "00", frames, OUTDOORS)
 
     def fails():
@@ -144,7 +144,7 @@ def test_what_exists_is_not_overwritten_and_what_failed_is_not_there(frames, tmp
     assert sorted(p.name for p in tmp_path.iterdir()) == ["00", "01"]
 
 
-def test_colour_has_no_place_in_a_sequence(frames, tmp_path):
+def test_frames_without_intensity_are_refused_for_a_sequence(frames, tmp_path):
     coloured = [replace(f, intensity=None) for f in frames]
-    with pytest.raises(ExportError, match="no colour: write a bag"):
+    with pytest.raises(ExportError, match="needs intensity and has no colour: write a bag"):
         write_sequence(tmp_path / "00", coloured, OUTDOORS)

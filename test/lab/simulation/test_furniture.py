@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minkowski_perception.lab.simulation import finishes, furniture
+from minkowski_perception.lab.simulation import furniture, materials
 from minkowski_perception.lab.simulation.people import person
 from minkowski_perception.labels import LabelSet
 
@@ -14,8 +14,8 @@ KINDS = {
     "cabinet": ["cupboard", "fridge", "shelf", "kitchen"],
     "other": ["carton", "plant", "floor_lamp", "bin_", "bag", "bed", "monitor", "books", "cup"],
 }
-BESIDE = {"kitchen": "table"}
-"""The class of what is a part of some things."""
+SECOND_CLASS = {"kitchen": "table"}
+"""Second class of furniture that has parts of two classes."""
 
 
 def names(mesh) -> set[str]:
@@ -23,7 +23,7 @@ def names(mesh) -> set[str]:
 
 
 @pytest.mark.parametrize(("label", "kind"), [(k, v) for k, all_ in KINDS.items() for v in all_])
-def test_things_stand_on_the_floor_and_are_of_their_class(label, kind):
+def test_furniture_stands_on_the_floor_and_has_its_class(label, kind):
     for seed in range(20):
         mesh = getattr(furniture, kind)(np.random.default_rng(seed))
         low, top = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
@@ -31,17 +31,17 @@ def test_things_stand_on_the_floor_and_are_of_their_class(label, kind):
         assert 0.0 < top[2] < 2.6
         assert (top - low)[:2].max() < 4.0
         assert label in names(mesh)
-        assert names(mesh) <= {label, BESIDE.get(kind, label)}
+        assert names(mesh) <= {label, SECOND_CLASS.get(kind, label)}
         assert ((mesh.reflectances >= 0) & (mesh.reflectances <= 1)).all()
         for colours in (mesh.paints["colour"], mesh.paints["accent"]):
             assert ((colours >= 0) & (colours <= 1)).all()
 
 
-def test_things_are_strewn_on_top_and_not_over_the_edge():
+def test_tabletop_objects_stay_within_the_table():
     for seed in range(20):
         rng = np.random.default_rng(seed)
         table = furniture.table(rng)
-        laid = furniture.strewn(rng, table, 4)
+        laid = furniture.with_tabletop_objects(rng, table, 4)
         added = laid.vertices[len(table.vertices) :]
         if len(added):
             height = table.vertices[:, 2].max()
@@ -52,10 +52,10 @@ def test_things_are_strewn_on_top_and_not_over_the_edge():
 
 
 @pytest.mark.parametrize("kind", ["cupboard", "kitchen", "fridge"])
-def test_gaps_between_doors_are_darker_than_any_other_part_of_the_body(kind):
+def test_gaps_between_doors_are_darker_than_the_rest_of_a_cabinet(kind):
     for seed in range(20):
         mesh = getattr(furniture, kind)(np.random.default_rng(seed))
-        # Sheets as thin as that are what the gaps show, right behind the fronts.
+        # Sheets of this thickness are behind the fronts and visible in the gaps.
         corners = mesh.vertices[mesh.triangles].reshape(-1, 12, 3, 3)  # boxes, 12 triangles each
         deep = np.ptp(corners[..., 1], axis=(1, 2))
         values = mesh.paints["colour"].max(axis=1).reshape(-1, 12)[:, 0]
@@ -64,21 +64,21 @@ def test_gaps_between_doors_are_darker_than_any_other_part_of_the_body(kind):
         assert values[gaps].max() < 0.5 * values[~gaps].max()
 
 
-def test_nothing_of_a_cupboard_hangs_in_the_air():
+def test_cupboards_reach_the_floor():
     for seed in range(40):
         mesh = furniture.cupboard(np.random.default_rng(seed))
         assert mesh.vertices[:, 2].min() < 0.001
 
 
-def test_shelves_and_what_they_store_are_cabinets():
+def test_shelves_and_their_contents_are_labelled_cabinet():
     for seed in range(20):
         assert names(furniture.shelf(np.random.default_rng(seed))) == {"cabinet"}
 
 
-def test_a_radiator_hangs_before_its_wall_and_its_pipe_reaches_the_floor():
+def test_a_radiator_is_in_front_of_its_wall_and_its_pipe_reaches_the_floor():
     for seed in range(20):
         rng = np.random.default_rng(seed)
-        mesh = furniture.radiator(rng, finishes.lacquer(rng, "other"), 0.8)
+        mesh = furniture.radiator(rng, materials.lacquer(rng, "other"), 0.8)
         low, top = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
         assert names(mesh) == {"other"}
         assert -0.12 < low[1] < top[1] < 0.0
@@ -86,15 +86,15 @@ def test_a_radiator_hangs_before_its_wall_and_its_pipe_reaches_the_floor():
         assert 0.6 < top[2] < 0.7
 
 
-def test_details_leave_what_is_drawn_after_them_as_it_was():
+def test_a_derived_generator_does_not_advance_its_parent():
     with_details, without = (np.random.default_rng(3) for _ in range(2))
-    details = finishes.aside(with_details)
+    details = materials.derived_rng(with_details)
     drawn = details.random(8)
     np.testing.assert_array_equal(with_details.random(8), after := without.random(8))
     assert not np.isin(drawn, after).any()
 
 
-def test_people_stand_on_the_floor_and_are_as_tall_as_people():
+def test_people_stand_on_the_floor_and_have_plausible_heights():
     heights = []
     for seed in range(40):
         mesh = person(np.random.default_rng(seed), stride=0.4 * (seed % 3 - 1))
@@ -105,7 +105,7 @@ def test_people_stand_on_the_floor_and_are_as_tall_as_people():
     assert 1.8 < max(heights) < 2.05
 
 
-def test_who_sits_is_on_the_seat_with_the_feet_on_the_floor():
+def test_a_sitting_person_has_the_feet_on_the_floor_in_front():
     for seed in range(20):
         mesh = person(np.random.default_rng(seed), seat=0.45)
         assert abs(mesh.vertices[:, 2].min()) < 0.05

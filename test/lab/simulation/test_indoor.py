@@ -26,7 +26,7 @@ def in_room(frame: Frame) -> np.ndarray:
     return frame.points @ frame.pose[:3, :3].T + frame.pose[:3, 3]
 
 
-def test_a_seed_makes_the_same_bytes_again_and_another_seed_makes_others():
+def test_equal_seeds_give_equal_bytes_and_other_seeds_other_bytes():
     first, again = (list(simulate_indoor(5, CAMERA, 2)) for _ in range(2))
     other = next(simulate_indoor(6, CAMERA, 1))
     assert [columns(frame) for frame in first] == [columns(frame) for frame in again]
@@ -53,10 +53,10 @@ def test_frames_are_organised_coloured_clouds_in_the_optical_frame(kind):
         assert camera.min_depth <= depth.min() <= depth.max() <= camera.max_depth
         np.testing.assert_allclose(frame.pose[:3, :3] @ frame.pose[:3, :3].T, np.eye(3), atol=1e-9)
         assert frame.pose[2, 3] == pytest.approx(1.2, abs=0.05)
-        assert frame.pose[2, 1] < -0.5  # y of the optical frame looks down
+        assert frame.pose[2, 1] < -0.5  # y of the optical frame points down
 
 
-def test_floor_and_ceiling_lie_level_where_the_room_has_them():
+def test_floor_and_ceiling_are_level_at_the_heights_of_the_room():
     for seed in range(6):
         height = Room(seed).size[2]
         for frame in simulate_indoor(seed, CAMERA, 2):
@@ -78,8 +78,8 @@ def test_every_class_occurs_in_several_rooms():
     assert not rare
 
 
-def test_colour_does_not_give_classes_away():
-    """The nearest colour of other rooms tells a class hardly more often than a guess."""
+def test_colour_does_not_reveal_the_class():
+    """A nearest-neighbour classifier of colours is hardly better than a random guess."""
     colours, labels = [], []
     for seed in range(24):
         frame = next(simulate_indoor(seed, CAMERA, 1))
@@ -90,12 +90,12 @@ def test_colour_does_not_give_classes_away():
     colour, label = np.concatenate(colours), np.concatenate(labels)
     trained = colour[:, 3] < 12
     tree = cKDTree(colour[trained, :3])
-    told = label[trained][tree.query(colour[~trained, :3])[1]]
-    recalls = [(told[label[~trained] == k] == k).mean() for k in range(len(LABELS))]
+    predicted = label[trained][tree.query(colour[~trained, :3])[1]]
+    recalls = [(predicted[label[~trained] == k] == k).mean() for k in range(len(LABELS))]
     assert np.mean(recalls) < 0.3
 
 
-def test_what_stands_still_stays_in_its_place_through_the_poses():
+def test_poses_align_static_points_of_frames():
     camera = get_camera(CAMERA)
     frames = list(simulate_indoor(1, camera, 5, speed=0.8))
 
@@ -104,7 +104,7 @@ def test_what_stands_still_stays_in_its_place_through_the_poses():
         return in_room(frame)[kept]
 
     first, last = frames[0], still(frames[-1])
-    # What the first camera had in view too.
+    # Points that are in the first camera's view too.
     there = (last - first.pose[:3, 3]) @ first.pose[:3, :3]
     there, last = there[there[:, 2] > 0.4], last[there[:, 2] > 0.4]
     inside = ((camera.project(there) > 5) & (camera.project(there) < (314, 234))).all(axis=1)
@@ -123,7 +123,7 @@ def test_only_people_move():
     assert moving > 500
 
 
-def test_in_a_still_scene_only_the_noise_of_the_measurement_goes_on():
+def test_frames_of_a_still_room_differ_by_noise_only():
     first, second = simulate_indoor(4, CAMERA, 2, kind="hall", still=True)
     np.testing.assert_array_equal(first.pose, second.pose)
     assert not first.moving.any()
@@ -132,7 +132,7 @@ def test_in_a_still_scene_only_the_noise_of_the_measurement_goes_on():
     assert np.median(np.abs(first.points[both, 2] - second.points[both, 2])) < 0.02
 
 
-def test_a_later_start_sees_what_an_earlier_one_comes_to():
+def test_a_later_start_continues_the_same_trajectory():
     *_, third = simulate_indoor(4, CAMERA, 3, kind="hall")
     (later,) = simulate_indoor(4, CAMERA, 1, kind="hall", start=0.2)
     np.testing.assert_allclose(later.pose, third.pose, atol=1e-12)
@@ -140,7 +140,7 @@ def test_a_later_start_sees_what_an_earlier_one_comes_to():
     assert np.mean(later.labels[both] == third.labels[both]) > 0.98
 
 
-def test_a_lidar_sees_rooms_with_z_up():
+def test_clouds_of_a_lidar_have_z_up():
     model = get_lidar("vlp16")
     frame = next(simulate_indoor(1, model, 1, kind="hall", mount_height=0.5))
     assert frame.frame_id == "lidar"
@@ -151,7 +151,7 @@ def test_a_lidar_sees_rooms_with_z_up():
     assert np.median(in_room(frame)[floor, 2]) == pytest.approx(0.0, abs=0.03)
 
 
-def test_some_lidars_stand_on_furniture_and_stay_there():
+def test_some_lidars_stand_on_furniture_and_do_not_move():
     furniture = [LABELS.names.index(n) for n in ("table", "seat", "cabinet", "other")]
     still = 0
     for seed in range(8):
@@ -164,30 +164,30 @@ def test_some_lidars_stand_on_furniture_and_stay_there():
     assert 1 <= still <= 6
 
 
-def test_things_do_not_stand_in_walls_or_outside():
+def test_furniture_is_inside_the_room():
     for kind in KINDS:
         for seed in range(4):
             room = Room(seed, kind)
-            stands = np.isin(
+            furniture = np.isin(
                 room.static.labels, [LABELS.names.index(n) for n in ("table", "seat", "cabinet")]
             )
-            corners = room.static.vertices[room.static.triangles[stands]].reshape(-1, 3)
+            corners = room.static.vertices[room.static.triangles[furniture]].reshape(-1, 3)
             assert (np.abs(corners[:, :2]) <= room.size[:2] / 2 + 1e-3).all()
             assert corners[:, 2].min(initial=0.0) > -0.05
 
 
-def test_a_way_keeps_clear_of_what_stands_around():
+def test_a_free_path_keeps_its_clearance():
     room = Room(7, "hall")
     low = room.static.vertices[room.static.triangles].reshape(-1, 3)
     low = low[(low[:, 2] > 0.2) & (low[:, 2] < 1.0)]
     rng = np.random.default_rng(0)
     for _ in range(10):
-        start, end = room.way(rng)
-        for place in np.linspace(start, end, 20):
-            assert np.linalg.norm(low[:, :2] - place, axis=1).min() > 0.25
+        start, end = room.free_path(rng)
+        for point in np.linspace(start, end, 20):
+            assert np.linalg.norm(low[:, :2] - point, axis=1).min() > 0.25
 
 
-def test_unknown_rooms_and_sensors_are_refused_with_those_that_there_are():
+def test_unknown_rooms_and_sensors_are_refused_and_the_names_are_listed():
     with pytest.raises(ValueError, match=r"unknown room 'attic'.*room, corridor, hall"):
         next(simulate_indoor(0, CAMERA, 1, kind="attic"))
     with pytest.raises(ValueError, match=r"unknown camera 'eye'.*kinect"):

@@ -38,7 +38,7 @@ def elevations(points: np.ndarray) -> np.ndarray:
     return np.degrees(np.arctan2(points[:, 2], np.hypot(points[:, 0], points[:, 1])))
 
 
-def test_flat_ground_is_hit_where_trigonometry_says(floor, rng):
+def test_ranges_on_flat_ground_follow_from_trigonometry(floor, rng):
     scan = IDEAL.scan([floor], pose_at(3.0, -2.0, 2.0), rng)
     assert len(scan.points) == 2 * 360
     np.testing.assert_allclose(scan.points[:, 2], -2.0, atol=1e-4)
@@ -48,15 +48,15 @@ def test_flat_ground_is_hit_where_trigonometry_says(floor, rng):
     assert set(scan.labels) == {8}
 
 
-def test_points_are_in_the_frame_of_a_turned_sensor(rng):
-    # A wall at x = 5 of the world lies to the right of a sensor that looks along y.
+def test_points_are_in_the_frame_of_a_rotated_sensor(rng):
+    # A wall at x = 5 of the world is to the right of a sensor that faces y.
     wall = Scene(box(WALL, (5.5, 0.0, 0.0), (1.0, 100.0, 100.0)))
     pose = np.array([[0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]], dtype=float)
     points = IDEAL.scan([wall], pose, rng).points
     np.testing.assert_allclose(points[:, 1], -5.0, atol=1e-4)
 
 
-def test_the_nearest_of_two_scenes_is_seen(floor, rng):
+def test_the_nearer_of_two_scenes_is_measured(floor, rng):
     wall = Scene(box(WALL, (10.5, 0.0, 0.0), (1.0, 6.0, 40.0)))
     for scenes in ([floor, wall], [wall, floor]):
         scan = IDEAL.scan(scenes, pose_at(0.0, 0.0, 2.0), rng)
@@ -69,13 +69,13 @@ def test_the_nearest_of_two_scenes_is_seen(floor, rng):
         assert not behind[np.abs(scan.points[:, 1]) < 3.0].any()
 
 
-def test_a_scene_of_no_triangles_is_not_seen(floor, rng):
+def test_an_empty_scene_gives_no_points(floor, rng):
     nothing = Scene(Mesh.merge([]))
     assert len(IDEAL.scan([nothing], pose_at(0, 0, 1), rng).points) == 0
     assert len(IDEAL.scan([floor, nothing], pose_at(0, 0, 1), rng).points) == 720
 
 
-def test_noise_has_its_standard_deviation(floor, rng):
+def test_range_noise_has_the_given_standard_deviation(floor, rng):
     noisy = replace(IDEAL, range_noise=0.05)
     scan = noisy.scan([floor], pose_at(0.0, 0.0, 2.0), rng)
     steep = scan.points[elevations(scan.points) < -20.0]
@@ -90,7 +90,7 @@ def test_ranges_stay_within_limits(floor, rng):
     assert 0 < len(ranges) < 720
 
 
-def test_returns_get_fewer_with_range_darkness_and_loss(rng):
+def test_returns_decrease_with_range_darkness_and_dropout(rng):
     def share(distance: float, reflectance: float, dropout: float = 0.0) -> float:
         model = replace(IDEAL, elevations=(0.0,), azimuth_steps=3600, reach=50.0, dropout=dropout)
         wide = 40.0 * distance
@@ -107,7 +107,7 @@ def test_returns_get_fewer_with_range_darkness_and_loss(rng):
     assert share(10.0, 0.5, dropout=0.3) == pytest.approx(0.7, abs=0.1)
 
 
-def test_brighter_surfaces_have_more_intensity(rng):
+def test_brighter_surfaces_have_higher_intensity(rng):
     def brightness(reflectance: float) -> float:
         wall = Scene(box(Material(1, reflectance), (10.5, 0, 0), (1.0, 100.0, 100.0)))
         return float(IDEAL.scan([wall], np.eye(4), rng).intensity.mean())
@@ -115,14 +115,14 @@ def test_brighter_surfaces_have_more_intensity(rng):
     assert brightness(0.1) < brightness(0.4) < brightness(0.8)
 
 
-def test_fuzz_stops_rays_before_the_surface_and_never_behind_it(rng):
-    grass = Scene(box(Material(16, 0.4, fuzz=0.1), (0, 0, -0.5), (400.0, 400.0, 1.0)))
+def test_points_lie_within_the_scatter_depth_before_a_surface(rng):
+    grass = Scene(box(Material(16, 0.4, scatter_depth=0.1), (0, 0, -0.5), (400.0, 400.0, 1.0)))
     heights = IDEAL.scan([grass], pose_at(0, 0, 2.0), rng).points[:, 2] + 2.0
     assert heights.min() > -1e-4
     assert 0.08 < heights.max() <= 0.1 + 1e-4
 
 
-def test_points_come_in_the_order_of_one_turn_from_the_rear(floor, rng):
+def test_points_are_ordered_clockwise_from_the_rear(floor, rng):
     points = IDEAL.scan([floor], pose_at(0, 0, 2.0), rng).points
     turned = (180.0 - np.degrees(np.arctan2(points[:, 1], points[:, 0]))) % 360.0
     assert (np.diff(turned) > -1e-3).all()
@@ -130,7 +130,7 @@ def test_points_come_in_the_order_of_one_turn_from_the_rear(floor, rng):
     assert turned[-1] > 359.0 - 1e-3
 
 
-def test_a_beam_on_an_edge_returns_a_point_between_two_near_surfaces(rng):
+def test_a_beam_on_an_edge_returns_a_point_between_two_close_surfaces(rng):
     step = Mesh.merge(
         [box(WALL, (10.5, 50.0, 0), (1.0, 100.0, 100.0)), box(WALL, (10.8, 0, 0), (1, 300, 300))]
     )
@@ -144,7 +144,7 @@ def test_a_beam_on_an_edge_returns_a_point_between_two_near_surfaces(rng):
         assert np.abs(between[:, 1]).max(initial=0.0) < 0.1
 
 
-def test_of_two_surfaces_far_apart_in_a_beam_the_stronger_returns(rng):
+def test_the_stronger_of_two_distant_surfaces_in_a_beam_returns(rng):
     far = box(Material(2, 0.9), (31.0, 0, 0), (2.0, 200.0, 200.0))
     beam = replace(IDEAL, elevations=(0.0,), azimuth_steps=36_000, divergence=1.0)
 
@@ -154,11 +154,11 @@ def test_of_two_surfaces_far_apart_in_a_beam_the_stronger_returns(rng):
         on_near = (scan.labels == 1) & (scan.points[:, 0] < 12.0)
         return float(np.abs(scan.points[on_near, 1]).max())
 
-    assert half_width(0.9) > 2.02  # a part of the beam is enough
-    assert half_width(0.05) < 2.001  # outshone by the wall behind wherever that is in the beam
+    assert half_width(0.9) > 2.02  # part of a beam is enough
+    assert half_width(0.05) < 2.001  # the bright wall behind dominates any beam that hits it
 
 
-def test_a_rosette_fills_its_field_of_view_and_never_repeats():
+def test_a_rosette_fills_its_field_of_view_and_does_not_repeat():
     model = LidarModel("r", rosette=Rosette((121.57, -77.73), 10.0, 100_000))
     first, time = model.sweep(0)
     second, _ = model.sweep(1)
@@ -172,8 +172,8 @@ def test_a_rosette_fills_its_field_of_view_and_never_repeats():
     assert len(cells(first) | cells(second)) > 1.2 * len(cells(first))
 
 
-def test_in_a_skewed_scan_each_ray_starts_where_the_sensor_is_then(rng):
-    """The sensor drives towards a wall, and turns; the wall drives away from it."""
+def test_rays_of_a_skewed_scan_start_at_the_pose_at_their_time(rng):
+    """The sensor moves towards a wall and turns; the wall recedes."""
     model = replace(IDEAL, elevations=(0.0,), azimuth_steps=1000)
     speed, rate, recedes, start = 8.0, 0.6, 3.0, 0.4
 
@@ -195,12 +195,12 @@ def test_in_a_skewed_scan_each_ray_starts_where_the_sensor_is_then(rng):
     for point, time in zip(scan.points[::20], scan.time[::20].astype(float), strict=True):
         pose = pose_at(start + time)
         x = (pose[:3, :3] @ point + pose[:3, 3])[0]
-        middle = (np.floor(time * 100) + 0.5) / 100  # of the span in which the wall stands
+        middle = (np.floor(time * 100) + 0.5) / 100  # of the time step, in which the wall is fixed
         assert x == pytest.approx(30.0 + recedes * (start + middle), abs=2e-3)
 
 
 @pytest.mark.parametrize("name", sensor_names("lidar"))
-def test_rays_of_a_model_have_its_elevations_and_unit_length(name):
+def test_rays_have_the_elevations_of_the_model_and_unit_length(name):
     model = get_lidar(name)
     assert model.name == name
     directions, time = model.sweep()
@@ -216,12 +216,12 @@ def test_rays_of_a_model_have_its_elevations_and_unit_length(name):
         assert len(model.elevations) == {**beams, "vlp16": 16, "vlp32": 32}[name]
 
 
-def test_a_model_of_unknown_name_is_refused_with_the_names_that_there_are():
+def test_an_unknown_model_is_refused_and_the_names_are_listed():
     with pytest.raises(SensorError, match=r"unknown lidar 'vlp17'.*hdl64.*vlp16"):
         get_lidar("vlp17")
 
 
-def test_a_lidar_of_ones_own_is_read_from_its_file(tmp_path):
+def test_a_custom_lidar_is_read_from_its_file(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text(
         "name: mine\nelevations: [-8, {from: 0, to: 3, count: 4}]\nazimuth_steps: 500\n"
@@ -247,6 +247,6 @@ def test_a_malformed_lidar_is_refused_with_the_cause(tmp_path, text, cause):
         get_lidar(path)
 
 
-def test_a_lidar_without_a_file_is_refused(tmp_path):
+def test_a_missing_lidar_file_is_refused(tmp_path):
     with pytest.raises(SensorError, match=r"cannot read lidar .*gone.yaml: No such file"):
         get_lidar(tmp_path / "gone.yaml")

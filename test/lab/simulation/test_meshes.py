@@ -22,14 +22,14 @@ def area(mesh: Mesh) -> float:
     return float(np.linalg.norm(np.cross(b - a, c - a), axis=1).sum() / 2)
 
 
-def edges_of_one_face(mesh: Mesh) -> int:
-    """How many edges do not lie between exactly two triangles."""
+def open_edges(mesh: Mesh) -> int:
+    """Return the number of edges that are not shared by exactly two triangles."""
     corners = mesh.triangles
     edges = np.sort(np.concatenate([corners[:, [0, 1]], corners[:, [1, 2]], corners[:, [2, 0]]]))
     return int((np.unique(edges, axis=0, return_counts=True)[1] != 2).sum())
 
 
-def test_a_box_has_the_extent_and_the_area_of_its_size():
+def test_a_box_has_the_given_extent_and_area():
     mesh = box(STONE, (1.0, 2.0, 3.0), (2.0, 4.0, 6.0))
     np.testing.assert_allclose(mesh.vertices.min(axis=0), (0.0, 0.0, 0.0))
     np.testing.assert_allclose(mesh.vertices.max(axis=0), (2.0, 4.0, 6.0))
@@ -37,7 +37,7 @@ def test_a_box_has_the_extent_and_the_area_of_its_size():
 
 
 @pytest.mark.parametrize("axis", [(1, 0, 0), (0, 1, 0), (0, 0, 1), (1, -2, 3)])
-def test_a_cylinder_of_many_sides_has_the_area_of_a_round_one(axis):
+def test_a_cylinder_of_many_sides_approaches_the_area_of_a_round_one(axis):
     end = 2.0 * np.array(axis) / np.linalg.norm(axis)
     mesh = cylinder(STONE, (0, 0, 0), end, 0.5, sides=64)
     assert area(mesh) == pytest.approx(2 * np.pi * 0.5 * 2.0 + 2 * np.pi * 0.25, rel=5e-3)
@@ -59,7 +59,7 @@ def test_an_ellipsoid_reaches_its_radii():
     ids=["box", "cylinder", "prism"],
 )
 def test_solids_are_closed(mesh):
-    assert edges_of_one_face(mesh) == 0
+    assert open_edges(mesh) == 0
 
 
 def test_a_merged_mesh_keeps_the_materials_of_its_parts():
@@ -73,19 +73,19 @@ def test_a_merged_mesh_keeps_the_materials_of_its_parts():
     assert set(both.labels[middles[:, 0] < 2]) == {3}
     assert set(both.labels[middles[:, 0] > 2]) == {7}
     np.testing.assert_allclose(both.reflectances[both.labels == 7], 0.2)
-    np.testing.assert_allclose(both.fuzz, np.where(both.labels == 7, 0.1, 0.0), rtol=1e-6)
+    np.testing.assert_allclose(both.scatter_depth, np.where(both.labels == 7, 0.1, 0.0), rtol=1e-6)
 
 
-def test_no_meshes_merge_to_an_empty_one():
+def test_merging_no_meshes_gives_an_empty_one():
     assert len(Mesh.merge([]).triangles) == 0
 
 
-def test_a_mesh_turns_to_the_left_and_then_moves():
+def test_a_mesh_turns_left_before_it_moves():
     mesh = box(STONE, (1.0, 0.0, 0.0), (0.0, 0.0, 0.0)).moved((10.0, 0.0, 5.0), np.pi / 2)
     np.testing.assert_allclose(mesh.vertices, [[10.0, 1.0, 5.0]] * 8, atol=1e-6)
 
 
-def test_a_relief_has_a_wall_at_a_step_and_none_where_it_is_level():
+def test_a_relief_has_walls_at_steps_only():
     level = np.array([[0.0, 0.3], [0.0, 0.3]])
     label = np.array([[1, 2], [1, 2]])
     flat = np.zeros((2, 2))

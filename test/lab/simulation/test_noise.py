@@ -23,11 +23,11 @@ def under(noise: Noise, frame: Frame, seed: int = 1) -> Frame:
 
 
 def parts(**changes: float) -> Noise:
-    """No noise but what is named."""
+    """Return noise that is zero except for the named parameters."""
     return Noise(**{**vars(NONE), **changes})
 
 
-def test_a_seed_makes_the_same_noise_again_and_another_seed_makes_other_noise():
+def test_equal_seeds_give_equal_noise_and_other_seeds_other_noise():
     frame = some_frame(100)
     first, again, other = (under(Noise(), frame, seed) for seed in (1, 1, 2))
     assert first.points.tobytes() == again.points.tobytes()
@@ -35,14 +35,14 @@ def test_a_seed_makes_the_same_noise_again_and_another_seed_makes_other_noise():
     assert first.points.tobytes() != other.points.tobytes()
 
 
-def test_no_noise_changes_nothing():
+def test_zero_noise_changes_nothing():
     frame = some_frame()
     same = under(NONE, frame)
     np.testing.assert_array_equal(same.points, frame.points)
     np.testing.assert_array_equal(same.intensity, frame.intensity)
 
 
-def test_points_are_lost_in_their_place_by_their_share():
+def test_lost_points_become_nan_at_their_index():
     frame = some_frame()
     fewer = under(parts(dropout=0.5), frame)
     assert len(fewer) == len(frame)
@@ -52,14 +52,14 @@ def test_points_are_lost_in_their_place_by_their_share():
 
 
 @pytest.mark.parametrize("kind", ["jitter", "elastic"])
-def test_coordinates_are_off_by_the_standard_deviation(kind):
+def test_displacements_have_the_given_standard_deviation(kind):
     frame = some_frame()
     off = under(parts(**{kind: 0.1}), frame).points - frame.points
     np.testing.assert_allclose(off.std(axis=0), 0.1, rtol=0.05)
     np.testing.assert_allclose(off.mean(axis=0), 0.0, atol=0.01)
 
 
-def test_elastic_distortion_moves_neighbours_together_and_distant_points_apart():
+def test_elastic_distortion_is_correlated_for_neighbours_only():
     frame = some_frame()
     near, far = (Frame(frame.points + np.float32(step)) for step in (0.05, 13.0))
     both = [Frame(np.concatenate([frame.points, other.points])) for other in (near, far)]
@@ -69,14 +69,14 @@ def test_elastic_distortion_moves_neighbours_together_and_distant_points_apart()
     assert abs(alike[1]) < 0.1
 
 
-def test_jitter_moves_neighbours_each_on_its_own():
+def test_jitter_is_uncorrelated():
     frame = some_frame()
     off = under(parts(jitter=0.1), frame).points - frame.points
     assert abs(np.corrcoef(off[:-1, 0], off[1:, 0])[0, 1]) < 0.05
 
 
 @pytest.mark.parametrize("full_scale", [1.0, 255.0])
-def test_intensity_is_shifted_within_its_range_alike_for_all_points(full_scale):
+def test_all_points_share_the_gain_and_offset_of_intensity(full_scale):
     frame = some_frame()
     frame.intensity = frame.intensity * np.float32(full_scale)
     noisy = [under(parts(gain=(0.5, 1.5), offset=0.2), frame, seed) for seed in range(200)]
@@ -97,7 +97,7 @@ def test_intensity_is_shifted_within_its_range_alike_for_all_points(full_scale):
     assert -0.2 - 1e-4 <= offsets.min() < -0.15 < 0.15 < offsets.max() <= 0.2 + 1e-4
 
 
-def test_a_frame_without_points_or_intensity_stays_so():
+def test_frames_without_valid_points_or_intensity_are_accepted():
     nothing = under(Noise(), Frame(np.zeros((0, 3), np.float32)))
     assert len(nothing) == 0
     assert nothing.intensity is None

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import numpy as np
 import pytest
-from things import sizes
+from maker_checks import check_maker
 
 from minkowski_perception.lab.simulation.plants import bush, hedge, thicket, tree
 
@@ -15,13 +15,13 @@ from minkowski_perception.lab.simulation.plants import bush, hedge, thicket, tre
         (thicket, {"vegetation"}, (1.0, 5.5)),
     ],
 )
-def test_plants_are_as_tall_as_their_kind(maker, classes, top):
-    _, tops = sizes(maker, classes)
+def test_plants_have_plausible_heights(maker, classes, top):
+    _, tops = check_maker(maker, classes)
     assert top[0] < tops.min() <= tops.max() < top[1]
 
 
-def test_hedges_fill_the_box_that_they_are_clipped_to():
-    extents, _ = sizes(lambda rng: hedge(rng, 5.0, 1.5, 0.8), {"vegetation"})
+def test_hedges_fill_their_box():
+    extents, _ = check_maker(lambda rng: hedge(rng, 5.0, 1.5, 0.8), {"vegetation"})
     assert (extents > (4.8, 0.5, 1.4)).all()
     assert (extents < (6.5, 2.3, 3.2)).all()
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import numpy as np
 import pytest
-from things import sizes
+from maker_checks import check_maker
 
 from minkowski_perception.lab.simulation.road_users import (
     bicycle,
@@ -23,15 +23,15 @@ from minkowski_perception.lab.simulation.road_users import (
         (person, (0.2, 1.2), (0.9, 2.1)),
     ],
 )
-def test_road_users_are_as_large_as_their_kind(maker, length, top):
-    extents, tops = sizes(maker, {maker.__name__})
+def test_road_users_have_plausible_sizes(maker, length, top):
+    extents, tops = check_maker(maker, {maker.__name__})
     assert length[0] < extents[:, 0].min() <= extents[:, 0].max() < length[1]
     assert top[0] < tops.min() <= tops.max() < top[1]
     assert extents[:, 1].max() < 1.2
     np.testing.assert_allclose(extents[:, 2], tops, atol=0.15)
 
 
-def test_a_stride_sets_the_feet_apart():
+def test_a_stride_moves_the_feet_apart():
     standing, striding = (person(np.random.default_rng(3), stride) for stride in (0.0, 0.45))
     reach = [np.ptp(m.vertices[m.vertices[:, 2] < 0.1][:, 0]) for m in (standing, striding)]
     assert reach[1] > reach[0] + 0.3

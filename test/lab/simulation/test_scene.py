@@ -13,12 +13,12 @@ NEAR = box(Material(1, 0.5, 0.1, RED), (2.5, 0, 0), (1.0, 2.0, 2.0))
 FAR = box(Material(2, 0.7, 0.0, BLUE), (5.5, 0, 0), (1.0, 20.0, 20.0))
 
 
-def rays(*ways: tuple[float, float, float]) -> np.ndarray:
-    unit = np.array(ways) / np.linalg.norm(ways, axis=1, keepdims=True)
+def rays(*directions: tuple[float, float, float]) -> np.ndarray:
+    unit = np.array(directions) / np.linalg.norm(directions, axis=1, keepdims=True)
     return np.hstack([np.zeros_like(unit), unit]).astype(np.float32)
 
 
-def test_the_nearest_of_several_scenes_is_hit_and_told_with_all_that_it_is():
+def test_hits_have_the_properties_of_the_nearest_surface():
     hits = first_hits(
         [Scene(FAR), Scene(Mesh.merge([])), Scene(NEAR)], rays((1, 0, 0), (1, 1, 0), (-1, 0, 0))
     )
@@ -26,13 +26,13 @@ def test_the_nearest_of_several_scenes_is_hit_and_told_with_all_that_it_is():
     np.testing.assert_array_equal(hits.scene[:2], (2, 0))
     np.testing.assert_array_equal(hits.labels[:2], (1, 2))
     np.testing.assert_allclose(hits.reflectance[:2], (0.5, 0.7))
-    np.testing.assert_allclose(hits.fuzz[:2], (0.1, 0.0))
-    np.testing.assert_allclose(hits.facing[:2], (1.0, np.sqrt(0.5)), rtol=1e-6)
+    np.testing.assert_allclose(hits.scatter_depth[:2], (0.1, 0.0))
+    np.testing.assert_allclose(hits.cos_incidence[:2], (1.0, np.sqrt(0.5)), rtol=1e-6)
     np.testing.assert_allclose(hits.normal[:2], ((-1, 0, 0), (-1, 0, 0)), atol=1e-6)
     np.testing.assert_array_equal(hits.paints["colour"][:2], ((1, 0, 0), (0, 0, 1)))
 
 
-def test_normals_look_to_where_rays_come_from_whichever_way_triangles_turn():
+def test_normals_face_the_ray_for_either_winding():
     corners = [(3, -1, -1), (3, 1, -1), (3, 0, 1)]
     for order in ((0, 1, 2), (2, 1, 0)):
         triangle = Mesh.of(Material(0, 1.0), corners, [order])
@@ -40,11 +40,11 @@ def test_normals_look_to_where_rays_come_from_whichever_way_triangles_turn():
         np.testing.assert_allclose(hits.normal, [(-1, 0, 0)], atol=1e-6)
 
 
-def test_what_lies_between_two_places_is_told_but_not_the_surfaces_at_the_ends():
+def test_segments_are_occluded_by_surfaces_except_at_their_ends():
     scene = Scene(NEAR)
     start = np.zeros((4, 3), dtype=np.float32)
     end = np.array([(4, 0, 0), (2, 0, 0), (1, 0, 0), (4, 8, 0)], dtype=np.float32)
-    assert scene.between(start, end).tolist() == [True, False, False, False]
-    assert scene.between(end, start).tolist() == [True, False, False, False]
-    assert not scene.between(start, end, until=0.4).any()
-    assert not Scene(Mesh.merge([])).between(start, end).any()
+    assert scene.occluded(start, end).tolist() == [True, False, False, False]
+    assert scene.occluded(end, start).tolist() == [True, False, False, False]
+    assert not scene.occluded(start, end, until=0.4).any()
+    assert not Scene(Mesh.merge([])).occluded(start, end).any()

@@ -10,13 +10,13 @@ from minkowski_perception.lab.simulation.street import Street
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_the_ways_of_the_sensor_are_free(seed):
+def test_the_lanes_of_the_sensor_are_free(seed):
     street = Street(seed, 120.0)
     static = Scene(street.static)
     for d in [street.lane, *street.sidewalks]:
-        places = np.arange(2.0, 116.0, 1.0)
-        start = np.array([street.ground.position(s, d) for s in places])
-        end = np.array([street.ground.position(s + 1.0, d) for s in places])
+        positions = np.arange(2.0, 116.0, 1.0)
+        start = np.array([street.ground.position(s, d) for s in positions])
+        end = np.array([street.ground.position(s + 1.0, d) for s in positions])
         for height in (0.4, 1.0, 1.7):
             rays = np.concatenate([start, end - start], axis=1).astype(np.float32)
             rays[:, 2] += height
@@ -26,23 +26,23 @@ def test_the_ways_of_the_sensor_are_free(seed):
 def test_actors_move_at_their_speed():
     street = Street(0, 120.0)
     far_away = np.array([-1000.0, 0.0])
-    places = []
+    positions = []
     for time in (0.0, 0.5):
         vertices = street.moving(time, far_away).vertices
         sizes = [len(actor.shape(time).vertices) for actor in street.actors]
         actors = np.split(vertices, np.cumsum(sizes)[:-1])
-        places.append(np.array([actor.mean(axis=0) for actor in actors]))
-    moved = np.linalg.norm(places[1] - places[0], axis=1)
+        positions.append(np.array([actor.mean(axis=0) for actor in actors]))
+    moved = np.linalg.norm(positions[1] - positions[0], axis=1)
     speeds = np.array([np.hypot(*actor.speed) for actor in street.actors])
     stays = np.array([5.0 < actor.s < 110.0 for actor in street.actors])
     assert stays.sum() > 10
-    # Bends make outer ways longer, and a gait shifts the mean of a walker a little.
+    # Outer lanes of bends are longer, and a gait shifts the mean of a walker slightly.
     np.testing.assert_allclose(moved[stays], 0.5 * speeds[stays], rtol=0.1, atol=0.1)
 
 
-def test_who_would_run_into_the_sensor_is_left_out():
+def test_actors_that_would_collide_with_the_sensor_are_left_out():
     street = Street(0, 120.0)
     actor = street.actors[0]
-    everybody = street.moving(0.0, np.array([-1000.0, 0.0]))
+    everyone = street.moving(0.0, np.array([-1000.0, 0.0]))
     others = street.moving(0.0, np.array([actor.s, actor.d]))
-    assert len(others.vertices) <= len(everybody.vertices) - len(actor.shape(0.0).vertices)
+    assert len(others.vertices) <= len(everyone.vertices) - len(actor.shape(0.0).vertices)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import numpy as np
 import pytest
-from things import sizes
+from maker_checks import check_maker
 
 from minkowski_perception.lab.simulation import street_furniture
 from minkowski_perception.lab.simulation.street_furniture import fence, traffic_sign
@@ -19,19 +19,19 @@ from minkowski_perception.lab.simulation.surfaces import LABELS
         ("clutter", set(), (0.3, 1.6)),
     ],
 )
-def test_things_beside_a_road_are_as_tall_as_their_kind(name, classes, top):
-    _, tops = sizes(getattr(street_furniture, name), classes)
+def test_street_furniture_has_plausible_heights(name, classes, top):
+    _, tops = check_maker(getattr(street_furniture, name), classes)
     assert top[0] < tops.min() <= tops.max() < top[1]
 
 
-def test_plates_of_signs_are_above_the_heads_of_children_or_boards():
+def test_plates_of_signs_are_high_above_the_ground():
     for seed in range(20):
         mesh = traffic_sign(np.random.default_rng(seed))
         plates = mesh.triangles[mesh.labels == LABELS.names.index("traffic-sign")]
         assert mesh.vertices[plates][..., 2].min() > 0.95
 
 
-def test_fences_are_as_long_as_they_are_asked_to_be():
-    extents, tops = sizes(lambda rng: fence(rng, 6.0), {"fence"})
+def test_fences_have_the_given_length():
+    extents, tops = check_maker(lambda rng: fence(rng, 6.0), {"fence"})
     assert np.abs(extents[:, 0] - 6.0).max() < 0.2
     assert 0.6 < tops.min() <= tops.max() < 2.2

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import numpy as np
 import pytest
-from things import sizes
+from maker_checks import check_maker
 
 from minkowski_perception.lab.simulation.vehicles import car, other_vehicle, truck
 
@@ -15,8 +15,8 @@ from minkowski_perception.lab.simulation.vehicles import car, other_vehicle, tru
         (other_vehicle, "other-vehicle", (2.5, 14.3), (1.2, 3.0), (0.8, 4.8)),
     ],
 )
-def test_vehicles_are_as_large_as_their_kind_and_stand_on_wheels(maker, name, length, width, top):
-    extents, tops = sizes(maker, {name})
+def test_vehicles_have_plausible_sizes_and_stand_on_the_ground(maker, name, length, width, top):
+    extents, tops = check_maker(maker, {name})
     assert length[0] < extents[:, 0].min() <= extents[:, 0].max() < length[1]
     assert width[0] < extents[:, 1].min() <= extents[:, 1].max() < width[1]
     assert top[0] < tops.min() <= tops.max() < top[1]

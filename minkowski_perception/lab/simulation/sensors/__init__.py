@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Sensors as data: a YAML file each, in a folder for each kind, so that a new one is no code."""
+"""Sensor models as YAML files, one folder for each kind; a new sensor needs no code."""
 
 from __future__ import annotations
 
@@ -15,20 +15,25 @@ Model = TypeVar("Model")
 
 
 class SensorError(ValueError):
-    """A sensor is missing or malformed; the message names it, and those that there are."""
+    """A sensor is missing or malformed; the message names it and lists the available ones."""
 
 
 def sensor_names(kind: str) -> list[str]:
-    """Names of the sensors of a kind ("lidar" or "camera") that come with the package."""
+    """Return the names of the packaged sensors of a kind ("lidar" or "camera")."""
     folder = resources.files(__name__) / kind
     return sorted(Path(str(f)).stem for f in folder.iterdir() if str(f).endswith(".yaml"))
 
 
 def read_sensor(kind: str, name: str | Path, build: Callable[[Mapping[str, Any]], Model]) -> Model:
-    """Read a sensor by its name, or from a YAML file by its path, and build its model.
+    """Return the model of a packaged sensor, by name, or of a YAML file, by path.
+
+    Args:
+        kind: "lidar" or "camera".
+        name: name of a packaged sensor, or path of a .yaml or .yml file.
+        build: makes the model from the content of the file.
 
     Raises:
-        SensorError: no such sensor or file (the valid names are listed), or a malformed one.
+        SensorError: no such sensor (the message lists the names) or file, or malformed content.
     """
     path = Path(name)
     if path.suffix not in (".yaml", ".yml"):

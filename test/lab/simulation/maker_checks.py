@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is asked of everything that is drawn at random for streets."""
+"""Checks that all random objects of streets pass."""
 
 import numpy as np
 
@@ -8,8 +8,12 @@ from minkowski_perception.lab.simulation.surfaces import LABELS
 from minkowski_perception.labels import UNLABELLED
 
 
-def sizes(maker, classes, seeds=40):
-    """Hold a maker to its classes and to the seed; [seeds, 3] extents and [seeds] tops, metres."""
+def check_maker(maker, classes, seeds=40):
+    """Check the meshes of a maker: classes, reflectances, and reproducibility by seed.
+
+    Returns:
+        [seeds, 3] extents and [seeds] heights of the tops, metres.
+    """
     meshes = [maker(np.random.default_rng(seed)) for seed in range(seeds)]
     shapes = [mesh.vertices.tobytes() for mesh in meshes]
     assert shapes[0] == maker(np.random.default_rng(0)).vertices.tobytes()
@@ -18,7 +22,7 @@ def sizes(maker, classes, seeds=40):
         known = {LABELS.names[label] for label in mesh.labels if label != UNLABELLED}
         assert known <= classes
         assert ((mesh.reflectances > 0) & (mesh.reflectances <= 1)).all()
-        assert (mesh.fuzz >= 0).all()
+        assert (mesh.scatter_depth >= 0).all()
         assert np.isfinite(mesh.vertices).all()
     drawn = np.concatenate([mesh.labels for mesh in meshes])
     assert {LABELS.names[label] for label in drawn if label != UNLABELLED} == classes
