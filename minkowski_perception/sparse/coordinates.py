@@ -98,8 +98,8 @@ class RecentVoxels:
         """Return the voxels of one frame, the last one."""
         return cls(seen, torch.ones(len(seen), dtype=dtype, device=seen.keys.device))
 
-    def followed_by(self, seen: CoordinateMap, recall: int) -> tuple[RecentVoxels, Tensor]:
-        """Update with the voxels of the next frame.
+    def updated(self, seen: CoordinateMap, recall: int) -> tuple[RecentVoxels, Tensor]:
+        """Return these voxels updated with those of the next frame.
 
         Args:
             seen: M voxels of that frame.

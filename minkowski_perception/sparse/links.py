@@ -180,7 +180,7 @@ class Memory:
                 for layer in layers:
                     self._features[layer] = self._new_features[layer]
                 continue
-            level, rows = self._levels[stride].followed_by(seen, self._recall)
+            level, rows = self._levels[stride].updated(seen, self._recall)
             self._levels[stride] = level
             for layer in layers:
                 # index_select is many times faster than indexing with brackets.

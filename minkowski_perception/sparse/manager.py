@@ -52,7 +52,7 @@ class CoordinateManager:
         self._kernel_maps: dict[tuple[Stride, Stride, Offsets, int], KernelMap] = {}
 
     @cached_property
-    def rows_given(self) -> Tensor:
+    def input_rows(self) -> Tensor:
         """[N] int64, row of each of the coordinates that the first tensor was created from."""
         rows = torch.empty_like(self._order)
         rows[self._order] = torch.arange(len(rows), device=rows.device)

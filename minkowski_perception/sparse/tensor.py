@@ -116,7 +116,7 @@ class SparseTensor:
         rows = self.map.rows(self.map.layout.pack(coordinates))
         return torch.where(rows[:, None] >= 0, self.features[rows], 0)
 
-    def as_given(self, which: slice = slice(None)) -> Tensor:
+    def in_input_order(self, which: slice = slice(None)) -> Tensor:
         """Return features [M, C] in the order of the coordinates given to the first tensor.
 
         Args:
@@ -126,7 +126,7 @@ class SparseTensor:
             ValueError: this tensor is not on the voxels of the first one.
         """
         self.require_voxels(self.manager.given)
-        return self.features.index_select(0, self.manager.rows_given[which])
+        return self.features.index_select(0, self.manager.input_rows[which])
 
     def require_voxels(self, coordinate_map: CoordinateMap) -> None:
         """Check that this tensor has the voxels of a map.

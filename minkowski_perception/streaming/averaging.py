@@ -60,7 +60,7 @@ class _Past:
             sums: [M, K + 1] of them.
             horizon: frames after which a place that was not seen is forgotten.
         """
-        both, rows = self.places.followed_by(places, horizon)
+        both, rows = self.places.updated(places, horizon)
         said = torch.cat([sums.half(), self.sums]).index_select(0, rows)
         return _Past(both, self.origin, said)
 

@@ -204,7 +204,7 @@ class WindowExecution(Execution):
         # A causal CRF goes frame by frame, with marginals of each frame as the newest one.
         together = crf is not None and self.length > 1 and not crf.causal
         rows = slice(None) if together else newest
-        values = logits.as_given(rows).float()
+        values = logits.in_input_order(rows).float()
         seconds = {"network": time.perf_counter() - started}
         if crf is not None:
             started = time.perf_counter()
@@ -279,7 +279,7 @@ class IncrementalExecution(Execution):
         coordinates = F.pad(voxels.coordinates, (1, 1)).to(device)
         features = voxels.features.to(device)
         self._memory.begin()
-        values = self._runner.logits(coordinates, features, self._memory).as_given().float()
+        values = self._runner.logits(coordinates, features, self._memory).in_input_order().float()
         self._memory.keep()
         self._count += 1
         seconds = {"network": time.perf_counter() - started}

@@ -19,7 +19,7 @@ def test_recent_voxels_have_their_last_frame_and_at_most_the_recalled_age():
     recent, known = RecentVoxels.of(voxels(frames[0]), torch.int16), sorted(frames[0])
     for now in range(1, len(frames)):
         before = known
-        recent, rows = recent.followed_by(voxels(frames[now]), recall)
+        recent, rows = recent.updated(voxels(frames[now]), recall)
         both = [*sorted(frames[now]), *before]
         known = [both[row] for row in rows.tolist()]
         last = {p: i for i, frame in enumerate(frames[: now + 1]) for p in frame}

@@ -27,8 +27,8 @@ def test_features_can_be_returned_in_input_order():
     for order in ([0, 1, 2], [2, 0, 1], [1, 2, 0]):
         tensor = SparseTensor(features[order], COORDINATES[order])
         doubled = tensor.replace(2 * tensor.features)
-        assert doubled.as_given().flatten().tolist() == [2.0 * i for i in order]
-        assert doubled.as_given(slice(-1, None)).flatten().tolist() == [2.0 * order[-1]]
+        assert doubled.in_input_order().flatten().tolist() == [2.0 * i for i in order]
+        assert doubled.in_input_order(slice(-1, None)).flatten().tolist() == [2.0 * order[-1]]
 
 
 def test_input_order_is_refused_on_other_voxels():
@@ -36,7 +36,7 @@ def test_input_order_is_refused_on_other_voxels():
     other = SparseTensor(torch.ones(2, 1), COORDINATES[:2])
     moved = SparseTensor.on_map(other.features, other.map, tensor.manager)
     with pytest.raises(ValueError, match="not on the same 3 voxels"):
-        moved.as_given()
+        moved.in_input_order()
 
 
 def test_duplicate_coordinates_are_refused():

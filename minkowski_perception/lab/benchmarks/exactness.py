@@ -103,7 +103,7 @@ def infer(
     """Logits [N, classes] of voxels [N, 1 + D] with features [N, C], row by row."""
     with torch.inference_mode():
         tensor = SparseTensor(features, coordinates, engine=engine)
-        return network.eval()(tensor).as_given()
+        return network.eval()(tensor).in_input_order()
 
 
 def relative_difference(logits: Tensor, expected: Tensor) -> float:

@@ -141,7 +141,7 @@ def _at_once(
     network: Network, coordinates: Tensor, features: Tensor, engine: Engine, _: int = 1
 ) -> Tensor:
     voxels = as_seen_in(network.dimension, coordinates)
-    logits: Tensor = network(SparseTensor(features, voxels, engine=engine)).as_given()
+    logits: Tensor = network(SparseTensor(features, voxels, engine=engine)).in_input_order()
     return logits
 
 

@@ -132,7 +132,7 @@ class _Logits(nn.Module):
         self.network = network
 
     def forward(self, features: Tensor, places: Tensor) -> Tensor:
-        logits: Tensor = self.network(SparseTensor(features, places)).as_given()
+        logits: Tensor = self.network(SparseTensor(features, places)).in_input_order()
         return logits
 
 
