@@ -1,8 +1,8 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Label sets: the classes of a model or a data set, their colours, and how sets map to each other.
+"""Label sets: the classes of a model or a data set, their colours, and mappings between sets.
 
-A set is a YAML file (see `label_sets/`), so that a new one is data and not code.
+A label set is a YAML file: see `label_sets/`.
 """
 
 from __future__ import annotations
@@ -11,20 +11,55 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
-import yaml
+
+from minkowski_perception.schema import FILE_NAME, Range, SchemaError, read, read_yaml, unknown_at
 
 UNLABELLED = 255
 """The id of a point without a label, as in vision_msgs/LabelInfo's 8-bit convention."""
 
 UNLABELLED_COLOUR = (110, 110, 110)
 
+_RAW_LABELS = 2**16
+_FOLDER = resources.files("minkowski_perception") / "label_sets"
+_SUFFIXES = (".yaml", ".yml")
+
 
 class LabelSetError(ValueError):
-    """A label set is missing, malformed, or does not map to another one."""
+    """A label set is missing or malformed, or has no mapping to another one."""
+
+
+_Channel = Annotated[int, Range(0, 255)]
+
+
+@dataclass(frozen=True)
+class _Content:
+    """Schema of a label set in YAML; the attributes are those of `LabelSet`."""
+
+    name: Annotated[str, FILE_NAME]
+    classes: Mapping[str, tuple[_Channel, _Channel, _Channel]]
+    movable: tuple[str, ...] = ()
+    sources: Mapping[str, Mapping[str | int, str]] = field(
+        default_factory=dict, metadata={"key": "from"}
+    )
+
+    def __post_init__(self) -> None:
+        if not 0 < len(self.classes) <= UNLABELLED:
+            raise ValueError(f"there must be 1 to {UNLABELLED} classes, not {len(self.classes)}")
+        for name in self.movable:
+            self._check_class(name, "movable")
+        for source, mapping in self.sources.items():
+            for label, name in mapping.items():
+                if isinstance(label, int) and not 0 <= label < _RAW_LABELS:
+                    raise ValueError(f"from.{source}.{label}: ids are 0 to {_RAW_LABELS - 1}")
+                self._check_class(name, f"from.{source}.{label}")
+
+    def _check_class(self, name: str, path: str) -> None:
+        if name not in self.classes:
+            raise unknown_at(path, f"class '{name}'", name, self.classes)
 
 
 @dataclass(frozen=True)
@@ -32,10 +67,11 @@ class LabelSet:
     """Classes 0 to K-1 with names and colours.
 
     Attributes:
-        name: what models, bags and options call the set.
+        name: of the set, in models, bags and options.
         names: K class names; the position is the id.
         colours: K red, green, blue triples, 0 to 255.
-        sources: for each other set, its labels (names or ids) to class names of this set.
+        sources: for each other set that maps to this one, its labels (class names or raw ids) to
+            class names of this set.
         movable: names of the classes whose members can move.
     """
 
@@ -50,99 +86,103 @@ class LabelSet:
 
     @classmethod
     def available(cls) -> list[str]:
-        """Names of the sets that come with the package."""
-        folder = resources.files("minkowski_perception") / "label_sets"
-        return sorted(Path(str(f)).stem for f in folder.iterdir() if str(f).endswith(".yaml"))
+        """Return the names of the sets that come with the package."""
+        return sorted(Path(f.name).stem for f in _FOLDER.iterdir() if f.name.endswith(_SUFFIXES))
 
     @classmethod
     def load(cls, name: str | Path) -> LabelSet:
-        """Read a set by its name, or from a YAML file by its path.
+        """Read a set of the package by its name, or a YAML file by its path.
 
         Raises:
             LabelSetError: no such set or file (the valid names are listed), or a malformed one.
         """
         path = Path(name)
-        if path.suffix not in (".yaml", ".yml"):
+        if path.suffix not in _SUFFIXES:
             if str(name) not in cls.available():
                 raise LabelSetError(
                     f"unknown label set '{name}'; choose one of {', '.join(cls.available())}, "
                     "or give the path of a .yaml file"
                 )
-            folder = resources.files("minkowski_perception") / "label_sets"
-            path = Path(str(folder / f"{name}.yaml"))
+            path = Path(str(_FOLDER / f"{name}.yaml"))
         try:
-            return cls.from_dict(yaml.safe_load(path.read_text()))
-        except OSError as error:
-            raise LabelSetError(f"cannot read label set {path}: {error.strerror}") from error
-        except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-            raise LabelSetError(f"label set {path} is malformed: {error!r}") from error
+            return cls.from_dict(read_yaml(path))
+        except SchemaError as error:
+            raise LabelSetError(f"label set {path}: {error}") from error
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> LabelSet:
-        """Build a set from what its YAML says.
+    def from_dict(cls, data: Any, path: str = "") -> LabelSet:
+        """Build a set from the content of its YAML file.
+
+        Args:
+            data: the content.
+            path: of the set in a larger file, for errors.
 
         Raises:
-            KeyError, TypeError, ValueError: the mapping does not describe a label set.
+            SchemaError: the content does not describe a label set.
         """
-        classes: Mapping[str, Any] = data["classes"]
-        if not 0 < len(classes) <= UNLABELLED:
-            raise ValueError(f"{len(classes)} classes; 1 to {UNLABELLED} are possible")
-        colours = []
-        for name, colour in classes.items():
-            red, green, blue = (int(c) for c in colour)
-            if not all(0 <= c <= 255 for c in (red, green, blue)):
-                raise ValueError(f"colour {colour} of class '{name}' is outside 0 to 255")
-            colours.append((red, green, blue))
-        sources = data.get("from") or {}
-        for source, mapping in sources.items():
-            wrong = set(mapping.values()) - set(classes)
-            if wrong:
-                raise ValueError(f"labels of '{source}' map to unknown classes {sorted(wrong)}")
-        movable = tuple(data.get("movable") or ())
-        if unknown := set(movable) - set(classes):
-            raise ValueError(f"movable are the unknown classes {sorted(unknown)}")
-        return cls(str(data["name"]), tuple(classes), tuple(colours), sources, movable)
+        content = read(_Content, data, path)
+        return cls(
+            content.name,
+            tuple(content.classes),
+            tuple(content.classes.values()),
+            content.sources,
+            content.movable,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content of its YAML file; `from_dict` reads it."""
+        return {
+            "name": self.name,
+            "classes": {n: list(c) for n, c in zip(self.names, self.colours, strict=True)},
+            "movable": list(self.movable),
+            "from": {source: dict(mapping) for source, mapping in self.sources.items()},
+        }
 
     @property
     def movable_ids(self) -> npt.NDArray[np.intp]:
-        """Ids of `movable`."""
+        """Ids of the movable classes."""
         return np.array([self.names.index(name) for name in self.movable], dtype=np.intp)
 
     @property
     def palette(self) -> npt.NDArray[np.uint8]:
-        """[256, 3] uint8: colour by label; ids that are no class get the unlabelled grey."""
+        """Colours by label, [256, 3] uint8; labels that are no class get the unlabelled grey."""
         table = np.full((256, 3), UNLABELLED_COLOUR, dtype=np.uint8)
         table[: len(self)] = self.colours
         return table
 
     def mapping_from(self, source: LabelSet | str) -> npt.NDArray[np.uint8]:
-        """Lookup table from another set's labels to this set's ids.
+        """Return the lookup table from another set's labels to this set's ids.
+
+        The mapping is that of this set's `sources`; the other set gives the ids of its classes.
 
         Args:
-            source: a set, or the name of a set whose labels are plain numbers (raw data set ids).
+            source: a set, or the name of a set of the package or of raw ids of a data set.
 
         Returns:
-            [65536] uint8; labels that this set does not know are 255.
+            [65536] uint8; labels that map to no class are 255.
 
         Raises:
-            LabelSetError: this set says nothing of `source`; the known sources are listed.
+            LabelSetError: there is no mapping from `source`; the available ones are listed. Or a
+                set of this one's name has other classes.
         """
-        table = np.full(65536, UNLABELLED, dtype=np.uint8)
-        source_name = source if isinstance(source, str) else source.name
-        if source_name == self.name:
+        table = np.full(_RAW_LABELS, UNLABELLED, dtype=np.uint8)
+        name = source if isinstance(source, str) else source.name
+        if name == self.name:
+            if isinstance(source, LabelSet) and source.names != self.names:
+                raise LabelSetError(f"two label sets of different classes are named '{name}'")
             table[: len(self)] = np.arange(len(self))
             return table
-        if source_name not in self.sources:
-            known = ", ".join([self.name, *self.sources])
+        if name not in self.sources:
+            available = ", ".join([self.name, *self.sources])
             raise LabelSetError(
-                f"labels of '{source_name}' cannot be told in '{self.name}'; known: {known}"
+                f"no mapping from label set '{name}' to '{self.name}'; available: {available}"
             )
-        for label, name in self.sources[source_name].items():
+        for label, target in self.sources[name].items():
             if isinstance(label, str):
                 if isinstance(source, str):
                     source = LabelSet.load(source)
                 if label not in source.names:
-                    raise LabelSetError(f"'{source_name}' has no class '{label}'")
+                    raise LabelSetError(f"label set '{name}' has no class '{label}'")
                 label = source.names.index(label)
-            table[label] = self.names.index(name)
+            table[label] = self.names.index(target)
         return table

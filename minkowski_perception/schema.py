@@ -10,10 +10,11 @@ in its metadata: `field(metadata={"key": "from"})`. Annotations may be
 - T | None;
 - Literal, for choices;
 - tuple[T, ...] for lists, tuple[T, U] for lists of two, Mapping[K, V];
-- other dataclasses, `Annotated[T, check]` with a `Range` or `FILE_NAME`, and
+- other dataclasses, `Annotated[T, check]` with a `Check`, and
   `Annotated[T, reader]` with a callable (value, path) that reads T itself, such as `OneOf`.
 
-Conditions between fields belong into `__post_init__`, which raises ValueError.
+Conditions between fields belong into `__post_init__`, which raises ValueError, or a SchemaError
+whose path begins at the dataclass.
 
 Errors begin with the path of the value, as in "input.scale[1]: must be a number, not 'x'". Callers
 put the file in front of it.
@@ -26,7 +27,7 @@ import math
 import re
 import reprlib
 import types
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, TypeVar, Union, get_args, get_origin
@@ -38,7 +39,6 @@ T = TypeVar("T")
 
 _MOST_BYTES = 2**20
 _DEEPEST = 32
-_LONGEST_NAME = 100
 
 
 class SchemaError(ValueError):
@@ -164,27 +164,58 @@ class Range:
         """Check a number; see `Check`."""
         limits = {
             "at least": (self.least, lambda limit: value >= limit),
-            "above": (self.above, lambda limit: value > limit),
             "at most": (self.most, lambda limit: value <= limit),
+            "above": (self.above, lambda limit: value > limit),
             "below": (self.below, lambda limit: value < limit),
         }
-        held = {text: pair for text, pair in limits.items() if pair[0] is not None}
-        if not all(holds(limit) for limit, holds in held.values()):
-            wanted = " and ".join(f"{text} {limit}" for text, (limit, _) in held.items())
+        given = {text: pair for text, pair in limits.items() if pair[0] is not None}
+        if not all(holds(limit) for limit, holds in given.values()):
+            wanted = " and ".join(f"{text} {limit:g}" for text, (limit, _) in given.items())
+            if given.keys() == {"at least", "at most"}:
+                wanted = f"{self.least:g} to {self.most:g}"
             raise ValueError(f"must be {wanted}, not {value}")
 
 
-class _FileName:
+@dataclass(frozen=True)
+class Pattern:
+    """Form of a text.
+
+    Attributes:
+        expression: regular expression that the whole text matches.
+        wanted: the same in words, for errors.
+    """
+
+    expression: str
+    wanted: str
+
     def check(self, value: Any) -> None:
-        if not re.fullmatch(r"\w[\w .+-]*", value) or len(value) > _LONGEST_NAME:
-            raise ValueError(
-                "must be a plain file name (letters, digits, '_', '-', '+', '.', spaces; at most "
-                f"{_LONGEST_NAME}; no folders), not {_short(value)}"
-            )
+        """Check a text; see `Check`."""
+        if not re.fullmatch(self.expression, value):
+            raise ValueError(f"must be {self.wanted}, not {_short(value)}")
 
 
-FILE_NAME = _FileName()
-"""`Check` that a text can name a file in a given folder, and nothing outside."""
+FILE_NAME = Pattern(
+    r"\w[\w .+-]{0,99}",
+    "a plain file name (letters, digits, '_', '-', '+', '.', spaces; at most 100; no folders)",
+)
+"""A text that names a file in its folder, and nothing outside."""
+
+
+class Choice:
+    """One of the given names; for names that are no literals.
+
+    Args:
+        what: a name stands for, for errors.
+        names: the valid ones.
+    """
+
+    def __init__(self, what: str, names: Collection[str]) -> None:
+        self._what, self._names = what, names
+
+    def check(self, value: Any) -> None:
+        """Check a name; see `Check`."""
+        if value not in self._names:
+            raise unknown_at("", f"{self._what} {_short(value)}", value, self._names)
 
 
 def read(kind: type[T], value: Any, path: str = "") -> T:
@@ -208,11 +239,30 @@ def error_at(path: str, problem: str) -> SchemaError:
     return SchemaError(f"{path}: {problem}" if path else problem)
 
 
-def unknown_at(path: str, kind: str, name: object, valid: Mapping[str, Any]) -> SchemaError:
-    """Return the error of an unknown name, with the nearest and all valid ones."""
+def check_at(path: str, check: Check, value: Any) -> None:
+    """Check a value.
+
+    Raises:
+        SchemaError: it does not meet the condition.
+    """
+    try:
+        check.check(value)
+    except ValueError as error:
+        raise error_at(path, str(error)) from error
+
+
+def unknown_at(path: str, what: str, name: object, valid: Collection[str]) -> SchemaError:
+    """Return the error of an unknown name, with the nearest and all valid ones.
+
+    Args:
+        path: of the value that holds the name.
+        what: the name is, such as "key".
+        name: the name.
+        valid: the valid ones.
+    """
     nearest = difflib.get_close_matches(str(name), valid, 1)
     hint = f"; did you mean '{nearest[0]}'?" if nearest else ";"
-    return error_at(path, f"unknown {kind}{hint} valid: {', '.join(valid)}")
+    return error_at(path, f"unknown {what}{hint} valid: {', '.join(valid)}")
 
 
 def joined(path: str, key: object) -> str:
@@ -285,10 +335,7 @@ def _read_annotated(
     if callable(extra):
         return extra(value, path)
     result = _read(kind, value, path)
-    try:
-        extra.check(result)
-    except ValueError as error:
-        raise error_at(path, str(error)) from error
+    check_at(path, extra, result)
     return result
 
 
@@ -323,6 +370,8 @@ def _read_dataclass(kind: Any, value: Any, path: str) -> Any:
     }
     try:
         return kind(**settings)
+    except SchemaError as error:
+        raise SchemaError(joined(path, error)) from error
     except ValueError as error:
         raise error_at(path, str(error)) from error
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from minkowski_perception.frame import Frame, upright
+from minkowski_perception.schema import Choice, Range, read
 from minkowski_perception.sparse import KeyLayout, Quantization, quantize
 
 Array = npt.NDArray[np.float32]
@@ -101,7 +102,7 @@ _ROUNDINGS: Mapping[str, Callable[..., npt.NDArray[np.floating]]] = {
 
 @dataclass(frozen=True)
 class VoxelInput:
-    """What a network wants to see: part of its model card.
+    """Input of a network: how points become voxels and features. `input` of a model card.
 
     Attributes:
         voxel_size: edge of a voxel, metres.
@@ -111,11 +112,11 @@ class VoxelInput:
             centre of the point's voxel along the odometry frame's axes), "spread_z" (voxels,
             standard deviation of heights within the voxel), "voxel_x", "voxel_y" (voxels from the
             mean of the frame's voxels), "voxel_z" (voxels above the lowest).
-        scale: factor on each feature.
+        scale: factor on each feature; 1 each where empty.
         reduce: a voxel's features are those of its "first" point (of lowest index: networks of
             other code bases were trained so, and another order of points may change labels), or
             the "mean" of its points, whatever their order.
-        offset: what is added to each feature after the factor; nothing where empty.
+        offset: added to each feature after the factor; 0 each where empty.
         rounding: from position / voxel size to a voxel: "floor", or "round", half to even.
         shift: "none" leaves voxels in the odometry frame; "minimum" takes those of the sensor's
             frame, whatever the pose, less their minimum on each axis. For networks that were
@@ -123,57 +124,50 @@ class VoxelInput:
         boundary: "keep" gives every voxel a parent at each stride, "clip" as spconv: none to those
             in the last plane of an odd extent (see `SparseTensor`). For networks that were trained
             so, with shift "minimum".
+
+    Raises:
+        ValueError: scale or offset does not fit the features, or boundary the shift.
     """
 
-    voxel_size: float
-    features: tuple[str, ...]
-    scale: tuple[float, ...]
-    reduce: Literal["first", "mean"]
+    voxel_size: Annotated[float, Range(0.005, 5.0)]
+    features: tuple[Annotated[str, Choice("feature", FEATURES)], ...]
+    scale: tuple[float, ...] = ()
+    reduce: Literal["first", "mean"] = "first"
     offset: tuple[float, ...] = ()
     rounding: Literal["floor", "round"] = "floor"
     shift: Literal["none", "minimum"] = "none"
     boundary: Literal["keep", "clip"] = "keep"
 
+    def __post_init__(self) -> None:
+        """Fill in `scale`, and check that the values fit each other."""
+        if not self.features:
+            raise ValueError(f"features is empty; choose from {', '.join(FEATURES)}")
+        if not self.scale:
+            object.__setattr__(self, "scale", (1.0,) * len(self.features))
+        for name, values in (("scale", self.scale), ("offset", self.offsets)):
+            if len(values) != len(self.features):
+                raise ValueError(f"{len(self.features)} features, but {name} of {len(values)}")
+        if self.boundary == "clip" and self.shift != "minimum":
+            raise ValueError("boundary 'clip' needs shift 'minimum': it counts from the minimum")
+
     @property
     def offsets(self) -> tuple[float, ...]:
-        """`offset` of each feature."""
+        """`offset` of each feature, zeros where it is empty."""
         return self.offset or (0.0,) * len(self.features)
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> VoxelInput:
-        """Read it from a card.
+    def from_dict(cls, data: Any, path: str = "") -> VoxelInput:
+        """Read the `input` of a card.
+
+        Args:
+            data: its content.
+            path: of the input in the card, for errors.
 
         Raises:
-            KeyError, TypeError, ValueError: a value is missing or not possible; the valid ones
+            SchemaError: a key is unknown or missing, or a value is not possible; the valid ones
                 are listed.
         """
-        features = tuple(data["features"])
-        scale = tuple(float(s) for s in data.get("scale", [1.0] * len(features)))
-        offset = tuple(float(s) for s in data.get("offset", []))
-        unknown = [name for name in features if name not in FEATURES]
-        if unknown or not features:
-            raise ValueError(f"features {unknown} are unknown; choose from {list(FEATURES)}")
-        for name, values in (("scales", scale), ("offsets", offset or scale)):
-            if len(values) != len(features):
-                raise ValueError(f"{len(values)} {name} do not fit {len(features)} features")
-        voxel_size = float(data["voxel_size"])
-        if not 0.005 <= voxel_size <= 5.0:
-            raise ValueError(f"voxel_size must be 0.005 to 5 m, not {voxel_size}")
-        reduce = _choice(data, "reduce", ("first", "mean"))
-        rounding = _choice(data, "rounding", tuple(_ROUNDINGS))
-        shift = _choice(data, "shift", ("none", "minimum"))
-        boundary = _choice(data, "boundary", ("keep", "clip"))
-        if boundary == "clip" and shift != "minimum":
-            raise ValueError("boundary 'clip' needs shift 'minimum': it counts from the minimum")
-        return cls(voxel_size, features, scale, reduce, offset, rounding, shift, boundary)
-
-
-def _choice(data: Mapping[str, Any], key: str, choices: tuple[str, ...]) -> Any:
-    """Value of a key, the first choice where there is none."""
-    value = data.get(key, choices[0])
-    if value not in choices:
-        raise ValueError(f"{key} must be '{choices[0]}' or '{choices[1]}', not {value!r}")
-    return value
+        return read(cls, data, path)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # Each part may import itself and the parts before it in this list.
 LAYERS = [
-    {"schema"},
+    {"files", "schema"},
     {"accounting", "frame", "labels", "settings"},
     {"codec", "metrics", "scoring", "sparse", "trial"},
     {"device", "voxels", "pictures", "summary"},

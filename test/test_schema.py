@@ -110,7 +110,7 @@ def test_keys_with_defaults_may_be_left_out():
         ),
         ({"part": {}}, "part.size: missing; valid keys: size, scale, ends"),
         ({"part": 3}, "part: must be a mapping with the keys size, scale, ends, not 3"),
-        ({"part": {"size": 3}}, "part.size: must be at least 0.1 and at most 2.0, not 3.0"),
+        ({"part": {"size": 3}}, "part.size: must be 0.1 to 2, not 3.0"),
         ({"part": {"size": True}}, "part.size: must be a finite number, not True"),
         ({"part": {"size": float("nan")}}, "part.size: must be a finite number, not nan"),
         ({"part": {"size": "nan"}}, "part.size: must be a finite number, not nan"),
@@ -133,7 +133,10 @@ def test_keys_with_defaults_may_be_left_out():
         ({"active": 1}, "active: must be true or false, not 1"),
         ({"speed": "slwo"}, "speed.slwo: unknown name; did you mean 'slow'? valid: slow, fast"),
         ({"speed": {}}, "speed: must be one of slow, fast, with its settings"),
-        ({"speed": {"slow": {"rate": 0}}}, "speed.slow.rate: must be above 0.0 and at most 1.0"),
+        (
+            {"speed": {"slow": {"rate": 0}}},
+            "speed.slow.rate: must be at most 1 and above 0, not 0.0",
+        ),
         ({"speed": "fast"}, "speed.fast.steps: missing; valid keys: steps"),
     ],
 )

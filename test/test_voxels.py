@@ -128,7 +128,7 @@ def test_a_cloud_without_a_required_colour_is_refused():
 
 
 def test_an_unknown_feature_is_refused_with_the_valid_ones():
-    with pytest.raises(ValueError, match=r"\['smell'\] are unknown; choose from \['one', 'x'"):
+    with pytest.raises(ValueError, match=r"features\[0\]: unknown feature 'smell'; valid: one, x"):
         VoxelInput.from_dict({"voxel_size": 0.1, "features": ["smell"]})
 
 
@@ -179,11 +179,20 @@ def test_a_frame_without_valid_points_has_no_voxels():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"rounding": "up"}, "rounding must be 'floor' or 'round', not 'up'"),
-        ({"shift": "mean"}, "shift must be 'none' or 'minimum', not 'mean'"),
-        ({"boundary": "cut"}, "boundary must be 'keep' or 'clip', not 'cut'"),
+        ({"rounding": "up"}, "rounding: must be one of floor, round, not 'up'"),
+        ({"shift": "mean"}, "shift: must be one of none, minimum, not 'mean'"),
+        ({"boundary": "cut"}, "boundary: must be one of keep, clip, not 'cut'"),
         ({"boundary": "clip"}, "boundary 'clip' needs shift 'minimum'"),
-        ({"offset": [1, 2]}, "2 offsets do not fit 1 features"),
+        ({"offset": [1, 2]}, "1 features, but offset of 2"),
+        ({"scale": [1, 2]}, "1 features, but scale of 2"),
+        ({"scale": [float("nan")]}, r"scale\[0\]: must be a finite number, not nan"),
+        ({"offset": ["x"]}, r"offset\[0\]: must be a finite number, not 'x'"),
+        ({"scal": [2]}, "scal: unknown key; did you mean 'scale'"),
+        ({"roundng": "round"}, "roundng: unknown key; did you mean 'rounding'"),
+        ({"voxel_size": -0.5}, "voxel_size: must be 0.005 to 5, not -0.5"),
+        ({"voxel_size": float("nan")}, "voxel_size: must be a finite number, not nan"),
+        ({"features": []}, "features is empty"),
+        ({"features": ["heigth"]}, r"unknown feature 'heigth'; did you mean 'height'"),
     ],
 )
 def test_an_invalid_value_is_refused(wrong, message):

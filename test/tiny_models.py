@@ -28,8 +28,9 @@ def save_tiny(
     config = {"name": "MinkUNet14A", "in_channels": len(features), "num_classes": classes}
     config |= {"width": 0.125, "stem_kernel": 3, **network}
     card = {
+        "name": path.name,
         "network": config,
-        "labels": labels,
+        "label_set": labels,
         "window": 1 if config["dimension"] == 3 else 3,
         "input": {"voxel_size": 0.5, "features": list(features), "reduce": "mean"},
     }

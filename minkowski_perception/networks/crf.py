@@ -2,21 +2,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """The trilateral-stationary CRF of Choy et al. 2019: mean field in space, time and chroma.
 
-What differs, on purpose, from its code in SpatioTemporalSegmentation: where voxels share a node,
-the node's unary is their mean, not their sum, and each voxel adds the message to its own logits;
-the kernel starts at zero, where the network's scores are left alone; chroma is 0 to 1, and that of
-what the network sees; in training the filter is always on, not in every second step.
+It differs from the code of SpatioTemporalSegmentation on purpose: the unary of a node is the mean
+of its voxels, not their sum, and each voxel adds the message to its own logits; the kernel is
+initialised to zero, which leaves the scores unchanged; chroma is 0 to 1, and is read from the
+network's features; in training the filter is always on, not in every second step.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from minkowski_perception.schema import Range, check_at, read
 from minkowski_perception.sparse import (
     CoordinateMap,
     CoordinateRangeError,
@@ -37,22 +38,62 @@ CHROMA_FEATURES: Mapping[str, tuple[str, ...]] = {
     "intensity": ("intensity",),
     "colour": ("red", "green", "blue"),
 }
-"""The features of a voxel that each kind of chroma is made of."""
+"""Features of a voxel that each kind of chroma consists of."""
 
 _SPACE = slice(1, 4)
-_SIGMAS_SPACE = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _SLACK = 1e-4
-"""Of a cell: colours are whole 255ths, and those on a border shall not be rounded below it."""
+"""Of a cell: colours are whole 255ths, and rounding must not move those on a border below it."""
+
+
+@dataclass(frozen=True)
+class CRFSettings:
+    """Settings of a `TrilateralCRF`; `crf` of a model card.
+
+    Attributes:
+        chroma: the lattice's axes of chroma, see `CHROMA_FEATURES`. The lattice is 4D without
+            them, 5D with intensity, 7D with colour.
+        sigma_space: width of a cell, voxels; a power of two, so that cells stay the same when the
+            origin of the odometry frame changes.
+        sigma_time: frames between a node and its neighbours in time.
+        sigma_chroma: depth of a cell along each axis of chroma, which runs from 0 to 1.
+        iterations: of mean field.
+        causal: look at the past alone. Frames are then settled one after the other, each on the
+            final marginals of the one before: `TrilateralCRF.forward` over a sequence equals
+            `step` frame by frame. Otherwise all frames are settled together, each with its
+            neighbours on both sides.
+
+    Raises:
+        SchemaError: the keys of the lattice have no room for sigma_time or sigma_chroma.
+    """
+
+    chroma: Chroma = "none"
+    sigma_space: Literal[1, 2, 4, 8, 16, 32, 64, 128, 256] = 1
+    sigma_time: int = 1
+    sigma_chroma: float = 0.1
+    iterations: Annotated[int, Range(1, 100)] = 3
+    causal: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the limits that depend on the lattice."""
+        layout = KeyLayout.for_dimension(self.dimension)
+        low, high = layout.limits[4]
+        check_at("sigma_time", Range(1, layout.margins[-1]), self.sigma_time)
+        check_at("sigma_chroma", Range(1.0 / (high - low), 1.0), self.sigma_chroma)
+
+    @property
+    def dimension(self) -> int:
+        """Dimension of the lattice."""
+        return 4 + len(CHROMA_FEATURES[self.chroma])
 
 
 @dataclass(frozen=True)
 class CRFState:
-    """What the next frame needs to know of those before it.
+    """Nodes of past frames that the next frame has as neighbours.
 
     Attributes:
         nodes: [M, 1 + D] int64, [batch, x, y, z, (chroma,) t], frame by frame, each in canonical
-            order: space in voxels, a node's least corner; t in frames, 0 being the newest.
-        marginals: [M, K], each node's probabilities.
+            order: x, y, z of a node's least corner, voxels; t in frames, 0 for the newest.
+        marginals: [M, K], probabilities of each node.
     """
 
     nodes: Tensor
@@ -60,11 +101,11 @@ class CRFState:
 
     @property
     def bytes(self) -> int:
-        """Memory that it takes."""
+        """Size in memory."""
         return self.nodes.nbytes + self.marginals.nbytes
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return it as plain tensors by name, to be saved; `CRFState(**tensors)` restores it."""
+        """Return its tensors by name, for saving; `CRFState(**tensors)` restores it."""
         return {"nodes": self.nodes, "marginals": self.marginals}
 
     def rebased(self, shift: Tensor) -> CRFState:
@@ -78,41 +119,31 @@ class CRFState:
         return CRFState(nodes, self.marginals)
 
     def aged(self, frames: int) -> CRFState:
-        """Return the state as it is so many frames later."""
+        """Return the state for a newest frame that is `frames` later."""
         nodes = self.nodes.clone()
         nodes[:, -1] -= frames
         return CRFState(nodes, self.marginals)
 
 
 class TrilateralCRF(nn.Module):
-    """Refines the scores of voxels by those near them in space, time and chroma.
+    """Refines scores of voxels by those of voxels near in space, time and chroma.
 
-    Nodes are the cells of a lattice that voxels fall into: sigma_space voxels wide, one frame
-    long, and sigma_chroma deep along each axis of chroma. Frames are never joined in a node: what
-    moves is not smeared, and nothing hangs on where a window begins. With node scores U and
-    marginals Q, from Q = softmax(U) on,
+    Nodes are cells of a lattice: sigma_space voxels wide, one frame long, and sigma_chroma deep
+    along each axis of chroma. A node never joins frames: moving objects are not smeared, and the
+    result does not depend on the first frame of a window. With node scores U and marginals Q, from
+    Q = softmax(U) on,
 
         message = sum over k of Q[node + offset_k] @ kernel[k];    Q = softmax(U + message)
 
-    is repeated `iterations` times over one kernel map. The kernel is one and the same everywhere
-    (stationary), a cross with a full matrix between classes at each offset; it is initialised to
-    zero.
+    is repeated `iterations` times over one kernel map. The kernel is the same everywhere
+    (stationary): a cross with a full matrix between classes at each offset, initialised to zero.
 
-    Where sigma_space is 1 a voxel is a node, and no node has a neighbour along chroma: chroma then
-    only parts neighbours that differ in it.
+    With sigma_space 1 each voxel is a node, and no node has a neighbour along chroma: chroma then
+    only separates neighbours of different chroma.
 
     Args:
         num_classes: K.
-        chroma: axes of the lattice beside space and time: those of `CHROMA_FEATURES`. The lattice
-            is 4D without any, 5D with intensity, 7D with colour.
-        sigma_space: voxels; a power of two up to 256, so that cells stay where they are when the
-            odometry frame is given another origin.
-        sigma_time: frames between a node and its neighbours in time.
-        sigma_chroma: of a chroma from 0 to 1.
-        iterations: of mean field.
-        causal: look at the past alone. Frames are then settled one after the other, each on the
-            final marginals of the one before: `forward` over a sequence equals `step` frame by
-            frame. Otherwise all frames are settled together, each seeing those on both sides.
+        settings: fields of `CRFSettings`.
 
     Attributes:
         kernel: [V, K, K], in the order of `region`: (K of the neighbour, K of the node).
@@ -120,50 +151,28 @@ class TrilateralCRF(nn.Module):
             causal.
 
     Raises:
-        ValueError: a value is not possible; the possible ones are named.
+        SchemaError: a setting is unknown or not possible; the possible ones are named.
     """
 
-    def __init__(
-        self,
-        num_classes: int,
-        *,
-        chroma: Chroma = "none",
-        sigma_space: int = 1,
-        sigma_time: int = 1,
-        sigma_chroma: float = 0.1,
-        iterations: int = 3,
-        causal: bool = False,
-    ) -> None:
+    def __init__(self, num_classes: int, **settings: Any) -> None:
         super().__init__()
-        if chroma not in CHROMA_FEATURES:
-            choices = "', '".join(CHROMA_FEATURES)
-            raise ValueError(f"chroma must be one of '{choices}', not {chroma!r}")
-        dimension = 4 + len(CHROMA_FEATURES[chroma])
-        self._layout = KeyLayout.for_dimension(dimension)
-        if sigma_space not in _SIGMAS_SPACE:
-            raise ValueError(f"sigma_space must be one of {_SIGMAS_SPACE}, not {sigma_space!r}")
-        _check_whole("sigma_time", sigma_time, self._layout.margins[-1])
-        _check_whole("iterations", iterations, 100)
-        low, high = self._layout.limits[4]
-        if not 1.0 / (high - low) <= sigma_chroma <= 1.0:
-            raise ValueError(
-                f"sigma_chroma must be {1.0 / (high - low):.3f} to 1, not {sigma_chroma}"
-            )
+        self._settings = read(CRFSettings, settings)
         self.num_classes = num_classes
-        self.chroma = chroma
-        self.sigma_space = sigma_space
-        self.sigma_time = sigma_time
-        self.sigma_chroma = sigma_chroma
-        self.iterations = iterations
-        self.causal = causal
-        self.region = _region(dimension, sigma_time, causal)
+        self.chroma = self._settings.chroma
+        self.sigma_space = self._settings.sigma_space
+        self.sigma_time = self._settings.sigma_time
+        self.sigma_chroma = self._settings.sigma_chroma
+        self.iterations = self._settings.iterations
+        self.causal = self._settings.causal
+        dimension = self._settings.dimension
+        self._layout = KeyLayout.for_dimension(dimension)
+        self.region = _region(dimension, self.sigma_time, self.causal)
         self.kernel = nn.Parameter(torch.zeros(len(self.region), num_classes, num_classes))
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What to build it with again, the number of classes aside: the `crf` of a model card."""
-        names = ("chroma", "sigma_space", "sigma_time", "sigma_chroma", "iterations", "causal")
-        return {name: getattr(self, name) for name in names}
+        """Arguments that build it again, without the number of classes; `crf` of a card."""
+        return asdict(self._settings)
 
     def forward(
         self,
@@ -178,15 +187,15 @@ class TrilateralCRF(nn.Module):
             logits: [N, K] of the network.
             coordinates: [N, 5] int64 [batch, x, y, z, t], t in frames; in any order, relative to
                 any origin that is a multiple of sigma_space.
-            chroma: [N, C], 0 to 1 (what is outside counts as the end); None if there is none.
-            engine: what convolves in inference; None for plain PyTorch.
+            chroma: [N, C], clamped to 0 to 1; None for a CRF without chroma.
+            engine: engine for inference; None for plain PyTorch.
 
         Returns:
-            [N, K] refined logits; their softmax are the marginals.
+            [N, K] refined logits; their softmax is the marginals.
 
         Raises:
             ValueError: shapes do not fit.
-            CoordinateRangeError: the voxels spread further than keys of the lattice reach.
+            CoordinateRangeError: the voxels exceed the range of the lattice's keys.
         """
         self._check(logits, coordinates, 5, chroma)
         if len(logits) == 0:
@@ -221,30 +230,30 @@ class TrilateralCRF(nn.Module):
         elapsed: int = 1,
         engine: Engine | None = None,
     ) -> tuple[Tensor, CRFState]:
-        """Refine the scores of the newest frame; those before it stay as they were settled.
+        """Refine the scores of the newest frame; earlier frames keep their marginals.
 
-        Neighbours in the past are the marginals that the state keeps, of the frame sigma_time
-        back; in the future there are none, whether the CRF is causal or not.
+        Its neighbours in the past are the nodes of the state that are sigma_time frames old. It
+        has none in the future, whether the CRF is causal or not.
 
         Args:
             logits: [M, K] of the network.
             coordinates: [M, 4] int64 [batch, x, y, z].
             chroma: as in `forward`.
-            state: what the last step returned, `rebased` where the origin moved; None at first.
-            elapsed: frames since then, more than 1 where frames were lost.
+            state: of the last step, `rebased` where the origin moved; None at first.
+            elapsed: frames since the last step; more than 1 where frames were lost.
             engine: as in `forward`.
 
         Returns:
             [M, K] refined logits, and the state for the next step.
 
         Raises:
-            ValueError: shapes do not fit, the frame is not later than the last one, or the state
-                was moved by no multiple of sigma_space.
+            ValueError: shapes do not fit, elapsed is below 1, or the state was rebased by other
+                than a multiple of sigma_space.
             CoordinateRangeError: as in `forward`.
         """
         self._check(logits, coordinates, 4, chroma)
         if elapsed < 1:
-            raise ValueError(f"a frame must be later than the last one, not by {elapsed} frames")
+            raise ValueError(f"elapsed must be 1 frame or more, not {elapsed}")
         cells = self._cells(torch.nn.functional.pad(coordinates, (0, 1)), chroma)
         past = None if state is None else state.aged(elapsed)
         if len(logits) == 0:
@@ -252,7 +261,7 @@ class TrilateralCRF(nn.Module):
         else:
             scores, state = self._settle(logits, cells, past, engine)
         if past is not None:
-            # Frames that the next step may look back to; with a sigma_time of 1 there are none.
+            # Frames that a later step needs; none with a sigma_time of 1.
             kept = past.nodes[:, -1] > -self.sigma_time
             state = CRFState(
                 torch.cat([past.nodes[kept], state.nodes]),
@@ -264,7 +273,7 @@ class TrilateralCRF(nn.Module):
         self, logits: Tensor, cells: Tensor, past: CRFState | None, engine: Engine | None
     ) -> tuple[Tensor, CRFState]:
         """Run mean field; return refined logits [N, K] and the nodes with their marginals."""
-        # Keys are short in 7D; any shift of the whole lattice gives the same.
+        # Centred, since keys in 7D have few bits; a shift of the lattice does not change results.
         origin = torch.div(cells.amin(dim=0) + cells.amax(dim=0), 2, rounding_mode="floor")
         origin[0] = 0
         try:
@@ -293,10 +302,12 @@ class TrilateralCRF(nn.Module):
         return engine.convolve(marginals, weights, kernel_map)
 
     def _message_of(self, past: CRFState, nodes: CoordinateMap, origin: Tensor) -> Tensor:
-        """Message [M, K] of the frame sigma_time back: a constant of the mean field."""
+        """Return the message [M, K] of the frame sigma_time back, constant in the mean field."""
         cells = past.nodes.clone()
         if (cells[:, _SPACE] % self.sigma_space).any():
-            raise ValueError(f"a state moves by multiples of sigma_space, {self.sigma_space}")
+            raise ValueError(
+                f"a state can be rebased by multiples of sigma_space, {self.sigma_space}, alone"
+            )
         cells[:, _SPACE] //= self.sigma_space
         cells -= origin
         limits = torch.tensor(self._layout.limits, device=cells.device)
@@ -308,7 +319,7 @@ class TrilateralCRF(nn.Module):
         return convolve(past.marginals[near], self.kernel[-1:], back)
 
     def _cells(self, coordinates: Tensor, chroma: Tensor | None) -> Tensor:
-        """[N, 1 + D] int64: cell of each voxel, the time being that of the voxel."""
+        """Return the cell of each voxel, [N, 1 + D] int64, with the time of the voxel."""
         columns = [
             coordinates[:, :1],
             torch.div(coordinates[:, _SPACE], self.sigma_space, rounding_mode="floor"),
@@ -322,20 +333,20 @@ class TrilateralCRF(nn.Module):
     def _check(
         self, logits: Tensor, coordinates: Tensor, columns: int, chroma: Tensor | None
     ) -> None:
-        voxels = len(logits)
+        count = len(logits)
         wanted = {
-            "logits": (logits, (voxels, self.num_classes)),
-            "coordinates": (coordinates, (voxels, columns)),
+            "logits": (logits, (count, self.num_classes)),
+            "coordinates": (coordinates, (count, columns)),
         }
         axes = len(CHROMA_FEATURES[self.chroma])
         if (chroma is None) != (axes == 0):
             raise ValueError(
-                f"chroma [N, {axes}] is needed by a CRF of chroma '{self.chroma}'"
+                f"a CRF of chroma '{self.chroma}' needs chroma [N, {axes}]"
                 if axes
                 else "a CRF of chroma 'none' takes no chroma"
             )
         if chroma is not None:
-            wanted["chroma"] = (chroma, (voxels, axes))
+            wanted["chroma"] = (chroma, (count, axes))
         for name, (tensor, shape) in wanted.items():
             if tensor.shape != shape:
                 raise ValueError(f"{name} must have shape {list(shape)}, not {list(tensor.shape)}")
@@ -346,7 +357,7 @@ class TrilateralCRF(nn.Module):
 
 
 def _region(dimension: int, sigma_time: int, causal: bool) -> KernelRegion:
-    """Return the cross; its last two offsets are the future and the past, its last the past."""
+    """Return the cross; its last offset is the past, the one before it, if any, the future."""
     offsets = [
         (*offset[:-1], offset[-1] * sigma_time) for offset in cross((3,) * dimension).offsets
     ]
@@ -356,11 +367,6 @@ def _region(dimension: int, sigma_time: int, causal: bool) -> KernelRegion:
 
 
 def _mean(voxels: Quantization, values: Tensor) -> Tensor:
-    """Mean of the values in each node, which takes no sum where all nodes are of one voxel."""
+    """Return the mean of the values in each node, exact where each node has one voxel."""
     alone = len(voxels.first) == len(voxels.inverse)
     return voxels.reduce(values, "first" if alone else "mean")
-
-
-def _check_whole(name: str, value: int, most: int) -> None:
-    if value not in range(1, most + 1):
-        raise ValueError(f"{name} must be a whole number from 1 to {most}, not {value!r}")

@@ -1,37 +1,50 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Models: a network with its trained weights and the card that says what they are for.
+"""Models: networks with trained weights, and the cards that describe them.
 
 A model is two files of one name: NAME.safetensors holds the weights (data, never code), NAME.yaml
-the card: network, CRF where there is one, label set, input, sensors, training, figures, license.
+the card, see `Card`. The card contains the label set, so that both files can be moved.
 """
 
 from __future__ import annotations
 
+import glob
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
-import yaml
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from minkowski_perception.files import rename, write_whole
 from minkowski_perception.labels import LabelSet
-from minkowski_perception.networks.crf import CHROMA_FEATURES, TrilateralCRF
+from minkowski_perception.networks.crf import CHROMA_FEATURES, CRFSettings, TrilateralCRF
 from minkowski_perception.networks.network import Network
 from minkowski_perception.networks.registry import build_network
+from minkowski_perception.schema import (
+    FILE_NAME,
+    Pattern,
+    Range,
+    SchemaError,
+    dump_yaml,
+    error_at,
+    read,
+    read_yaml,
+)
 from minkowski_perception.settings import Settings
+from minkowski_perception.sparse import KeyLayout
 from minkowski_perception.voxels import VoxelInput
 
 _CRF_PREFIX = "crf."
+_DIGITS = 64  # of a sha256
 
 _LICENSE = "Apache-2.0"
-# Of our own cards: those of others' weights are not ours to license.
+# For weights under our own license only.
 _HEADER = f"""\
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: {_LICENSE}
@@ -42,6 +55,82 @@ class ModelError(ValueError):
     """A model is missing, damaged, or its card and weights do not fit."""
 
 
+def _read_label_set(value: Any, path: str) -> LabelSet:
+    if not isinstance(value, str):
+        return LabelSet.from_dict(value, path)
+    if value not in LabelSet.available():
+        raise error_at(
+            path,
+            f"no label set '{value}' in the package, which has {', '.join(LabelSet.available())}; "
+            "a card contains any other set itself (name, classes, movable, from), not its path",
+        )
+    return LabelSet.load(value)
+
+
+_LONGEST_WINDOW = KeyLayout.for_dimension(4).limits[4][1] + 1
+
+
+@dataclass(frozen=True)
+class Card:
+    """Schema of a model card.
+
+    Attributes:
+        name: of the model.
+        network: arguments of `build_network`.
+        label_set: the classes of its logits: a label set, or the name of one of the package.
+        input: how points become voxels and features.
+        window: frames that it was trained on together.
+        crf: settings of its CRF; None without one.
+        description: what the model is, in a sentence or two.
+        sensors: for which sensors it is made, and how they are mounted.
+        license: of the weights.
+        training: how and on what data it was trained.
+        figures: what it scored, and on what.
+        source: of a converted model: its checkpoint, and how that was read.
+        training_data: of a converted model: how its training read the labels.
+        sha256: digest of the weights file, hexadecimal.
+    """
+
+    name: Annotated[str, FILE_NAME]
+    network: Mapping[str, Any]
+    label_set: Annotated[LabelSet, _read_label_set]
+    input: VoxelInput
+    window: Annotated[int, Range(1, _LONGEST_WINDOW)]
+    crf: CRFSettings | None = None
+    description: str | None = None
+    sensors: str | None = None
+    license: str | None = None
+    training: str | None = None
+    figures: Mapping[str, Any] | None = None
+    source: Mapping[str, Any] | None = None
+    training_data: Mapping[str, Any] | None = None
+    sha256: (
+        Annotated[str, Pattern(f"[0-9a-f]{{{_DIGITS}}}", f"{_DIGITS} hexadecimal digits")] | None
+    ) = None
+
+    def __post_init__(self) -> None:
+        """Check that the network fits its input and its label set, and the window the input.
+
+        Raises:
+            ValueError: it does not, or the network has no name.
+        """
+        if not isinstance(self.network.get("name"), str):
+            raise error_at("network.name", "missing; it must be the name of a network")
+        channels, classes = len(self.input.features), len(self.label_set)
+        sizes = {"in_channels": channels, "num_classes": classes}
+        if any(self.network.get(key, size) != size for key, size in sizes.items()):
+            raise ValueError(
+                f"{classes} labels and {channels} features do not fit a network of "
+                f"{self.network.get('num_classes')} classes and "
+                f"{self.network.get('in_channels')} channels"
+            )
+        if self.input.shift == "minimum" and (self.window > 1 or self.crf is not None):
+            raise ValueError(
+                "frames whose voxels are shifted by their minimum cannot be joined in time: the "
+                f"window must be 1, not {self.window}, and there can be no CRF"
+            )
+
+
 @dataclass(frozen=True)
 class Model:
     """A network ready for inference, with its CRF if it has one.
@@ -50,9 +139,9 @@ class Model:
         name: of the model.
         network: in evaluation mode, float32.
         label_set: the classes of its logits.
-        input: voxels and features that it wants.
+        input: how points become voxels and features.
         window: frames that it was trained on together.
-        card: all that its card says.
+        card: content of its card; see `Card`.
         crf: refines the network's logits; in evaluation mode, float32.
 
     Raises:
@@ -68,7 +157,7 @@ class Model:
     crf: TrilateralCRF | None = None
 
     def __post_init__(self) -> None:
-        """Check that the features have the chroma of the CRF."""
+        """Check that the features contain the chroma of the CRF."""
         seen = [n for n, s in zip(self.input.features, self.input.scale, strict=True) if s != 0.0]
         absent = [name for name in self._chroma if name not in seen]
         if absent:
@@ -82,10 +171,10 @@ class Model:
         return () if self.crf is None else CHROMA_FEATURES[self.crf.chroma]
 
     def chroma(self, features: Tensor) -> Tensor | None:
-        """Chroma of voxels, as the CRF wants it, from the features that the network sees.
+        """Return the chroma of voxels for the CRF: features without their scale and offset.
 
         Args:
-            features: [N, C] of the voxels.
+            features: [N, C] of the voxels, as the network gets them.
 
         Returns:
             [N, axes], 0 to 1; None where the model has no CRF, or one without chroma.
@@ -99,47 +188,47 @@ class Model:
 
 
 def available_models() -> list[str]:
-    """Names of the models that come with the package."""
+    """Return the names of the models that come with the package."""
     folder = Path(str(resources.files("minkowski_perception") / "weights"))
     return sorted(card.stem for card in folder.glob("*.yaml"))
 
 
 def load_model(name: str | Path = Settings.model) -> Model:
-    """Load a model by its name, or from a card or weights file by its path.
+    """Load a model by its name, or by the path of its card or weights.
 
     Raises:
-        ModelError: there is no such model (the valid names are listed), a file is damaged, or
-            the weights do not fit the card (missing, unknown and misshapen keys are listed).
+        ModelError: there is no such model (the valid names are listed), a file is damaged, the
+            card has unknown, missing or impossible values, or the weights do not fit it (missing,
+            unknown and misshapen tensors are listed).
     """
-    card_path = Path(name).with_suffix(".yaml")
+    path = Path(name).with_suffix(".yaml")
     if Path(name).suffix not in (".yaml", ".safetensors"):
         if str(name) not in available_models():
             raise ModelError(
                 f"unknown model '{name}'; choose one of {', '.join(available_models())}, "
                 "or give the path of a card (.yaml) beside its weights (.safetensors)"
             )
-        card_path = Path(str(resources.files("minkowski_perception") / "weights" / f"{name}.yaml"))
-    card = _read_card(card_path)
+        path = Path(str(resources.files("minkowski_perception") / "weights" / f"{name}.yaml"))
     try:
-        network = build_network(**card["network"])
-        label_set = LabelSet.load(card["labels"])
-        spec = VoxelInput.from_dict(card["input"])
-        window = int(card["window"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"card {card_path}: {error!r}") from error
-    if len(label_set) != network.num_classes or len(spec.features) != network.in_channels:
-        raise ModelError(
-            f"card {card_path}: {len(label_set)} labels and {len(spec.features)} features do not "
-            f"fit a network of {network.num_classes} classes and {network.in_channels} channels"
-        )
-    crf = _build_crf(card, network.num_classes, card_path)
-    if spec.shift == "minimum" and (window > 1 or crf is not None):
-        raise ModelError(
-            f"card {card_path}: frames whose voxels are shifted by their minimum cannot be joined "
-            f"in time: the window must be 1, not {window}, and a CRF cannot be"
-        )
-    _load_weights(network, crf, card_path.with_suffix(".safetensors"), card.get("sha256"))
-    return Model(card_path.stem, network.eval(), label_set, spec, window, card, crf)
+        content = read_yaml(path)
+    except SchemaError as error:
+        raise ModelError(f"card {path}: {error}") from error
+    card = _read_card(content, path)
+    try:
+        network = build_network(**card.network)
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"card {path}: network: {error}") from error
+    crf = None if card.crf is None else TrilateralCRF(network.num_classes, **asdict(card.crf))
+    _load_weights(network, crf, path, card.sha256)
+    return Model(
+        path.stem,
+        network.eval(),
+        card.label_set,
+        card.input,
+        card.window,
+        content,
+        None if crf is None else crf.eval(),
+    )
 
 
 def save_model(
@@ -152,55 +241,57 @@ def save_model(
 ) -> None:
     """Write `path`.safetensors and `path`.yaml.
 
+    A crash at any moment leaves a model that loads: the old one or the new one.
+
     Args:
         path: of both, without a suffix.
         network: whose weights are written.
-        card: what the card says, but for the CRF and the digest of the weights.
+        card: content of the card, without `crf` and `sha256`; see `Card`.
         crf: whose weights and settings are written too.
         half: whether weights are written in float16: half the size at no measured loss.
+
+    Raises:
+        ModelError: the card has unknown, missing or impossible values.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     state = {
         key: value.half() if half and value.is_floating_point() else value.contiguous()
         for key, value in _parameters(network, crf).items()
     }
     weights = save(state)
-    # Not by safetensors itself: nobody but its owner could read that file.
-    path.with_suffix(".safetensors").write_bytes(weights)
-    card = {key: value for key, value in card.items() if key not in ("crf", "sha256")}
-    if crf is not None:
-        card["crf"] = crf.settings
-    card["sha256"] = hashlib.sha256(weights).hexdigest()
-    text = yaml.safe_dump(card, sort_keys=False, width=99, allow_unicode=True)
-    path.with_suffix(".yaml").write_text(
-        (_HEADER if card.get("license") == _LICENSE else "") + text
+    digest = hashlib.sha256(weights).hexdigest()
+    content = {key: value for key, value in card.items() if key not in ("crf", "sha256")}
+    content |= {"sha256": digest} if crf is None else {"crf": crf.settings, "sha256": digest}
+    card_path, weights_path = (
+        path.with_name(path.name + suffix) for suffix in (".yaml", ".safetensors")
     )
+    content["label_set"] = _read_card(content, card_path).label_set.to_dict()
+    text = (_HEADER if content.get("license") == _LICENSE else "") + dump_yaml(content)
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pending = _pending(weights_path, digest)
+    write_whole(pending, weights)
+    write_whole(card_path, text.encode())  # from here on the model is the new one
+    rename(pending, weights_path)
+    others = _pending(Path(glob.escape(weights_path.name)), "[0-9a-f]" * _DIGITS).name
+    for pattern in (others, f".{others}.unfinished"):
+        for left in path.parent.glob(pattern):  # by a crash
+            left.unlink()
 
 
-def _read_card(path: Path) -> Mapping[str, Any]:
+def _pending(weights: Path, sha256: str) -> Path:
+    """Return the path of new weights until the card that they belong to is written."""
+    return weights.with_suffix(f".{sha256}.safetensors")
+
+
+def _read_card(content: Any, path: Path) -> Card:
     try:
-        card = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise ModelError(f"cannot read card {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ModelError(f"card {path} is not YAML: {error}") from error
-    if not isinstance(card, dict):
-        raise ModelError(f"card {path} holds no mapping")
-    return card
-
-
-def _build_crf(card: Mapping[str, Any], num_classes: int, path: Path) -> TrilateralCRF | None:
-    """Return the CRF that a card asks for, with fresh weights."""
-    if card.get("crf") is None:
-        return None
-    try:
-        return TrilateralCRF(num_classes, **card["crf"]).eval()
-    except (TypeError, ValueError) as error:
-        raise ModelError(f"card {path}: crf: {error}") from error
+        return read(Card, content)
+    except SchemaError as error:
+        raise ModelError(f"card {path}: {error}") from error
 
 
 def _parameters(network: nn.Module, crf: nn.Module | None) -> dict[str, Tensor]:
-    """Return what a file of weights holds, by key."""
+    """Return the tensors of a weights file, by key."""
     state = {
         key: value
         for key, value in network.state_dict().items()
@@ -211,17 +302,23 @@ def _parameters(network: nn.Module, crf: nn.Module | None) -> dict[str, Tensor]:
 
 
 def _load_weights(
-    network: nn.Module, crf: nn.Module | None, path: Path, sha256: str | None
+    network: nn.Module, crf: nn.Module | None, card: Path, sha256: str | None
 ) -> None:
+    path = card.with_suffix(".safetensors")
+    if sha256 is not None and (pending := _pending(path, sha256)).exists():
+        path = pending  # `save_model` was interrupted
     try:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        state = load_file(path)
+        data = path.read_bytes()
+        state = load(data)
     except OSError as error:
         raise ModelError(f"cannot read weights {path}: {error.strerror}") from error
     except SafetensorError as error:
         raise ModelError(f"weights {path} are damaged: {error}") from error
+    digest = hashlib.sha256(data).hexdigest()
     if sha256 is not None and digest != sha256:
-        raise ModelError(f"weights {path} are not those of the card: sha256 {digest}")
+        raise ModelError(
+            f"weights {path} are not those of the card: their sha256 is {digest}, not {sha256}"
+        )
     wanted = _parameters(network, crf)
     problems = [f"missing {key}" for key in wanted if key not in state]
     problems += [f"unknown {key}" for key in state if key not in wanted]

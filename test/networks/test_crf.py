@@ -21,7 +21,7 @@ def crf_of(random=0, **settings):
 
 
 def sequence(chroma="none", frames=4, extent=7, batches=2, seed=0):
-    """Logits, coordinates [N, 5] and chroma of a crowded little scene, in random order."""
+    """Logits, coordinates [N, 5] and chroma of a small dense scene, in random order."""
     random = torch.Generator().manual_seed(seed)
     space = torch.randint(-extent, extent, (90 * frames, 3), generator=random)
     space[:, 2] %= 3
@@ -34,7 +34,7 @@ def sequence(chroma="none", frames=4, extent=7, batches=2, seed=0):
 
 
 def plain(crf, logits, coordinates, chroma):
-    """Scores by the plain implementation: all frames at once, or one after the other."""
+    """Scores of the plain implementation: all frames at once, or one after the other."""
     colours = [()] * len(logits) if chroma is None else chroma.double().tolist()
     cells = [
         cell_of(voxel, crf.sigma_space, colour, crf.sigma_chroma)
@@ -63,7 +63,9 @@ def plain(crf, logits, coordinates, chroma):
 @pytest.mark.parametrize("chroma", AXES)
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize(("sigma_space", "sigma_time", "iterations"), [(1, 1, 3), (2, 2, 2)])
-def test_mean_field_is_what_its_formulas_say(chroma, causal, sigma_space, sigma_time, iterations):
+def test_mean_field_equals_a_plain_implementation(
+    chroma, causal, sigma_space, sigma_time, iterations
+):
     crf = crf_of(
         chroma=chroma,
         causal=causal,
@@ -87,7 +89,7 @@ def test_the_cross_has_the_offsets_of_the_paper(chroma, offsets):
     assert len(causal.kernel) == offsets - 1
 
 
-def test_a_fresh_crf_leaves_scores_as_they_are():
+def test_an_untrained_crf_does_not_change_scores():
     logits, coordinates, colours = sequence("intensity")
     assert torch.equal(
         TrilateralCRF(CLASSES, chroma="intensity")(logits.float(), coordinates, colours),
@@ -97,7 +99,7 @@ def test_a_fresh_crf_leaves_scores_as_they_are():
 
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("sigma_space", [1, 4])
-def test_the_order_of_voxels_and_the_place_of_the_origin_do_not_show(causal, sigma_space):
+def test_results_do_not_depend_on_the_order_of_voxels_or_the_origin(causal, sigma_space):
     crf = crf_of(sigma_space=sigma_space, causal=causal)
     logits, coordinates, _ = sequence()
     expected = crf(logits, coordinates)
@@ -106,7 +108,7 @@ def test_the_order_of_voxels_and_the_place_of_the_origin_do_not_show(causal, sig
     torch.testing.assert_close(crf(logits[order], far[order]), expected[order])
 
 
-def test_lattice_cells_need_not_begin_where_voxels_do():
+def test_cells_of_the_lattice_begin_at_multiples_of_sigma_space():
     """Voxels -1 and 0 lie in different cells, 0 and 1 in one."""
     crf = crf_of(sigma_space=2, iterations=1)
     logits = torch.tensor([[4.0, 0, 0, 0], [0, 4.0, 0, 0], [0, 0, 4.0, 0]]).double()
@@ -118,7 +120,7 @@ def test_lattice_cells_need_not_begin_where_voxels_do():
 
 @pytest.mark.parametrize("chroma", AXES)
 @pytest.mark.parametrize("sigma_time", [1, 3])
-def test_frame_by_frame_a_causal_crf_gives_what_it_gives_over_the_sequence(chroma, sigma_time):
+def test_a_causal_crf_gives_the_same_frame_by_frame_and_over_a_sequence(chroma, sigma_time):
     crf = crf_of(chroma=chroma, causal=True, sigma_space=2, sigma_time=sigma_time)
     logits, coordinates, colours = sequence(chroma, frames=9)
     lost = torch.isin(coordinates[:, 4], torch.tensor([2, 5, 6]))
@@ -139,7 +141,7 @@ def test_frame_by_frame_a_causal_crf_gives_what_it_gives_over_the_sequence(chrom
         torch.testing.assert_close(scores, expected[rows])
 
 
-def test_a_crf_that_looks_both_ways_sees_the_past_alone_in_a_step():
+def test_a_step_of_a_crf_that_is_not_causal_uses_the_past_alone():
     crf = crf_of(sigma_space=2)
     logits, coordinates, _ = sequence(frames=2)
     old, new = coordinates[:, 4] == 0, coordinates[:, 4] == 1
@@ -162,7 +164,7 @@ def frame(coordinates, logits, t):
     return logits[rows], coordinates[rows, :4]
 
 
-def test_a_frame_without_voxels_keeps_what_is_near_enough_in_time():
+def test_a_frame_without_voxels_keeps_the_nodes_that_later_steps_need():
     crf = crf_of(sigma_time=2, causal=True)
     logits, coordinates, _ = sequence(frames=3)
     expected = crf(logits[coordinates[:, 4] != 1], coordinates[coordinates[:, 4] != 1])
@@ -174,7 +176,7 @@ def test_a_frame_without_voxels_keeps_what_is_near_enough_in_time():
     torch.testing.assert_close(scores, expected[rows])
 
 
-def test_a_state_is_bounded_saved_and_restored():
+def test_a_state_has_a_bounded_size_and_can_be_restored():
     crf = crf_of(sigma_time=2, causal=True)
     logits, coordinates, _ = sequence(frames=1, batches=1)
     state, sizes = None, []
@@ -189,7 +191,7 @@ def test_a_state_is_bounded_saved_and_restored():
     assert torch.equal(scores, expected)
 
 
-def test_a_state_follows_the_origin():
+def test_a_rebased_state_gives_the_same_scores():
     crf = crf_of(sigma_space=4, causal=True)
     logits, coordinates, _ = sequence(frames=2)
     _, state = crf.step(*frame(coordinates, logits, 0))
@@ -205,7 +207,7 @@ def test_a_state_follows_the_origin():
         crf.step(scores, moved, None, state.rebased(torch.tensor([2, 0, 0])))
 
 
-def test_what_lies_too_far_behind_is_left_out():
+def test_past_nodes_out_of_the_range_of_keys_are_left_out():
     crf = crf_of(chroma="colour", causal=True)
     logits, coordinates, colours = sequence("colour", frames=1)
     _, state = crf.step(logits, coordinates[:, :4], colours)
@@ -215,7 +217,7 @@ def test_what_lies_too_far_behind_is_left_out():
 
 
 @pytest.mark.parametrize("causal", [False, True])
-def test_an_engine_gives_what_training_gives(causal):
+def test_an_engine_gives_the_scores_of_plain_pytorch(causal):
     numba_engine = pytest.importorskip("minkowski_perception.sparse.engines.numba_engine")
     engine = numba_engine.NumbaEngine()
     crf = crf_of(chroma="intensity", sigma_space=2, causal=causal).float()
@@ -240,8 +242,8 @@ def test_gradients_flow_to_the_kernel_and_to_the_network(causal):
     assert torch.autograd.gradcheck(scores, (logits, crf.kernel))
 
 
-def test_colours_on_the_border_of_a_cell_are_in_it():
-    """STS divides whole colours by 12; ours are 255ths, and its cells are those."""
+def test_colours_on_the_border_of_a_cell_belong_to_it():
+    """SpatioTemporalSegmentation divides whole colours by 12; ours are 255ths of them."""
     crf = TrilateralCRF(CLASSES, chroma="intensity", sigma_chroma=12 / 255)
     whole = torch.arange(256)
     coordinates = torch.zeros(256, 5, dtype=torch.long)
@@ -252,13 +254,18 @@ def test_colours_on_the_border_of_a_cell_are_in_it():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"chroma": "grey"}, "one of 'none', 'intensity', 'colour', not 'grey'"),
-        ({"sigma_space": 3}, r"one of \(1, 2, 4, .*, 256\), not 3"),
-        ({"sigma_time": 0}, "sigma_time must be a whole number from 1 to 32, not 0"),
-        ({"chroma": "colour", "sigma_time": 9}, "from 1 to 8, not 9"),
-        ({"iterations": 1.5}, "iterations must be a whole number from 1 to 100, not 1.5"),
-        ({"chroma": "colour", "sigma_chroma": 0.01}, r"must be 0\.021 to 1, not 0\.01"),
-        ({"chroma": "intensity", "sigma_chroma": 2}, r"must be 0\.011 to 1, not 2"),
+        ({"chroma": "grey"}, "chroma: must be one of none, intensity, colour, not 'grey'"),
+        ({"sigma_space": 3}, r"sigma_space: must be one of 1, 2, 4, .*, 256, not 3"),
+        ({"sigma_time": 0}, "sigma_time: must be 1 to 32, not 0"),
+        ({"sigma_time": True}, "sigma_time: must be an integer, not True"),
+        ({"chroma": "colour", "sigma_time": 9}, "sigma_time: must be 1 to 8, not 9"),
+        ({"iterations": 1.5}, "iterations: must be an integer, not 1.5"),
+        ({"iterations": -5}, "iterations: must be 1 to 100, not -5"),
+        ({"chroma": "colour", "sigma_chroma": 0.01}, r"must be 0\.0212766 to 1, not 0\.01"),
+        ({"chroma": "intensity", "sigma_chroma": 2}, r"must be 0\.0105263 to 1, not 2"),
+        ({"sigma_chroma": float("nan")}, "sigma_chroma: must be a finite number, not nan"),
+        ({"causal": "no"}, "causal: must be true or false, not 'no'"),
+        ({"sigma": 2}, "sigma: unknown key; did you mean 'sigma_time'"),
     ],
 )
 def test_impossible_settings_are_refused_with_the_possible_ones(settings, message):
@@ -266,18 +273,18 @@ def test_impossible_settings_are_refused_with_the_possible_ones(settings, messag
         TrilateralCRF(CLASSES, **settings)
 
 
-def test_inputs_that_do_not_fit_are_refused():
+def test_inputs_of_wrong_shapes_are_refused():
     logits, coordinates, colours = sequence("intensity")
     crf = TrilateralCRF(CLASSES, chroma="intensity")
     with pytest.raises(ValueError, match=r"logits must have shape \[\d+, 4\], not \[\d+, 3\]"):
         crf(logits[:, :3], coordinates, colours)
     with pytest.raises(ValueError, match=r"coordinates must have shape \[\d+, 4\], not"):
         crf.step(logits, coordinates, colours)
-    with pytest.raises(ValueError, match=r"chroma \[N, 1\] is needed by a CRF of"):
+    with pytest.raises(ValueError, match=r"a CRF of chroma 'intensity' needs chroma \[N, 1\]"):
         crf(logits, coordinates)
     with pytest.raises(ValueError, match="takes no chroma"):
         TrilateralCRF(CLASSES)(logits, coordinates, colours)
-    with pytest.raises(ValueError, match="later than the last one, not by 0 frames"):
+    with pytest.raises(ValueError, match="elapsed must be 1 frame or more, not 0"):
         crf.step(logits, coordinates[:, :4], colours, elapsed=0)
 
 

@@ -94,13 +94,13 @@ def convert(
     card = {
         "name": name,
         "network": dict(imported.arguments),
-        "labels": labels,
+        "label_set": labels.to_dict(),
         "input": voxel_input,
         "window": imported.window,
         "description": f"{imported.arguments['name']}, converted from {imported.family}.",
         "sensors": source.sensors,
         "license": "that of the checkpoint",
-        **_training(source, labels),
+        **_training(source, labels.name),
         "source": {
             "file": checkpoint.path.name,
             "sha256": checkpoint.sha256,
@@ -172,7 +172,7 @@ def _training(source: SourceDataset, labels: str) -> dict[str, Any]:
 
 def _source_dataset(
     checkpoint: Checkpoint, imported: ImportedNetwork, label_set: str | None
-) -> tuple[SourceDataset, str]:
+) -> tuple[SourceDataset, LabelSet]:
     """Return the data set that the network was trained on, and its label set."""
     network = imported.network
     sources = imported.source_datasets
@@ -184,19 +184,20 @@ def _source_dataset(
             f"are unknown; known for {imported.family} are {inputs}"
         )
     if label_set is not None:
-        classes = len(LabelSet.load(label_set))
-        if classes != network.num_classes:
+        labels = LabelSet.load(label_set)
+        if len(labels) != network.num_classes:
             raise CheckpointError(
-                f"label set '{label_set}' has {classes} classes, but checkpoint {checkpoint.path} "
-                f"has {network.num_classes} outputs"
+                f"label set '{label_set}' has {len(labels)} classes, but checkpoint "
+                f"{checkpoint.path} has {network.num_classes} outputs"
             )
-        named = [s for s in fitting if s.labels == label_set]
+        named = [s for s in fitting if s.labels == labels.name]
         source = (named or [s for s in fitting if s.labels is None] or fitting)[0]
-        path = Path(label_set)
-        return source, str(path.resolve()) if path.suffix in (".yaml", ".yml") else label_set
+        return source, labels
     for source in fitting:
-        if source.labels is not None and len(LabelSet.load(source.labels)) == network.num_classes:
-            return source, source.labels
+        if source.labels is not None:
+            labels = LabelSet.load(source.labels)
+            if len(labels) == network.num_classes:
+                return source, labels
     known = ", ".join(f"{n} ({len(LabelSet.load(n))})" for n in LabelSet.available())
     raise CheckpointError(
         f"checkpoint {checkpoint.path} has {network.num_classes} outputs; if they are classes, "

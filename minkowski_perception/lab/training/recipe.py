@@ -297,5 +297,6 @@ class Recipe:
     @property
     def model_card(self) -> dict[str, Any]:
         """What the model's card says, but for its figures."""
-        own = {"name": self.name, "network": dict(self.network), "labels": self.labels}
+        labels = LabelSet.load(self.labels).to_dict()
+        own = {"name": self.name, "network": dict(self.network), "label_set": labels}
         return own | {"input": dict(self.input), "window": self.window} | dict(self.card)

@@ -64,5 +64,5 @@ def test_a_custom_label_set_needs_a_voxel_size(tmp_path):
     card = convert(
         read_checkpoint(tmp_path / "x.pth"), "x", label_set="urban10", voxel_size=0.1
     ).card
-    assert card["labels"] == "urban10"
+    assert card["label_set"]["name"] == "urban10"
     assert "training_data" not in card

@@ -85,7 +85,7 @@ def test_the_card_holds_the_preprocessing_of_scans(tmp_path, layout):
     state = checkpoint("MinkUNet18-W32", layout, width=0.25)
     config = net_config("MinkUNet18-W32") if layout == "spvnas" else None
     card = convert(saved(tmp_path, state, layout, config), "small").card
-    assert (card["labels"], card["window"]) == ("semantickitti19", 1)
+    assert (card["label_set"]["name"], card["window"]) == ("semantickitti19", 1)
     assert card["input"] == {
         "voxel_size": 0.05,
         "features": ["x", "y", "z", "intensity"],

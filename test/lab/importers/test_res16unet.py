@@ -108,7 +108,7 @@ def test_trained_weights_take_precedence_over_code_and_date(tmp_path):
 
 def test_the_card_holds_the_preprocessing_of_rooms(tmp_path):
     sts = convert(saved(tmp_path, file_of(checkpoint("Res16UNet14A", width=0.25), "sts")), "x")
-    assert sts.card["labels"] == "scannet20"
+    assert sts.card["label_set"]["name"] == "scannet20"
     assert sts.card["input"] == {
         "voxel_size": 0.02,
         "features": ["red", "green", "blue"],
@@ -118,7 +118,7 @@ def test_the_card_holds_the_preprocessing_of_rooms(tmp_path):
     assert example.card["input"]["reduce"] == "mean"
     options = {"classes": 12, "width": 0.25}
     synthia = convert(saved(tmp_path, checkpoint("STRes16UNet14A", **options)), "x")
-    assert (synthia.card["labels"], synthia.card["window"]) == ("synthia12", 3)
+    assert (synthia.card["label_set"]["name"], synthia.card["window"]) == ("synthia12", 3)
 
 
 @pytest.mark.parametrize("kind", ["depthcontrast", "depthcontrast-voxels"])

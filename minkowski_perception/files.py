@@ -1,0 +1,36 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Writing files so that a crash leaves no half of one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write or replace a file; after a crash it is the old one or the new one.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    with unfinished.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    rename(unfinished, path)
+
+
+def rename(source: Path, target: Path) -> None:
+    """Rename a file within its folder, on the disk too, replacing another one.
+
+    Raises:
+        OSError: the file cannot be renamed.
+    """
+    source.replace(target)
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
