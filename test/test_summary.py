@@ -69,7 +69,7 @@ def test_labels_without_a_mapping_to_the_truth_are_refused_only_if_there_is_trut
     statistics = LabelStatistics(rooms, KITTI)
     statistics.add(frame_of(1), ids(rooms, "wall"))
 
-    with pytest.raises(LabelSetError, match="'scannet20' cannot be told in 'semantickitti19'"):
+    with pytest.raises(LabelSetError, match="label set 'scannet20' to 'semantickitti19'"):
         statistics.add(frame_of(1, ids(KITTI, "car")), ids(rooms, "wall"))
 
 

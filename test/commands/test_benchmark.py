@@ -67,7 +67,7 @@ def test_a_network_of_spvnas_is_measured_by_its_config(scan, tmp_path, capsys):
         (["--networks", "Net"], "unknown network 'Net'"),
         (["--networks", "SPVNAS"], "SPVNAS needs a config"),
         (["--device", "abacus"], "not 'abacus'"),
-        (["--voxel-size", "0"], "0.005 to 5 m, not 0.0"),
+        (["--voxel-size", "0"], "0.005 to 5, not 0.0"),
         (["--config", "absent"], "cannot read net.config absent"),
     ],
 )

@@ -60,7 +60,7 @@ def test_labels_are_mapped_to_the_requested_set(tmp_path, name):
 
 def test_a_label_set_without_a_mapping_is_refused(tmp_path):
     root = write(tmp_path, np.zeros(5, "<u4"))
-    with pytest.raises(LabelSetError, match="of 'urban10' cannot be told in 'scannet20'"):
+    with pytest.raises(LabelSetError, match="no mapping from label set 'urban10' to 'scannet20'"):
         open_dataset("ika", root, labels=LabelSet.load("scannet20"))
 
 

@@ -45,7 +45,7 @@ def test_the_voxel_size_can_be_given(rooms):
 
 
 def test_an_impossible_voxel_size_is_refused(rooms):
-    with pytest.raises(CheckpointError, match=r"voxel_size must be 0\.005 to 5 m, not 0\.0"):
+    with pytest.raises(CheckpointError, match=r"voxel_size: must be 0\.005 to 5, not 0\.0"):
         convert(rooms, "x", voxel_size=0.0)
 
 
