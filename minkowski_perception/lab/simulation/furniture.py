@@ -43,7 +43,7 @@ def _legs(material: Material, size: tuple[float, float, float], thick: float) ->
 
 
 def table(rng: Rng) -> Mesh:
-    """Draw a table of seat height: rectangular on four legs, or round on a pillar."""
+    """Draw a dining table: rectangular on four legs, or round on a pillar."""
     top = materials.wood_or_lacquer(rng, "table")
     height, thick = rng.uniform(0.7, 0.78), rng.uniform(0.02, 0.05)
     if rng.random() < 0.25:

@@ -485,7 +485,7 @@ class Room:
     def _place_seat(
         self, position: Point, yaw: float, maker: Maker, occupied: float = 0.12
     ) -> None:
-        """Place a seat (yaw 0 faces -y), with a sitting person at probability `occupied`."""
+        """Place a seat (yaw 0 faces -y) and, with probability `occupied`, a person on it."""
         rng = self._rng
         yaw += rng.normal(0.0, 0.25)
         if self._place(maker(rng), position, yaw) and rng.random() < occupied:

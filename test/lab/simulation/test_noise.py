@@ -64,9 +64,9 @@ def test_elastic_distortion_is_correlated_for_neighbours_only():
     near, far = (Frame(frame.points + np.float32(step)) for step in (0.05, 13.0))
     both = [Frame(np.concatenate([frame.points, other.points])) for other in (near, far)]
     off = [under(parts(elastic=0.1), pair).points - pair.points for pair in both]
-    alike = [np.corrcoef(o[:20_000, 0], o[20_000:, 0])[0, 1] for o in off]
-    assert alike[0] > 0.98
-    assert abs(alike[1]) < 0.1
+    correlations = [np.corrcoef(o[:20_000, 0], o[20_000:, 0])[0, 1] for o in off]
+    assert correlations[0] > 0.98
+    assert abs(correlations[1]) < 0.1
 
 
 def test_jitter_is_uncorrelated():
