@@ -1,34 +1,43 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
 #
-# For a machine without a ROS installation: everything lives in .venv, made on first use.
-# In a ROS workspace use `colcon build` and `ros2 launch` instead (README.md).
+# For a machine without a ROS installation: everything lives in a virtual environment, made on first
+# use. In a ROS workspace use `colcon build` and `ros2 launch` instead (docs/robot.md).
 
 PYTHON ?= python3
 OUT ?= out/demo
-BIN := .venv/bin
+# Release of ROS 2 whose wheels are installed: kilted or jazzy.
+ROS ?= kilted
+VENV := $(if $(filter kilted,$(ROS)),.venv,.venv-$(ROS))
+BIN := $(VENV)/bin
+EXTRAS := bags,datasets,kiss-icp,numba,pictures,simulation,tensorboard,ros,test,dev
 
-# A ROS installation that the shell has sourced must not mix with the one in .venv.
+# A ROS installation that the shell has sourced must not mix with the one in the environment.
 unexport AMENT_PREFIX_PATH LD_LIBRARY_PATH PYTHONPATH RMW_IMPLEMENTATION
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test lint
+.PHONY: help env demo test test-fast lint
 
-help:  ## say what can be made
-	@sed -nE 's/^([a-z]+):.*##/  make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
+help:  ## list the targets
+	@sed -nE 's/^([a-z-]+):.*##/  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
-env: .venv/ready  ## make .venv (again when what it is made from changes)
+env: $(VENV)/ready  ## make the environment .venv; ROS=jazzy makes .venv-jazzy
 
 demo: env  ## play a drive through the node; BAG=path TOPIC=/points plays yours, OUT=dir
 	@$(BIN)/minkowski-perception demo --out "$(OUT)" $(if $(BAG),--bag "$(BAG)") \
 		$(if $(TOPIC),--topic "$(TOPIC)")
 
-# ROS messages check what is assigned to them; nodes meet only those of this machine, in a domain
-# of this run, so that neither a robot nearby nor a second run disturbs.
-test: env  ## run the tests; TESTS="test/test_labels.py -k name" runs some
+# ROS messages check assigned values. Nodes meet only those of this machine, in a domain of this
+# run, so that neither a robot nearby nor a second run disturbs.
+PYTEST = ROS_PYTHON_CHECK_FIELDS=1 ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST \
+	ROS_DOMAIN_ID=$$(($$$$ % 100 + 1)) $(BIN)/python -m pytest
+
+test: env  ## run all tests, in parallel; TESTS="test/test_labels.py -k name" runs some
 	@echo "Running the tests (pytest $(TESTS)) ..."
-	@ROS_PYTHON_CHECK_FIELDS=1 ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST \
-		ROS_DOMAIN_ID=$$(($$$$ % 100 + 1)) $(BIN)/python -m pytest $(TESTS)
+	@$(PYTEST) --numprocesses auto --dist loadgroup $(TESTS)
+
+test-fast: env  ## run the tests that take no simulation, training or processes
+	@$(PYTEST) --numprocesses auto --dist loadgroup -m "not slow and not system" $(TESTS)
 
 lint: env  ## check style and types
 	@$(BIN)/ruff check .
@@ -36,14 +45,14 @@ lint: env  ## check style and types
 	@$(BIN)/mypy
 
 # The package is installed editable: changes in minkowski_perception/ take effect at once. What ROS
-# looks for under share/ is copied beside it, so .venv is an ament prefix too, and a changed launch
-# file or configuration installs again.
-.venv/ready: setup.py constraints.txt package.xml $(wildcard config/* launch/*)
+# looks for under share/ is copied beside it, so the environment is an ament prefix too, and a
+# changed launch file or configuration installs again.
+$(VENV)/ready: setup.py constraints.txt constraints-$(ROS).txt package.xml $(wildcard config/* launch/*)
 	@command -v $(PYTHON) >/dev/null || { echo "No $(PYTHON): sudo apt-get install python3-venv"; exit 1; }
-	@$(PYTHON) tools/check_machine.py
-	@echo "Installing PyTorch, ROS 2 messages and the tools into .venv (2 GB, a few minutes) ..."
-	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt \
-		--editable ".[bags,datasets,kiss-icp,numba,pictures,simulation,tensorboard,ros,test,dev]"
-	@$(BIN)/python -W ignore setup.py --quiet install_data --install-dir .venv
+	@$(PYTHON) tools/prepare_machine.py
+	@echo "Installing PyTorch, ROS 2 ($(ROS)) and the tools into $(VENV) (2 GB, a few minutes) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check \
+		--constraint constraints.txt --constraint constraints-$(ROS).txt --editable ".[$(EXTRAS)]"
+	@$(BIN)/python -W ignore setup.py --quiet install_data --install-dir $(VENV)
 	@touch $@

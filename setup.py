@@ -59,7 +59,7 @@ setup(
         "spconv": ["spconv"],
         "spconv-triton": ["spconv-triton"],
         "tensorboard": ["tensorboard"],
-        "test": ["hypothesis", "pytest"],
+        "test": ["hypothesis", "pytest", "pytest-xdist"],
         "dev": ["colcon-common-extensions", "colcon-ros", "mypy", "ruff"],
     },
     entry_points={
