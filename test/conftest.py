@@ -37,11 +37,21 @@ def shared_data() -> Path:
     return folder
 
 
-_SLOW = [Path(__file__).parent / "lab" / folder for folder in ("simulation", "training")]
+_SLOW = (
+    "commands/test_benchmark",
+    "commands/test_convert",
+    "commands/test_evaluate",
+    "commands/test_simulate",
+    "commands/test_train",
+    "lab/benchmarks/",
+    "lab/simulation/",
+    "lab/training/",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that simulate or train as slow: `make test-fast` leaves them out."""
+    """Mark tests that simulate, train or measure as slow: `make test-fast` leaves them out."""
+    here = Path(__file__).parent
     for item in items:
-        if any(folder in item.path.parents for folder in _SLOW):
+        if str(item.path.relative_to(here)).startswith(_SLOW):
             item.add_marker(pytest.mark.slow)

@@ -75,9 +75,7 @@ def install(packages: list[str], prefix: list[str]) -> bool:
     print(f"Installing {' '.join(packages)} ...", flush=True)
     apt = [*prefix, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq"]
     steps = (["update"], ["install", "--no-install-recommends", "-y", *packages])
-    return all(
-        subprocess.call([*apt, *step], stdout=subprocess.DEVNULL) == 0 for step in steps
-    )
+    return all(subprocess.call([*apt, *step], stdout=subprocess.DEVNULL) == 0 for step in steps)
 
 
 def main() -> None:
