@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""De-skewing: a cloud as if all of its points had been measured at its stamp."""
+"""De-skewing: moving the points of a cloud to the cloud's stamp."""
 
 from __future__ import annotations
 
@@ -13,49 +13,51 @@ from minkowski_perception.motion.poses import Pose
 from minkowski_perception.motion.twist import Twist
 
 MAX_SWEEPS = 2.0
-"""Steps from stamp to stamp: no sensor measures a point that long before or after its stamp."""
+"""Largest distance of a point's time from the stamp, in steps between two frames."""
 
 
 def deskew(frame: Frame, before: Pose, stamp: int) -> Frame:
-    """Move every point to where the sensor would have seen it at the frame's stamp.
+    """Return a frame whose points lie where the sensor would have seen them at its stamp.
 
-    The velocity from the pose before to the frame's own is taken to hold throughout the frame.
+    The velocity between the earlier pose and the frame's pose is assumed constant over the frame.
 
     Args:
         frame: N points, with its pose.
-        before: [4, 4] float64, the sensor's pose in the same odometry frame at an earlier stamp.
-        stamp: that stamp, nanoseconds.
+        before: [4, 4] float64, an earlier pose of the sensor in the same odometry frame.
+        stamp: of that pose, nanoseconds.
 
     Returns:
-        The frame with other points, and without their times, so that nobody moves them again; or
-        the frame itself where it has no times, or such that cannot be (see `compensate`).
+        The frame with moved points and without times, so that they are not moved again; or the
+        frame itself if it has no times, or impossible ones (see `compensate`).
 
     Raises:
-        ValueError: the frame has no pose, or is not later than the one before.
+        ValueError: the frame has no pose, or its stamp is not later than that of `before`.
     """
     if frame.pose is None:
         raise ValueError("a frame without a pose cannot be de-skewed")
     seconds = (frame.stamp - stamp) / NANOSECONDS
     if seconds <= 0.0:
-        raise ValueError(f"stamp {frame.stamp} ns is not later than the pose before, {stamp} ns")
+        raise ValueError(
+            f"stamp {frame.stamp} ns is not later than that of the earlier pose, {stamp} ns"
+        )
     return compensate(frame, Twist.between(before, frame.pose, seconds), seconds)
 
 
 def compensate(frame: Frame, velocity: Twist, step: float) -> Frame:
-    """De-skew a frame by a velocity that is known; see `deskew`.
+    """De-skew a frame with a given velocity; see `deskew`.
 
-    Points that measured nothing, or at a time that is not finite, keep their bits. Where any other
-    time lies further from the stamp than `MAX_SWEEPS` steps, unit or origin of the times is not
-    what it seems: the frame is returned as it is.
+    Points without a return or without a finite time are not changed. If any other time is further
+    from the stamp than `MAX_SWEEPS` steps, the times have another unit or origin than expected,
+    and the frame is returned unchanged.
 
     Args:
         frame: N points.
         velocity: of the sensor, at the frame's stamp.
-        step: seconds from the stamp before to the frame's.
+        step: seconds between the stamps of the previous frame and this one.
     """
     if frame.time is None:
         return frame
-    # A place of zeros means that nothing came back.
+    # Points at the sensor's origin have no return.
     moved = np.isfinite(frame.time) & frame.valid & frame.points.any(axis=1)
     time = frame.time[moved]
     if np.abs(time).max(initial=0.0) > MAX_SWEEPS * step:

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where the sensor was when a frame was taken: sources of poses in the odometry frame."""
+"""Sources of ego motion: poses of the sensor in the odometry frame."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from minkowski_perception.motion.poses import Pose, PoseBuffer
 
 
 class NoPoseError(LookupError):
-    """There is no pose of the sensor at a stamp, or it did not come in time."""
+    """There is no pose of the sensor at a stamp, or it did not arrive in time."""
 
 
 class EgoMotion:
-    """A source of poses. This one knows of none; the others derive from it.
+    """Base class of the sources of poses; itself a source without poses.
 
     Attributes:
-        name: of the source, as parameters, diagnostics and summaries have it.
-        reason: why it was taken.
-        coasted: frames whose poses were guessed from the velocity before them.
+        name: of the source in parameters, diagnostics and summaries.
+        reason: why this source was chosen.
+        coasted: number of frames whose pose was extrapolated from the previous velocity.
     """
 
     name = "none"
@@ -29,49 +29,48 @@ class EgoMotion:
 
     @property
     def source(self) -> EgoMotion:
-        """Itself, unless it chooses among others."""
+        """The source in use; another object where this one chooses between sources."""
         return self
 
     def refusal(self, frame: Frame, deadline: float) -> str:
-        """Why a stream that begins with this frame cannot rest on the source; empty if it can.
+        """Return why a stream cannot use this source, or "" if it can.
 
         Args:
-            frame: the first one.
-            deadline: of `time.monotonic`, until when a sign of life is waited for.
+            frame: first frame of the stream.
+            deadline: time of `time.monotonic` until which to wait for data of the source.
         """
         return ""
 
     def locate(self, frame: Frame) -> Pose | None:
-        """Pose [4, 4] float64 of the sensor at the frame's stamp; None if motion is unknown.
+        """Return the pose [4, 4] float64 of the sensor at the frame's stamp; None if unknown.
 
-        Frames come in the order of time; before one that does not continue the stream of those
-        before it comes a `reset`.
+        Call it in the order of stamps, and `reset` before the first frame of a new stream.
 
         Raises:
-            NoPoseError: there is no such pose, or it did not come within the time allowed.
+            NoPoseError: there is no such pose, or it did not arrive within the time allowed.
         """
         return None
 
     def reset(self) -> None:
-        """Take the next frame for the first of a stream."""
+        """Start a new stream with the next frame."""
 
     def close(self) -> None:
-        """Stop listening, where the source listens to anything."""
+        """Release subscriptions, if the source has any."""
 
 
 class StandingStill(EgoMotion):
     """A sensor that does not move."""
 
     def locate(self, frame: Frame) -> Pose:
-        """See `EgoMotion.locate`; always `upright`."""
+        """Return `upright` for every frame."""
         return upright(frame.frame_id)
 
 
 class RecordedMotion(EgoMotion):
-    """Poses that are all known beforehand, those of a bag.
+    """Recorded poses of the sensor, from a bag.
 
     Args:
-        poses: of the sensor.
+        poses: all of them.
         reason: see `EgoMotion`.
     """
 
@@ -82,7 +81,7 @@ class RecordedMotion(EgoMotion):
         self._poses = poses
 
     def locate(self, frame: Frame) -> Pose:
-        """See `EgoMotion.locate`."""
+        """Return the interpolated pose; see `EgoMotion.locate`."""
         pose = self._poses.at(frame.stamp)
         if pose is None:
             raise NoPoseError(f"the bag has no pose on both sides of stamp {frame.stamp} ns")

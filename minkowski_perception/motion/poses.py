@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where the sensor was, and when: poses by stamp, interpolated."""
+"""Poses of a sensor by stamp, with interpolation."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import numpy.typing as npt
 from scipy.spatial.transform import Rotation, Slerp
 
 Pose = npt.NDArray[np.float64]
-"""[4, 4] float64, takes points of one frame to another, such as the sensor's to the odometry's."""
+"""[4, 4] float64 transform from one frame to another, such as from the sensor's to odometry."""
 
 MAX_STEP = 100.0
-"""Metres between two frames beyond which the odometry was reset: no robot moves so far."""
+"""Metres between two frames; a larger step is a reset of the odometry."""
 
 
 def pose_matrix(translation: npt.ArrayLike, quaternion_xyzw: npt.ArrayLike) -> Pose:
-    """[4, 4] float64 from a translation in metres and a quaternion in ROS order (x, y, z, w).
+    """Return the pose of a translation in metres and a quaternion in ROS order (x, y, z, w).
 
     Raises:
-        ValueError: a value is not finite, or the quaternion has no length.
+        ValueError: a value is not finite, or the quaternion is zero.
     """
     pose = np.eye(4)
     pose[:3, 3] = translation
@@ -37,20 +37,20 @@ def in_changed_world(
     shift: npt.NDArray[np.float64] | float = 0.0,
     of_points: npt.NDArray[np.float64] | None = None,
 ) -> Pose:
-    """Pose of a sensor in a world that is turned, mirrored, scaled or shifted, as its points are.
+    """Return a sensor's pose after the world is rotated, mirrored, scaled or shifted.
 
-    Where a point p of the sensor's frame becomes of_points * p, its place in the world becomes
-    linear * place + shift.
+    A point p in the sensor's frame becomes of_points @ p, and its position x in the world becomes
+    linear @ x + shift. The new pose takes the new points to the new positions.
 
     Args:
-        pose: rigid.
-        linear: [3, 3], an orthogonal matrix times a number.
-        shift: [3], metres; or the same on each axis.
-        of_points: [3, 3], the same change in the sensor's axes, with the same number; None where
-            they are as the world's.
+        pose: [4, 4], rigid.
+        linear: [3, 3], an orthogonal matrix times a scale.
+        shift: [3], metres; or one number for all axes.
+        of_points: [3, 3], the same change along the sensor's axes, of the same scale; None if the
+            sensor's axes are those of the world.
 
     Returns:
-        [4, 4], rigid too.
+        [4, 4], rigid.
     """
     changed = np.eye(4)
     of_points = linear if of_points is None else of_points
@@ -60,9 +60,10 @@ def in_changed_world(
 
 
 class PoseBuffer:
-    """The recent poses of one frame, [4, 4] float64 each, asked for by stamp in nanoseconds.
+    """Recent poses of one frame, [4, 4] float64, by stamp in nanoseconds.
 
-    Bounded: the oldest pose goes when `capacity` is reached.
+    Args:
+        capacity: largest number of poses; the oldest is dropped beyond it.
     """
 
     def __init__(self, capacity: int = 2000) -> None:
@@ -74,36 +75,36 @@ class PoseBuffer:
         return len(self._stamps)
 
     def clear(self) -> None:
-        """Forget all poses."""
+        """Remove all poses."""
         self._stamps.clear()
         self._poses.clear()
 
     def add(self, stamp: int, pose: Pose) -> None:
-        """Take a pose in; poses may come in any order, and one of the same stamp is replaced."""
-        place = bisect.bisect_left(self._stamps, stamp)
-        if place < len(self._stamps) and self._stamps[place] == stamp:
-            self._poses[place] = pose
+        """Add a pose, in any order of stamps; it replaces a pose of the same stamp."""
+        index = bisect.bisect_left(self._stamps, stamp)
+        if index < len(self._stamps) and self._stamps[index] == stamp:
+            self._poses[index] = pose
             return
-        self._stamps.insert(place, stamp)
-        self._poses.insert(place, pose)
+        self._stamps.insert(index, stamp)
+        self._poses.insert(index, pose)
         if len(self._stamps) > self._capacity:
             del self._stamps[0], self._poses[0]
 
     def at(self, stamp: int) -> Pose | None:
-        """Pose at a stamp, or None unless poses lie on both sides of it (or exactly at it).
+        """Return the pose at a stamp; None without poses on both sides of it or exactly at it.
 
-        Between two poses the translation is linear and the rotation spherical-linear.
-        Nothing is extrapolated: a pose that is guessed would shift voxels of a whole frame.
+        The translation is interpolated linearly, the rotation spherically. Nothing is
+        extrapolated, since an error of the pose would shift all voxels of a frame.
         """
-        place = bisect.bisect_left(self._stamps, stamp)
-        if place == len(self._stamps):
+        index = bisect.bisect_left(self._stamps, stamp)
+        if index == len(self._stamps):
             return None
-        if self._stamps[place] == stamp:
-            return self._poses[place]
-        if place == 0:
+        if self._stamps[index] == stamp:
+            return self._poses[index]
+        if index == 0:
             return None
-        before, after = self._poses[place - 1], self._poses[place]
-        start, end = self._stamps[place - 1], self._stamps[place]
+        before, after = self._poses[index - 1], self._poses[index]
+        start, end = self._stamps[index - 1], self._stamps[index]
         share = (stamp - start) / (end - start)
         pose = np.eye(4)
         pose[:3, 3] = (1.0 - share) * before[:3, 3] + share * after[:3, 3]

@@ -1,9 +1,10 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Ego motion out of the clouds themselves, registered one after another by KISS-ICP.
+"""Ego motion from clouds, by registration with KISS-ICP.
 
 Vizzo et al., "KISS-ICP: In Defense of Point-to-Point ICP", RA-L 2023. Its defaults are for a LiDAR
-that sees 100 m; here all lengths follow from how far a sensor sees, so that depth cameras fit too.
+with a range of 100 m; here all lengths are proportional to the range of the sensor, so that depth
+cameras work too.
 """
 
 from __future__ import annotations
@@ -22,26 +23,26 @@ from minkowski_perception.motion.poses import MAX_STEP, Pose
 from minkowski_perception.motion.twist import Twist
 
 MIN_POINTS = 100
-"""With fewer points a frame is not registered: any match would be chance."""
+"""Frames with fewer points are not registered: a match would be chance."""
 
 _FAR_SHARE = 99.0
-"""Percentile of the ranges that stands for how far a sensor sees: single echoes lie further."""
+"""Percentile of the ranges of points that is taken as the range of the sensor."""
 
 _MARGIN = 1.5
 _RANGES = (1.0, 150.0)  # metres
 _SHORTEST_STEP = 0.005
-"""Seconds. Frames that are stamped nearer to each other came in a burst: no velocity in that."""
+"""Seconds; frames with closer stamps came in a burst, and give no velocity."""
 
 
 class Registration(EgoMotion):
-    """Registers the frames of one stream; the first one's pose is `upright`.
+    """Registers the frames of one stream; the pose of the first is `upright`.
 
     The same frames give the same poses. A frame that cannot be registered, such as one with fewer
-    points than `MIN_POINTS`, gets the pose that the velocity before it leads to, and is counted
+    points than `MIN_POINTS`, gets a pose extrapolated with the previous velocity, and is counted
     in `coasted`.
 
     Args:
-        deskew: move points to the frame's stamp before, where they have times.
+        deskew: de-skew frames with times before their registration.
         reason: see `EgoMotion`.
 
     Raises:
@@ -58,16 +59,16 @@ class Registration(EgoMotion):
         self.reset()
 
     def reset(self) -> None:
-        """Take the next frame for the first of a stream."""
+        """Start a new stream with the next frame."""
         self._odometry: Any = None
         self._pose: Pose = upright("")
         self._velocity = Twist(np.zeros(3), np.zeros(3))
-        self._period = 0.0  # seconds that the velocity was measured over
+        self._period = 0.0  # seconds over which the velocity was measured
         self._stamp: int | None = None
         self._first: Frame | None = None
 
     def locate(self, frame: Frame) -> Pose:
-        """Register a frame, later than the one before, and return its pose [4, 4] float64."""
+        """Register a frame, later than the previous one, and return its pose [4, 4] float64."""
         if self._stamp is None:
             self._pose, self._stamp = upright(frame.frame_id), frame.stamp
         step = (frame.stamp - self._stamp) / NANOSECONDS
@@ -87,18 +88,18 @@ class Registration(EgoMotion):
         return pose.copy()
 
     def _measured(self, frame: Frame) -> npt.NDArray[np.float64]:
-        """[N, 3] points of a frame that are measurements, de-skewed once there is a velocity."""
+        """Return the points [N, 3] with a return, de-skewed if a velocity is known."""
         if self._deskew and self._period:
             frame = compensate(frame, self._velocity, self._period)
         return frame.points[frame.valid & frame.points.any(axis=1)].astype(np.float64)
 
     def _register(self, points: npt.NDArray[np.float64], expected: Pose) -> Pose | None:
-        """Pose of points [N, 3] near the one that is expected; None where there is none."""
+        """Return the pose of points [N, 3] near the expected one; None if registration fails."""
         if len(points) < MIN_POINTS:
             return None
         self._fit_range(points)
         odometry = self._odometry
-        # KISS-ICP expects the motion of the frame before; ours has the time between frames in it.
+        # KISS-ICP assumes equal steps in time; this motion accounts for the step between frames.
         odometry.last_pose = self._pose
         odometry.last_delta = np.linalg.inv(self._pose) @ expected
         odometry.register_frame(points, np.empty(0))
@@ -106,26 +107,26 @@ class Registration(EgoMotion):
         step = np.linalg.norm(pose[:3, 3] - self._pose[:3, 3])
         if np.isfinite(pose).all() and step <= MAX_STEP:
             return pose
-        self._odometry = None  # its map holds what has no place
+        self._odometry = None  # its map contains points at wrong positions
         return None
 
     def _straighten(self, first: Frame, second: Frame, pose: Pose) -> None:
-        """Map the first two sweeps anew, now that the velocity to de-skew them by is known.
+        """Rebuild the map from the first two frames, de-skewed now that a velocity is known.
 
-        Bent alike they fit each other, but not those that follow.
+        Both were skewed alike: they fit each other, but not the frames that follow.
         """
         self._first = None
         if not self._deskew or first.time is None:
             return
         self._odometry.local_map.clear()
-        for frame, place in ((first, first.pose), (second, pose)):
+        for frame, known in ((first, first.pose), (second, pose)):
             _, points = self._odometry.voxelize(self._measured(frame))
-            self._odometry.local_map.update(points, place)
+            self._odometry.local_map.update(points, known)
 
     def _fit_range(self, points: npt.NDArray[np.float64]) -> None:
-        """Start KISS-ICP, or start it anew where the sensor sees much further than at first.
+        """Create KISS-ICP, or create it again if the range of the sensor has doubled.
 
-        A robot that leaves a garage sees further than one in it, and drives faster.
+        A robot that leaves a garage sees further than inside, and drives faster.
         """
         reach = _MARGIN * np.percentile(np.linalg.norm(points, axis=1), _FAR_SHARE)
         max_range = float(np.clip(reach, *_RANGES))
@@ -141,7 +142,7 @@ class Registration(EgoMotion):
         return library.KISSConfig(
             data=library.DataConfig(max_range=max_range, min_range=0.0, deskew=False),
             mapping=library.MappingConfig(voxel_size=0.01 * max_range),
-            # More threads sum in another order in every run.
+            # Several threads sum in varying order, which varies results.
             registration=library.RegistrationConfig(max_num_threads=1),
             adaptive_threshold=library.AdaptiveThresholdConfig(
                 initial_threshold=0.02 * max_range, min_motion_th=0.001 * max_range
@@ -161,7 +162,7 @@ def _kiss_icp() -> Any:
         from kiss_icp.kiss_icp import KissICP
     except ImportError as error:
         raise ImportError(
-            f"clouds are registered with KISS-ICP, which cannot be imported ({error}); "
+            f"registration of clouds needs KISS-ICP, which cannot be imported ({error}); "
             "install it with: pip install kiss-icp"
         ) from error
     return SimpleNamespace(

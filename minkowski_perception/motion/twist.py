@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Motion at constant velocity: the screw that leads from one pose to another."""
+"""Motion at constant velocity (a screw motion) between poses."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from scipy.spatial.transform import Rotation
 from minkowski_perception.motion.poses import Pose
 
 _SMALL = 1e-3
-"""Radians below which a series is exacter than the quotient that it stands for."""
+"""Radians; below it a series is more accurate than the quotient that it approximates."""
 
 
 @dataclass(frozen=True)
 class Twist:
-    """A sensor's velocity, constant in its own frame: a car's in a curve, say.
+    """Velocity of a sensor, constant in its own frame, such as that of a car in a curve.
 
     Attributes:
-        angular: [3] float64, radians a second.
-        linear: [3] float64, metres a second.
+        angular: [3] float64, radians per second.
+        linear: [3] float64, metres per second.
     """
 
     angular: npt.NDArray[np.float64]
@@ -30,19 +30,19 @@ class Twist:
 
     @classmethod
     def between(cls, before: Pose, now: Pose, seconds: float) -> Twist:
-        """Velocity that leads from one pose to another in some time, by less than half a turn."""
-        turned = before[:3, :3].T
-        angle = Rotation.from_matrix(turned @ now[:3, :3]).as_rotvec()
+        """Return the velocity from one pose to another, by a rotation of less than pi."""
+        inverse = before[:3, :3].T
+        angle = Rotation.from_matrix(inverse @ now[:3, :3]).as_rotvec()
         # The logarithm of SE(3), by the inverse of SO(3)'s left Jacobian.
-        way = turned @ (now[:3, 3] - before[:3, 3])
+        translation = inverse @ (now[:3, 3] - before[:3, 3])
         size = np.linalg.norm(angle)
         share = 1 / 12 if size < _SMALL else (1.0 - 0.5 * size / np.tan(0.5 * size)) / size**2
-        across = np.cross(angle, way)
-        linear = way - 0.5 * across + share * np.cross(angle, across)
+        across = np.cross(angle, translation)
+        linear = translation - 0.5 * across + share * np.cross(angle, across)
         return cls(angle / seconds, linear / seconds)
 
     def motion(self, seconds: float) -> Pose:
-        """[4, 4] float64 that takes points of the sensor in some time to its frame of now."""
+        """Return the transform [4, 4] float64 from the sensor's future frame to that of now."""
         motion = np.eye(4)
         motion[:3, :3] = Rotation.from_rotvec(self.angular * seconds).as_matrix()
         motion[:3, 3] = self.carry(np.zeros((1, 3)), np.array([seconds]))[0]
@@ -51,17 +51,18 @@ class Twist:
     def carry(
         self, points: npt.NDArray[np.floating], seconds: npt.NDArray[np.floating]
     ) -> npt.NDArray[np.float64]:
-        """Points, each as seen by the sensor at its own time, as the sensor sees them now.
+        """Return points, each measured at its own time, in the sensor's frame of now.
 
         Args:
             points: [N, 3], metres.
-            seconds: [N], from now on, negative for the past.
+            seconds: [N], time of each point relative to now; negative in the past.
 
         Returns:
             [N, 3] float64.
         """
         # The exponential of SE(3) applied to a point: its series in cross products with the
-        # angular velocity ends after three terms, as each further one repeats the last but one.
+        # angular velocity has three distinct terms, as each further one is a multiple of the
+        # last but one.
         rate = np.linalg.norm(self.angular)
         time = np.asarray(seconds, np.float64)
         angle = rate * time

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Continuity of a stream: which frames belong together in time."""
+"""Continuity of a stream: whether a frame continues it or starts a new one."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from minkowski_perception.motion.poses import MAX_STEP, Pose
 
 
 class OutOfOrderError(ValueError):
-    """A frame is not later than the one before it."""
+    """The stamp of a frame is not later than that of the previous frame."""
 
 
 @dataclass(frozen=True)
 class Predecessor:
-    """What the next frame is held against: the last one's stamp, frame_id and pose."""
+    """Stamp, frame_id and pose of the last frame, to compare the next one with."""
 
     stamp: int
     frame_id: str
@@ -30,17 +30,18 @@ class Predecessor:
 
 
 class Continuity:
-    """Tells whether a frame goes on with the stream, or starts something new.
+    """Decides whether a frame continues the stream or starts a new one.
 
-    It starts anew, and counts why in `resets`, when time jumps back (a bag that loops, a clock
-    that is set), when the stream pauses, when the sensor's frame changes, when motion becomes
-    known or unknown, and when a pose jumps: frames on either side of such an event do not belong
-    together.
+    A new stream starts when time jumps back (a bag that loops, a clock that is set), after a
+    pause, when frame_id changes, when motion becomes known or unknown, and when the pose jumps.
 
     Args:
-        max_gap: seconds without a frame after which the stream starts anew.
-        max_step_back: seconds; a stamp that lies further back than this is a jump of time, a
-            smaller step back a frame out of order.
+        max_gap: seconds without a frame after which a new stream starts.
+        max_step_back: seconds; a larger step back of the stamp is a jump of time, a smaller one
+            means a frame out of order.
+
+    Attributes:
+        resets: how often a new stream started, by reason.
     """
 
     def __init__(self, max_gap: float = 1.0, max_step_back: float = 1.0) -> None:
@@ -50,27 +51,27 @@ class Continuity:
         self._last: Predecessor | None = None
 
     def clear(self) -> None:
-        """Forget what the next frame would be compared to."""
+        """Forget the last frame: the next one starts a stream, which is no reset."""
         self._last = None
 
     def continues(self, frame: Frame) -> bool:
-        """Whether a frame goes on with the stream, as far as its stamp and sensor tell.
+        """Return whether a frame continues the stream by its stamp and frame_id alone.
 
-        What follows motion asks this before it gives the frame its pose.
+        Ego motion needs the answer before the frame has a pose.
 
         Raises:
-            OutOfOrderError: its stamp is not later than the last one, by a small step.
+            OutOfOrderError: the stamp is not later than the last one, by a small step.
         """
         return self._last is not None and self._interruption(frame, self._last) is None
 
     def admit(self, frame: Frame) -> Predecessor | None:
-        """Hold a frame against the one before it, which it takes the place of.
+        """Compare a frame with the last one, and make it the last one.
 
         Returns:
-            the frame before, where this one goes on with the stream; None where it starts anew.
+            the previous frame if this one continues the stream; None if it starts a new one.
 
         Raises:
-            OutOfOrderError: its stamp is not later than the last one, by a small step; nothing
+            OutOfOrderError: the stamp is not later than the last one, by a small step; nothing
                 changes.
         """
         before = self._last
@@ -83,7 +84,7 @@ class Continuity:
         return before
 
     def state(self) -> dict[str, Tensor]:
-        """Return what the next frame is held against, as tensors by name; none at a start."""
+        """Return the last frame as tensors by name; empty before the first frame."""
         if self._last is None:
             return {}
         state = {
@@ -95,7 +96,7 @@ class Continuity:
         return state
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from what `state` gave."""
+        """Replace the state by one that `state` returned."""
         self._last = None
         if state:
             self._last = Predecessor(
@@ -105,7 +106,7 @@ class Continuity:
             )
 
     def _interruption(self, frame: Frame, last: Predecessor) -> str | None:
-        """Why a frame starts something new whatever its pose, or None."""
+        """Return why a frame starts a new stream whatever its pose, or None."""
         step = (frame.stamp - last.stamp) / NANOSECONDS
         if frame.frame_id != last.frame_id:
             return "frame_changed"
@@ -119,7 +120,7 @@ class Continuity:
 
 
 def _jump(pose: Pose | None, before: Pose | None) -> str | None:
-    """Why a frame's pose starts something new, or None."""
+    """Return why the pose of a frame starts a new stream, or None."""
     if pose is None or before is None:
         return None if pose is before else "motion_changed"
     step = np.linalg.norm(pose[:3, 3] - before[:3, 3])

@@ -14,11 +14,11 @@ STEP = 0.1
 STAMP = 1_700_000_000 * SECOND
 BEFORE = STAMP - SECOND // 10
 RADIUS = 12.0
-YAW_RATE = 0.9  # radians a second, so 10.8 m/s
+YAW_RATE = 0.9  # radians per second, so 10.8 m/s
 
 
 def pose_at(seconds):
-    """Of a car on a circle, in a tilted odometry frame far from its origin, at STAMP + seconds."""
+    """Pose of a car on a circle at STAMP + seconds, in a tilted frame far from its origin."""
     yaw = YAW_RATE * seconds
     pose = np.eye(4)
     pose[:3, :3] = Rotation.from_rotvec([0, 0, yaw]).as_matrix()
@@ -30,7 +30,7 @@ def pose_at(seconds):
 
 
 def skewed(scene, times):
-    """A scene in the odometry frame, each point as the sensor sees it at its own time."""
+    """Points of a scene, given in the odometry frame, in the sensor's frame at their own times."""
     seen = [
         (np.linalg.inv(pose_at(time)) @ [*point, 1.0])[:3]
         for point, time in zip(scene, times, strict=True)
@@ -40,7 +40,7 @@ def skewed(scene, times):
 
 @pytest.fixture
 def sweep():
-    """A frame of the moving sensor, and its points as they lie at the stamp."""
+    """A frame of the moving sensor, and its points at the stamp."""
     draw = np.random.default_rng(3)
     truth = draw.uniform(-40.0, 40.0, (500, 3))
     scene = truth @ pose_at(0.0)[:3, :3].T + pose_at(0.0)[:3, 3]
@@ -49,7 +49,7 @@ def sweep():
     return frame, truth
 
 
-def test_a_turning_driving_sensor_sees_the_scene_as_it_is_after_deskewing(sweep):
+def test_points_of_a_moving_sensor_are_correct_after_deskewing(sweep):
     frame, truth = sweep
     assert np.linalg.norm(frame.points - truth, axis=1).max() > 1.0
     straight = deskew(frame, pose_at(-STEP), BEFORE)
@@ -58,13 +58,13 @@ def test_a_turning_driving_sensor_sees_the_scene_as_it_is_after_deskewing(sweep)
     assert straight.pose is frame.pose
 
 
-def test_the_step_before_may_be_of_any_length(sweep):
+def test_the_earlier_pose_may_have_any_stamp(sweep):
     frame, truth = sweep
     straight = deskew(frame, pose_at(-0.73), STAMP - 73 * SECOND // 100)
     np.testing.assert_allclose(straight.points, truth, atol=1e-4)
 
 
-def test_a_cloud_is_moved_once_and_its_input_stays(sweep):
+def test_a_cloud_is_deskewed_once_and_the_input_is_unchanged(sweep):
     frame, _ = sweep
     points = frame.points.copy()
     straight = deskew(frame, pose_at(-STEP), BEFORE)
@@ -73,13 +73,13 @@ def test_a_cloud_is_moved_once_and_its_input_stays(sweep):
     assert deskew(straight, pose_at(-STEP), BEFORE) is straight
 
 
-def test_a_standing_sensor_leaves_every_point_where_it_is(sweep):
+def test_points_of_a_standing_sensor_do_not_move(sweep):
     frame, _ = sweep
     straight = deskew(frame, frame.pose, BEFORE)
     assert np.array_equal(straight.points, frame.points)
 
 
-def test_points_move_alike_whatever_stands_beside_them(sweep):
+def test_deskewing_does_not_depend_on_the_order_of_points(sweep):
     frame, _ = sweep
     order = np.random.default_rng(0).permutation(len(frame))
     shuffled = replace(frame, points=frame.points[order], time=frame.time[order])
@@ -87,7 +87,7 @@ def test_points_move_alike_whatever_stands_beside_them(sweep):
     assert np.array_equal(deskew(shuffled, pose_at(-STEP), BEFORE).points, straight[order])
 
 
-def test_points_without_a_time_or_without_a_return_keep_their_bits(sweep):
+def test_points_without_a_time_or_a_return_are_unchanged(sweep):
     frame, truth = sweep
     frame.time[[3, 4, 5]] = np.nan, np.inf, 1e30
     frame.points[[5, 6]] = [0.0, 0.0, 0.0], [np.nan, np.inf, 1.0]
@@ -96,15 +96,15 @@ def test_points_without_a_time_or_without_a_return_keep_their_bits(sweep):
     np.testing.assert_allclose(straight.points[7:], truth[7:], atol=1e-4)
 
 
-@pytest.mark.parametrize("silly", [-1e30, -0.21, 0.21, 1.7e9])
-def test_times_that_no_sweep_has_leave_the_frame_alone(sweep, silly):
+@pytest.mark.parametrize("time", [-1e30, -0.21, 0.21, 1.7e9])
+def test_a_frame_with_impossible_times_is_unchanged(sweep, time):
     frame, _ = sweep
-    assert abs(silly) > MAX_SWEEPS * STEP
-    frame.time[7] = silly
+    assert abs(time) > MAX_SWEEPS * STEP
+    frame.time[7] = time
     assert deskew(frame, pose_at(-STEP), BEFORE) is frame
 
 
-def test_a_frame_without_times_or_points_is_no_problem(sweep):
+def test_a_frame_without_times_or_points_is_accepted(sweep):
     frame, _ = sweep
     bare = replace(frame, time=None)
     assert deskew(bare, pose_at(-STEP), BEFORE) is bare
@@ -112,9 +112,9 @@ def test_a_frame_without_times_or_points_is_no_problem(sweep):
     assert len(deskew(empty, pose_at(-STEP), BEFORE)) == 0
 
 
-def test_what_cannot_be_deskewed_is_refused(sweep):
+def test_a_frame_without_a_pose_or_with_an_earlier_stamp_is_refused(sweep):
     frame, _ = sweep
     with pytest.raises(ValueError, match="without a pose"):
         deskew(replace(frame, pose=None), pose_at(-STEP), BEFORE)
-    with pytest.raises(ValueError, match=f"not later than the pose before, {STAMP} ns"):
+    with pytest.raises(ValueError, match=f"not later than that of the earlier pose, {STAMP} ns"):
         deskew(frame, pose_at(-STEP), STAMP)

@@ -13,7 +13,7 @@ def pose(x, yaw):
     return pose_matrix((x, 0.0, 0.0), Rotation.from_euler("z", yaw).as_quat())
 
 
-def test_between_two_poses_translation_is_linear_and_rotation_turns_evenly():
+def test_poses_are_interpolated_linearly_and_spherically():
     buffer = PoseBuffer()
     buffer.add(100, pose(0.0, 0.0))
     buffer.add(200, pose(4.0, 1.0))
@@ -21,7 +21,7 @@ def test_between_two_poses_translation_is_linear_and_rotation_turns_evenly():
     np.testing.assert_array_equal(buffer.at(200), pose(4.0, 1.0))
 
 
-def test_nothing_is_extrapolated():
+def test_poses_are_not_extrapolated():
     buffer = PoseBuffer()
     assert buffer.at(0) is None
     buffer.add(100, np.eye(4))
@@ -31,7 +31,7 @@ def test_nothing_is_extrapolated():
 
 
 @given(stamps=st.permutations(range(20)))
-def test_poses_may_come_in_any_order(stamps):
+def test_poses_may_be_added_in_any_order(stamps):
     buffer = PoseBuffer()
     for stamp in stamps:
         buffer.add(2 * stamp, pose(float(stamp), 0.0))
@@ -39,7 +39,7 @@ def test_poses_may_come_in_any_order(stamps):
         assert buffer.at(stamp)[0, 3] == pytest.approx(stamp / 2)
 
 
-def test_the_oldest_pose_goes_when_the_buffer_is_full():
+def test_the_oldest_pose_is_dropped_when_the_buffer_is_full():
     buffer = PoseBuffer(capacity=3)
     for stamp in range(5):
         buffer.add(stamp, np.eye(4))
@@ -56,14 +56,14 @@ def test_a_pose_of_the_same_stamp_replaces_the_older_one():
     assert buffer.at(1)[0, 3] == 2.0
 
 
-def test_a_pose_that_is_none_is_refused():
+def test_an_invalid_pose_is_refused():
     with pytest.raises(ValueError, match="norm"):
         pose_matrix((0, 0, 0), (0, 0, 0, 0))
     with pytest.raises(ValueError, match="not finite"):
         pose_matrix((np.nan, 0, 0), (0, 0, 0, 1))
 
 
-def test_clear_forgets_all():
+def test_a_cleared_buffer_has_no_poses():
     buffer = PoseBuffer()
     buffer.add(1, np.eye(4))
     buffer.clear()
@@ -72,7 +72,7 @@ def test_clear_forgets_all():
 
 @pytest.mark.parametrize("mirror", [1.0, -1.0])
 @pytest.mark.parametrize("optical", [False, True])
-def test_points_and_poses_of_a_changed_world_stay_together(mirror, optical):
+def test_points_and_poses_change_consistently(mirror, optical):
     turn = Rotation.from_euler("xyz", [0.1, -0.2, 0.7]).as_matrix()
     linear, shift = 0.9 * turn @ np.diag([1.0, mirror, 1.0]), np.array([5.0, -3.0, 1.0])
     before = pose_matrix((4.0, -2.0, 1.0), Rotation.from_euler("zx", [0.8, 0.1]).as_quat())
@@ -82,8 +82,8 @@ def test_points_and_poses_of_a_changed_world_stay_together(mirror, optical):
 
     after = in_changed_world(before, linear, shift, of_points if optical else None)
 
-    places = points @ before[:3, :3].T + before[:3, 3]
+    positions = points @ before[:3, :3].T + before[:3, 3]
     moved = (points @ of_points.T) @ after[:3, :3].T + after[:3, 3]
-    np.testing.assert_allclose(moved, places @ linear.T + shift, atol=1e-9)
+    np.testing.assert_allclose(moved, positions @ linear.T + shift, atol=1e-9)
     np.testing.assert_allclose(after[:3, :3] @ after[:3, :3].T, np.eye(3), atol=1e-12)
     assert np.linalg.det(after[:3, :3]) == pytest.approx(1.0)

@@ -11,7 +11,7 @@ from minkowski_perception.motion.twist import Twist
 
 
 def exponential(angular, linear, seconds):
-    """The motion by the series of the matrix exponential, which knows nothing of rotations."""
+    """The motion by the general matrix exponential."""
     generator = np.zeros((4, 4))
     x, y, z = angular
     generator[:3, :3] = [[0, -z, y], [z, 0, -x], [-y, x, 0]]
@@ -24,7 +24,7 @@ def vectors(bound):
 
 
 @given(vectors(15.0), vectors(30.0), st.floats(-0.2, 0.2))
-def test_points_and_poses_follow_the_matrix_exponential(angular, linear, seconds):
+def test_points_and_poses_agree_with_the_matrix_exponential(angular, linear, seconds):
     points = np.random.default_rng(0).normal(0.0, 20.0, (5, 3))
     motion = exponential(angular, linear, seconds)
     twist = Twist(angular, linear)
@@ -45,14 +45,14 @@ def test_the_velocity_between_two_poses_leads_from_one_to_the_other(angle, way, 
     np.testing.assert_allclose(before @ twist.motion(seconds), now, atol=1e-6)
 
 
-def test_a_sensor_that_stands_has_no_velocity():
+def test_a_standing_sensor_has_zero_velocity():
     twist = Twist.between(np.eye(4), np.eye(4), 0.1)
     assert not twist.angular.any()
     assert not twist.linear.any()
 
 
-def test_a_car_in_a_curve_drives_along_its_circle():
-    """A quarter turn to the left at radius 10 m, by a velocity measured on a tenth of it."""
+def test_a_car_in_a_curve_moves_on_its_circle():
+    """A quarter turn to the left at radius 10 m, with the velocity measured on a tenth of it."""
     tenth = np.eye(4)
     tenth[:3, :3] = Rotation.from_rotvec([0, 0, np.pi / 20]).as_matrix()
     tenth[:3, 3] = 10.0 * np.sin(np.pi / 20), 10.0 - 10.0 * np.cos(np.pi / 20), 0.0

@@ -27,7 +27,7 @@ def drive(frames: int, seed: int = 0):
         yield voxels, logits.softmax(dim=1)
 
 
-def test_a_voxel_has_the_geometric_mean_of_what_was_said_there_and_around_it_old_sums_fading():
+def test_a_voxel_has_the_weighted_geometric_mean_of_itself_and_its_neighbours():
     length = 2
     average = TemporalAverage(length)
     around = [offset for offset in product((-1, 0, 1), repeat=3) if any(offset)]
@@ -35,24 +35,24 @@ def test_a_voxel_has_the_geometric_mean_of_what_was_said_there_and_around_it_old
     left: dict[tuple, np.ndarray] = defaultdict(lambda: np.zeros(4))
     gaps = set()
     for now, (voxels, probabilities) in enumerate(drive(9)):
-        for place, then in seen.items():
-            left[place] = left[place] * (1 - 1 / length if now - then <= 2 * length else 0)
-        places = [tuple(p) for p in (voxels.coordinates + voxels.origin).tolist()]
+        for voxel, then in seen.items():
+            left[voxel] = left[voxel] * (1 - 1 / length if now - then <= 2 * length else 0)
+        coordinates = [tuple(p) for p in (voxels.coordinates + voxels.origin).tolist()]
         sums = {}
-        for place, said in zip(places, probabilities.numpy(), strict=True):
-            gaps.add(now - seen.get(place, now))
-            beside = np.sum([left[tuple(np.add(place, offset))] for offset in around], axis=0)
-            said = np.append(np.log(np.maximum(said, 0.001)), 1)
-            sums[place] = said + left[place] + beside / max(beside[-1], 1)
+        for voxel, scores in zip(coordinates, probabilities.numpy(), strict=True):
+            gaps.add(now - seen.get(voxel, now))
+            beside = np.sum([left[tuple(np.add(voxel, offset))] for offset in around], axis=0)
+            scores = np.append(np.log(np.maximum(scores, 0.001)), 1)
+            sums[voxel] = scores + left[voxel] + beside / max(beside[-1], 1)
         means = np.exp([total[:-1] / total[-1] for total in sums.values()])
         expected = means / means.sum(axis=1, keepdims=True)
         np.testing.assert_allclose(average(voxels, probabilities), expected, atol=2e-3)
         left |= sums
-        seen |= dict.fromkeys(places, now)
+        seen |= dict.fromkeys(coordinates, now)
     assert gaps >= {1, 2, 3, 4, 5}
 
 
-def test_an_average_of_one_frame_or_after_a_clear_is_that_frame_s():
+def test_an_average_of_one_frame_is_that_frame():
     alone, cleared = TemporalAverage(1), TemporalAverage(3)
     for voxels, probabilities in drive(2):
         torch.testing.assert_close(alone(voxels, probabilities), probabilities, rtol=0, atol=2e-3)
@@ -61,27 +61,27 @@ def test_an_average_of_one_frame_or_after_a_clear_is_that_frame_s():
         assert torch.equal(cleared(voxels, probabilities), probabilities)
 
 
-def test_the_state_is_bounded_by_the_places_of_twice_as_many_frames():
+def test_the_state_holds_the_voxels_of_twice_the_length():
     average = TemporalAverage(2)
     seen: list[set] = []
     for voxels, probabilities in drive(12):
         average(voxels, probabilities)
         seen.append({tuple(p) for p in (voxels.coordinates + voxels.origin).tolist()})
-        remembered = set().union(*seen[-4:])
+        kept = set().union(*seen[-4:])
         # A key, an age, and the sums of 3 classes and of weights; and the origin.
-        assert average.nbytes == len(remembered) * (8 + 2 + 4 * 2) + 3 * 8
+        assert average.nbytes == len(kept) * (8 + 2 + 4 * 2) + 3 * 8
 
 
-def test_places_out_of_a_key_s_range_are_forgotten():
+def test_voxels_out_of_the_range_of_keys_are_dropped():
     average = TemporalAverage(2)
-    (first, said), (then, said_then) = drive(2)
-    far = replace(then, origin=first.origin + 10**5)
-    average(first, said)
-    torch.testing.assert_close(average(far, said_then), said_then, rtol=0, atol=2e-3)
-    assert average.nbytes == len(said_then) * (8 + 2 + 4 * 2) + 3 * 8
+    (first, scores), (second, second_scores) = drive(2)
+    far = replace(second, origin=first.origin + 10**5)
+    average(first, scores)
+    torch.testing.assert_close(average(far, second_scores), second_scores, rtol=0, atol=2e-3)
+    assert average.nbytes == len(second_scores) * (8 + 2 + 4 * 2) + 3 * 8
 
 
-def test_a_state_goes_on_where_it_was_taken():
+def test_a_restored_average_gives_the_same_results():
     average, restored = TemporalAverage(3), TemporalAverage(3)
     for i, (voxels, probabilities) in enumerate(drive(6)):
         if i == 4:
@@ -91,6 +91,6 @@ def test_a_state_goes_on_where_it_was_taken():
             assert torch.equal(restored(voxels, probabilities), expected)
 
 
-def test_a_state_of_something_else_is_refused_by_what_it_has():
-    with pytest.raises(ValueError, match=r"age and sums, not 0\.places, 0\.said"):
-        TemporalAverage(3).restore({"0.said": torch.zeros(1), "0.places": torch.zeros(1)})
+def test_a_state_with_other_tensors_is_refused():
+    with pytest.raises(ValueError, match=r"age and sums, not 0\.keys, 0\.scores"):
+        TemporalAverage(3).restore({"0.scores": torch.zeros(1), "0.keys": torch.zeros(1)})

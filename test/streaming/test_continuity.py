@@ -14,19 +14,19 @@ def frame(seconds, frame_id="lidar", pose=None):
 
 
 def feed(stream, *frames):
-    """Return, for each frame, the stamp of the one before if it goes on with the stream."""
+    """Return, for each frame, the stamp of the previous one if it continues the stream."""
     before = [stream.admit(each) for each in frames]
     return [None if b is None else b.stamp for b in before]
 
 
-def test_each_frame_of_a_stream_is_told_the_one_before():
+def test_a_frame_that_continues_the_stream_gets_the_previous_one():
     stream = Continuity()
     assert feed(stream, frame(1.0), frame(1.1), frame(1.2)) == [None, SECOND, int(1.1 * SECOND)]
     assert not stream.resets
 
 
 @pytest.mark.parametrize("step", [0.0, 0.05])
-def test_a_small_step_back_or_none_is_out_of_order_and_changes_nothing(step):
+def test_a_small_step_back_or_an_equal_stamp_is_out_of_order(step):
     stream = Continuity()
     feed(stream, frame(10.0), frame(10.1))
     with pytest.raises(OutOfOrderError, match="is not later than the last one, 10100000000 ns"):
@@ -43,7 +43,7 @@ def test_a_small_step_back_or_none_is_out_of_order_and_changes_nothing(step):
         (frame(10.1, pose=np.eye(4)), "motion_changed"),
     ],
 )
-def test_what_starts_something_new_is_counted_by_reason(next_frame, reason):
+def test_resets_are_counted_by_reason(next_frame, reason):
     stream = Continuity()
     assert feed(stream, frame(9.9), frame(10.0), next_frame)[-1] is None
     assert stream.resets == {reason: 1}
@@ -59,7 +59,7 @@ def test_what_starts_something_new_is_counted_by_reason(next_frame, reason):
         (frame(10.1, "rear"), False),
     ],
 )
-def test_whether_a_frame_continues_the_stream_is_told_before_it_has_a_pose(next_frame, answer):
+def test_continuation_is_known_before_a_frame_has_a_pose(next_frame, answer):
     stream = Continuity()
     assert not stream.continues(next_frame)
     feed(stream, frame(9.9), frame(10.0))
@@ -69,7 +69,7 @@ def test_whether_a_frame_continues_the_stream_is_told_before_it_has_a_pose(next_
     assert not stream.resets
 
 
-def test_a_pose_that_jumps_starts_the_stream_anew_and_motion_does_not():
+def test_a_jump_of_the_pose_starts_a_new_stream_and_motion_does_not():
     stream = Continuity()
     frames = []
     for i, x in enumerate((0.0, 30.0, 60.0, 5000.0)):
@@ -80,14 +80,14 @@ def test_a_pose_that_jumps_starts_the_stream_anew_and_motion_does_not():
     assert stream.resets == {"pose_jump": 1}
 
 
-def test_after_a_loop_the_stream_goes_on_from_its_new_time():
+def test_after_a_loop_the_stream_continues_from_the_new_time():
     stream = Continuity()
     stamps = feed(stream, *(frame(t) for t in (10.0, 10.1, 3.0, 3.1)))
     assert stamps == [None, 10 * SECOND, None, 3 * SECOND]
     assert stream.resets == {"time_jump": 1}
 
 
-def test_a_cleared_stream_compares_the_next_frame_to_nothing():
+def test_after_clear_the_next_frame_starts_a_stream():
     stream = Continuity()
     feed(stream, frame(10.0))
     stream.clear()
@@ -96,7 +96,7 @@ def test_a_cleared_stream_compares_the_next_frame_to_nothing():
 
 
 @pytest.mark.parametrize("pose", [None, np.eye(4)])
-def test_a_restored_stream_goes_on_where_it_was_saved(pose):
+def test_a_restored_stream_continues_from_the_saved_frame(pose):
     stream, other = Continuity(), Continuity()
     feed(stream, frame(10.0, "lidár", pose))
     other.restore(stream.state())
