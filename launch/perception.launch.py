@@ -7,6 +7,7 @@
 The node's parameters come from `params_file`. Each has an argument too, which wins over the file.
 """
 
+import yaml
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch.conditions import IfCondition
@@ -42,16 +43,10 @@ ARGUMENTS = {
 """Arguments that are not parameters of the node: default and description."""
 
 PARAMETERS = {
-    **{
-        name: (
-            list[float] if isinstance(setting.default, tuple) else type(setting.default),
-            setting.summary,
-        )
-        for name, setting in SETTINGS.items()
-    },
+    **{name: (type(setting.default), setting.summary) for name, setting in SETTINGS.items()},
     "use_sim_time": (bool, "Take the time from the topic /clock."),
 }
-"""Parameters of the node: type and description."""
+"""Parameters of the node: type and description; a tuple is of floats."""
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -84,9 +79,11 @@ def generate_launch_description() -> LaunchDescription:
 def perception_node(context: LaunchContext) -> list[Node]:
     """Return the node, with a parameter for each argument that is not empty."""
     given = {
-        name: ParameterValue(LaunchConfiguration(name), value_type=value_type)
+        name: _numbers(text)
+        if value_type is tuple
+        else ParameterValue(LaunchConfiguration(name), value_type=value_type)
         for name, (value_type, _) in PARAMETERS.items()
-        if LaunchConfiguration(name).perform(context)
+        if (text := LaunchConfiguration(name).perform(context))
     }
     return [
         Node(
@@ -104,6 +101,11 @@ def perception_node(context: LaunchContext) -> list[Node]:
             output="screen",
         )
     ]
+
+
+def _numbers(text: str) -> list[float]:
+    # launch_ros refuses a list of both integers and floats.
+    return [float(number) for number in yaml.safe_load(text)]
 
 
 def rviz(context: LaunchContext) -> list[Node]:

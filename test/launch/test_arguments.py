@@ -74,7 +74,10 @@ def context(file, **given):
 def node_parameters(file, **given):
     [node] = file.perception_node(context(file, **given))
     _, parameters = node.kwargs["parameters"]
-    return {name: value.kwargs["value_type"] for name, value in parameters.items()}
+    return {
+        name: value if isinstance(value, list) else value.kwargs["value_type"]
+        for name, value in parameters.items()
+    }
 
 
 def rviz_arguments(file, **given):
@@ -95,8 +98,9 @@ def test_an_empty_argument_leaves_the_parameter_to_the_file(load):
 
 @pytest.mark.parametrize("setting", SETTINGS.values(), ids=lambda s: s.name)
 def test_an_argument_is_passed_to_the_node_in_the_type_of_the_setting(load, setting):
-    expected = list[float] if isinstance(setting.default, tuple) else type(setting.default)
-    parameters = node_parameters(load("perception.launch.py"), **{setting.name: "given"})
+    value = "[1, 2.5, 3, 0, 0, 0]" if setting.name == "sensor_pose" else "given"
+    expected = [1.0, 2.5, 3.0, 0.0, 0.0, 0.0] if value != "given" else type(setting.default)
+    parameters = node_parameters(load("perception.launch.py"), **{setting.name: value})
     assert parameters == {setting.name: expected}
 
 
