@@ -102,7 +102,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="Markdown with pictures: a .md file, or a folder for report.md",
     )
-    add_segmenter_arguments(parser)
+    add_segmenter_arguments(parser, intensity_full_scale="that of the data set")
 
 
 def run(args: argparse.Namespace) -> int:

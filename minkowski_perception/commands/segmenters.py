@@ -17,30 +17,36 @@ _METAVAR_OF_UNIT = {"s": "SECONDS", "frames": "FRAMES"}
 _METAVAR_OF_TYPE = {int: "N", float: "X", str: "NAME"}
 
 
-def add_segmenter_arguments(parser: argparse.ArgumentParser) -> None:
+def add_segmenter_arguments(parser: argparse.ArgumentParser, **defaults: str) -> None:
     """Add an option for every setting that commands share with the node.
 
-    True or false are --NAME and --no-NAME. An option that is not given leaves None.
+    True and false are --NAME and --no-NAME. An option that is not given is None.
+
+    Args:
+        parser: of the command.
+        defaults: the default in words, of settings where the command has its own.
     """
-    group = parser.add_argument_group("settings, as of the node")
+    group = parser.add_argument_group("settings, the same as the node's")
     for name, setting in SETTINGS.items():
         if setting.node_only:
             continue
         option = f"--{name.replace('_', '-')}"
+        text = _help(setting, defaults.get(name))
         kind = type(setting.default)
         if kind is bool:
             group.add_argument(
-                option, action=argparse.BooleanOptionalAction, default=None, help=_help(setting)
+                option, action=argparse.BooleanOptionalAction, default=None, help=text
             )
         else:
             metavar = _METAVAR_OF_UNIT.get(setting.unit, _METAVAR_OF_TYPE[kind])
-            group.add_argument(option, type=kind, metavar=metavar, help=_help(setting))
+            group.add_argument(option, type=kind, metavar=metavar, help=text)
 
 
-def _help(setting: Setting) -> str:
-    default = setting.default
-    shown = str(default).lower() if isinstance(default, bool) else default
-    return f"{setting.summary} Default: {shown}.".replace("%", "%%")
+def _help(setting: Setting, default: str | None) -> str:
+    if default is None:
+        default = str(setting.default)
+        default = default.lower() if isinstance(setting.default, bool) else default
+    return f"{setting.summary} Default: {default}.".replace("%", "%%")
 
 
 def settings_of(args: argparse.Namespace, **defaults: Any) -> Settings:
