@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Record MinkowskiEngine's logits for test/networks/test_golden.py.
 
-Weights come from a formula (`benchmarks.exactness.set_weights`), so that voxels, features and
-logits of a network fit into a few kilobytes.
+The weights come from a formula (`lab.benchmarks.exactness.set_weights`), so a file holds only
+voxels, features and logits: a few kilobytes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SIZE = {"in_channels": 3, "num_classes": 8, "width": 0.25}
 
 
 def surface_voxels(dimension: int) -> torch.Tensor:
-    """Return some 400 voxels of a bent surface around the origin, of two batches."""
+    """Return about 400 voxels of a curved surface around the origin, in two batches."""
     draw = np.random.default_rng(0)
     x, y = draw.integers(-20, 20, (2, 420))
     columns = [draw.integers(0, 2, 420), x, y, x * y // 50]
@@ -44,7 +44,7 @@ def surface_voxels(dimension: int) -> torch.Tensor:
 
 
 def main() -> None:
-    """Write a file for each network."""
+    """Write one file for each network."""
     torch.manual_seed(0)
     FOLDER.mkdir(exist_ok=True)
     version = import_minkowski_engine().__version__

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""`minkowski-perception benchmark`: measure what this machine and these networks can do."""
+"""`minkowski-perception benchmark`: measure networks and engines on this machine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import argparse
 from minkowski_perception.commands import add_commands
 
 SUBJECTS = ("ablation", "engines", "exactness", "memory", "networks", "temporal")
-"""What can be measured; each is the module benchmark_{subject} of this folder."""
+"""Subjects of measurements; each is the module benchmark_{subject} of this folder."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""`minkowski-perception benchmark ablation`: what time and the CRF are worth, row by row.
+"""`minkowski-perception benchmark ablation`: compare 3D, 4D, CRF and averaging.
 
     minkowski-perception benchmark ablation --json out/ablation.json --picture out/ablation.png
 
@@ -9,7 +9,7 @@ compares on simulated drives, and
     minkowski-perception benchmark ablation --sequence sequences/00 --frames 100
     minkowski-perception benchmark ablation --sequence sequences/a --true-label-set urban10
 
-on recorded ones. `lab/benchmarks/ablation.py` says what the columns are.
+on recorded ones. `lab/benchmarks/ablation.py` explains the columns.
 """
 
 from __future__ import annotations
@@ -23,39 +23,49 @@ from minkowski_perception.commands import CommandError, positive, write_report
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the subject's arguments."""
     parser.add_argument(
-        "--models", type=Path, metavar="DIR", help="instead of those of the package"
+        "--models",
+        type=Path,
+        metavar="DIR",
+        help="folder of the ablation's models (that of a source checkout)",
     )
     parser.add_argument(
         "--model",
         action="append",
         default=[],
         metavar="NAME",
-        help="one more to compare, by name or path; may be repeated",
+        help="name or path of another model to compare; may be repeated",
     )
     parser.add_argument(
-        "--drives", type=positive, default=3, help="simulated for each LiDAR (%(default)s)"
+        "--drives",
+        type=positive,
+        default=3,
+        help="number of simulated drives of each LiDAR (%(default)s)",
     )
     parser.add_argument(
-        "--frames", type=positive, default=30, help="of each drive, or sequence (%(default)s)"
+        "--frames",
+        type=positive,
+        default=30,
+        help="frames of each drive or of the sequence (%(default)s)",
     )
     parser.add_argument(
         "--lidars",
         nargs="+",
         default=["hdl64", "vlp32", "vlp16"],
         metavar="NAME",
-        help="simulated (hdl64 vlp32 vlp16)",
+        help="simulated LiDARs (hdl64 vlp32 vlp16)",
     )
     parser.add_argument(
         "--seed",
         type=positive,
         default=4000,
-        help="of the first simulated drive; those below 4000 are trained on (%(default)s)",
+        help="seed of the first simulated drive; models are trained on seeds below 4000 "
+        "(%(default)s)",
     )
     parser.add_argument(
         "--sequence",
         type=Path,
         metavar="DIR",
-        help="recorded, laid out as SemanticKITTI's, instead of simulated drives",
+        help="recorded sequence in SemanticKITTI's layout, instead of simulated drives",
     )
     parser.add_argument(
         "--true-label-set",
@@ -64,14 +74,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="label set of the sequence (%(default)s)",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (%(default)s)")
-    parser.add_argument("--engine", default="auto", help="as of the node (%(default)s)")
-    parser.add_argument("--threads", type=positive, help="of the CPU (all)")
-    parser.add_argument("--json", type=Path, help="file for the figures")
-    parser.add_argument("--picture", type=Path, help="file for flicker over time, .png")
+    parser.add_argument("--engine", default="auto", help="see the node's parameter (%(default)s)")
+    parser.add_argument("--threads", type=positive, help="number of CPU threads (all)")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--picture", type=Path, help="write flicker over time to this .png")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Compare the models, print the table."""
+    """Compare the models and print the table."""
     from minkowski_perception.device import choose_device, use_threads
     from minkowski_perception.lab.benchmarks import ablation
     from minkowski_perception.lab.benchmarks.chart import save_flicker
@@ -87,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
             streams = ablation.simulated_streams(args.drives, args.frames, args.lidars, args.seed)
             what = (
                 f"{args.drives} drives of {args.frames} frames by each of "
-                f"{', '.join(args.lidars)}, from seed {args.seed} on"
+                f"{', '.join(args.lidars)}, seeds from {args.seed}"
             )
         else:
             truth = LabelSet.load(args.true_label_set)

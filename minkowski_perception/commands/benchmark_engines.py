@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""`minkowski-perception benchmark engines`: our engines beside MinkowskiEngine and spconv."""
+"""`minkowski-perception benchmark engines`: compare engines with MinkowskiEngine and spconv."""
 
 from __future__ import annotations
 
@@ -17,37 +17,45 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the subject's arguments."""
-    parser.add_argument("--networks", nargs="+", metavar="NAME", help="instead of all")
+    parser.add_argument("--networks", nargs="+", metavar="NAME", help="networks (all)")
     parser.add_argument(
-        "--scan", type=Path, help="a recorded one, float32 x, y, z, intensity, as KITTI's .bin"
+        "--scan", type=Path, help="recorded scan: float32 x, y, z, intensity, as in KITTI's .bin"
     )
     parser.add_argument(
         "--beams",
         type=int,
         nargs="+",
         default=[64, 128, 16],
-        help="of the simulated LiDARs (64 128 16)",
+        help="beams of the simulated LiDARs (64 128 16)",
     )
     parser.add_argument(
-        "--frames", type=positive, default=3, help="of the 4D networks (%(default)s)"
+        "--frames",
+        type=positive,
+        default=3,
+        help="frames in the window of the 4D networks (%(default)s)",
     )
     parser.add_argument(
         "--voxel-size", type=float, default=0.05, help="metres (%(default)s)", metavar="SIZE"
     )
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (%(default)s)")
-    parser.add_argument("--threads", type=positive, help="of the CPU (all)")
+    parser.add_argument("--threads", type=positive, help="number of CPU threads (all)")
     parser.add_argument(
-        "--repeats", type=positive, default=3, help="to take the median of (%(default)s)"
+        "--repeats",
+        type=positive,
+        default=3,
+        help="timed passes, of which the median is taken (%(default)s)",
     )
     parser.add_argument(
-        "--races-only", action="store_true", help="no growth with frames, no quantization"
+        "--races-only", action="store_true", help="leave out growth with frames and quantization"
     )
-    parser.add_argument("--json", type=Path, help="file for the figures")
-    parser.add_argument("--picture", type=Path, help="file for a chart of the first races, .png")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument(
+        "--picture", type=Path, help="write a chart of the first races to this .png"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Race on every scan, print a table of each, and what they come to."""
+    """Race on every scan, and print a table of each race and a summary."""
     import os
 
     import torch
@@ -62,15 +70,15 @@ def run(args: argparse.Namespace) -> int:
     try:
         device = choose_device(args.device)
         names = args.networks or engines.DEFAULT_NETWORKS[device.type]
-        dimension = {name: engines.dimension_of(name) for name in names}
+        dimensions = {name: engines.dimension_of(name) for name in names}
         machine = f"{engines.describe(device)}, {threads} threads"
         print(f"{machine}; voxels of {args.voxel_size} m, medians of {args.repeats} passes")
         races = []
-        for scans in _scans(args, set(dimension.values())):
+        for scans in _scans(args, set(dimensions.values())):
             for name in names:
-                if dimension[name] in scans:
+                if dimensions[name] in scans:
                     with tqdm(desc=name, unit=" passes", leave=False, disable=None) as bar:
-                        scan = scans[dimension[name]]
+                        scan = scans[dimensions[name]]
                         races.append(engines.race(name, scan, device, args.repeats, bar.update))
                     print(engines.table(races[-1]), flush=True)
         more = None if args.races_only else engines.more_figures(device, args.repeats)
@@ -88,12 +96,12 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _scans(args: argparse.Namespace, dimension: set[int]) -> Iterator[dict[int, Scan]]:
-    """Each scan in 3D, and where it can be had as several frames, in 4D."""
+def _scans(args: argparse.Namespace, dimensions: set[int]) -> Iterator[dict[int, Scan]]:
+    """Yield each scan by dimension: in 3D and, if simulated, in 4D as several frames."""
     from minkowski_perception.lab.benchmarks.scans import recorded_scan, simulated_scan
 
     if args.scan is not None:
         yield {3: recorded_scan(args.scan, args.voxel_size)}
     for beams in args.beams:
         frames = {3: 1, 4: args.frames}
-        yield {d: simulated_scan(beams, frames[d], args.voxel_size) for d in sorted(dimension)}
+        yield {d: simulated_scan(beams, frames[d], args.voxel_size) for d in sorted(dimensions)}

@@ -12,13 +12,13 @@ from minkowski_perception.commands import CommandError, write_report
 NOT_EXACT = 1
 
 _FRAMES = {3: 1, 4: 3}
-"""Scans for each dimension."""
+"""Number of scans by dimension."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the subject's arguments."""
     parser.add_argument(
-        "--beams", type=int, default=16, help="of the simulated LiDAR (%(default)s)"
+        "--beams", type=int, default=16, help="beams of the simulated LiDAR (%(default)s)"
     )
     parser.add_argument(
         "--voxel-size", type=float, default=0.1, help="metres (%(default)s)", metavar="SIZE"
@@ -26,11 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--width", type=float, default=1.0, help="factor on the networks' widths (%(default)s)"
     )
-    parser.add_argument("--json", type=Path, help="file for the figures")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Compare on each network and print the table; the exit status tells whether all are exact."""
+    """Compare on each network and print the table; return 0 if all are exact, else 1."""
     import dataclasses
 
     from tqdm import tqdm

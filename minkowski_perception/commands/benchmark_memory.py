@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""`minkowski-perception benchmark memory`: whether memory stays flat over thousands of frames."""
+"""`minkowski-perception benchmark memory`: measure memory over thousands of frames."""
 
 from __future__ import annotations
 
@@ -13,17 +13,22 @@ from minkowski_perception.settings import Settings
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the subject's arguments."""
-    parser.add_argument("--model", help="name or path (the default model)")
-    parser.add_argument("--frames", type=positive, default=10_000, help="(%(default)s)")
+    parser.add_argument("--model", help="name or path of the model (the default model)")
     parser.add_argument(
-        "--points", type=positive, default=4000, help="most of a frame (%(default)s)"
+        "--frames", type=positive, default=10_000, help="number of frames (%(default)s)"
+    )
+    parser.add_argument(
+        "--points",
+        type=positive,
+        default=4000,
+        help="largest number of points of a frame (%(default)s)",
     )
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (%(default)s)")
-    parser.add_argument("--json", type=Path, help="file for the figures")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Label the frames, print what was in memory ten times, and how far it rose."""
+    """Label the frames, and print ten measurements of memory and the rise."""
     from tqdm import tqdm
 
     from minkowski_perception.lab.benchmarks import memory

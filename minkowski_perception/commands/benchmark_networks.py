@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""`minkowski-perception benchmark networks`: size, multiply-adds and time of networks."""
+"""`minkowski-perception benchmark networks`: measure size, multiply-adds and time of networks."""
 
 from __future__ import annotations
 
@@ -19,26 +19,40 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the subject's arguments."""
     parser.add_argument(
-        "--networks", nargs="+", metavar="NAME", help="instead of those of LiDAR and MinkUNet"
+        "--networks",
+        nargs="+",
+        metavar="NAME",
+        help="networks (those of the MinkUNet and SPVCNN families)",
     )
     parser.add_argument(
-        "--config", type=Path, help="a net.config of SPVNAS, whose network is measured too"
-    )
-    parser.add_argument("--scan", type=Path, help="float32 x, y, z, intensity, as KITTI's .bin")
-    parser.add_argument(
-        "--beams", type=int, default=64, help="else, of the simulated LiDAR (%(default)s)"
+        "--config", type=Path, help="net.config of a network of SPVNAS to measure too"
     )
     parser.add_argument(
-        "--frames", type=positive, default=1, help="simulated scans; 4D if several (%(default)s)"
+        "--scan", type=Path, help="recorded scan: float32 x, y, z, intensity, as in KITTI's .bin"
+    )
+    parser.add_argument(
+        "--beams",
+        type=int,
+        default=64,
+        help="otherwise: beams of the simulated LiDAR (%(default)s)",
+    )
+    parser.add_argument(
+        "--frames",
+        type=positive,
+        default=1,
+        help="simulated scans; 4D if more than one (%(default)s)",
     )
     parser.add_argument(
         "--voxel-size", type=float, default=0.05, help="metres (%(default)s)", metavar="SIZE"
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (%(default)s)")
     parser.add_argument(
-        "--repeats", type=positive, default=3, help="to take the median time of (%(default)s)"
+        "--repeats",
+        type=positive,
+        default=3,
+        help="timed passes, of which the median is taken (%(default)s)",
     )
-    parser.add_argument("--json", type=Path, help="file for the figures")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,11 +1,11 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""`minkowski-perception benchmark temporal`: incremental 4D beside 3D and windowed 4D.
+"""`minkowski-perception benchmark temporal`: compare incremental 4D with 3D and windowed 4D.
 
     minkowski-perception benchmark temporal --json out/temporal.json --picture out/temporal.png
 
-`benchmarks/temporal.py` says what is measured. `--long 10000` then lets the incremental network
-label so many small frames, and shows what is in memory.
+`lab/benchmarks/temporal.py` explains the figures. With `--long 10000` the incremental network also
+labels that many small frames, and the command reports memory.
 """
 
 from __future__ import annotations
@@ -22,54 +22,61 @@ if TYPE_CHECKING:
     from minkowski_perception.frame import Frame
 
 _POINTS = 4000
-"""Most of a small frame."""
+"""Largest number of points of a small frame."""
 
-_OF_SECOND_STREAM = 3
-"""Frames, enough for its state to be as large as it gets with the default recall."""
+_SECOND_STREAM_FRAMES = 3
+"""Enough for the state to reach its full size with the default recall."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the subject's arguments."""
     parser.add_argument(
-        "--model", help="name or path; made causal where it is not (the default model)"
+        "--model", help="name or path of the model; made causal if it is not (the default model)"
     )
     parser.add_argument(
         "--links",
         nargs="+",
         metavar="LINK",
-        help="instead of the model's, with random weights: none, voxel or cube for each of the "
-        "strides 1, 2, 4, 8 and 16",
+        help="other links than the model's, with random weights: none, voxel or cube for each of "
+        "the strides 1, 2, 4, 8 and 16",
     )
     parser.add_argument(
         "--recall",
         type=positive,
         metavar="FRAMES",
-        help="that links reach back, instead of the model's",
+        help="frames that links look back, instead of the model's",
     )
     parser.add_argument(
-        "--beams", type=positive, default=64, help="of the simulated LiDAR (%(default)s)"
+        "--beams", type=positive, default=64, help="beams of the simulated LiDAR (%(default)s)"
     )
     parser.add_argument(
         "--sequence",
         type=Path,
         metavar="DIR",
-        help="recorded, laid out as SemanticKITTI's, instead of a simulated one",
+        help="recorded sequence in SemanticKITTI's layout, instead of a simulated one",
     )
     parser.add_argument(
-        "--frames", type=positive, default=10, help="to measure, of one stream (%(default)s)"
+        "--frames", type=positive, default=10, help="number of frames to measure (%(default)s)"
     )
-    parser.add_argument("--engine", default="auto", help="as of the node (%(default)s)")
-    parser.add_argument("--precision", default="auto", help="as of the node (%(default)s)")
-    parser.add_argument("--threads", type=positive, help="of the CPU (all)")
+    parser.add_argument("--engine", default="auto", help="see the node's parameter (%(default)s)")
     parser.add_argument(
-        "--long", type=positive, metavar="FRAMES", help="small ones, to see what is in memory"
+        "--precision", default="auto", help="see the node's parameter (%(default)s)"
     )
-    parser.add_argument("--json", type=Path, help="file for the figures")
-    parser.add_argument("--picture", type=Path, help="file for cost against frames, .png")
+    parser.add_argument("--threads", type=positive, help="number of CPU threads (all)")
+    parser.add_argument(
+        "--long",
+        type=positive,
+        metavar="FRAMES",
+        help="number of small frames to measure memory over",
+    )
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument(
+        "--picture", type=Path, help="write cost by length of the window to this .png"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Compare, print the tables."""
+    """Compare and print the tables."""
     import torch
     from tqdm import tqdm
 
@@ -104,7 +111,9 @@ def run(args: argparse.Namespace) -> int:
         print(temporal.table(report))
         most = report["state_bytes"][temporal.INCREMENTAL]
         print(f"\n{temporal.state_sentence(model.network, most)}")
-        report["second_stream"] = temporal.second_stream(incremental, frames[:_OF_SECOND_STREAM])
+        report["second_stream"] = temporal.second_stream(
+            incremental, frames[:_SECOND_STREAM_FRAMES]
+        )
         print(temporal.second_stream_sentence(report["second_stream"]))
         if args.long is not None:
             small = memory.resident_while_streaming(
@@ -122,7 +131,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _stream(args: argparse.Namespace, count: int) -> tuple[list[Frame], str]:
-    """Frames of a stream, so many if it has them, and what it is."""
+    """Return up to `count` frames of a stream, and a description of it."""
     from minkowski_perception.lab.benchmarks.scans import simulated_frames
     from minkowski_perception.lab.datasets.kitti import KittiSequence
 

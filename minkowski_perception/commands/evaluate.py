@@ -1,11 +1,11 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""`minkowski-perception evaluate`: tell how good a model is on labelled frames.
+"""`minkowski-perception evaluate`: score a model on labelled frames.
 
     minkowski-perception evaluate --dataset semantickitti --root DIR --split val --report out/val
     minkowski-perception evaluate --dataset simulation --lidars vlp16 hdl64
 
-docs/evaluation.md says what the figures mean, and what the JSON holds.
+docs/evaluation.md explains the figures and the JSON.
 """
 
 from __future__ import annotations
@@ -36,92 +36,98 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dataset",
         required=True,
         metavar="NAME",
-        help="semantickitti, nuscenes, ... (docs/datasets.md); simulation or simulation_indoor: "
-        "drives or rooms that nothing was trained on",
+        help="semantickitti, nuscenes, ... (docs/datasets.md); or simulation, simulation_indoor: "
+        "drives or rooms that no model was trained on",
     )
     parser.add_argument("--root", type=Path, metavar="DIR", help="folder of the data set")
-    parser.add_argument("--split", help="of the data set: train, val or test (all there is)")
+    parser.add_argument("--split", help="split of the data set: train, val or test (all)")
     parser.add_argument(
         "--bag-labels",
         default="semantickitti19",
         metavar="SET",
-        help="label set of the field label or true_label, for data set bag (%(default)s)",
+        help="label set of the clouds' field label or true_label, for data set bag (%(default)s)",
     )
     parser.add_argument(
-        "--sequences", nargs="+", metavar="NAME", help="these of the data set alone"
+        "--sequences", nargs="+", metavar="NAME", help="only these sequences of the data set"
     )
     parser.add_argument(
         "--limit",
         type=positive,
         metavar="N",
-        help=f"most frames of each sequence (all; {_SIMULATED_FRAMES} of a simulated one)",
+        help="largest number of frames of each sequence "
+        f"(all; {_SIMULATED_FRAMES} of a simulated one)",
     )
     parser.add_argument(
         "--lidars",
         nargs="+",
         metavar="NAME",
-        help=f"of simulated drives ({' '.join(_LIDARS)}), or in rooms instead of cameras",
+        help=f"LiDARs of simulated drives ({' '.join(_LIDARS)}), or of rooms instead of cameras",
     )
     parser.add_argument(
         "--cameras",
         nargs="+",
         metavar="NAME",
-        help=f"of simulated rooms ({' '.join(_CAMERAS)})",
+        help=f"cameras of simulated rooms ({' '.join(_CAMERAS)})",
     )
     parser.add_argument(
-        "--drives", type=positive, default=8, help="drives or rooms of each sensor (%(default)s)"
+        "--drives",
+        type=positive,
+        default=8,
+        help="number of drives or rooms of each sensor (%(default)s)",
     )
     parser.add_argument(
         "--seed",
         type=positive,
         metavar="N",
-        help="of the first simulated drive or room; those below 4000 are trained on (4000)",
+        help="seed of the first simulated drive or room; models are trained on seeds below 4000 "
+        "(4000)",
     )
     parser.add_argument(
         "--ranges",
         nargs="+",
         type=float,
         metavar="M",
-        help="metres from the sensor, between the bins of range (10 20 30 50; indoors 1 2 3 5)",
+        help="edges of the bins of range, metres from the sensor (10 20 30 50; indoors 1 2 3 5)",
     )
     parser.add_argument(
         "--tta",
         action="store_true",
-        help="mean of the probabilities over 36 flips, rotations and scales; 36 times the work",
+        help="test-time augmentation: mean of the probabilities over 36 flips, rotations and "
+        "scales; 36 times the work",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="file for the figures")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
     parser.add_argument(
         "--picture",
         type=Path,
         metavar="FILE",
-        help="PNG of confusion, calibration and mIoU by range",
+        help="write a PNG of confusion, calibration and mIoU by range",
     )
     parser.add_argument(
         "--report",
         type=Path,
         metavar="PATH",
-        help="Markdown with pictures: a .md file, or a folder for report.md",
+        help="write a Markdown report with pictures: a .md file, or a folder for report.md",
     )
     add_segmenter_arguments(parser, intensity_full_scale="that of the data set")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Evaluate the model, print the report."""
+    """Evaluate the model and print the report."""
     from minkowski_perception.lab.evaluation import report
     from minkowski_perception.lab.evaluation.augmented import AugmentedSegmenter, worlds
     from minkowski_perception.lab.evaluation.charts import save_overview
     from minkowski_perception.lab.evaluation.evaluation import evaluate, select_sequences
 
     if args.ranges and (args.ranges != sorted(set(args.ranges)) or args.ranges[0] <= 0.0):
-        raise CommandError(f"--ranges must be above 0 and rise, not {args.ranges}")
+        raise CommandError(f"--ranges must be positive and increasing, not {args.ranges}")
     if args.picture is not None or args.report is not None:
         _require_matplotlib()
     dataset = _open(args)
     sequences = select_sequences(dataset.sequences, args.sequences)
     settings = settings_of(args, intensity_full_scale=dataset.intensity_full_scale or 0.0)
     segmenter = load_segmenter(settings)
-    changes = worlds() if args.tta else []
-    labeller = AugmentedSegmenter(segmenter, changes) if args.tta else segmenter
+    transformations = worlds() if args.tta else []
+    labeller = AugmentedSegmenter(segmenter, transformations) if args.tta else segmenter
     try:
         evaluation = evaluate(labeller, dataset.label_set, sequences, args.limit, args.ranges)
     except (ImportError, ValueError) as error:
@@ -136,7 +142,7 @@ def run(args: argparse.Namespace) -> int:
         execution=segmenter.execution,
         crf=segmenter.crf,
         averaging=segmenter.averaging,
-        worlds=max(len(changes), 1),
+        worlds=max(len(transformations), 1),
     )
     print(report.text(subject, evaluation))
     write_report(args.json, report.figures(subject, evaluation))
@@ -148,10 +154,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _require_matplotlib() -> None:
-    """Tell that pictures cannot be drawn before the work, not after it.
+    """Fail before the work, not after it, if pictures cannot be drawn.
 
     Raises:
-        CommandError: Matplotlib is absent.
+        CommandError: Matplotlib is not installed.
     """
     from minkowski_perception.pictures import new_figure
 
@@ -162,14 +168,15 @@ def _require_matplotlib() -> None:
 
 
 def _open(args: argparse.Namespace) -> Dataset:
-    """Find the frames that the arguments name.
+    """Open the data set that the arguments name.
 
     Raises:
-        CommandError: there is no such data set, or it is not said where it is.
-        DatasetError: it is not there.
-        EvaluationError: simulated ones were trained on.
-        LabelSetError: there is no such label set.
-        SensorError: there is no such LiDAR or camera.
+        CommandError: an unknown data set, or --root is missing.
+        DatasetError: the data set cannot be read.
+        EvaluationError: both cameras and LiDARs are named.
+        LabelSetError: an unknown label set.
+        SensorError: an unknown LiDAR or camera.
+        ValueError: models are trained on simulations of that seed.
     """
     from minkowski_perception.lab.datasets.catalogue import dataset_names, open_dataset
     from minkowski_perception.lab.evaluation.simulated import (
@@ -198,13 +205,13 @@ def _open(args: argparse.Namespace) -> Dataset:
     if args.dataset not in names:
         raise CommandError(f"unknown data set '{args.dataset}'; choose one of {', '.join(names)}")
     if args.root is None:
-        raise CommandError(f"data set '{args.dataset}' needs --root, the folder that it lies in")
+        raise CommandError(f"data set '{args.dataset}' needs --root, its folder")
     bag_labels = LabelSet.load(args.bag_labels)
     return open_dataset(args.dataset, args.root, args.split, bag_labels=bag_labels)
 
 
 def _write_markdown(path: Path, subject: Subject, evaluation: Evaluation) -> None:
-    """Write the report, and its pictures beside it."""
+    """Write the report and its pictures, which lie next to it."""
     from minkowski_perception.lab.evaluation.charts import save_overview
     from minkowski_perception.lab.evaluation.report import markdown
     from minkowski_perception.pictures import save_comparison
@@ -213,19 +220,13 @@ def _write_markdown(path: Path, subject: Subject, evaluation: Evaluation) -> Non
     overview = file.with_name(f"{file.stem}.png")
     save_overview(overview, evaluation.scorer, f"{subject.model} on {subject.dataset}")
     pictures = {"Confusion, calibration and range": overview.name}
-    if evaluation.worst is not None:
-        worst = file.with_name(f"{file.stem}_worst.png")
+    if (worst := evaluation.worst) is not None:
+        picture = file.with_name(f"{file.stem}_worst.png")
         caption = (
-            f"The worst frame: {evaluation.worst.index} of sequence {evaluation.worst.sequence}, "
-            f"{evaluation.worst.accuracy:.0%} right"
+            f"The worst frame: {worst.index} of sequence {worst.sequence}, "
+            f"accuracy {worst.accuracy:.0%}"
         )
-        save_comparison(
-            worst,
-            evaluation.worst.frame,
-            evaluation.worst.labels,
-            evaluation.scorer.views["classes"].label_set,
-            caption,
-            evaluation.worst.truth,
-        )
-        pictures[caption] = worst.name
+        label_set = evaluation.scorer.views["classes"].label_set
+        save_comparison(picture, worst.frame, worst.labels, label_set, caption, worst.truth)
+        pictures[caption] = picture.name
     file.write_text(markdown(subject, evaluation, pictures))

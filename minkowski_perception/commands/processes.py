@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""ROS nodes as processes beside this one, which none of them outlives."""
+"""Runs ROS nodes as child processes, which all end with this process."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from types import FrameType, TracebackType
 from typing import Any
 
 _POLL = 0.05  # seconds
-_STOP = 30.0  # seconds to end in order before a process is killed
-_TAIL = 15  # lines of a log
+_STOP = 30.0  # seconds that a process gets to stop
+_TAIL = 15  # lines of a log in an error
 
 DISCOVERY_PORT, PORTS_OF_DOMAIN = 7400, 250
-"""Where participants of a ROS domain meet: port 7400 + 250 * domain (DDSI-RTPS 9.6.1)."""
+"""Discovery port of a ROS domain: 7400 + 250 * domain (DDSI-RTPS 9.6.1)."""
 
 
 class ProcessError(Exception):
-    """A process failed; the message says which and shows the end of its log."""
+    """A process failed; the message names it and shows the end of its log."""
 
 
 def isolated_environment() -> dict[str, str]:
-    """Environment for nodes that meet only each other, and hand over large clouds fast."""
+    """Return an environment for nodes that see only each other and pass large clouds fast."""
     return {
         "FASTDDS_BUILTIN_TRANSPORTS": "LARGE_DATA",
         **os.environ,
@@ -40,7 +40,7 @@ def isolated_environment() -> dict[str, str]:
 
 
 def _unused_domain() -> int:
-    """Draw one of the ROS domains whose port nobody on this machine listens on."""
+    """Return a random ROS domain whose port no process on this machine listens on."""
     domains = random.sample(range(1, 101), 100)
     for domain in domains:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
@@ -53,15 +53,15 @@ def _unused_domain() -> int:
 
 
 class Processes:
-    """Nodes started by name, each with its log; the end of the `with` statement ends them all.
+    """Child processes by name, each with a log; leaving the `with` statement kills them all.
 
-    They do not get the terminal's Ctrl-C, so that they can be stopped in order. Within the `with`
-    statement SIGINT and SIGTERM take effect where this one waits, not where a process has just
-    been started and is not known yet.
+    They do not get the terminal's Ctrl-C, so they can be stopped in order. Within the `with`
+    statement, SIGINT and SIGTERM take effect only in `wait_until` and at the end, so that no
+    process is lost between its start and its registration.
 
     Args:
         logs: folder for NAME.log.
-        environment: of all of them.
+        environment: of all processes.
     """
 
     def __init__(self, logs: Path, environment: Mapping[str, str]) -> None:
@@ -101,10 +101,10 @@ class Processes:
         parameters: Mapping[str, object],
         remappings: Mapping[str, str] | None = None,
     ) -> None:
-        """Start a module of ours as a node.
+        """Start a module of the package as a node.
 
         Args:
-            name: of its log, and in messages.
+            name: of the process, for its log and for messages.
             module: in `minkowski_perception.node`.
             parameters: of the node.
             remappings: of its topics.
@@ -125,21 +125,22 @@ class Processes:
             )
 
     def has_ended(self, name: str) -> bool:
-        """Whether a process ended by itself."""
+        """Return whether a process has ended."""
         return self._running[name].poll() is not None
 
     def wait_until(
         self, done: Callable[[], bool], what: str, timeout: float = float("inf")
     ) -> None:
-        """Wait for something that the processes do.
+        """Wait for a condition.
 
         Args:
-            done: whether it happened.
-            what: it is, for the message.
+            done: returns whether the condition holds.
+            what: names the condition in messages.
             timeout: seconds.
 
         Raises:
-            ProcessError: a process ended instead, or the time is over.
+            ProcessError: a process ended before, the timeout passed, or this process was
+                interrupted.
         """
         deadline = time.monotonic() + timeout
         while not done():
@@ -154,10 +155,10 @@ class Processes:
             time.sleep(_POLL)
 
     def stop(self, name: str) -> None:
-        """Interrupt a process, unless it ended by itself, and wait for its end.
+        """Interrupt a process, unless it has ended, and wait until it ends.
 
         Raises:
-            ProcessError: it does not end, or not well.
+            ProcessError: it does not end within 30 s, or its exit status is not 0.
         """
         if not self.has_ended(name):
             self._running[name].send_signal(signal.SIGINT)

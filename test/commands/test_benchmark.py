@@ -11,7 +11,7 @@ from minkowski_perception.commands import benchmark, main
 
 @pytest.fixture
 def scan(tmp_path):
-    """A scan of 200 points, as KITTI's files are."""
+    """A scan of 200 points in KITTI's format."""
     points = np.random.default_rng(0).uniform(-1, 1, (200, 4)).astype("<f4")
     path = tmp_path / "scan.bin"
     path.write_bytes(points.tobytes())
@@ -38,17 +38,17 @@ def test_networks_are_listed_with_size_multiply_adds_and_time(scan, tmp_path, ca
 
     shown = capsys.readouterr().out
     assert "200 points in" in shown
-    said = json.loads(report.read_text())
-    assert (said["scan"]["points"], said["device"]) == (200, "cpu")
-    assert list(said["networks"]) == names
-    figures = said["networks"]["SPVCNN-W16"]
+    saved = json.loads(report.read_text())
+    assert (saved["scan"]["points"], saved["device"]) == (200, "cpu")
+    assert list(saved["networks"]) == names
+    figures = saved["networks"]["SPVCNN-W16"]
     assert figures["parameters"] == 5_449_267
     assert figures["published"] == {"parameters": 5.5, "macs": 30.0}
-    assert figures["macs"] > said["networks"]["MinkUNet18-W16"]["macs"] > 0
+    assert figures["macs"] > saved["networks"]["MinkUNet18-W16"]["macs"] > 0
     assert f"{figures['parameters']:,}" in shown
 
 
-def test_a_network_of_spvnas_is_measured_by_its_config(scan, tmp_path, capsys):
+def test_a_network_of_spvnas_is_measured_from_its_config(scan, tmp_path, capsys):
     config = {"output_channels": [32] + [16] * 8}
     for part in ("downsample", "upsample"):
         for i in range(4):
@@ -71,14 +71,14 @@ def test_a_network_of_spvnas_is_measured_by_its_config(scan, tmp_path, capsys):
         (["--config", "absent"], "cannot read net.config absent"),
     ],
 )
-def test_what_cannot_be_is_refused_in_one_line(scan, options, message, capsys):
+def test_invalid_options_are_refused_in_one_line(scan, options, message, capsys):
     assert run("networks", "--scan", scan, *options) == 2
-    said = capsys.readouterr().err
-    assert message in said
-    assert said.count("\n") == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
 
 
-def test_no_repeats_are_refused(scan, capsys):
+def test_zero_repeats_are_refused(scan, capsys):
     with pytest.raises(SystemExit):
         run("networks", "--scan", scan, "--repeats", 0)
     assert "must be 1 or more, not 0" in capsys.readouterr().err
@@ -94,9 +94,9 @@ def test_engines_race_on_a_scan(scan, tmp_path, capsys):
     shown = capsys.readouterr().out
     assert f"MinkUNet14A on {scan}: 200 points" in shown
     assert "MinkUNet14A on simulated 16 beams" in shown
-    said = json.loads(report.read_text())
-    assert said["threads"] == 1
-    assert list(said["ratios"]) == ["MinkUNet14A"]
+    saved = json.loads(report.read_text())
+    assert saved["threads"] == 1
+    assert list(saved["ratios"]) == ["MinkUNet14A"]
 
 
 def test_an_unknown_network_among_the_engines_is_refused(capsys):
@@ -104,7 +104,7 @@ def test_an_unknown_network_among_the_engines_is_refused(capsys):
     assert "unknown network 'Net'; choose from MinkUNet14A" in capsys.readouterr().err
 
 
-def test_memory_of_a_stream_is_printed_with_its_rise(tmp_path, capsys):
+def test_memory_is_printed_with_its_rise(tmp_path, capsys):
     report = tmp_path / "memory.json"
     assert run("memory", "--frames", 20, "--points", 300, "--json", report) == 0
     assert re.search(r"from frame 2 to 20: [+-]\d+\.\d MB", capsys.readouterr().out)

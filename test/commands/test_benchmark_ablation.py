@@ -32,7 +32,7 @@ def run(*arguments):
     return main(["benchmark", "ablation", "--device", "cpu", *map(str, arguments)])
 
 
-def test_one_table_compares_all_on_moving_and_still_scenes_clean_and_noisy(
+def test_the_table_compares_all_models_on_moving_and_still_scenes_with_and_without_noise(
     models, tmp_path, capsys
 ):
     pytest.importorskip("matplotlib", reason="needs matplotlib for the picture")
@@ -60,12 +60,12 @@ def test_one_table_compares_all_on_moving_and_still_scenes_clean_and_noisy(
             assert len(later) == 2
     for row in ROWS:
         assert len(re.findall(rf"^{re.escape(row)}  +[\d-]", shown, re.M)) == 4
-    # What looks back keeps more.
+    # Networks that look back have a larger state.
     state = {row: f["state_bytes"] for row, f in cases["moving scenes, clean"].items()}
     assert state["3D"] < min(state[row] for row in ROWS[1:])
 
 
-def test_a_recorded_sequence_is_compared_on_by_its_labels(models, tmp_path, capsys):
+def test_models_are_compared_on_a_recorded_sequence(models, tmp_path, capsys):
     sequence = tmp_path / "sequence"
     for name in ("velodyne", "labels"):
         (sequence / name).mkdir(parents=True)
@@ -73,7 +73,7 @@ def test_a_recorded_sequence_is_compared_on_by_its_labels(models, tmp_path, caps
     for i, frame in enumerate(simulate_drive(4008, "vlp16", 3)):
         rows = np.column_stack([frame.points, frame.intensity]).astype("<f4")
         (sequence / "velodyne" / f"{i:06d}.bin").write_bytes(rows.tobytes())
-        # As urban10 has them: 0 is road, 10 is none.
+        # Ids of urban10: 0 is road, 10 is no class.
         labels = np.where(frame.labels == 8, 0, 10).astype("<u4")
         (sequence / "labels" / f"{i:06d}.label").write_bytes(labels.tobytes())
         poses.append(" ".join(map(str, frame.pose[:3].ravel())))
@@ -92,7 +92,7 @@ def test_a_recorded_sequence_is_compared_on_by_its_labels(models, tmp_path, caps
         assert rows["3D"]["miou_moving"] is rows["3D"]["miou_movable"] is None
 
 
-def test_rows_without_a_model_are_left_out_with_what_makes_it(tmp_path, capsys):
+def test_missing_models_are_left_out_and_named_with_the_command_that_trains_them(tmp_path, capsys):
     save_tiny(tmp_path / "ablation_3d", dimension=3)
     size = ["--drives", 1, "--frames", 1, "--lidars", "vlp16", "--engine", "torch"]
     assert run("--models", tmp_path, *size) == 0
@@ -107,12 +107,12 @@ def test_rows_without_a_model_are_left_out_with_what_makes_it(tmp_path, capsys):
     [
         (["--lidars", "vlp17"], "unknown lidar 'vlp17'"),
         (["--model", "no-such"], "unknown model 'no-such'"),
-        (["--sequence", "absent"], "no scans: absent"),
+        (["--sequence", "absent"], "no scans: expected absent"),
         (["--sequence", "absent", "--true-label-set", "moon"], "unknown label set 'moon'"),
     ],
 )
-def test_what_cannot_be_is_refused_in_one_line(models, options, message, capsys):
+def test_invalid_options_are_refused_in_one_line(models, options, message, capsys):
     assert run("--models", models, *options) == 2
-    said = capsys.readouterr().err
-    assert message in said
-    assert said.count("\n") == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1

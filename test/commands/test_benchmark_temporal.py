@@ -23,7 +23,7 @@ def run(*arguments):
     return main(["benchmark", "temporal", *map(str, arguments)])
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what is in memory")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux reports memory")
 def test_incremental_is_compared_with_3d_and_windows(model, tmp_path, capsys):
     pytest.importorskip("open3d", exc_type=ImportError)
     pytest.importorskip("matplotlib", reason="needs matplotlib for the picture")
@@ -31,13 +31,13 @@ def test_incremental_is_compared_with_3d_and_windows(model, tmp_path, capsys):
     options = ["--beams", 16, "--frames", 1, "--engine", "torch", "--threads", 1, "--long", 10]
     assert run("--model", model, *options, "--json", report, "--picture", picture) == 0
 
-    said = json.loads(report.read_text())
-    assert said["incremental_over_3d"] > 0
-    assert list(said["window_over_incremental"]) == ["3", "5", "8"]
-    assert list(said["milliseconds"]) == list(said["state_bytes"]) == NAMES
-    assert said["second_stream"]["state_bytes"] > 0
-    assert not said["random_weights"]
-    assert said["long"]["frames"] == 10
+    saved = json.loads(report.read_text())
+    assert saved["incremental_over_3d"] > 0
+    assert list(saved["window_over_incremental"]) == ["3", "5", "8"]
+    assert list(saved["milliseconds"]) == list(saved["state_bytes"]) == NAMES
+    assert saved["second_stream"]["state_bytes"] > 0
+    assert not saved["random_weights"]
+    assert saved["long"]["frames"] == 10
     assert picture.read_bytes().startswith(b"\x89PNG")
     shown = capsys.readouterr().out
     assert "window of 8 over incremental" in shown
@@ -45,8 +45,8 @@ def test_incremental_is_compared_with_3d_and_windows(model, tmp_path, capsys):
     assert "from frame 1 to 10" in shown
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what is in memory")
-def test_a_recorded_sequence_is_run_with_other_links(model, tmp_path, capsys):
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux reports memory")
+def test_a_recorded_sequence_runs_with_other_links(model, tmp_path, capsys):
     scans = tmp_path / "sequence" / "velodyne"
     scans.mkdir(parents=True)
     for i in range(8):
@@ -66,11 +66,11 @@ def test_a_recorded_sequence_is_run_with_other_links(model, tmp_path, capsys):
         (["--links", "voxel"], "links must be 5 of 'none', 'voxel' and 'cube'"),
         (["--engine", "abacus"], "not 'abacus'"),
         (["--beams", "7"], "beams must be one of 16, 64, 128, not 7"),
-        (["--sequence", "absent"], "no scans: absent/velodyne"),
+        (["--sequence", "absent"], "no scans: expected absent/velodyne"),
     ],
 )
-def test_what_cannot_be_is_refused_in_one_line(model, options, message, capsys):
+def test_invalid_options_are_refused_in_one_line(model, options, message, capsys):
     assert run("--model", model, "--threads", 1, "--engine", "torch", *options) == 2
-    said = capsys.readouterr().err
-    assert message in said
-    assert said.count("\n") == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1

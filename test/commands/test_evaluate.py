@@ -14,7 +14,7 @@ from minkowski_perception.metrics import ConfusionMatrix
 from minkowski_perception.segmenter import Segmenter
 
 RAW = (10, 40, 48, 50, 70, 72, 80, 0)
-"""Ids of SemanticKITTI: seven classes, and unlabelled."""
+"""Raw ids of SemanticKITTI: seven classes, and unlabelled."""
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def model(tmp_path_factory):
 
 
 def write_kitti(root, name, frames=3, points=400, labels=True, poses=True):
-    """Write a sequence of a world that stands still, seen from a sensor that drives."""
+    """Write a sequence of a still world, measured by a moving sensor."""
     draw = np.random.default_rng(int(name))
     folder = root / "sequences" / name
     (folder / "velodyne").mkdir(parents=True)
@@ -54,7 +54,7 @@ def run(*arguments, dataset="semantickitti"):
     return main(["evaluate", "--dataset", dataset, "--device", "cpu", *map(str, arguments)])
 
 
-def test_the_figures_are_those_of_the_labels_that_the_model_gives(kitti, model, tmp_path, capsys):
+def test_figures_equal_those_of_the_labels_of_the_segmenter(kitti, model, tmp_path, capsys):
     report = tmp_path / "new" / "figures.json"
     assert run("--root", kitti, "--model", model, "--engine", "torch", "--json", report) == 0
 
@@ -62,14 +62,14 @@ def test_the_figures_are_those_of_the_labels_that_the_model_gives(kitti, model, 
     kitti19, groups = LabelSet.load("semantickitti19"), LabelSet.load("outdoor_groups7")
     classes, coarse = ConfusionMatrix(19), ConfusionMatrix(7)
     segmenter = Segmenter.load(model, device="cpu", engine="torch", intensity_full_scale=1.0)
-    told = groups.mapping_from(kitti19)
+    to_group = groups.mapping_from(kitti19)
     points = 0
     for frames in open_dataset("semantickitti", kitti).sequences.values():
         segmenter.reset()
         for frame in frames:
             labels = segmenter.segment(frame).labels
             classes.update(frame.labels, labels)
-            coarse.update(told[frame.labels], told[labels])
+            coarse.update(to_group[frame.labels], to_group[labels])
             points += len(frame)
     assert found["miou"] == pytest.approx(classes.miou)
     assert found["groups"]["miou"] == pytest.approx(coarse.miou)
@@ -88,7 +88,7 @@ def test_the_figures_are_those_of_the_labels_that_the_model_gives(kitti, model, 
     assert re.search(rf"^mIoU +{classes.miou:.3f} ", shown, re.MULTILINE)
 
 
-def test_sequences_splits_and_frames_are_chosen(kitti, model, tmp_path):
+def test_sequences_splits_and_frames_are_selected(kitti, model, tmp_path):
     report = tmp_path / "figures.json"
     common = ("--root", kitti, "--model", model, "--json", report, "--engine", "torch")
 
@@ -112,7 +112,7 @@ def test_augmentation_averages_over_36_worlds(kitti, model, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("name", ["folder", "folder/mine.md"])
-def test_the_report_is_markdown_with_its_pictures_beside_it(kitti, model, tmp_path, name):
+def test_the_report_is_markdown_with_pictures_next_to_it(kitti, model, tmp_path, name):
     pytest.importorskip("matplotlib", reason="needs matplotlib for the pictures")
     picture = tmp_path / "own" / "picture.png"
     arguments = ("--root", kitti, "--model", model, "--limit", 1, "--engine", "torch")
@@ -136,7 +136,7 @@ def test_simulated_drives_need_no_data(model, tmp_path, capsys):
     assert found["flicker"]["compared_points"] > 1000
 
 
-def test_simulated_rooms_are_for_models_of_rooms(tmp_path, capsys):
+def test_an_indoor_model_is_evaluated_in_simulated_rooms(tmp_path, capsys):
     pytest.importorskip("open3d", exc_type=ImportError)
     save_tiny(
         tmp_path / "indoor",
@@ -156,7 +156,7 @@ def test_simulated_rooms_are_for_models_of_rooms(tmp_path, capsys):
     assert found["flicker"]["compared_points"] > 1000
 
 
-def test_rooms_can_be_seen_by_lidars_too(model, tmp_path, capsys):
+def test_a_lidar_model_is_evaluated_in_simulated_rooms(model, tmp_path, capsys):
     pytest.importorskip("open3d", exc_type=ImportError)
     report = tmp_path / "figures.json"
     size = ("--lidars", "vlp16", "--drives", 2, "--limit", 1)
@@ -164,8 +164,8 @@ def test_rooms_can_be_seen_by_lidars_too(model, tmp_path, capsys):
     assert run(*given, dataset="simulation_indoor") == 0
     found = json.loads(report.read_text())
     assert found["sequences"] == ["vlp16_room_4000", "vlp16_corridor_4001"]
-    told = {name for name, iou in found["classes"].items() if iou is not None}
-    assert {"building", "sidewalk"} <= told
+    classes = {name for name, iou in found["classes"].items() if iou is not None}
+    assert {"building", "sidewalk"} <= classes
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,11 @@ def test_rooms_can_be_seen_by_lidars_too(model, tmp_path, capsys):
             ["--root", "{kitti}", "--device", "tpu"],
             r"device must be .* not 'tpu'",
         ),
-        ("semantickitti", ["--root", "{kitti}", "--ranges", "9", "3"], r"--ranges must .* rise"),
+        (
+            "semantickitti",
+            ["--root", "{kitti}", "--ranges", "9", "3"],
+            r"--ranges must .* increasing",
+        ),
         ("semantickitti", ["--root", "{unlabelled}"], r"no true labels in sequence 08"),
         ("simulation", ["--root", "."], r"'simulation' has neither --root nor --split"),
         ("simulation", ["--lidars", "vlp17"], r"vlp17"),
@@ -198,23 +202,21 @@ def test_rooms_can_be_seen_by_lidars_too(model, tmp_path, capsys):
         ("simulation_indoor", ["--cameras", "d435", "--lidars", "vlp16"], r"choose one"),
     ],
 )
-def test_what_cannot_be_evaluated_is_told_in_one_line(
+def test_invalid_arguments_are_refused_in_one_line(
     kitti, model, tmp_path, capsys, dataset, arguments, complaint
 ):
     unlabelled = write_kitti(tmp_path, "08", labels=False)
     given = [a.format(kitti=kitti, unlabelled=unlabelled) for a in arguments]
     model_given = () if "--model" in given else ("--model", model)
     assert run(*model_given, "--engine", "torch", *given, dataset=dataset) == 2
-    said = capsys.readouterr().err.strip().splitlines()
-    errors = [line for line in said if line.startswith("minkowski-perception evaluate: ")]
+    lines = capsys.readouterr().err.strip().splitlines()
+    errors = [line for line in lines if line.startswith("minkowski-perception evaluate: ")]
     assert len(errors) == 1
     assert re.search(complaint, errors[0])
-    assert errors[0] == said[-1]
+    assert errors[0] == lines[-1]
 
 
-def test_a_model_that_needs_what_the_clouds_do_not_have_is_told_in_one_line(
-    kitti, tmp_path, capsys
-):
+def test_a_model_whose_features_the_clouds_lack_is_refused_in_one_line(kitti, tmp_path, capsys):
     save_tiny(tmp_path / "coloured", dimension=3, features=("red", "green", "blue"))
     arguments = ("--root", kitti, "--model", tmp_path / "coloured.yaml", "--engine", "torch")
     assert run(*arguments) == 2
@@ -225,7 +227,7 @@ def test_a_model_that_needs_what_the_clouds_do_not_have_is_told_in_one_line(
     )
 
 
-def test_on_a_real_street_only_exact_labels_are_scored(shared_data, tmp_path):
+def test_only_exact_labels_of_a_real_street_are_scored(shared_data, tmp_path):
     root = shared_data / "semantickitti_00"
     report = tmp_path / "figures.json"
     assert run("--root", root, "--limit", 1, "--json", report) == 0
@@ -233,6 +235,6 @@ def test_on_a_real_street_only_exact_labels_are_scored(shared_data, tmp_path):
     folder = root / "sequences" / "00"
     exact = np.fromfile(sorted((folder / "exact_mask").glob("*.u8"))[0], np.uint8) == 1
     ids = np.fromfile(sorted((folder / "labels").glob("*.label"))[0], "<u4") & 0xFFFF
-    known = LabelSet.load("semantickitti19").sources["semantickitti_raw"].keys()
-    assert found["scored_points"] == np.isin(ids[exact], list(known)).sum()
+    ids_of_classes = LabelSet.load("semantickitti19").sources["semantickitti_raw"].keys()
+    assert found["scored_points"] == np.isin(ids[exact], list(ids_of_classes)).sum()
     assert found["groups"]["ground"] > 0.5

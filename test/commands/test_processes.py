@@ -26,7 +26,7 @@ def running(tmp_path):
 
 
 def start_recorder(running, tmp_path):
-    """Start a process that waits for ever: nobody publishes what it is to record."""
+    """Start a process that waits for ever: nothing is published that it could record."""
     running.start("recorder", "recorder", {"bag": str(tmp_path / "bag")})
 
 
@@ -40,7 +40,7 @@ def test_a_process_that_ends_too_early_is_named_with_the_end_of_its_log(running)
     assert "no bag at /no/such/bag" in str(failed.value)
 
 
-def test_waiting_has_an_end(running, tmp_path):
+def test_waiting_times_out(running, tmp_path):
     start_recorder(running, tmp_path)
 
     with pytest.raises(ProcessError, match=r"a recording did not happen in 0\.2 s"):
@@ -50,11 +50,11 @@ def test_waiting_has_an_end(running, tmp_path):
 def test_a_process_is_stopped_in_order(running, tmp_path):
     start_recorder(running, tmp_path)
     log = tmp_path / "recorder.log"
-    running.wait_until(lambda: "waiting for" in log.read_text(), "its first word", 60)
+    running.wait_until(lambda: "waiting for" in log.read_text(), "its first output", 60)
     running.stop("recorder")
 
 
-def test_a_process_that_ended_badly_does_not_pass_as_stopped(running):
+def test_stopping_a_process_that_failed_raises_an_error(running):
     running.start("player", "player", {"bag": "/no/such/bag"})
     running.wait_until(lambda: running.has_ended("player"), "its end", 60)
 
@@ -62,7 +62,7 @@ def test_a_process_that_ended_badly_does_not_pass_as_stopped(running):
         running.stop("player")
 
 
-def test_parameters_come_through_as_they_are(running, tmp_path):
+def test_parameters_are_passed_unchanged(running, tmp_path):
     odd = tmp_path / "a bag: 'no. 1'"
     running.start("player", "player", {"bag": str(odd), "rate": 2.0, "loop": False})
 
@@ -72,14 +72,14 @@ def test_parameters_come_through_as_they_are(running, tmp_path):
     assert f"no bag at {odd}" in str(failed.value)
 
 
-def test_a_domain_that_is_in_use_is_not_taken(monkeypatch):
+def test_a_domain_in_use_is_not_chosen(monkeypatch):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         other.bind(("", DISCOVERY_PORT + 50 * PORTS_OF_DOMAIN))
         monkeypatch.setattr(processes.random, "sample", lambda domains, _: [50, 51])
         assert isolated_environment()["ROS_DOMAIN_ID"] == "51"
 
 
-def test_the_transport_that_the_user_chose_stays(monkeypatch):
+def test_the_transport_chosen_by_the_user_is_kept(monkeypatch):
     monkeypatch.setenv("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4")
     assert isolated_environment()["FASTDDS_BUILTIN_TRANSPORTS"] == "UDPv4"
     monkeypatch.delenv("FASTDDS_BUILTIN_TRANSPORTS")

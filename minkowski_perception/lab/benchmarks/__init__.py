@@ -1,7 +1,7 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What `minkowski-perception benchmark` measures."""
+"""Measurements of `minkowski-perception benchmark`."""
 
 
 class BenchmarkError(ValueError):
-    """A benchmark cannot run on what it was given; the message says what and why."""
+    """A benchmark cannot run with its arguments; the message says why."""

@@ -130,11 +130,11 @@ def find_models(
         more: names or paths of further models.
 
     Returns:
-        the models by their names in the table, in its order; and a sentence for each model of
-        `ROWS` that is missing.
+        the models by their names in the table, in its order; and sentences on missing models of
+        `ROWS`, which say where to get them.
 
     Raises:
-        BenchmarkError: there is no model at all; the message says where to get the models.
+        BenchmarkError: there is no model at all.
         ModelError: a model cannot be loaded.
     """
     rows = dict(ROWS)
@@ -151,14 +151,15 @@ def find_models(
                 f"{name} is left out: {card} does not exist; to train it: "
                 f"minkowski-perception train config/training/{stem}.yaml --out {folder}"
             )
+    if not models:
+        absent = [
+            f"the ablation's models are not in {folder}: an installed package does not include "
+            f"them. They are in a source checkout, in minkowski_perception/{_FOLDER}: give that "
+            "folder as --models DIR"
+        ]
     models |= {Path(name).stem: load_model(name) for name in more}
     if not models:
-        raise BenchmarkError(
-            f"no models to compare in {folder}. The ablation's models are not part of an "
-            "installed package: they are in a source checkout, in "
-            f"minkowski_perception/{_FOLDER}. Run the benchmark there, or give that folder as "
-            "--models DIR"
-        )
+        raise BenchmarkError(absent[0])
     return models, absent
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Figures as pictures: the race of the engines, flicker over time, what time costs."""
+"""Charts: times of the engines, flicker over time, cost of windows and incremental runs."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _GAP = 0.75
 
 
 def save_chart(path: Path, report: Mapping[str, Any]) -> None:
-    """Write a PNG: the time of each contender, network by network, on the first scan of each.
+    """Write a PNG: time of each contender by network, on the first scan of each network.
 
     Args:
-        path: where to write.
-        report: of `engines.report`.
+        path: of the file.
+        report: from `engines.report`.
 
     Raises:
         ImportError: Matplotlib is absent.
@@ -32,7 +32,8 @@ def save_chart(path: Path, report: Mapping[str, Any]) -> None:
     height = _BAR * sum(bars) + _GAP * (len(races) + 1)
     figure = new_figure(8.0, height)
     figure.suptitle(
-        f"Milliseconds a pass, kernel maps included; ours in blue\n{report['machine']}", fontsize=9
+        f"Milliseconds per pass, kernel maps included; ours in blue\n{report['machine']}",
+        fontsize=9,
     )
     grid = figure.subplots(len(races), 1, squeeze=False, height_ratios=bars)
     for axes, race in zip(grid[:, 0], races, strict=True):
@@ -43,12 +44,11 @@ def save_chart(path: Path, report: Mapping[str, Any]) -> None:
 def save_flicker(path: Path, report: Mapping[str, Any]) -> None:
     """Write a PNG: the share of changed labels by frame, for each case and model.
 
-    Each is there as it is and, dashed, with all that is done to its scores (CRF, averaging): more
-    lines could not be told apart.
+    Each model has two lines, to stay legible: without and, dashed, with CRF and averaging.
 
     Args:
-        path: where to write.
-        report: of `ablation.report`, with the machine.
+        path: of the file.
+        report: from `ablation.report`, with the machine.
 
     Raises:
         ImportError: Matplotlib is absent.
@@ -58,11 +58,11 @@ def save_flicker(path: Path, report: Mapping[str, Any]) -> None:
     figure.suptitle("Flicker: still points whose label changed since the last frame", fontsize=10)
     panels = figure.subplots((len(cases) + 1) // 2, 2, squeeze=False, sharex=True).flat
     for (case, rows), axes in zip(cases.items(), panels, strict=False):
-        # Of a model's rows the plain one is the first, that with everything the last.
+        # The plain row of a model comes first, the one with CRF and averaging last.
         last = {name.partition(" + ")[0]: name for name in rows}
         for i, names in enumerate(last.items()):
             for name, style in zip(names, ("-", "--"), strict=True):
-                # The first frame has none before it.
+                # The first frame has no flicker.
                 shares = [100 * s for s in rows[name]["flicker_by_frame"] if s is not None]
                 frames = range(1, len(shares) + 1)
                 axes.plot(frames, shares, style, label=name, color=f"C{i}", lw=1.4)
@@ -83,11 +83,11 @@ def save_flicker(path: Path, report: Mapping[str, Any]) -> None:
 
 
 def save_costs(path: Path, report: Mapping[str, Any]) -> None:
-    """Write a PNG: milliseconds a frame against the frames that a network sees together.
+    """Write a PNG: milliseconds per frame by the length of the window.
 
     Args:
-        path: where to write.
-        report: of `temporal.report`, with the machine and the stream.
+        path: of the file.
+        report: from `temporal.report`, with the machine and the stream.
 
     Raises:
         ImportError: Matplotlib is absent.
@@ -100,7 +100,7 @@ def save_costs(path: Path, report: Mapping[str, Any]) -> None:
     axes.plot(*zip(*windows.items(), strict=True), "o-", color=_OTHERS, label="4D, windowed")
     for name, colour, style in ((INCREMENTAL, _OURS, "-"), (FLAT, "black", "--")):
         axes.axhline(times[name], color=colour, linestyle=style, label=name)
-    axes.set_xlabel("frames seen together", fontsize=8)
+    axes.set_xlabel("frames in the window", fontsize=8)
     axes.set_ylabel("ms of the network", fontsize=8)
     axes.set_xlim(0.5, max(windows) + 0.5)
     axes.set_ylim(bottom=0.0)

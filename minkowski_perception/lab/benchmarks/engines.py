@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Our engines beside other libraries: the same networks, weights and voxels, in turns."""
+"""Compares our engines with other libraries on the same networks, weights and voxels."""
 
 from __future__ import annotations
 
@@ -44,22 +44,22 @@ DEFAULT_NETWORKS = {
 }
 
 _POINTS = 131_072
-"""Of the cloud whose quantization is timed."""
+"""Points of the cloud whose quantization is timed."""
 
 _FRAMES = (1, 2, 3, 5, 8)
-"""Seen together by the 4D network, to see how time grows with them."""
+"""Numbers of frames in the 4D network's window, to measure how time grows with them."""
 
 Forward = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class Contender:
-    """Someone who runs a network.
+    """An engine or library that runs a network.
 
     Attributes:
-        name: an engine of ours or a library, with the precision unless it is float32.
+        name: of the engine or library, with the precision unless it is float32.
         ours: whether it is an engine of this package.
-        precision: what it multiplies.
+        precision: of the products.
         forward: voxels [N, 1 + D] in canonical order and features [N, C] to logits [N, classes].
     """
 
@@ -71,13 +71,13 @@ class Contender:
 
 @dataclass
 class Timing:
-    """How a contender did.
+    """Time, memory and accuracy of a contender.
 
     Attributes:
-        contender: who.
-        seconds: of each forward pass, kernel maps included.
-        peak: most memory that a pass added, bytes; None where the system does not tell.
-        labels_equal: share of voxels with the label that plain PyTorch gives in float32.
+        contender: the contender.
+        seconds: time of each forward pass, kernel maps included.
+        peak: peak memory that a pass adds, bytes; None if the system does not report it.
+        labels_equal: share of voxels with the same label as from plain PyTorch in float32.
     """
 
     contender: Contender
@@ -87,7 +87,7 @@ class Timing:
 
     @property
     def median(self) -> float:
-        """Seconds of a forward pass."""
+        """Median time of a forward pass, seconds."""
         return median(self.seconds)
 
 
@@ -97,10 +97,10 @@ class Race:
 
     Attributes:
         network: name of the network.
-        scan: what it ran on.
-        macs: multiply-adds of a pass.
+        scan: input of the network.
+        macs: multiply-adds of a forward pass.
         timings: of each contender, plain PyTorch first.
-        absent: why the others did not run, by name.
+        absent: reason why a contender did not run, by name.
     """
 
     network: str
@@ -110,10 +110,10 @@ class Race:
     absent: dict[str, str]
 
     def ours_in(self, low: bool = False) -> Timing:
-        """Return our fastest in float32, or in less.
+        """Return our fastest engine in float32, or in a lower precision if `low`.
 
         Raises:
-            ValueError: there is none in less.
+            ValueError: none of our engines runs in a lower precision.
         """
         ours = [
             t
@@ -123,7 +123,7 @@ class Race:
         return min(ours, key=lambda t: t.median)
 
     def ratios(self, low: bool = False) -> dict[str, float]:
-        """Time of the other libraries over that of our fastest in float32, or in less."""
+        """Return the times of the other libraries over the time of `ours_in(low)`."""
         try:
             ours = self.ours_in(low).median
         except ValueError:
@@ -133,10 +133,10 @@ class Race:
 
 
 def build(name: str) -> Network:
-    """Build a network with random weights, the same each time.
+    """Build a network with random but reproducible weights.
 
     Raises:
-        BenchmarkError: it is none of those that are measured.
+        BenchmarkError: an unknown network.
     """
     arguments = _arguments(name)
     torch.manual_seed(0)
@@ -144,10 +144,10 @@ def build(name: str) -> Network:
 
 
 def dimension_of(name: str) -> int:
-    """Dimension of a network.
+    """Return the dimension of a network.
 
     Raises:
-        BenchmarkError: it is none of those that are measured.
+        BenchmarkError: an unknown network.
     """
     return int(_arguments(name).get("dimension", 3))
 
@@ -161,10 +161,10 @@ def _arguments(name: str) -> Mapping[str, Any]:
 def find_contenders(
     network: Network, device: torch.device
 ) -> tuple[list[Contender], dict[str, str]]:
-    """Everyone who can run a network on a device, plain PyTorch first.
+    """Find the contenders that can run a network on a device, plain PyTorch first.
 
     Returns:
-        those who can; why the others cannot, by name.
+        the contenders; and the reasons why others cannot run it, by name.
     """
     present: list[Contender] = []
     absent: dict[str, str] = {}
@@ -244,18 +244,18 @@ def race(
     tick: Callable[[], object] = lambda: None,
     ours_alone: bool = False,
 ) -> Race:
-    """Let everyone run a network on a scan in turns, each time another one first.
+    """Let all contenders run a network on a scan in turns, each time another one first.
 
     Args:
         name: of the network.
-        scan: what to run on, of the network's dimension.
-        device: where.
-        repeats: timed passes of each, after two that are not timed.
+        scan: input, of the network's dimension.
+        device: to run on.
+        repeats: number of timed passes of each, after two that are not timed.
         tick: called after every pass.
         ours_alone: leave other libraries out.
 
     Raises:
-        BenchmarkError: there is no such network.
+        BenchmarkError: an unknown network.
     """
     network = build(name)
     macs = count_macs(network, scan)
@@ -282,13 +282,13 @@ def race(
 
 @dataclass(frozen=True)
 class MoreFigures:
-    """What surrounds the races.
+    """Figures beside the races.
 
     Attributes:
-        growth: our engines on the hybrid 4D network with ever more frames of 16 beams.
+        growth: our engines on the hybrid 4D network with longer and longer windows of 16 beams.
         quantization: seconds from 131,072 coordinates to voxels and inverse map.
         quantized: our engines on the smallest network and those voxels.
-        matrix_rates: multiply-adds a second of PyTorch's products of large matrices.
+        matrix_rates: multiply-adds per second of PyTorch's products of large matrices.
     """
 
     growth: list[Race]
@@ -298,7 +298,7 @@ class MoreFigures:
 
 
 def more_figures(device: torch.device, repeats: int) -> MoreFigures:
-    """Measure what does not need the other libraries."""
+    """Measure the figures that need no other library."""
     growth = []
     for frames in _FRAMES:
         scan = simulated_scan(16, frames, dimension=4)
@@ -315,7 +315,7 @@ def more_figures(device: torch.device, repeats: int) -> MoreFigures:
 
 
 def describe(device: torch.device) -> str:
-    """Return what a device is called, and PyTorch's version."""
+    """Return the name of a device and the version of PyTorch."""
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
     else:
@@ -327,7 +327,7 @@ def describe(device: torch.device) -> str:
 
 
 def matrix_rates(device: torch.device) -> dict[str, float]:
-    """Multiply-adds a second of PyTorch's own products of large matrices, by precision."""
+    """Return multiply-adds per second of PyTorch's products of large matrices, by precision."""
     size = 2048
     rates = {}
     for precision in (torch.float32, torch.bfloat16):
@@ -338,7 +338,7 @@ def matrix_rates(device: torch.device) -> dict[str, float]:
 
 
 def table(race: Race) -> str:
-    """Return how all did as lines of text, below 100 columns wide."""
+    """Return a race as lines of text, below 100 columns wide."""
     voxels = len(race.scan.coordinates)
     ours = race.ours_in().median
     lines = [
@@ -361,7 +361,7 @@ def table(race: Race) -> str:
 
 
 def summary(more: MoreFigures) -> str:
-    """Return what surrounds the races as lines of text."""
+    """Return the figures beside the races as lines of text."""
     first = more.growth[0]
     lines = ["", f"{first.network} on {first.scan.name}, T frames together (ours)"]
     lines.append(f"{'T':>3}{'voxels':>10}{'ms':>9}{'us/voxel':>10}")
@@ -381,10 +381,10 @@ def summary(more: MoreFigures) -> str:
 
 
 def report(machine: str, races: Sequence[Race], more: MoreFigures | None) -> dict[str, Any]:
-    """All figures, for machines to read.
+    """Return all figures for JSON.
 
-    "ratios" holds, of the first scan that each network ran on, the time of each other library
-    over that of our fastest engine in float32; "ratios_low" over our fastest in less.
+    For the first scan of each network, "ratios" holds the time of each other library over the
+    time of our fastest engine in float32, "ratios_low" over our fastest in a lower precision.
     """
     first = {race.network: race for race in reversed(races)}
     figures: dict[str, Any] = {

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether our engines give MinkowskiEngine's logits: same weights, same voxels, float32."""
+"""Compares the logits of our engines with MinkowskiEngine's: same weights and voxels, float32."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from minkowski_perception.sparse.engines.base import EngineError
 from minkowski_perception.sparse.selection import ENGINES, load_engine
 
 LIMIT = 1e-4
-"""Largest difference that is allowed, of the spread of the logits (largest minus smallest)."""
+"""Limit of the difference, as a share of the spread of the logits (largest minus smallest)."""
 
 Case = tuple[str, int, Kernel]
 
@@ -35,18 +35,18 @@ CASES: tuple[Case, ...] = (
     ("MinkUNet14A", 4, "hybrid"),
     ("MinkUNet14A", 4, "cross"),
 )
-"""Network, dimensions, kernel. MinkowskiEngine 0.5.4 runs the last two as sums of boxes: it has no
-hybrid kernels, and reads the weights of a cross as a cube's."""
+"""Network, dimension, kernel. MinkowskiEngine 0.5.4 runs the last two as sums of boxes: it has no
+hybrid kernels, and reads the weights of a cross like those of a cube."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How far one implementation is from MinkowskiEngine.
+    """Difference of an implementation from MinkowskiEngine.
 
     Attributes:
-        network: its name, dimensions and kernel.
-        engine: what was compared.
-        difference: largest of a logit, over the spread of the logits.
+        network: name, dimension and kernel of the network.
+        engine: the implementation.
+        difference: largest difference of a logit, over the spread of the logits.
     """
 
     network: str
@@ -55,16 +55,16 @@ class Difference:
 
     @property
     def passed(self) -> bool:
-        """Whether it is within the limit."""
+        """Whether the difference is below the limit."""
         return self.difference < LIMIT
 
 
 def set_weights(network: Network) -> None:
-    """Set all weights by a formula, the same everywhere, that keeps activations near 1."""
+    """Set all weights by a formula that is the same everywhere and keeps activations near 1."""
     streams = count(1)
 
     def uniform(tensor: Tensor, low: float, high: float) -> None:
-        # The raw output of NumPy's bit generators, unlike what is drawn from it, never changes.
+        # Raw output of NumPy's bit generators never changes between versions; distributions may.
         raw = np.random.PCG64(next(streams)).random_raw(tensor.numel()) >> np.uint64(40)
         values = torch.from_numpy(raw.astype(np.float32) / 2**24)
         tensor.copy_((low + (high - low) * values).reshape(tensor.shape))
@@ -88,7 +88,7 @@ def set_weights(network: Network) -> None:
 
 
 def cpu_engines() -> list[Engine]:
-    """Those of our engines that run on this machine's CPU, in float32."""
+    """Return our engines that run on this machine's CPU, in float32."""
     device = torch.device("cpu")
     kinds = []
     for name in ENGINES:
@@ -100,14 +100,14 @@ def cpu_engines() -> list[Engine]:
 def infer(
     network: Network, coordinates: Tensor, features: Tensor, engine: Engine | None = None
 ) -> Tensor:
-    """Logits [N, classes] of voxels [N, 1 + D] with features [N, C], row by row."""
+    """Return the logits [N, classes] of voxels [N, 1 + D] with features [N, C], row by row."""
     with torch.inference_mode():
         tensor = SparseTensor(features, coordinates, engine=engine)
         return network.eval()(tensor).in_input_order()
 
 
 def relative_difference(logits: Tensor, expected: Tensor) -> float:
-    """Largest difference of logits [N, classes], over the spread of those expected."""
+    """Return the largest difference of logits [N, classes], over the spread of the expected."""
     return float((logits - expected).abs().max() / (expected.max() - expected.min()))
 
 
@@ -122,15 +122,15 @@ def compare(
     """Compare engines and peers with MinkowskiEngine.
 
     Args:
-        case: network, dimensions D and kernel.
+        case: network, dimension D and kernel.
         coordinates: [N, 1 + D], distinct.
         features: [N, C].
-        engines: of ours.
-        peers: to compare as well.
+        engines: engines of ours.
+        peers: other libraries to compare too.
         width: factor on the network's widths.
 
     Raises:
-        EngineError: MinkowskiEngine is not installed, or a peer's library is not.
+        EngineError: MinkowskiEngine or a peer's library is not installed.
     """
     name, dimension, kernel = case
     network = build_network(
@@ -146,8 +146,8 @@ def compare(
     logits = {engine.name: infer(network, coordinates, features, engine) for engine in engines}
     logits |= {f"{peer.name} itself": peer(network)(coordinates, features) for peer in peers}
     return [
-        Difference(f"{name} {dimension}D {kernel}", who, relative_difference(values, expected))
-        for who, values in logits.items()
+        Difference(f"{name} {dimension}D {kernel}", engine, relative_difference(values, expected))
+        for engine, values in logits.items()
     ]
 
 

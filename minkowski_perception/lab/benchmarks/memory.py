@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether memory stays flat while a stream goes on."""
+"""Measures memory over a long stream."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from minkowski_perception.lab.simulation.drive import simulate_drive
 from minkowski_perception.segmenter import Segmenter
 
 _PERIOD = 10**8
-"""Nanoseconds from frame to frame."""
+"""Nanoseconds between frames."""
 
 _WARM = 0.1
-"""Share of the frames after which all that is kept should be there."""
+"""Share of the frames after which memory should no longer grow."""
 
 
 @dataclass(frozen=True)
 class Held:
-    """What is in memory after a frame.
+    """Memory after a frame.
 
     Attributes:
-        resident: bytes of the process.
-        state: bytes that the segmenter keeps of the stream.
+        resident: resident bytes of the process.
+        state: bytes of the stream's state.
     """
 
     resident: int
@@ -38,22 +38,22 @@ class Held:
 def resident_while_streaming(
     segmenter: Segmenter, frames: int, points: int, seed: int = 7002
 ) -> Iterator[tuple[int, Held]]:
-    """Label frames that are never twice the same, and see what the process holds.
+    """Label random frames and measure the memory of the process.
 
-    Each is a random part, of random size, of a simulated scan; now and then the stream jumps, so
-    that it starts anew.
+    Each frame is a random part, of random size, of a simulated scan. About every hundredth frame
+    the time stamp jumps, which resets the stream.
 
     Args:
-        segmenter: what labels them.
-        frames: how many.
-        points: most of a frame.
-        seed: draws street and parts.
+        segmenter: labels the frames.
+        frames: number of frames.
+        points: largest number of points of a frame.
+        seed: of the street and of the parts.
 
     Yields:
-        number of frames so far, what is in memory.
+        number of frames so far, memory.
 
     Raises:
-        OSError: the system does not tell.
+        OSError: the system does not report memory.
         ImportError: Open3D, which casts the rays, is missing.
     """
     rng = np.random.default_rng(seed)
@@ -68,7 +68,7 @@ def resident_while_streaming(
 
 
 def table(held: Mapping[int, Held]) -> str:
-    """Return what was in memory ten times, and how far it rose once warm, as lines of text."""
+    """Return ten measurements, and the rise after warming up, as lines of text."""
     last = max(held)
     lines = [f"{'frames':>8}{'MB in memory':>14}{'MB of state':>13}"]
     for count in range(step := max(1, last // 10), last + 1, step):
@@ -79,7 +79,7 @@ def table(held: Mapping[int, Held]) -> str:
 
 
 def report(held: Mapping[int, Held]) -> dict[str, Any]:
-    """All figures, for machines to read; the rise is that of the process, once warm."""
+    """Return all figures for JSON; the rise is of the process after warming up."""
     last = max(held)
     return {
         "frames": last,

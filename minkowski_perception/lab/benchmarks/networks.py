@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""How large networks are, what they multiply on a scan, and how long that takes."""
+"""Measures the size of networks, and their multiply-adds and time on a scan."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ NETWORKS = (
     "MinkUNet18A",
     "MinkUNet34C",
 )
-"""Those that are measured unless others are asked for."""
+"""Networks that are measured by default."""
 
 
 @dataclass(frozen=True)
 class Published:
-    """What the authors of a network say of it, rounded as they round.
+    """Figures that the authors of a network publish.
 
     Attributes:
-        parameters: millions.
+        parameters: number of parameters, 10^6.
         macs: multiply-adds on SemanticKITTI in voxels of 5 cm, 10^9.
     """
 
@@ -66,15 +66,15 @@ PUBLISHED: Mapping[str, Published] = {
 
 @dataclass(frozen=True)
 class NetworkFigures:
-    """What was measured of a network.
+    """Measured figures of a network.
 
     Attributes:
         name: of the network.
-        parameters: number of them.
-        macs: multiply-adds of its convolutions and linear layers on the scan: for each pair of
-            rows that meet, C_in times C_out.
+        parameters: number of parameters.
+        macs: multiply-adds of its convolutions and linear layers on the scan: C_in times C_out
+            for each pair of the kernel maps.
         seconds: median time of a forward pass in float32, kernel maps included.
-        published: what its authors say.
+        published: figures of its authors, if any.
     """
 
     name: str
@@ -95,13 +95,13 @@ def measure(
 
     Args:
         name: one of `network_names()`.
-        scan: in 3D or 4D; the network is of the same dimension.
+        scan: in 3D or 4D; the network gets the same dimension.
         device: to run on.
-        repeats: forward passes to take the median of.
-        config: what a net.config holds, for SPVNAS.
+        repeats: number of timed forward passes.
+        config: contents of a net.config, for SPVNAS.
 
     Raises:
-        ValueError: there is no such network, or the config is none.
+        ValueError: an unknown network, or an invalid config.
     """
     network = build_network(
         name,
@@ -120,13 +120,13 @@ def measure(
         with torch.no_grad():
             network(SparseTensor(features, coordinates, engine=engine))
 
-    infer()  # compiles, and packs the weights
+    infer()  # compiles, packs the weights
     seconds = median(seconds_of(infer, device) for _ in range(repeats))
     return NetworkFigures(name, parameters, macs, seconds, PUBLISHED.get(name))
 
 
 def _engine(device: torch.device) -> Engine:
-    """Return the engine made for a device in float32, PyTorch's where it is not installed."""
+    """Return a device's own engine in float32, or PyTorch's if that is not installed."""
     try:
         return load_engine(_MADE_FOR[device.type], device)(torch.float32)
     except EngineError:
@@ -134,7 +134,7 @@ def _engine(device: torch.device) -> Engine:
 
 
 def count_macs(network: Network, scan: Scan) -> int:
-    """Multiply-adds of a network on a scan, counted without doing them."""
+    """Count the multiply-adds of a network on a scan, without doing them."""
     counter = _MacCounter()
     with torch.no_grad():
         network.eval()(SparseTensor(scan.features, scan.coordinates, engine=counter))
@@ -142,7 +142,7 @@ def count_macs(network: Network, scan: Scan) -> int:
 
 
 class _MacCounter(Engine):
-    """Counts what it is asked to multiply, and returns zeros."""
+    """Counts multiply-adds and returns zeros."""
 
     name = "count"
 
@@ -151,7 +151,7 @@ class _MacCounter(Engine):
         self.macs = 0
 
     def prepare(self, kernel: Tensor, bias: Tensor | None, last: bool) -> tuple[int, int]:
-        """Channels in and out."""
+        """Return the numbers of input and output channels."""
         _, channels_in, channels_out = kernel.shape
         return channels_in, channels_out
 
@@ -163,7 +163,7 @@ class _MacCounter(Engine):
         residual: Tensor | None = None,
         relu: bool = False,
     ) -> Tensor:
-        """Count; see `Engine.convolve` for shapes."""
+        """Count multiply-adds; see `Engine.convolve` for shapes."""
         channels_in, channels_out = weights
         self.macs += len(kernel_map.pairs.inputs) * channels_in * channels_out
         return features.new_zeros(len(kernel_map.target), channels_out)
@@ -179,12 +179,12 @@ def table(scan: Scan, figures: Sequence[NetworkFigures]) -> str:
     ]
     for row in figures:
         published = row.published
-        said = (
+        authors = (
             ("-", "-") if published is None else (f"{published.parameters}", f"{published.macs}")
         )
         lines.append(
-            f"{row.name:<18}{row.parameters:>12,}{said[0]:>12}{row.macs / 1e9:>10.1f}"
-            f"{said[1]:>12}{1e3 * row.seconds:>10.0f}"
+            f"{row.name:<18}{row.parameters:>12,}{authors[0]:>12}{row.macs / 1e9:>10.1f}"
+            f"{authors[1]:>12}{1e3 * row.seconds:>10.0f}"
         )
     lines += ["", f"published: {PUBLISHED_SOURCE}"]
     return "\n".join(lines)

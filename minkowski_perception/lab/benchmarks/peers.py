@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Our networks as users of other libraries would write them, to be measured against.
+"""Our networks in other libraries, to compare with.
 
 A peer makes the same forward pass with the same weights, but every tensor and convolution in it is
 the other library's: its coordinates, its kernel maps, its products. Both are built at each call.
@@ -32,12 +32,12 @@ _COARSEST = (16, 16, 16, 1)
 
 @dataclass(frozen=True)
 class _Tensor:
-    """Another library's sparse tensor, with what our forward passes ask of one.
+    """Sparse tensor of another library, with the interface that our forward passes use.
 
     Attributes:
         features: [N, C].
-        map: what identifies the voxels.
-        native: tensor of the library on these voxels, with whatever features.
+        map: identifies the voxels.
+        native: tensor of the library on these voxels, with any features.
     """
 
     features: Tensor
@@ -45,7 +45,7 @@ class _Tensor:
     native: Any
 
     def replace(self, features: Tensor) -> _Tensor:
-        """Return other features on the same voxels."""
+        """Return a tensor with other features on the same voxels."""
         return replace(self, features=features)
 
     def require_voxels(self, map_: Any) -> None:
@@ -54,9 +54,9 @@ class _Tensor:
 
 
 class _Layer(nn.Module, ABC):
-    """One of our convolutions, done by another library and called as ours is.
+    """One of our convolutions, computed by another library and called like ours.
 
-    Neither library has other kernels than boxes: any other region is a sum of them.
+    Both libraries have only kernels that are boxes; other regions are sums of boxes.
     """
 
     def __init__(self, layer: Convolution) -> None:
@@ -79,7 +79,7 @@ class _Layer(nn.Module, ABC):
         residual: _Tensor | None = None,
         relu: bool = False,
     ) -> _Tensor:
-        """Convolve; then normalise, add and rectify where asked for."""
+        """Convolve; then normalise, add the residual and rectify, as requested."""
         output = self.convolve(tensor)
         features = output.features
         if self.bias is not None:
@@ -95,7 +95,7 @@ def _boxes(layer: Convolution) -> list[tuple[tuple[int, ...], Tensor]]:
     """Divide a kernel into the largest box in its region and lines, zero where they overlap.
 
     Raises:
-        ValueError: the region is not such a sum.
+        ValueError: the region is no sum of a box and lines.
     """
     region = layer.region
     weight = layer.kernel.detach().reshape(len(region), *layer.kernel.shape[-2:])
@@ -123,15 +123,15 @@ def _boxes(layer: Convolution) -> list[tuple[tuple[int, ...], Tensor]]:
 
 
 class Peer(ABC):
-    """A network of ours, run by another library.
+    """One of our networks, run by another library.
 
     Args:
-        network: one whose forward pass is made of convolutions, batch norms and `cat`; it stays
-            as it is.
+        network: its forward pass consists of convolutions, batch norms and `cat`; it is not
+            changed.
 
     Raises:
         EngineError: the library is not installed.
-        ValueError: the library cannot do one of the kernels.
+        ValueError: the library cannot compute one of the kernels.
     """
 
     name: ClassVar[str]
@@ -152,7 +152,7 @@ class Peer(ABC):
 
     @torch.no_grad()
     def __call__(self, coordinates: Tensor, features: Tensor) -> Tensor:
-        """Logits [N, classes] of distinct voxels [N, 1 + D] with features [N, C], row by row."""
+        """Return the logits [N, classes] of distinct voxels [N, 1 + D] with features [N, C]."""
         return self._network(self._tensor(coordinates, features)).features
 
 
@@ -186,7 +186,7 @@ class _MinkowskiLayer(_Layer):
 
 
 class MinkowskiPeer(Peer):
-    """Our network in MinkowskiEngine 0.5.4; cubes as they are, hybrids as cube and line."""
+    """Our network in MinkowskiEngine 0.5.4; a hybrid kernel is a cube plus a line."""
 
     name = "minkowski"
 
@@ -222,7 +222,7 @@ class _SpconvLayer(_Layer):
             kind = f"SubMConv{dimension}d"
             options |= {"dilation": layer.dilation}
         box = getattr(self.library, kind)(*kernel.shape[1:], **options)
-        if box.conv1x1:  # whose weight is read as [C_in, C_out], whatever its shape
+        if box.conv1x1:  # its weight is read as [C_in, C_out], whatever its shape
             weight = kernel.reshape(box.weight.shape)
         else:  # [C_out, x, y, z(, t), C_in], the last axis fastest
             axes = kernel.unflatten(0, tuple(reversed(sizes)))
@@ -238,7 +238,7 @@ class _SpconvLayer(_Layer):
             output_stride = tuple(s * r for s, r in zip(stride, self.step, strict=True))
         native, parts = tensor.native, []
         for box in self.boxes:
-            # Kernel maps travel in the tensors; a layer of the same key takes the same one.
+            # Kernel maps are stored in the tensors; layers with the same key share one.
             box.indice_key = f"{box.kernel_size} on {min(stride, output_stride)}"
             with one_openmp_thread(tensor.features.device):
                 native = box(native.replace_feature(tensor.features))
@@ -267,18 +267,18 @@ class SpconvPeer(Peer):
         return _SpconvLayer(layer, self._library)
 
     def _tensor(self, coordinates: Tensor, features: Tensor) -> _Tensor:
-        """Move the voxels to where spconv wants them: above 0, in whole coarsest voxels.
+        """Shift the voxels to coordinates from 0, in an extent of whole coarsest voxels.
 
-        It drops voxels whose parent would lie beyond the extent.
+        spconv drops voxels whose parent lies outside of the extent.
         """
         dimension = coordinates.shape[1] - 1
         whole = torch.tensor(_COARSEST[:dimension], device=coordinates.device)
-        batch, places = coordinates[:, :1], coordinates[:, 1:]
-        low = places.amin(dim=0).div(whole, rounding_mode="floor") * whole
-        extents = (places.amax(dim=0) - low).div(whole, rounding_mode="floor") * whole + whole
+        batch, voxels = coordinates[:, :1], coordinates[:, 1:]
+        low = voxels.amin(dim=0).div(whole, rounding_mode="floor") * whole
+        extents = (voxels.amax(dim=0) - low).div(whole, rounding_mode="floor") * whole + whole
         native = self._library.SparseConvTensor(
             features,
-            torch.cat([batch, places - low], dim=1).int(),
+            torch.cat([batch, voxels - low], dim=1).int(),
             extents.tolist(),
             batch_size=int(batch.max()) + 1,
         )

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Voxels to measure on: of simulated LiDARs, and of recorded scans."""
+"""Input of benchmarks: voxels of simulated LiDARs and of recorded scans."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from minkowski_perception.voxels import VoxelInput, stack_in_time, voxelize
 VOXEL_SIZE = 0.05
 FEATURES = ("x", "y", "z", "intensity")
 
-# As fine in azimuth as the real ones at 10 Hz; training makes do with coarser ones.
+# The azimuth resolution of the real sensors at 10 Hz; training uses coarser models.
 _LIDARS = {
     16: dataclasses.replace(get_lidar("vlp16"), azimuth_steps=1800),
     64: dataclasses.replace(get_lidar("hdl64"), azimuth_steps=2083),
@@ -36,12 +36,12 @@ _SPEED = 8.0
 
 @dataclasses.dataclass(frozen=True)
 class Scan:
-    """Voxels of a scan, or of several in time.
+    """Voxels of a scan, or of several consecutive ones.
 
     Attributes:
-        name: what it is.
-        points: how many there were before they were put into voxels.
-        coordinates: [N, 4] int64 [batch, x, y, z]; [N, 5] with the time last for several scans.
+        name: of the scan.
+        points: number of points in the voxels.
+        coordinates: [N, 4] int64 [batch, x, y, z]; [N, 5] with time last for several scans.
         features: [N, 4] float32: x, y, z in metres, intensity.
     """
 
@@ -52,15 +52,15 @@ class Scan:
 
 
 def simulated_frames(beams: int, frames: int) -> Iterator[Frame]:
-    """Return clouds of a street from a car at 8 m/s, at 10 Hz.
+    """Yield clouds of a street from a car that drives 8 m/s, at 10 Hz.
 
     Args:
         beams: of the LiDAR: 16 (VLP-16), 64 (HDL-64E) or 128 (OS1-128).
-        frames: how many.
+        frames: number of frames.
 
     Raises:
         BenchmarkError: no LiDAR has so many beams.
-        ImportError: Open3D, which casts the rays, is missing (told with the first frame).
+        ImportError: Open3D, which casts the rays, is missing (raised by the first frame).
     """
     if beams not in _LIDARS:
         raise BenchmarkError(f"beams must be one of {', '.join(map(str, BEAMS))}, not {beams}")
@@ -70,17 +70,17 @@ def simulated_frames(beams: int, frames: int) -> Iterator[Frame]:
 def simulated_scan(
     beams: int, frames: int = 1, voxel_size: float = VOXEL_SIZE, dimension: int | None = None
 ) -> Scan:
-    """Return a scan of a street, or several in the odometry frame; see `simulated_frames`.
+    """Return one or several scans of a street in the odometry frame; see `simulated_frames`.
 
     Args:
         beams: of the LiDAR.
-        frames: how many.
+        frames: number of frames.
         voxel_size: metres.
         dimension: 3 or 4; by default 4 for several frames.
 
     Raises:
         BenchmarkError: no LiDAR has so many beams.
-        ValueError: the voxel size is not possible.
+        ValueError: an invalid voxel size.
         ImportError: Open3D, which casts the rays, is missing.
     """
     drive = simulated_frames(beams, frames)
@@ -88,26 +88,26 @@ def simulated_scan(
 
 
 def simulated_points(count: int, voxel_size: float = VOXEL_SIZE) -> Tensor:
-    """Return the first points that a LiDAR of 128 beams sees on a drive, as voxels of each.
+    """Return the voxel of each of the first points of a drive with a LiDAR of 128 beams.
 
     Returns:
         [count, 4] int64 [batch, x, y, z], the batch being 0; many points share a voxel.
     """
     frames = simulated_frames(128, 10)
-    points, seen = [], 0
-    while seen < count:
+    points, total = [], 0
+    while total < count:
         points.append(next(frames).points)
-        seen += len(points[-1])
-    places = np.floor(np.concatenate(points)[:count] / voxel_size).astype(np.int64)
-    return torch.from_numpy(np.insert(places, 0, 0, axis=1))
+        total += len(points[-1])
+    voxels = np.floor(np.concatenate(points)[:count] / voxel_size).astype(np.int64)
+    return torch.from_numpy(np.insert(voxels, 0, 0, axis=1))
 
 
 def recorded_scan(path: Path, voxel_size: float = VOXEL_SIZE) -> Scan:
-    """Return a recorded scan in KITTI's format: float32 x, y, z, intensity, and nothing else.
+    """Read a scan in KITTI's format: float32 x, y, z, intensity for each point.
 
     Raises:
-        BenchmarkError: the file cannot be read, is empty, or is not of that format.
-        ValueError: the voxel size is not possible.
+        BenchmarkError: the file cannot be read, is empty, or has another format.
+        ValueError: an invalid voxel size.
     """
     try:
         data = path.read_bytes()
@@ -115,7 +115,7 @@ def recorded_scan(path: Path, voxel_size: float = VOXEL_SIZE) -> Scan:
         raise BenchmarkError(f"cannot read scan {path}: {error.strerror}") from error
     if not data or len(data) % 16:
         raise BenchmarkError(
-            f"scan {path} has {len(data)} bytes, not 16 a point (float32 x, y, z, intensity)"
+            f"scan {path} has {len(data)} bytes, not 16 per point (float32 x, y, z, intensity)"
         )
     values = np.frombuffer(data, dtype="<f4").reshape(-1, 4)
     frame = Frame(points=values[:, :3].copy(), intensity=values[:, 3].copy())

@@ -1,12 +1,12 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a frame costs that knows of those before it: incremental 4D beside 3D and windowed 4D.
+"""Cost of a frame: incremental 4D compared with 3D and windowed 4D.
 
-All run the same stream on the CPU by the same engine and take each frame in turns, so that
-whatever else the machine does slows all of them alike; the order is drawn anew for each frame, for
-who follows a large window finds caches cold. A ratio is the median of those of the frames. What
-counts is the network's time, kernel maps included: to make voxels takes all the same time, and
-would flatter. Whole frames, from points to labels, are given beside it.
+All contenders run the same stream on the CPU with the same engine. They take each frame in turns,
+so that other work of the machine slows all of them alike, in a new random order for each frame,
+because a contender that follows a large window finds cold caches. A ratio is the median of the
+ratios of the frames. It compares the network's time, kernel maps included: voxelization takes all
+contenders the same time. Whole frames, from points to labels, are reported too.
 """
 
 from __future__ import annotations
@@ -34,33 +34,34 @@ FLAT, INCREMENTAL = "3D", "4D incremental"
 
 MOST_OVER_3D = 1.25
 LEAST_OVER_INCREMENTAL = 0.8
-"""Of the frames of a window."""
+"""Limits of the ratios in the table; the second for each frame of a window."""
 
 
 def windowed(length: int) -> str:
-    """Name of windowed execution with so many frames."""
+    """Return the name of windowed execution with this number of frames."""
     return f"4D window of {length}"
 
 
 def causal_model(
     model: Model, links: Sequence[str] | None = None, recall: int | None = None
 ) -> Model:
-    """Return a model whose network is causal: the same where it is and no other links are wanted.
+    """Return a model with a causal network.
 
-    Else the network is built anew with random weights: time does not hang on them.
+    This is the model itself if its network is causal and no other links are given. Otherwise the
+    network is rebuilt with causal kernels and random weights, which do not affect time.
 
     Args:
-        model: whose network it is to be, but for the kernels.
+        model: defines the network, except for its kernels.
         links: see `Links.levels`.
         recall: see `Links.recall`.
 
     Raises:
-        ValueError: the links or the recall are not possible, or the network has no causal kernel.
+        ValueError: invalid links or recall, or the network has no causal kernel.
     """
     if model.network.causal and links is None and recall is None:
         return model
-    wanted = {"kernel": "causal", "dimension": 4, "links": links, "recall": recall}
-    config = {**model.card["network"], **{k: v for k, v in wanted.items() if v is not None}}
+    changes = {"kernel": "causal", "dimension": 4, "links": links, "recall": recall}
+    config = {**model.card["network"], **{k: v for k, v in changes.items() if v is not None}}
     network = build_network(**config).eval()
     name = f"{model.name} with causal kernels of random weights"
     return replace(model, name=name, network=network, crf=None)
@@ -69,7 +70,7 @@ def causal_model(
 def contenders(
     model: Model, engine: str = "auto", precision: str = "auto"
 ) -> dict[str, Segmenter]:
-    """Segmenters to compare, by name; the engine is chosen once, for the 3D network.
+    """Return the segmenters to compare, by name; the 3D network chooses the engine for all.
 
     Args:
         model: with a causal network.
@@ -77,9 +78,9 @@ def contenders(
         precision: see `choose_engine`.
 
     Raises:
-        ValueError: what is asked for is not possible.
+        ValueError: the engine or the precision is not available.
     """
-    # Recorded or simulated, whether points have times must not make a difference.
+    # Without de-skewing, so that point times, which not all streams have, make no difference.
     settings: dict[str, Any] = {"device": "cpu", "crf": False, "averaging": 1, "deskew": False}
     network = model.network.twin(SPATIAL_DIMENSION, "cube").eval()
     in_3d = replace(model, name=f"{model.name} in 3D", network=network, window=1, crf=None)
@@ -98,12 +99,12 @@ def contenders(
 
 @dataclass
 class Cost:
-    """What the frames of a stream cost.
+    """Time and memory of a contender.
 
     Attributes:
-        network: seconds of the network, frame by frame.
-        frame: seconds from points to labels.
-        state_bytes: most that was kept for the frames to come.
+        network: seconds of the network, for each frame.
+        frame: seconds from points to labels, for each frame.
+        state_bytes: largest size of the stream's state.
     """
 
     network: list[float] = field(default_factory=list)
@@ -114,18 +115,18 @@ class Cost:
 def compare(
     segmenters: Mapping[str, Segmenter], frames: Iterable[Frame], count: int
 ) -> dict[str, Cost]:
-    """Let all label the frames in turns.
+    """Let all segmenters label the frames in turns.
 
     Args:
-        segmenters: of `contenders`.
+        segmenters: from `contenders`.
         frames: of one stream.
-        count: how many to measure; those before all windows are full do not count.
+        count: number of frames to measure; frames before all windows are full do not count.
 
     Returns:
         costs by name.
 
     Raises:
-        BenchmarkError: the stream has not so many.
+        BenchmarkError: the stream has too few frames.
     """
     costs = {name: Cost() for name in segmenters}
     rng = random.Random(0)
@@ -135,13 +136,13 @@ def compare(
         gc.collect()
         for name, segmenter in rng.sample(list(segmenters.items()), len(segmenters)):
             started = time.perf_counter()
-            answer = segmenter.segment(frame)
-            turns[name] = answer, time.perf_counter() - started
+            result = segmenter.segment(frame)
+            turns[name] = result, time.perf_counter() - started
             costs[name].state_bytes = max(costs[name].state_bytes, segmenter.state_bytes)
         if any(turns[windowed(length)][0].window < length for length in WINDOWS):
             continue
-        for name, (answer, seconds) in turns.items():
-            costs[name].network.append(answer.timings["network"])
+        for name, (result, seconds) in turns.items():
+            costs[name].network.append(result.timings["network"])
             costs[name].frame.append(seconds)
         measured += 1
         if measured == count:
@@ -152,7 +153,7 @@ def compare(
 
 
 def report(costs: Mapping[str, Cost]) -> dict[str, Any]:
-    """Ratios, and what they are of, for machines to read."""
+    """Return the ratios, times and state sizes for JSON."""
     return {
         **_ratios({name: cost.network for name, cost in costs.items()}),
         "whole_frame": _ratios({name: cost.frame for name, cost in costs.items()}),
@@ -179,14 +180,14 @@ def _ratio(seconds: Sequence[float], others: Sequence[float]) -> float:
 
 
 def second_stream(segmenter: Segmenter, frames: Iterable[Frame]) -> dict[str, int]:
-    """Bytes that another stream over the same network takes: in the process, and of state.
+    """Return the bytes that a second stream over the same network takes.
 
     Args:
-        segmenter: of the first stream, which has run.
-        frames: of the second.
+        segmenter: of the first stream, which has labelled frames already.
+        frames: of the second stream.
 
     Raises:
-        OSError: the system does not tell what is in memory.
+        OSError: the system does not report memory.
     """
     before = held_memory()
     other = segmenter.another_stream()
@@ -209,32 +210,32 @@ def table(figures: Mapping[str, Any]) -> str:
     lines += ["", f"{'':36}{'network':>8}{'frame':>8}"]
     name = "incremental over 3D"
     ratios = [f"{f['incremental_over_3d']:>8.2f}" for f in (figures, whole)]
-    lines.append(f"{name:36}{''.join(ratios)}   at most {MOST_OVER_3D:.2f} wanted")
+    lines.append(f"{name:36}{''.join(ratios)}   limit: at most {MOST_OVER_3D:.2f}")
     for length in WINDOWS:
         name = f"window of {length} over incremental"
         ratios = [f"{f['window_over_incremental'][str(length)]:>8.2f}" for f in (figures, whole)]
-        wanted = LEAST_OVER_INCREMENTAL * length
-        lines.append(f"{name:36}{''.join(ratios)}   at least {wanted:.1f} wanted")
+        limit = LEAST_OVER_INCREMENTAL * length
+        lines.append(f"{name:36}{''.join(ratios)}   limit: at least {limit:.1f}")
     return "\n".join(lines)
 
 
 def state_sentence(network: Network, most: int) -> str:
-    """Say what the state of an incremental stream is, which took so many bytes at most."""
+    """Describe the state of an incremental stream, whose largest size is `most` bytes."""
     layers = len(network.linked_layers)
     frames = "frame" if network.recall == 1 else f"{network.recall} frames"
     return (
-        f"State of the incremental stream: {most / 1e6:.2f} MB at most, the inputs of {layers} "
+        f"State of the incremental stream: at most {most / 1e6:.2f} MB, the inputs of {layers} "
         f"layers on the voxels of the last {frames}, each voxel once; it does not grow with the "
-        "stream."
+        "length of the stream."
     )
 
 
 def second_stream_sentence(figures: Mapping[str, int]) -> str:
-    """Say what `second_stream` found."""
+    """Describe the figures of `second_stream`."""
     resident, state, weights = (
         figures[key] / 1e6 for key in ("resident_bytes", "state_bytes", "weight_bytes")
     )
     return (
-        f"A second stream over the same network: {resident:+.2f} MB in memory, its state being "
-        f"{state:.2f} MB; the weights, {weights:.2f} MB, are there once."
+        f"A second stream over the same network: {resident:+.2f} MB of memory, of which "
+        f"{state:.2f} MB are its state; both share the weights ({weights:.2f} MB)."
     )

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Time and memory of a piece of work, on the CPU and on CUDA."""
+"""Measures time and memory of a function, on the CPU and on CUDA."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PROC = Path("/proc/self")
 
 
 def seconds(work: Callable[[], object], device: torch.device) -> float:
-    """Time of a piece of work, until the device has done it."""
+    """Return the seconds that a function takes, until the device has finished."""
     gc.collect()
     _wait(device)
     started = time.perf_counter()
@@ -26,7 +26,7 @@ def seconds(work: Callable[[], object], device: torch.device) -> float:
 
 
 def peak_memory(work: Callable[[], object], device: torch.device) -> int | None:
-    """Most bytes that a piece of work held beyond those held before; None if no one tells."""
+    """Return the peak bytes that a function adds; None if the system does not report them."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -44,7 +44,7 @@ def peak_memory(work: Callable[[], object], device: torch.device) -> int | None:
 
 
 def resident_memory(which: str = "VmRSS") -> int:
-    """Bytes of this process in memory now ("VmRSS") or at most ("VmHWM").
+    """Return the resident bytes of this process now ("VmRSS") or at their peak ("VmHWM").
 
     Raises:
         OSError: the system is not Linux.
@@ -56,18 +56,18 @@ def resident_memory(which: str = "VmRSS") -> int:
 
 
 def held_memory() -> int:
-    """Bytes of this process in memory, but for what it has freed.
+    """Return the resident bytes of this process, after freed memory is returned to the system.
 
     Raises:
         OSError: the system is not Linux.
     """
     gc.collect()
-    _give_back_freed_memory()
+    _release_freed_memory()
     return resident_memory()
 
 
-def _give_back_freed_memory() -> None:
-    """Let glibc return to the system what it keeps for later: it would hide what is taken anew."""
+def _release_freed_memory() -> None:
+    """Let glibc return freed memory to the system; otherwise it hides new allocations."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Simulated sequences to evaluate on, with nothing to download and none that was trained on."""
+"""Simulated sequences for evaluation, from seeds that no model is trained on."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ OUTDOOR, INDOOR = "simulation", "simulation_indoor"
 
 
 class SimulatedSequence(Sequence[Frame]):
-    """Frames, each simulated when its turn comes, and kept by nobody.
+    """Frames that are simulated while the sequence is iterated, and not kept.
 
     Args:
-        recording: what is simulated.
-        seed: of it.
+        recording: settings of the simulation.
+        seed: of the simulation.
     """
 
     def __init__(self, recording: Recording, seed: int) -> None:
@@ -42,19 +42,19 @@ class SimulatedSequence(Sequence[Frame]):
     @overload
     def __getitem__(self, index: slice) -> list[Frame]: ...
     def __getitem__(self, index: int | slice) -> Frame | list[Frame]:
-        """Simulate them all to choose from them."""
+        """Return frames by index; this simulates the whole sequence."""
         return list(self)[index]
 
 
 def held_out_drives(
     lidars: Sequence[LidarModel], drives: int, frames: int, seed: int = HELD_OUT_SEED
 ) -> Dataset:
-    """Drives that no model was trained on, "LIDAR_SEED" each.
+    """Return drives that no model was trained on, named "LIDAR_SEED".
 
     Args:
-        lidars: their models.
-        drives: of each LiDAR, along the same streets for all.
-        frames: of each drive.
+        lidars: models of the LiDARs.
+        drives: number of drives of each LiDAR; all LiDARs drive along the same streets.
+        frames: number of frames of each drive.
         seed: of the first street.
 
     Raises:
@@ -74,21 +74,21 @@ def held_out_rooms(
     frames: int,
     seed: int = HELD_OUT_SEED,
 ) -> Dataset:
-    """Rooms of all kinds that no model was trained on, "SENSOR_KIND_SEED" each.
+    """Return rooms of all kinds that no model was trained on, named "SENSOR_KIND_SEED".
 
     Args:
-        sensors: all cameras, labelled in indoor8, or all LiDARs, in semantickitti19.
-        rooms: for each sensor, the same for all.
-        frames: of each room.
+        sensors: cameras only, labelled in indoor8, or LiDARs only, labelled in semantickitti19.
+        rooms: number of rooms for each sensor; all sensors get the same rooms.
+        frames: number of frames of each room.
         seed: of the first room.
 
     Raises:
         ValueError: models are trained on rooms of that seed.
-        EvaluationError: sensors are of both kinds.
+        EvaluationError: both cameras and LiDARs are given.
     """
     lidars = [isinstance(sensor, LidarModel) for sensor in sensors]
     if any(lidars) and not all(lidars):
-        raise EvaluationError("cameras and LiDARs are labelled in different classes; choose one")
+        raise EvaluationError("cameras and LiDARs have different label sets; choose one")
     labels = LabelSet.load("semantickitti19" if any(lidars) else "indoor8")
     sequences = {}
     for sensor in sensors:

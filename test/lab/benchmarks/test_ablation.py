@@ -53,16 +53,16 @@ class FakeSegmenter:
     def __init__(self, predict, label_set=KITTI):
         self.label_set, self.state_bytes = label_set, 0
         self._predict = predict
-        self.seen: list[list[Frame]] = []
+        self.streams: list[list[Frame]] = []
 
     def reset(self):
-        self.seen.append([])
+        self.streams.append([])
         self.state_bytes = 0
 
     def segment(self, frame):
-        self.seen[-1].append(frame)
-        self.state_bytes = 100 * len(self.seen[-1])
-        labels = self._predict(frame, len(self.seen[-1]) - 1)
+        self.streams[-1].append(frame)
+        self.state_bytes = 100 * len(self.streams[-1])
+        labels = self._predict(frame, len(self.streams[-1]) - 1)
         return SimpleNamespace(labels=np.where(frame.valid, labels, UNLABELLED).astype(np.uint8))
 
 
@@ -113,15 +113,15 @@ def test_points_lost_to_noise_do_not_count_and_all_rows_get_the_same_noise():
     stream = parade()
     scores = compare([Contender("one", one), Contender("other", other)], [stream], KITTI)
 
-    for clean, noisy, again in zip(stream.frames, one.seen[1], other.seen[1], strict=True):
+    for clean, noisy, again in zip(stream.frames, one.streams[1], other.streams[1], strict=True):
         assert noisy.points.tobytes() == again.points.tobytes()
         assert 0.4 < noisy.valid.mean() < 0.6
         assert not np.array_equal(clean.points[noisy.valid], noisy.points[noisy.valid])
-    seen = sum(frame.valid[:600].sum() for frame in one.seen[1])
+    valid = sum(frame.valid[:600].sum() for frame in one.streams[1])
     score = scores["parade, under noise"]["one"]
-    assert score.labels.points == seen
+    assert score.labels.points == valid
     # Still points are paired if neither of the two is lost.
-    kept = [frame.valid[:400] for frame in one.seen[1]]
+    kept = [frame.valid[:400] for frame in one.streams[1]]
     both = sum((a & b).sum() for a, b in pairwise(kept))
     assert score.labels.flicker.compared == both
 
@@ -173,13 +173,16 @@ def test_rows_are_the_models_of_a_folder_in_fixed_order(tmp_path):
     }
 
 
-def test_without_models_the_error_says_where_they_are(tmp_path):
+def test_if_all_models_are_missing_the_message_says_where_they_are(tmp_path):
     folder = "minkowski_perception/lab/benchmarks/ablation_models"
-    message = rf"no models.*source checkout, in {folder}\..*--models DIR"
-    with pytest.raises(BenchmarkError, match=message):
-        ablation.find_models(tmp_path)
+    with pytest.raises(BenchmarkError, match=rf"source checkout, in {folder}: .*--models DIR"):
+        ablation.find_models(tmp_path / "absent")
     assert ablation.MODELS.match(folder)
-    assert ablation.MODELS.is_dir()
+
+    save_tiny(tmp_path / "another", dimension=3)
+    models, absent = ablation.find_models(tmp_path / "absent", [str(tmp_path / "another.yaml")])
+    assert list(models) == ["another"]
+    assert len(absent) == 1
 
 
 def test_streets_are_simulated_moving_and_still():

@@ -26,7 +26,7 @@ def timing(name, ours, precision, *seconds):
 @pytest.mark.parametrize(
     ("network", "dimension"), [("MinkUNet14A", 3), ("MinkUNet14A-4D-hybrid", 4)], ids=str
 )
-def test_all_run_the_network_and_agree(network, dimension):
+def test_all_contenders_run_the_network_and_agree(network, dimension):
     ticks = []
     race = engines.race(network, scan_of(dimension), CPU, 2, lambda: ticks.append(0))
     assert race.timings[0].contender.name == "torch"
@@ -38,7 +38,7 @@ def test_all_run_the_network_and_agree(network, dimension):
     assert race.macs > 1e6
 
 
-def test_ratios_are_medians_over_those_of_our_fastest_in_a_precision():
+def test_ratios_compare_medians_with_our_fastest_engine_of_a_precision():
     race = Race(
         "MinkUNet14A",
         scan_of(3),
@@ -61,7 +61,7 @@ def test_ratios_are_medians_over_those_of_our_fastest_in_a_precision():
     assert row.split()[1:3] == ["5000.0", "2.50"]
 
 
-def test_without_an_engine_in_less_than_float32_there_are_no_ratios_to_it():
+def test_without_an_engine_of_low_precision_there_are_no_ratios_to_it():
     timings = [timing("torch", True, torch.float32, 1.0), timing("a", False, torch.float32, 1.0)]
     assert Race("MinkUNet14A", scan_of(3), 1, timings, {}).ratios(low=True) == {}
 

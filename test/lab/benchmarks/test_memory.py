@@ -8,8 +8,8 @@ from minkowski_perception.lab.benchmarks.memory import resident_while_streaming
 from minkowski_perception.segmenter import Segmenter
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what is in memory")
-def test_memory_stays_flat_while_a_stream_goes_on():
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux reports memory")
+def test_memory_does_not_grow_during_a_stream():
     pytest.importorskip("open3d", reason="needs Open3D, which simulates the stream")
     held = dict(resident_while_streaming(Segmenter.load(device="cpu"), 300, 1500))
     assert held[300].resident - held[100].resident < 8e6

@@ -28,15 +28,15 @@ def build(name, dimension=3):
     return build_network(name, in_channels=4, num_classes=19, dimension=dimension, width=0.25)
 
 
-def pairs_that_meet(layer, inputs, outputs):
-    """Neighbours in the coarse-from-fine sense, out of sets of coordinates."""
+def count_pairs(layer, inputs, outputs):
+    """Count the pairs of a kernel map with sets of coordinates, from fine to coarse."""
     if isinstance(layer, TransposedConvolution):
         inputs, outputs = outputs, inputs
     occupied = set(map(tuple, inputs.coordinates.tolist()))
     return sum(
-        (batch, *(c + o * s for c, o, s in zip(place, offset, inputs.stride, strict=True)))
+        (batch, *(c + o * s for c, o, s in zip(voxel, offset, inputs.stride, strict=True)))
         in occupied
-        for batch, *place in outputs.coordinates.tolist()
+        for batch, *voxel in outputs.coordinates.tolist()
         for offset in layer.region.offsets
     )
 
@@ -44,13 +44,13 @@ def pairs_that_meet(layer, inputs, outputs):
 @pytest.mark.parametrize(
     ("name", "dimension"), [("MinkUNet14A", 4), ("SPVCNN-W16", 3), ("MinkUNet34v2-W32", 3)]
 )
-def test_multiply_adds_are_those_of_all_pairs_that_meet(name, dimension):
+def test_multiply_adds_are_counted_over_all_pairs_of_the_kernel_maps(name, dimension):
     network, scan = build(name, dimension), random_scan(dimension)
     counts = []
 
     def count(layer, arguments, output):
         channels_in, channels_out = layer.kernel.shape[-2:]
-        counts.append(pairs_that_meet(layer, arguments[0], output) * channels_in * channels_out)
+        counts.append(count_pairs(layer, arguments[0], output) * channels_in * channels_out)
 
     for module in network.modules():
         if isinstance(module, Convolution):
@@ -58,14 +58,14 @@ def test_multiply_adds_are_those_of_all_pairs_that_meet(name, dimension):
     assert count_macs(network, scan) == sum(counts) > 0
 
 
-def test_in_one_voxel_each_kernel_meets_once():
+def test_on_one_voxel_each_kernel_has_one_pair():
     network = build("SPVCNN-W16")
     kernels = [p for name, p in network.named_parameters() if name.endswith("kernel")]
     macs = count_macs(network, scan_of(torch.zeros(1, 4, dtype=torch.long)))
     assert macs == sum(kernel.shape[-2] * kernel.shape[-1] for kernel in kernels)
 
 
-def test_a_network_is_measured_and_shown_beside_what_is_published():
+def test_measured_and_published_figures_are_shown_side_by_side():
     scan = random_scan(count=40)
     measured = measure("MinkUNet18-W16", scan, torch.device("cpu"), repeats=1)
     assert measured.parameters == 5_435_235
@@ -83,7 +83,7 @@ def test_a_network_is_measured_and_shown_beside_what_is_published():
 
 
 @pytest.mark.parametrize("name", ["MinkUNet18-W16", "SPVCNN-W16"])
-def test_multiply_adds_on_a_real_scan_are_near_the_published_ones(name, shared_data):
+def test_multiply_adds_on_a_real_scan_are_close_to_the_published_ones(name, shared_data):
     folder = shared_data / "semantickitti_00" / "sequences" / "00" / "velodyne"
     scan = recorded_scan(folder / "000000.bin")
     network = build_network(name, in_channels=4, num_classes=19)

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Peers give what our networks give; MinkowskiEngine's is what exactness is measured by."""
+"""Peers and our networks give equal logits; MinkowskiEngine is the reference of exactness."""
 
 import collections
 import gc
@@ -34,7 +34,7 @@ def peer_of(kind, network):
 
 
 def voxels(dimension, count=900, channels=3, span=20):
-    """Distinct voxels of two batches around the origin in random order, and features."""
+    """Return distinct voxels of two batches around the origin in random order, and features."""
     draw = torch.Generator().manual_seed(0)
     x, y = torch.randint(-span, span, (2, count), generator=draw)
     columns = [torch.randint(0, 2, (count,), generator=draw), x, y, x * y // 100]
@@ -77,7 +77,7 @@ def test_a_peer_gives_our_logits_in_the_order_of_its_input(kind, name, dimension
 
 
 @pytest.mark.parametrize("kind", PEERS.values(), ids=PEERS)
-def test_a_peer_is_right_on_two_threads_and_leaves_them(kind):
+def test_a_peer_is_exact_on_two_threads_and_keeps_their_number(kind):
     network = narrow("MinkUNet14A", 3)
     coordinates, features = voxels(3, count=15_000, span=200)
     peer = peer_of(kind, network)
@@ -92,7 +92,7 @@ def test_a_peer_is_right_on_two_threads_and_leaves_them(kind):
         torch.set_num_threads(before)
 
 
-def test_spconv_keeps_the_voxels_at_the_border():
+def test_spconv_keeps_voxels_at_the_border():
     network = narrow("MinkUNet14A", 3)
     coordinates = torch.tensor([[0, x, 0, 0] for x in range(-5, 12)])
     features = torch.ones(len(coordinates), 3)
@@ -108,7 +108,7 @@ def test_a_kernel_that_is_no_sum_of_boxes_is_refused():
         SpconvPeer(network)
 
 
-def test_importing_minkowski_engine_leaves_python_as_it_was():
+def test_importing_minkowski_engine_does_not_change_python():
     peer_of(MinkowskiPeer, narrow("MinkUNet14A", 3))
     assert not hasattr(collections, "Sequence")
 
@@ -135,7 +135,7 @@ def test_minkowski_engine_keeps_nothing_between_calls():
     ids=lambda case: "-".join(map(str, case)),
 )
 def test_our_engines_give_minkowski_engines_logits_at_full_width(case):
-    peer_of(MinkowskiPeer, narrow("MinkUNet14A", 3))  # skips where it is not installed
+    peer_of(MinkowskiPeer, narrow("MinkUNet14A", 3))  # skips if it is not installed
     differences = compare(case, *voxels(case[1]), cpu_engines())
     assert {"torch", "minkowski"} <= {row.engine for row in differences}
     assert all(row.passed for row in differences), table(differences)

@@ -8,7 +8,7 @@ from minkowski_perception.lab.benchmarks import BenchmarkError
 from minkowski_perception.lab.benchmarks.scans import BEAMS, recorded_scan, simulated_scan
 
 
-def test_a_recorded_scan_is_put_into_voxels(tmp_path):
+def test_a_recorded_scan_is_voxelized(tmp_path):
     points = np.array([[1.02, -0.01, 0.0, 0.5], [1.04, -0.02, 0.01, 0.9], [-7, 0, 2, 0.1]], "<f4")
     path = tmp_path / "scan.bin"
     path.write_bytes(points.tobytes())
@@ -19,10 +19,10 @@ def test_a_recorded_scan_is_put_into_voxels(tmp_path):
 
 
 @pytest.mark.parametrize("size", [0, 20])
-def test_a_file_that_is_no_scan_is_refused_by_its_size(tmp_path, size):
+def test_a_file_of_the_wrong_size_is_refused(tmp_path, size):
     path = tmp_path / "scan.bin"
     path.write_bytes(bytes(size))
-    with pytest.raises(BenchmarkError, match=f"has {size} bytes, not 16 a point"):
+    with pytest.raises(BenchmarkError, match=f"has {size} bytes, not 16 per point"):
         recorded_scan(path)
 
 
@@ -41,7 +41,7 @@ def test_a_simulated_lidar_has_about_as_many_points_as_the_real_one():
     assert scan.features[:, 3].max() <= 1.0
 
 
-def test_scans_in_time_lie_over_each_other():
+def test_consecutive_scans_overlap():
     pytest.importorskip("open3d", reason="needs open3d to simulate clouds")
     scan = simulated_scan(16, frames=2, voxel_size=0.4)
     times = scan.coordinates[:, 4]
@@ -50,6 +50,6 @@ def test_scans_in_time_lie_over_each_other():
     assert len(first & second) > 0.3 * len(first)  # the car moves by 0.8 m in between
 
 
-def test_beams_that_no_lidar_has_are_refused_with_the_valid_ones():
+def test_unknown_beams_are_refused_with_the_valid_ones():
     with pytest.raises(BenchmarkError, match=f"one of {', '.join(map(str, BEAMS))}, not 3"):
         simulated_scan(3)

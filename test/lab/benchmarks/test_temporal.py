@@ -42,28 +42,28 @@ def stream(count, points=300):
     ]
 
 
-def test_ratios_are_medians_of_those_of_the_frames():
+def test_ratios_are_medians_over_the_frames():
     costs = {
-        # The second frame was disturbed: a ratio of medians would be another.
+        # The second frame was disturbed: a ratio of medians would differ.
         FLAT: Cost([0.1, 0.4, 0.1], [0.2, 0.5, 0.2], 10),
         INCREMENTAL: Cost([0.11, 0.48, 0.12], [0.22, 0.55, 0.2], 30),
         windowed(3): Cost([0.33, 1.44, 0.24], [0.44, 1.1, 0.4], 20),
         windowed(5): Cost([0.55, 2.4, 0.6], [0.66, 1.65, 0.6], 40),
         windowed(8): Cost([0.99, 4.32, 1.08], [0.88, 2.2, 0.8], 60),
     }
-    said = report(costs)
-    assert said["incremental_over_3d"] == pytest.approx(1.2)
-    assert said["window_over_incremental"] == pytest.approx({"3": 3.0, "5": 5.0, "8": 9.0})
-    assert said["whole_frame"]["incremental_over_3d"] == pytest.approx(1.1)
-    assert said["whole_frame"]["window_over_incremental"]["8"] == pytest.approx(4.0)
-    assert said["milliseconds"][INCREMENTAL] == pytest.approx({"network": 120, "frame": 220})
-    assert said["state_bytes"][windowed(8)] == 60
-    shown = table(said).splitlines()
+    figures = report(costs)
+    assert figures["incremental_over_3d"] == pytest.approx(1.2)
+    assert figures["window_over_incremental"] == pytest.approx({"3": 3.0, "5": 5.0, "8": 9.0})
+    assert figures["whole_frame"]["incremental_over_3d"] == pytest.approx(1.1)
+    assert figures["whole_frame"]["window_over_incremental"]["8"] == pytest.approx(4.0)
+    assert figures["milliseconds"][INCREMENTAL] == pytest.approx({"network": 120, "frame": 220})
+    assert figures["state_bytes"][windowed(8)] == 60
+    shown = table(figures).splitlines()
     assert [f"{name} " in row for name, row in zip(costs, shown[1:6], strict=True)] == [True] * 5
-    assert shown[-1].split()[-5:] == ["4.00", "at", "least", "6.4", "wanted"]
+    assert shown[-1].split()[-5:] == ["4.00", "limit:", "at", "least", "6.4"]
 
 
-def test_frames_count_once_all_windows_are_full(causal):
+def test_frames_count_after_all_windows_are_full(causal):
     segmenters = contenders(causal, "torch")
     costs = compare(segmenters, stream(9), 2)
     assert all(len(cost.network) == len(cost.frame) == 2 for cost in costs.values())
@@ -73,7 +73,7 @@ def test_frames_count_once_all_windows_are_full(causal):
         compare({name: s.another_stream() for name, s in segmenters.items()}, stream(8), 2)
 
 
-def test_contenders_have_one_engine_and_the_same_widths(causal):
+def test_contenders_have_the_same_engine_and_widths(causal):
     segmenters = contenders(causal, "torch")
     assert list(segmenters) == [FLAT, INCREMENTAL, *map(windowed, WINDOWS)]
     assert {str(s.engine) for s in segmenters.values()} == {"torch"}
@@ -85,7 +85,7 @@ def test_contenders_have_one_engine_and_the_same_widths(causal):
     ]
 
 
-def test_a_model_becomes_causal_only_where_it_must(tmp_path, causal):
+def test_a_model_is_rebuilt_only_if_it_is_not_causal_or_links_are_given(tmp_path, causal):
     assert causal_model(causal) is causal
     linked = causal_model(causal, ("none", "none", "none", "none", "voxel"), 4)
     assert list(linked.network.linked_layers) == ["block4.0.conv1"]
@@ -96,14 +96,14 @@ def test_a_model_becomes_causal_only_where_it_must(tmp_path, causal):
     assert made.crf is None
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what is in memory")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux reports memory")
 def test_a_second_stream_shares_the_network(causal):
     first = contenders(causal, "torch")[INCREMENTAL]
     frames = stream(3)
     first.segment(frames[0])
-    said = second_stream(first, frames)
-    assert said["weight_bytes"] == 4 * sum(p.numel() for p in causal.network.parameters())
+    figures = second_stream(first, frames)
+    assert figures["weight_bytes"] == 4 * sum(p.numel() for p in causal.network.parameters())
     alone = first.another_stream()
     for frame in frames:
         alone.segment(frame)
-    assert said["state_bytes"] == alone.state_bytes > 0
+    assert figures["state_bytes"] == alone.state_bytes > 0

@@ -16,7 +16,7 @@ from minkowski_perception.labels import LabelSet
 VLP16, D435 = get_lidar("vlp16"), get_camera("d435")
 
 
-def test_drives_are_those_of_the_held_out_seeds_for_each_lidar():
+def test_drives_have_held_out_seeds_for_each_lidar():
     dataset = held_out_drives([VLP16, get_lidar("hdl64")], 2, 3)
     assert list(dataset.sequences) == [
         f"{lidar}_{HELD_OUT_SEED + i}" for lidar in ("vlp16", "hdl64") for i in range(2)
@@ -26,14 +26,14 @@ def test_drives_are_those_of_the_held_out_seeds_for_each_lidar():
 
     expected = list(simulate_drive(HELD_OUT_SEED + 1, "vlp16", 3))
     for found in (list(drive), drive[0:3], [drive[0], drive[1], drive[-1]]):
-        for frame, wanted in zip(found, expected, strict=True):
-            np.testing.assert_array_equal(frame.points, wanted.points)
-            np.testing.assert_array_equal(frame.labels, wanted.labels)
+        for frame, other in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(frame.points, other.points)
+            np.testing.assert_array_equal(frame.labels, other.labels)
     assert expected[0].labels.max() < 256
     assert set(np.unique(expected[0].labels)) <= {*range(len(dataset.label_set)), 255}
 
 
-def test_rooms_are_of_all_kinds_and_of_the_held_out_seeds_for_each_camera():
+def test_rooms_of_all_kinds_have_held_out_seeds_for_each_camera():
     dataset = held_out_rooms([get_camera("xtion_qvga")], 4, 1)
     kinds = ("room", "corridor", "hall", "room")
     assert list(dataset.sequences) == [
@@ -45,7 +45,7 @@ def test_rooms_are_of_all_kinds_and_of_the_held_out_seeds_for_each_camera():
     assert set(np.unique(frame.labels)) <= {*range(len(dataset.label_set)), 255}
 
 
-def test_rooms_seen_by_lidars_are_labelled_in_classes_of_streets():
+def test_rooms_measured_by_lidars_have_outdoor_labels():
     dataset = held_out_rooms([VLP16], 1, 1)
     assert dataset.label_set.name == "semantickitti19"
     (frame,) = dataset.sequences[f"vlp16_room_{HELD_OUT_SEED}"]
@@ -59,11 +59,11 @@ def test_rooms_seen_by_lidars_are_labelled_in_classes_of_streets():
         ("person", "person"),
         *((name, "building") for name in ("wall", "ceiling", "table", "seat", "cabinet", "other")),
     }
-    with pytest.raises(EvaluationError, match="labelled in different classes"):
+    with pytest.raises(EvaluationError, match="different label sets"):
         held_out_rooms([VLP16, D435], 1, 1)
 
 
-def test_other_streets_and_rooms_are_those_of_other_seeds():
+def test_another_seed_gives_other_streets_and_rooms():
     assert list(held_out_drives([VLP16], 2, 1, 6000).sequences) == ["vlp16_6000", "vlp16_6001"]
     rooms = held_out_rooms([D435], 2, 1, 6000)
     assert list(rooms.sequences) == ["d435_room_6000", "d435_corridor_6001"]
@@ -72,7 +72,7 @@ def test_other_streets_and_rooms_are_those_of_other_seeds():
 
 
 @pytest.mark.parametrize("held_out", [held_out_drives, held_out_rooms])
-def test_what_models_are_trained_on_is_refused(held_out):
+def test_seeds_that_models_are_trained_on_are_refused(held_out):
     sensor = VLP16 if held_out is held_out_drives else D435
     with pytest.raises(ValueError, match=f"{HELD_OUT_SEED} or more, not 3999"):
         held_out([sensor], 2, 1, 3999)
