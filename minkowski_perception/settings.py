@@ -86,9 +86,11 @@ class Setting:
         kind = type(self.default)
         if kind is tuple:
             count = len(self.default)
-            if isinstance(value, str) or not hasattr(value, "__len__") or len(value) != count:
-                raise SettingsError(f"{self.name} must be {count} finite numbers, not {value!r}")
-            if not all(_is_number(each) and math.isfinite(each) for each in value):
+            if (
+                not hasattr(value, "__len__")
+                or len(value) != count
+                or not all(_is_number(each) and math.isfinite(each) for each in value)
+            ):
                 raise SettingsError(f"{self.name} must be {count} finite numbers, not {value!r}")
             return tuple(map(float, value))
         if kind is float and _is_number(value):
@@ -258,12 +260,12 @@ class Settings:
 
     def segmenter_options(self) -> dict[str, Any]:
         """Return the keyword arguments of `Segmenter`, all but the model."""
-        process_wide = ("model", "threads")
+        not_options = ("model", "threads")
         return {
             **{
                 name: getattr(self, name)
                 for name, setting in SETTINGS.items()
-                if not setting.node_only and name not in process_wide
+                if not setting.node_only and name not in not_options
             },
             "window": self.window or None,
             "crf": None if self.crf else False,

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""A ROS node of the test's own, which hears what comes out of a launch."""
+"""A ROS node of the test that receives the output of a launch."""
 
 import threading
 
@@ -9,7 +9,7 @@ import pytest
 
 @pytest.fixture
 def peer():
-    """A node that spins in the background."""
+    """Return a node that spins in the background."""
     rclpy = pytest.importorskip("rclpy")
     from rclpy.executors import SingleThreadedExecutor
 
@@ -29,7 +29,7 @@ def peer():
 
 @pytest.fixture
 def labelled(peer):
-    """The labelled clouds, as they come in."""
+    """Return the list of labelled clouds received so far."""
     from sensor_msgs.msg import PointCloud2
 
     clouds = []

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the tests launch, and what the launched node gets to see."""
+"""Launch files and clouds for the tests."""
 
 import time
 
@@ -16,7 +16,7 @@ PATIENCE = 60.0  # seconds, on a busy machine
 
 
 def installed_launch_file(name, **arguments):
-    """Include a launch file from where `ros2 launch` finds it."""
+    """Return an action that includes the launch file that `ros2 launch` finds."""
     try:
         share = get_package_share_directory("minkowski_perception")
     except PackageNotFoundError:
@@ -28,12 +28,12 @@ def installed_launch_file(name, **arguments):
 def wait_for(condition):
     deadline = time.monotonic() + PATIENCE
     while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, "timed out"
         time.sleep(0.05)
 
 
 def street(points=2000, stamp=10**18):
-    """A flat ground with a wall beside it, seen from 1.7 m above."""
+    """Return a flat ground with a wall beside it, 1.7 m below the sensor."""
     random = np.random.default_rng(stamp)
     x, y = random.uniform(-20.0, 20.0, (2, points))
     z = np.where(y > 8.0, random.uniform(-1.7, 3.0, points), -1.7)

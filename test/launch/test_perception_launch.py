@@ -20,7 +20,7 @@ pytestmark = pytest.mark.system
 
 @launch_pytest.fixture
 def live(tmp_path):
-    """The node on a topic, with a file that arguments must win over."""
+    """Launch the node with a parameter file whose values the arguments must override."""
     params_file = tmp_path / "wrong.yaml"
     params_file.write_text(
         "/**: {ros__parameters: {device: abacus}}\n"
@@ -41,14 +41,14 @@ def live(tmp_path):
 
 @launch_pytest.fixture
 def live_with_tf():
-    """The node on a topic, with motion from TF."""
+    """Launch the node with motion from TF."""
     return LaunchDescription(
         [installed_launch_file("perception.launch.py", cloud_topic="/points", ego_motion="tf")]
     )
 
 
 def publish_until_labelled(peer, labelled, before_each=lambda: None):
-    """Publish one cloud again and again, as best effort may lose the first ones."""
+    """Publish one cloud repeatedly, since best effort may lose the first ones."""
     cloud = fill_message(PointCloud2(), encode_frame(street()), PointField)
     cloud.header.frame_id = "lidar"
     cloud.header.stamp.sec = 10**9
@@ -64,7 +64,7 @@ def publish_until_labelled(peer, labelled, before_each=lambda: None):
 
 
 @pytest.mark.launch(fixture=live)
-def test_a_published_cloud_comes_back_with_a_label_for_each_point(peer, labelled):
+def test_every_point_of_a_published_cloud_gets_a_label(peer, labelled):
     publish_until_labelled(peer, labelled)
     frame = decode(labelled[0], label_field="label")
     assert labelled[0].header.frame_id == "lidar"
@@ -92,7 +92,7 @@ def test_motion_can_come_from_tf(peer, labelled):
 @pytest.mark.parametrize(
     ("name", "required"), [("perception.launch.py", []), ("replay.launch.py", ["bag"])]
 )
-def test_every_argument_is_described_and_has_a_default_where_it_can(name, required):
+def test_every_argument_has_a_description_and_all_but_the_bag_have_a_default(name, required):
     source = installed_launch_file(name).launch_description_source
     arguments = source.get_launch_description(LaunchContext()).get_launch_arguments()
     assert {"fixed_frame", "rviz_fixed_frame"} <= {argument.name for argument in arguments}

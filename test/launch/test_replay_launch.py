@@ -21,7 +21,7 @@ STAMPS = [10**18 + i * 10**8 for i in range(6)]
 
 @pytest.fixture
 def bag(tmp_path):
-    """A drive at 5 m/s, with odometry."""
+    """Return a bag of a drive at 5 m/s, with odometry."""
     path = tmp_path / "drive"
     with BagWriter(path) as writer:
         for i, stamp in enumerate(STAMPS):
@@ -34,19 +34,19 @@ def bag(tmp_path):
 
 @launch_pytest.fixture(auto_shutdown=False)
 def replay(bag, labelled):
-    """A launch that ends by itself, or after all if it does not."""
+    """Launch the replay, and end it after `PATIENCE` if it does not end itself."""
     return LaunchDescription(
         [
             installed_launch_file(
                 "replay.launch.py", bag=str(bag), rviz="false", wait_for_answer="true"
             ),
-            TimerAction(period=PATIENCE, actions=[Shutdown(reason="the bag does not end")]),
+            TimerAction(period=PATIENCE, actions=[Shutdown(reason="the replay did not end")]),
         ]
     )
 
 
 @pytest.mark.launch(fixture=replay, shutdown=True)
-def test_all_clouds_of_a_bag_come_out_labelled_and_the_launch_ends(labelled):
+def test_every_cloud_of_a_bag_is_labelled_and_the_launch_ends(labelled):
     stamps = [c.header.stamp.sec * 10**9 + c.header.stamp.nanosec for c in labelled]
     assert stamps == STAMPS
     assert [c.width * c.height for c in labelled] == [1000 + i for i in range(len(STAMPS))]
