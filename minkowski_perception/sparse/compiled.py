@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy.typing as npt
 from llvmlite import ir
 from numba import config, njit, types
+from numba.core.event import Event, Listener, register, unregister
 from numba.extending import intrinsic
 
 Array = npt.NDArray[Any]
@@ -18,6 +20,27 @@ if config.DISABLE_JIT:
 
 _INT64 = ir.IntType(64)
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+_COMPILE = "numba:compile"
+
+
+class _Announcement(Listener):
+    """Says once that Numba compiles, so that nobody takes the wait for a hang.
+
+    Numba reports no compilation for functions that it loads from its cache.
+    """
+
+    def on_start(self, event: Event) -> None:
+        """Log the first compilation of this process."""
+        unregister(_COMPILE, self)
+        logging.getLogger(__name__).warning("compiling for this CPU, once, about 30 s")
+
+    def on_end(self, event: Event) -> None:
+        """Do nothing."""
+
+
+register(_COMPILE, _Announcement())
 
 
 def compiled(function: Function) -> Function:
