@@ -35,7 +35,7 @@ def write(path, topics, labels=(0, 7, 200), poses=True):
     return path
 
 
-def test_each_topic_with_labels_is_a_sequence_with_the_bag_s_poses(tmp_path):
+def test_each_topic_with_labels_is_a_sequence_with_poses_of_the_bag(tmp_path):
     topics = {"/front": "label", "/rear": "true_label", "/bare": None}
     root = write(tmp_path / "bag", topics)
     dataset = open_dataset("bag", root, bag_labels=URBAN)
@@ -49,7 +49,7 @@ def test_each_topic_with_labels_is_a_sequence_with_the_bag_s_poses(tmp_path):
     assert dataset.sequences["/rear"][-1].stamp == 12 * SECOND
 
 
-def test_true_labels_take_precedence_over_a_model_s_labels(tmp_path):
+def test_true_labels_take_precedence_over_model_labels(tmp_path):
     with BagWriter(tmp_path / "bag") as bag:
         frame = Frame(np.zeros((2, 3), np.float32), SECOND, "lidar", labels=np.array([1, 2], "u1"))
         cloud = encode_frame(frame, "true_label")

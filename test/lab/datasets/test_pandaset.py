@@ -34,10 +34,10 @@ def write_table(monkeypatch):
         setattr(sys.modules[kind.__module__], name, kind)
         return kind
 
-    def holds(self, state):
+    def set_state(self, state):
         self.state = state
 
-    stated = {"__init__": holds, "__reduce__": lambda self: (type(self), (), self.state)}
+    stated = {"__init__": set_state, "__reduce__": lambda self: (type(self), (), self.state)}
     frame = named("frame", "DataFrame", stated)
     manager = named("internals.managers", "BlockManager", stated)
     new_index = named(
@@ -47,19 +47,19 @@ def write_table(monkeypatch):
         "indexes.base",
         "Index",
         {
-            "__init__": holds,
+            "__init__": set_state,
             "__reduce__": lambda self: (new_index, (type(self), {"data": self.state})),
         },
     )
 
     def write(path, table, **extra):
-        places = {}
+        positions = {}
         for i, column in enumerate(table.values()):
-            places.setdefault(column.dtype, []).append(i)
+            positions.setdefault(column.dtype, []).append(i)
         columns = list(table.values())
         blocks = [
             {"values": np.stack([columns[i] for i in p]), "mgr_locs": np.array(p)}
-            for p in places.values()
+            for p in positions.values()
         ]
         axes = [index(np.array(list(n), object)) for n in (table, range(len(columns[0])))]
         state = (axes, None, None, {"0.14.1": {"axes": axes, "blocks": blocks}})

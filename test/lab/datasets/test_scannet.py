@@ -53,7 +53,7 @@ def test_invalid_ids_are_unlabelled(root):
     assert frame.labels.tolist() == [4, 255, 255]  # chair, invalid id, ignored class
 
 
-def test_splits_follow_the_benchmark_s_lists(root):
+def test_splits_follow_the_lists_of_the_benchmark(root):
     assert list(open_dataset("scannet", root, "val").sequences) == ["scene0270_00"]
     with pytest.raises(
         DatasetError, match=r"'test' needs the benchmark's list .*scannetv2_test.txt"
