@@ -15,7 +15,7 @@ A network's other per-point outputs are scored by metrics that register under th
 
 from __future__ import annotations
 
-from collections.abc import Callable, ItemsView, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -65,24 +65,17 @@ class View:
         return [n for i, n in enumerate(self.label_set.names) if not (self.prediction == i).any()]
 
 
-class Confusions:
-    """Confusion matrix of some points in each view."""
+class Confusions(dict[str, ConfusionMatrix]):
+    """Confusion matrices of some points by name of the view."""
 
     def __init__(self, views: Mapping[str, View]) -> None:
+        super().__init__({name: ConfusionMatrix(len(v.label_set)) for name, v in views.items()})
         self._views = views
-        self._matrices = {name: ConfusionMatrix(len(v.label_set)) for name, v in views.items()}
 
-    def __getitem__(self, view: str) -> ConfusionMatrix:
-        return self._matrices[view]
-
-    def items(self) -> ItemsView[str, ConfusionMatrix]:
-        """Return the matrices with the names of their views."""
-        return self._matrices.items()
-
-    def update(self, truth: npt.NDArray[np.integer], prediction: npt.NDArray[np.integer]) -> None:
+    def count(self, truth: npt.NDArray[np.integer], prediction: npt.NDArray[np.integer]) -> None:
         """Count points by true label [N] and label of the model [N]."""
         for name, view in self._views.items():
-            self._matrices[name].update(view.truth[truth], view.prediction[prediction])
+            self[name].update(view.truth[truth], view.prediction[prediction])
 
 
 class OutputMetric(Protocol):
@@ -185,9 +178,9 @@ class Scorer:
         """
         truth = true_labels(frame)
         for confusions in self._current:
-            confusions.update(truth, labels)
+            confusions.count(truth, labels)
         if frame.moving is not None:
-            self.moving.update(truth[frame.moving], labels[frame.moving])
+            self.moving.count(truth[frame.moving], labels[frame.moving])
         if len(self.by_range) > 1:
             self._add_ranges(frame, truth, labels)
         if confidence is not None:
@@ -203,7 +196,7 @@ class Scorer:
         distances = np.linalg.norm(frame.points, axis=1)
         bins = np.searchsorted(self.ranges[1:-1], distances, side="right")
         for i, confusions in enumerate(self.by_range):
-            confusions.update(truth[bins == i], labels[bins == i])
+            confusions.count(truth[bins == i], labels[bins == i])
 
     def _add_calibration(
         self,

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a run over a recording came to: as JSON for programs, as a short table for people."""
+"""Summary of a run over a recording: as JSON for programs, as a short table for people."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ from minkowski_perception.scoring import Scorer
 
 @dataclass(frozen=True)
 class Summary:
-    """The numbers of one run.
+    """Figures of one run.
 
     Attributes:
         bag: path of the recording.
         topic: its cloud topic.
         model: name of the model.
-        device: where it ran.
-        engine: what computed, with its precision unless float32.
-        ego_motion: where the sensor's poses came from: "bag", "kiss_icp" or "none".
-        ego_motion_reason: why from there.
-        ego_motion_coasted: clouds whose poses were guessed from the velocity before them.
-        received: clouds taken in; received = labelled + sum(dropped) + pending.
-        labelled: clouds that went out with labels.
+        device: PyTorch device that it ran on.
+        engine: what computed the convolutions, with its precision unless float32.
+        ego_motion: source of the sensor's poses: "bag", "kiss_icp" or "none".
+        ego_motion_reason: why that source.
+        ego_motion_coasted: clouds whose poses were extrapolated from the last velocity.
+        received: clouds received; received = labelled + sum(dropped) + pending.
+        labelled: clouds that were labelled.
         dropped: number of clouds by reason (see `accounting.DropReason`).
-        pending: clouds without an answer at the end; 0 when all is well.
-        frames_per_second: labelled clouds by the duration of the run, pauses of the recording
-            included.
-        points_per_second: points of labelled clouds by the same duration.
-        latency_ms: median, p99 and mean over the labelled clouds, in milliseconds; empty when
+        pending: clouds that were neither labelled nor dropped at the end; 0 unless some were lost.
+        frames_per_second: labelled clouds per second of the run, including pauses of the
+            recording.
+        points_per_second: points of labelled clouds per second of the run.
+        latency_ms: median, p99 and mean over the labelled clouds, in milliseconds; empty if
             there are none.
-        label_shares: share of all points by class name, largest first; "unlabelled" too.
-        miou: mean IoU over the classes in the truth; None where no cloud carried true labels.
-        iou: IoU by name of class in the truth's label set.
-        accuracy: share of the points with a true class that got it; None as `miou`.
+        label_shares: share of all points by class name, largest first, with "unlabelled".
+        miou: mean IoU over the classes in the truth; None if no point had a true class.
+        iou: IoU by class name in the truth's label set.
+        accuracy: share of the points with a true class that are predicted as it; None like `miou`.
     """
 
     bag: str
@@ -85,21 +85,21 @@ class Summary:
         latencies: Sequence[float],
         statistics: LabelStatistics,
     ) -> Summary:
-        """Sum up a run.
+        """Summarize a run.
 
         Args:
             bag: path of the recording.
             topic: its cloud topic.
             model: name of the model.
-            device: where it ran.
-            engine: what computed.
-            ego_motion: where the sensor's poses came from.
-            ego_motion_reason: why from there.
-            ego_motion_coasted: clouds whose poses were guessed.
-            counts: what became of the clouds.
+            device: PyTorch device that it ran on.
+            engine: what computed the convolutions.
+            ego_motion: source of the sensor's poses.
+            ego_motion_reason: why that source.
+            ego_motion_coasted: clouds whose poses were extrapolated.
+            counts: of the clouds.
             seconds: duration of the run.
             latencies: seconds from the arrival of each labelled cloud to its labels.
-            statistics: of the labels of the labelled clouds.
+            statistics: of the labels.
         """
         latency = {}
         if latencies:
@@ -128,14 +128,14 @@ class Summary:
         )
 
     def save(self, path: Path) -> None:
-        """Write all numbers as JSON."""
+        """Write all figures as JSON."""
         path.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
 
     def table(self) -> str:
-        """Return the numbers as lines of text, below 80 columns wide."""
+        """Return the figures as lines of text, below 80 columns wide."""
         motion = f"{self.ego_motion}: {self.ego_motion_reason}"
         if self.ego_motion_coasted:
-            motion += f"; {self.ego_motion_coasted} clouds guessed"
+            motion += f"; {self.ego_motion_coasted} extrapolated"
         drops = ", ".join(f"{number} {reason}" for reason, number in self.dropped.items())
         rows = [
             ("recording", f"{self.bag}  {self.topic}"),
@@ -146,7 +146,7 @@ class Summary:
             ("dropped", f"{sum(self.dropped.values())}" + (f"  ({drops})" if drops else "")),
         ]
         if self.pending:
-            rows.append(("pending", f"{self.pending}  (no answer, and no reason counted)"))
+            rows.append(("pending", f"{self.pending}  (neither labelled nor dropped)"))
         if self.latency_ms:
             median, p99 = self.latency_ms["median"], self.latency_ms["p99"]
             rows.append(("latency", f"{median:.0f} ms median, {p99:.0f} ms 99th percentile"))

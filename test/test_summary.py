@@ -124,7 +124,7 @@ def test_the_table_is_narrower_than_80_columns():
 
     table = summary_of(statistics).table()
 
-    assert "ego motion  kiss_icp: the bag has no odometry or transforms; 2 clouds guessed" in table
+    assert "ego motion  kiss_icp: the bag has no odometry or transforms; 2 extrapolated" in table
     assert "received    4 clouds" in table
     assert "1 no_pose" in table
     assert "pending     1" in table
