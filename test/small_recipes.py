@@ -47,7 +47,7 @@ def small_recipe(root: Path, **changes: Any) -> dict[str, Any]:
             ],
         },
         "augmentation": [{"rotate": {}}, {"jitter": {}}],
-        "optimization": {"iterations": 4, "clips": 2, "learning_rate": 0.01},
+        "optimization": {"iterations": 4, "batch_size": 2, "learning_rate": 0.01},
         "card": {"license": "Apache-2.0"},
     }
     return {**recipe, **changes}

@@ -1,12 +1,12 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""`minkowski-perception train`: train a model by a recipe."""
+"""`minkowski-perception train`: train the model of a recipe."""
 
 from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         type=_root,
         metavar="NAME=DIR",
-        help="where a data set of the recipe is, instead of the recipe's root; may be repeated",
+        help="folder of a data set, instead of the recipe's; may be repeated",
     )
+    parser.add_argument("--stage", metavar="NAME", help="train only this stage of the recipe")
     parser.add_argument(
-        "--resume", action="store_true", help="go on from the checkpoint in the folder of --out"
+        "--resume",
+        action="store_true",
+        help="skip finished stages, and resume from the checkpoint in the folder of --out",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (%(default)s)")
     parser.add_argument(
@@ -39,29 +42,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tensorboard", action="store_true", help="write NAME.tensorboard beside the model"
     )
-    parser.add_argument("--iterations", type=int, help="instead of the recipe's number")
+    parser.add_argument(
+        "--iterations", type=int, help="number of steps of each stage, instead of the recipe's"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, print where the model is and how it scores."""
+    """Train a model, and print its path and scores."""
     from minkowski_perception.lab.training.loop import train
     from minkowski_perception.lab.training.recipe import load_recipe
+    from minkowski_perception.lab.training.stages import read_stages
     from minkowski_perception.networks.model import load_model
 
     recipe = load_recipe(args.recipe)
+    read_stages(recipe, args.out)  # checks the recipe before options change it
+    parts = [recipe, *(recipe.get("stages") or ())]  # stages are merged over the recipe
     if args.iterations is not None:
-        recipe.setdefault("optimization", {})["iterations"] = args.iterations
+        for part in parts:
+            part.setdefault("optimization", {})["iterations"] = args.iterations
     if args.root:
-        _set_roots(recipe, dict(args.root))
+        _set_roots(parts, dict(args.root))
     path = train(
         recipe,
         args.out,
         args.device,
+        stage=args.stage,
         resume=args.resume,
         workers=args.workers,
         tensorboard=args.tensorboard,
     )
-    if os.environ.get("RANK", "0") == "0":  # of the processes of torchrun one speaks
+    if os.environ.get("RANK", "0") == "0":  # only the first process of torchrun prints
         figures = load_model(path.with_suffix(".yaml")).card["figures"]
         print(f"{path}.safetensors, {path}.yaml")
         print(yaml.safe_dump(figures, sort_keys=False), end="")
@@ -75,9 +85,13 @@ def _root(text: str) -> tuple[str, str]:
     return name, folder
 
 
-def _set_roots(recipe: Mapping[str, Any], roots: Mapping[str, str]) -> None:
-    data = recipe.get("data", {})
-    sets = [*data.get("sets", ()), *data.get("held_out_sets", ())]
+def _set_roots(parts: Sequence[Mapping[str, Any]], roots: Mapping[str, str]) -> None:
+    sets = [
+        chosen
+        for part in parts
+        for key in ("sets", "held_out_sets")
+        for chosen in part.get("data", {}).get(key, ())
+    ]
     names = {chosen["name"] for chosen in sets}
     if unknown := set(roots) - names:
         raise CommandError(
@@ -85,4 +99,4 @@ def _set_roots(recipe: Mapping[str, Any], roots: Mapping[str, str]) -> None:
             f"it has {', '.join(sorted(names)) or 'none'}"
         )
     for chosen in sets:
-        chosen["root"] = roots.get(chosen["name"], chosen.get("root"))
+        chosen["root"] = roots.get(chosen["name"], chosen["root"])

@@ -42,6 +42,7 @@ from minkowski_perception.voxels import VoxelInput
 
 _CRF_PREFIX = "crf."
 _DIGITS = 64  # of a sha256
+_Digest = Annotated[str, Pattern(f"[0-9a-f]{{{_DIGITS}}}", f"{_DIGITS} hexadecimal digits")]
 
 _LICENSE = "Apache-2.0"
 # For weights under our own license only.
@@ -88,6 +89,7 @@ class Card:
         figures: what it scored, and on what.
         source: of a converted model: its checkpoint, and how that was read.
         training_data: of a converted model: how its training read the labels.
+        recipe: of a trained model: digest of its settings and of the model that it started from.
         sha256: digest of the weights file, hexadecimal.
     """
 
@@ -104,9 +106,8 @@ class Card:
     figures: Mapping[str, Any] | None = None
     source: Mapping[str, Any] | None = None
     training_data: Mapping[str, Any] | None = None
-    sha256: (
-        Annotated[str, Pattern(f"[0-9a-f]{{{_DIGITS}}}", f"{_DIGITS} hexadecimal digits")] | None
-    ) = None
+    recipe: _Digest | None = None
+    sha256: _Digest | None = None
 
     def __post_init__(self) -> None:
         """Check that the network fits its input and its label set, and the window the input.

@@ -1,5 +1,7 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
+from copy import deepcopy
+
 import pytest
 import yaml
 from small_recipes import small_recipe, write_sequences
@@ -10,16 +12,18 @@ from minkowski_perception.commands.main import main
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a: [", "cannot read recipe"),
-        ("name: a\nnetwork: {}\n", "lacks labels, input, window, seed, data, optimization, card"),
-        ("name: a\nrate: 3\n", "knows no rate; its keys are name, network, labels"),
-        ("just words", "holds no mapping"),
+        ("a: [", "recipe.yaml: is not plain YAML"),
+        ("name: a\nnetwork: {}\n", "recipe.labels: missing; valid keys: name, network, labels"),
+        ("name: a\nsed: 3\n", "recipe.sed: unknown key; did you mean 'seed'"),
+        ("just words", "recipe.yaml: must be a mapping"),
+        ("base: recipe.yaml", "is its own base"),
+        ("stages: 3", "recipe.stages: must be a list, not 3"),
     ],
 )
-def test_a_recipe_that_cannot_be_followed_is_refused_in_one_line(tmp_path, capsys, text, message):
+def test_an_invalid_recipe_is_refused(tmp_path, capsys, text, message):
     path = tmp_path / "recipe.yaml"
     path.write_text(text)
-    assert main(["train", str(path)]) == 2
+    assert main(["train", str(path), "--iterations", "3"]) == 2
     assert message in capsys.readouterr().err
 
 
@@ -36,24 +40,41 @@ def recipe(tmp_path):
     return path
 
 
-def test_a_training_is_started_and_gone_on_with_from_the_command_line(recipe, tmp_path, capsys):
+def test_the_command_trains_and_resumes(recipe, tmp_path, capsys):
     arguments = ["train", str(recipe), "--out", str(tmp_path / "out"), "--device", "cpu"]
     arguments += ["--workers", "0", "--root", f"semantickitti={tmp_path / 'here'}"]
     assert main([*arguments, "--iterations", "2"]) == 0
-    said = capsys.readouterr().out
-    assert said.startswith(str(tmp_path / "out" / "small.safetensors"))
-    assert set(yaml.safe_load(said.partition("\n")[2])) == {"miou", "iou"}
+    printed = capsys.readouterr().out
+    assert printed.startswith(str(tmp_path / "out" / "small.safetensors"))
+    assert set(yaml.safe_load(printed.partition("\n")[2])) == {"miou", "iou"}
     assert main([*arguments, "--iterations", "2", "--resume"]) == 0
-    assert capsys.readouterr().out == said
+    assert capsys.readouterr().out == printed
     assert main([*arguments, "--iterations", "3", "--resume"]) == 2
     assert "differs in optimization.iterations" in capsys.readouterr().err
 
 
-def test_data_that_are_not_where_they_should_be_are_told_in_one_line(recipe, tmp_path, capsys):
+def test_options_apply_to_every_stage(recipe, tmp_path, capsys):
+    settings = yaml.safe_load(recipe.read_text())
+    more = {"name": "more", "data": deepcopy(settings["data"]), "optimization": {"iterations": 9}}
+    recipe.write_text(yaml.safe_dump({**settings, "stages": [{"name": "first"}, more]}))
+    arguments = ["train", str(recipe), "--out", str(tmp_path / "out"), "--device", "cpu"]
+    arguments += ["--workers", "0", "--root", f"semantickitti={tmp_path / 'here'}"]
+    arguments += ["--iterations", "1"]
+    assert main([*arguments, "--stage", "first"]) == 0
+    assert "small_first.yaml" in capsys.readouterr().out
+    assert main([*arguments, "--resume"]) == 0
+    output = capsys.readouterr()
+    assert "small.yaml" in output.out
+    assert "first is finished" in output.err
+    assert "1/1" in output.err
+    assert "9/9" not in output.err
+
+
+def test_a_missing_data_set_is_refused(recipe, tmp_path, capsys):
     assert main(["train", str(recipe), "--out", str(tmp_path / "out")]) == 2
     assert "elsewhere" in capsys.readouterr().err
 
 
-def test_a_root_of_no_data_set_of_the_recipe_is_refused(recipe, capsys):
+def test_a_root_of_a_data_set_that_the_recipe_lacks_is_refused(recipe, capsys):
     assert main(["train", str(recipe), "--root", "scannet=/data"]) == 2
     assert "has no data set scannet; it has semantickitti" in capsys.readouterr().err

@@ -1,17 +1,28 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Augmentations put together from parts, as recipes list them."""
+"""Augmentation of clips, composed of the parts that a recipe lists."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from minkowski_perception.frame import Frame
 from minkowski_perception.lab.training.augment import Augmentation
+from minkowski_perception.lab.training.geometry import (
+    Crop,
+    Elastic,
+    Flip,
+    ForgetMotion,
+    Mount,
+    Reverse,
+    Rotate,
+    Scale,
+    Shift,
+)
 from minkowski_perception.lab.training.measurement import (
     AutoContrast,
     DropBeams,
@@ -23,22 +34,11 @@ from minkowski_perception.lab.training.measurement import (
     SpeckleIntensity,
 )
 from minkowski_perception.lab.training.mixing import LaserMix, PolarMix
-from minkowski_perception.lab.training.place import (
-    Crop,
-    Elastic,
-    Flip,
-    ForgetMotion,
-    Mount,
-    Reverse,
-    Rotate,
-    Scale,
-    Shift,
-)
-from minkowski_perception.lab.training.schema import RecipeError, named, read
+from minkowski_perception.schema import Range, error_at, named, read
 
 Rng = np.random.Generator
 Another = Callable[[], Sequence[Frame]]
-"""Draws another clip from where a clip came from."""
+"""Draws another clip from the source of a clip."""
 
 _CHANGES: Mapping[str, type] = {
     "lidar": Augmentation,
@@ -65,13 +65,17 @@ _ONE_OF = "one_of"
 _NAMES = {**_CHANGES, **_MIXES, _ONE_OF: None}
 
 
+_SHARE = Annotated[float, Range(least=0.0, most=1.0)]
+
+
 @dataclass(frozen=True)
 class Augment:
     """Parts that vary a clip, one after the other.
 
     Attributes:
-        parts: each with the share of clips that it is for. A part is a change of the clip, a mix
-            with another clip (as the parts before made it), or several of which one is drawn.
+        parts: each with the share of clips that it is applied to. A part is a change of the clip,
+            a mix with another clip (which the parts before have varied too), or a tuple of parts
+            of which one is drawn.
     """
 
     parts: tuple[tuple[float, Any], ...]
@@ -92,35 +96,34 @@ class Augment:
         return varied
 
 
-def read_augmentation(value: Any, where: str) -> Augment:
-    """Read an augmentation: a list of parts, or the settings of the part "lidar" alone.
+def read_augmentation(value: Any, path: str) -> Augment:
+    """Read an augmentation: a list of parts, or the settings of the single part "lidar".
 
-    A part is NAME or {NAME: settings}; a setting `share` is the share of clips that it is for.
+    A part is NAME or {NAME: settings}; a setting `share` is the share of clips that it is applied
+    to.
 
     Raises:
-        RecipeError: a part or a setting is unknown or impossible; the valid ones are listed.
+        SchemaError: a part or a setting is unknown or impossible; the valid ones are listed.
     """
     if isinstance(value, Mapping):
         value = [{"lidar": value}]
     if not isinstance(value, Sequence) or isinstance(value, str):
-        raise RecipeError(f"{where} must be a list of parts, not {value!r}")
-    return Augment(tuple(_part(item, f"{where}[{i}]") for i, item in enumerate(value)))
+        raise error_at(path, f"must be a list of parts, not {value!r}")
+    return Augment(tuple(_part(item, f"{path}[{i}]") for i, item in enumerate(value)))
 
 
-def _part(item: Any, where: str) -> tuple[float, Any]:
-    name, settings = named(item, where, _NAMES)
-    where = f"{where}.{name}"
+def _part(item: Any, path: str) -> tuple[float, Any]:
+    name, settings = named(item, path, _NAMES)
+    path = f"{path}.{name}"
     if name == _ONE_OF:
-        if not isinstance(settings, Sequence) or not settings:
-            raise RecipeError(f"{where} must be a list of parts")
-        choices = [_part(choice, f"{where}[{i}]") for i, choice in enumerate(settings)]
+        if not isinstance(settings, Sequence) or isinstance(settings, str) or not settings:
+            raise error_at(path, "must be a list of parts")
+        choices = [_part(choice, f"{path}[{i}]") for i, choice in enumerate(settings)]
         if any(share != 1.0 or isinstance(part, tuple) for share, part in choices):
-            raise RecipeError(f"{where}: its parts take no share, and are no {_ONE_OF}")
+            raise error_at(path, f"its parts must have no share, and must not be {_ONE_OF}")
         return 1.0, tuple(part for _, part in choices)
     if not isinstance(settings, Mapping):
-        raise RecipeError(f"{where} must be a mapping of its settings, not {settings!r}")
-    share = settings.get("share", 1.0)
-    if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0.0 <= share <= 1.0:
-        raise RecipeError(f"{where}.share must be 0 to 1, not {share!r}")
+        raise error_at(path, f"must be a mapping of its settings, not {settings!r}")
+    share = read(_SHARE, settings.get("share", 1.0), f"{path}.share")
     others = {key: setting for key, setting in settings.items() if key != "share"}
-    return float(share), read({**_CHANGES, **_MIXES}[name], others, where)
+    return share, read({**_CHANGES, **_MIXES}[name], others, path)

@@ -1,12 +1,11 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Training of a CRF after its network: on scores that are computed once and then kept."""
+"""Training of a CRF after its network, on scores that are computed once and kept."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
@@ -18,8 +17,9 @@ from tqdm import tqdm
 from minkowski_perception.device import choose_device
 from minkowski_perception.lab.training.clips import Sample, as_seen_in
 from minkowski_perception.lab.training.losses import Loss, class_shares, class_weights
+from minkowski_perception.lab.training.recipe import CrfOptimization
 from minkowski_perception.networks import Network
-from minkowski_perception.networks.crf import TrilateralCRF
+from minkowski_perception.networks.crf import CRFSettings, TrilateralCRF
 from minkowski_perception.networks.minkunet import SPATIAL_DIMENSION
 from minkowski_perception.networks.model import Model
 from minkowski_perception.sparse import Engine, SparseTensor
@@ -28,10 +28,10 @@ from minkowski_perception.sparse.selection import choose_engine
 
 @dataclass(frozen=True)
 class ScoredClip:
-    """What a CRF sees of a clip, and what it should say.
+    """Inputs and labels of a CRF for one clip.
 
     Attributes:
-        logits: [N, K] float16, of the network.
+        logits: [N, K] float16, from the network.
         coordinates: [N, 5] int64 [batch, x, y, z, t].
         chroma: [N, C] float32, or None.
         labels: [N] int64.
@@ -46,19 +46,19 @@ class ScoredClip:
 def train_crf(
     model: Model,
     clips: Dataset[Sample],
-    settings: Mapping[str, Any],
+    lattice: CRFSettings,
+    optimization: CrfOptimization,
     *,
     seed: int = 0,
     device: str = "auto",
 ) -> TrilateralCRF:
-    """Train a CRF on the scores of a model's network, which stays as it is.
+    """Train a CRF on the scores of a model's network; the network does not change.
 
     Args:
-        model: whose network it is for.
-        clips: with a length; each is scored once.
-        settings: `lattice`, what `TrilateralCRF` takes, and `optimization`: `steps`, `clips` (of
-            each step), `learning_rate`, `weight_decay` and, unless it is 1, `lovasz`: factor on
-            that part of the loss.
+        model: the model whose network the CRF is for.
+        clips: a data set with a length; each clip is scored once.
+        lattice: settings of the CRF.
+        optimization: how the weights are trained.
         seed: of the order of the clips.
         device: see `choose_device`.
 
@@ -66,35 +66,30 @@ def train_crf(
         The CRF, on the CPU, in evaluation mode.
 
     Raises:
-        KeyError, TypeError, ValueError: the settings lack something or ask for the impossible, as
-            a CRF that looks at the future for a network that runs frame by frame.
-        ModelError: the CRF needs a chroma that the network does not see.
+        ValueError: the settings ask for the impossible, such as a CRF that uses the
+            future for a network that runs frame by frame.
+        ModelError: the CRF needs a chroma that is not among the network's features.
     """
-    optimization = settings["optimization"]
     target = choose_device(device)
-    crf = TrilateralCRF(model.network.num_classes, **settings["lattice"])
-    if not crf.causal and (model.network.dimension == SPATIAL_DIMENSION or model.network.causal):
-        raise ValueError(
-            "a network in 3D or a causal one runs frame by frame, where there is no future: its "
-            "CRF must have causal: true"
-        )
-    loss_of = Loss(lovasz=optimization.get("lovasz", 1.0))
+    crf = TrilateralCRF(model.network.num_classes, **asdict(lattice))
+    check_causal(model.network, lattice)
+    loss_of = Loss(lovasz=optimization.lovasz)
     scored = score_clips(replace(model, crf=crf), clips, target)
     labels = torch.cat([clip.labels for clip in scored]).numpy()
     weights = class_weights(class_shares(labels, crf.num_classes)).to(target)
     crf = crf.to(target).train()
     optimizer = torch.optim.AdamW(
         crf.parameters(),
-        optimization["learning_rate"],
-        weight_decay=optimization["weight_decay"],
+        optimization.learning_rate,
+        weight_decay=optimization.weight_decay,
     )
-    steps = optimization["steps"]
+    steps = optimization.steps
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     rng = np.random.default_rng(seed)
     progress = tqdm(range(steps), desc="training the CRF", unit="step")
     smooth = 0.0
     for step in progress:
-        chosen = rng.integers(len(scored), size=optimization["clips"])
+        chosen = rng.integers(len(scored), size=optimization.batch_size)
         batch = _joined([scored[i] for i in chosen], target)
         scores = crf(batch.logits, batch.coordinates, batch.chroma)
         loss = loss_of(scores, batch.labels, weights)
@@ -107,13 +102,26 @@ def train_crf(
     return crf.cpu().eval()
 
 
+def check_causal(network: Network, lattice: CRFSettings) -> None:
+    """Check that a CRF does not use the future where its network runs frame by frame.
+
+    Raises:
+        ValueError: it does.
+    """
+    if not lattice.causal and (network.dimension == SPATIAL_DIMENSION or network.causal):
+        raise ValueError(
+            "a network in 3D or a causal one runs frame by frame, without future frames: its CRF "
+            "must have causal: true"
+        )
+
+
 @torch.no_grad()
 def score_clips(model: Model, clips: Dataset[Sample], device: torch.device) -> list[ScoredClip]:
-    """Let a model's network score clips, as it will score frames for the model's CRF.
+    """Score clips with a model's network, as it will score frames for the model's CRF.
 
-    A network in 3D scores each frame alone, a causal one in 4D the clip as a whole. One that sees
-    the future too scores the clip as a whole for a CRF that does so, and otherwise each frame as
-    the newest of the model's window.
+    A network in 3D scores each frame alone, a causal one in 4D the clip as a whole. A network that
+    uses the future scores the clip as a whole for a CRF that uses it too, and each frame as the
+    newest of the model's window for a causal CRF.
     """
     network = model.network.to(device).eval()
     assert model.crf is not None
@@ -132,7 +140,7 @@ def score_clips(model: Model, clips: Dataset[Sample], device: torch.device) -> l
 
 
 def _engine_for(network: Network, coordinates: Tensor, features: Tensor) -> Engine:
-    """Return an engine that gives the same bits in every run, and so the same CRF."""
+    """Return an engine whose results are the same bits in every run."""
     trial = (as_seen_in(network.dimension, coordinates), features)
     return choose_engine("auto", network, lambda: trial, features.device, "float32", True).engine
 

@@ -1,10 +1,11 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Training by several processes, as `torchrun` starts them."""
+"""Training in several processes, started by `torchrun`."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,22 +15,23 @@ from typing import Any
 import torch
 from torch import distributed
 from torch.utils.data import Sampler
+from tqdm import tqdm
 
 from minkowski_perception.device import choose_device
-from minkowski_perception.lab.training.schema import RecipeError
+from minkowski_perception.lab.training.recipe import RecipeError
 
 _PATIENCE = timedelta(hours=12)
-"""How long processes wait for the first one, which alone scores and writes models."""
+"""How long processes wait for the first one while it scores and writes models."""
 
 
 @dataclass(frozen=True)
 class World:
-    """The processes of a training.
+    """Processes of a training.
 
     Attributes:
         device: of this process.
-        rank: of this process.
-        size: how many there are.
+        rank: of this process, from 0 on.
+        size: number of processes.
     """
 
     device: torch.device
@@ -38,17 +40,22 @@ class World:
 
     @property
     def leads(self) -> bool:
-        """Whether this process is the one that writes and scores."""
+        """Whether this process is the first one, which writes and scores."""
         return self.rank == 0
 
+    def say(self, message: str) -> None:
+        """Print a line on standard error, beside progress bars, from the first process alone."""
+        if self.leads:
+            tqdm.write(message, file=sys.stderr)
+
     def wait(self) -> None:
-        """Wait until all processes are here."""
+        """Wait until all processes get here."""
         if self.size > 1:
             distributed.barrier()
 
     @contextmanager
     def leader_first(self) -> Iterator[None]:
-        """Let the first process do something alone, then the others."""
+        """Context that the first process runs alone, and then the others."""
         if not self.leads:
             self.wait()
         yield
@@ -56,7 +63,7 @@ class World:
             self.wait()
 
     def gather(self, value: Any) -> list[Any]:
-        """Values of all processes, by rank."""
+        """Return the values of all processes, by rank; all processes must call it."""
         if self.size == 1:
             return [value]
         values: list[Any] = [None] * self.size
@@ -66,10 +73,10 @@ class World:
 
 @contextmanager
 def processes(device: str) -> Iterator[World]:
-    """Join the processes that `torchrun` started; without it there is this one.
+    """Join the processes that `torchrun` started; without it there is only this one.
 
     Args:
-        device: see `choose_device`; of several processes each takes a CUDA device of its own.
+        device: see `choose_device`; on CUDA each of several processes uses its own device.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
@@ -87,28 +94,28 @@ def processes(device: str) -> Iterator[World]:
 
 
 class StepSampler(Sampler[list[int]]):
-    """Indices of a process's clips, a list each step.
+    """Indices of the clips of a process, one list for each step.
 
-    Together the processes take the clips that one alone would take, in the same steps.
+    Together the processes take the clips that a single one would take, in the same steps.
 
     Args:
-        steps: the first step, and the one after the last.
-        clips: of each step, over all processes.
+        steps: the steps to take.
+        batch_size: clips of each step, over all processes.
         world: the processes.
 
     Raises:
-        RecipeError: the clips of a step cannot be shared out evenly.
+        RecipeError: the batch size is not a multiple of the number of processes.
     """
 
-    def __init__(self, steps: range, clips: int, world: World) -> None:
-        if clips % world.size:
+    def __init__(self, steps: range, batch_size: int, world: World) -> None:
+        if batch_size % world.size:
             raise RecipeError(
-                f"recipe.optimization.clips must be a multiple of {world.size} to be shared among "
-                f"{world.size} processes, not {clips}"
+                f"recipe.optimization.batch_size: must be a multiple of {world.size} to be shared "
+                f"among {world.size} processes, not {batch_size}"
             )
         self._steps = steps
-        self._clips = clips
-        self._own = clips // world.size
+        self._batch_size = batch_size
+        self._own = batch_size // world.size
         self._first = world.rank * self._own
 
     def __len__(self) -> int:
@@ -116,5 +123,5 @@ class StepSampler(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         for step in self._steps:
-            first = step * self._clips + self._first
+            first = step * self._batch_size + self._first
             yield list(range(first, first + self._own))

@@ -1,11 +1,14 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Training of a network, and of a CRF after it, by a recipe (docs/training.md)."""
+"""Training of a network, and of a CRF after it, as a recipe describes (docs/training.md)."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,30 +16,30 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from minkowski_perception.lab.training.checkpoints import load_checkpoint, save_checkpoint
 from minkowski_perception.lab.training.clips import ClipDataset, collate
-from minkowski_perception.lab.training.crf import train_crf
+from minkowski_perception.lab.training.crf import check_causal, train_crf
 from minkowski_perception.lab.training.distributed import StepSampler, World, processes
-from minkowski_perception.lab.training.journal import Journal
 from minkowski_perception.lab.training.losses import class_weights
-from minkowski_perception.lab.training.recipe import Recipe
-from minkowski_perception.lab.training.schema import RecipeError
+from minkowski_perception.lab.training.recipe import Recipe, RecipeError
 from minkowski_perception.lab.training.sources import (
     ClipSize,
     Drives,
     Source,
+    check_drives,
     open_sources,
     simulate,
 )
+from minkowski_perception.lab.training.stages import Stage, read_stages, select_stages
 from minkowski_perception.lab.training.trainer import Trainer
+from minkowski_perception.lab.training.training_log import TrainingLog
 from minkowski_perception.lab.training.validation import HeldOutSequences, evaluate, open_held_out
 from minkowski_perception.labels import LabelSet
 from minkowski_perception.networks import Network, build_network
 from minkowski_perception.networks.crf import TrilateralCRF
 from minkowski_perception.networks.inflate import transfer
-from minkowski_perception.networks.model import Model, load_model, save_model
+from minkowski_perception.networks.model import Model, ModelError, load_model, save_model
 
 
 def train(
@@ -44,65 +47,107 @@ def train(
     out: Path,
     device: str = "auto",
     *,
+    stage: str | None = None,
     resume: bool = False,
     workers: int = 1,
     tensorboard: bool = False,
 ) -> Path:
-    """Train a network, and a CRF after it if asked for, and save it as a model.
+    """Train the network of a recipe, and its CRF if it has one, stage by stage; save the models.
 
-    Started by `torchrun`, all processes train together; the first one writes.
+    Started by `torchrun`, all processes train together, and the first one writes.
 
     Args:
-        recipe: see `Recipe`.
-        out: folder for NAME.yaml and NAME.safetensors, the model, and NAME.checkpoint, from which
-            a training goes on; they are written along the way too.
+        recipe: see `Recipe` and `read_stages`.
+        out: folder for each stage's model, NAME.yaml and NAME.safetensors, and NAME.checkpoint,
+            from which a training can be resumed. They are also written during the training.
         device: see `choose_device`.
-        resume: whether to go on from the checkpoint in `out`, if there is one.
-        workers: processes that prepare clips; with 0 the training does it.
+        stage: name of the only stage to train; None trains all.
+        resume: whether to skip finished stages and to resume from a checkpoint in `out`.
+        workers: processes that prepare clips; 0 prepares them in the training process.
         tensorboard: whether to write NAME.tensorboard.
 
     Returns:
-        Path of the model, without suffix.
+        Path of the last stage's model, without suffix.
 
     Raises:
         RecipeError: the recipe lacks something or asks for the impossible.
         ModelError: the model to start from cannot be loaded.
-        CheckpointError: the checkpoint is damaged or of another recipe.
+        CheckpointError: a checkpoint is damaged or of another recipe.
         DatasetError, LabelSetError: a data set cannot be opened.
+        SensorError, RecordingError: a sensor or a scene of simulated drives is unknown.
     """
-    plan = Recipe.from_dict(recipe)
+    stages = select_stages(read_stages(recipe, out), stage)
+    for chosen in stages:
+        _check(chosen.plan)
     with processes(device) as world:
-        training = _Training(plan, recipe, out, world, workers)
-        if plan.optimization.iterations:
+        for chosen in stages:
+            training = _Training(chosen, out, world, workers)
+            # The first process decides: it may write the model before others have looked.
+            if resume and world.gather(training.finished())[0]:
+                world.say(f"{chosen.title} is finished: {training.path}.yaml")
+                continue
             training.train_network(resume, tensorboard)
-        if world.leads:
-            training.finish()
-        world.wait()
-        return training.path
+            if world.leads:
+                training.finish()
+            world.wait()
+    return out / stages[-1].plan.name
+
+
+def _check(plan: Recipe) -> None:
+    """Check what a training would otherwise find out late, after earlier stages or its network."""
+    labels = LabelSet.load(plan.labels)
+    check_drives(plan.data, labels)
+    with torch.random.fork_rng():
+        network = _build(plan)
+        if plan.crf is None:
+            return
+        try:
+            check_causal(network, plan.crf.lattice)
+        except ValueError as error:
+            raise RecipeError(f"recipe.crf.lattice: {error}") from error
+        crf = TrilateralCRF(network.num_classes, **asdict(plan.crf.lattice))
+        Model(plan.name, network, labels, plan.spec, plan.window, plan.model_card, crf)
 
 
 class _Training:
-    """What the parts of a training share."""
+    """Training of one stage.
 
-    def __init__(
-        self,
-        plan: Recipe,
-        recipe: Mapping[str, Any],
-        out: Path,
-        world: World,
-        workers: int,
-    ) -> None:
+    Args:
+        stage: what to train.
+        out: folder of the models.
+        world: the processes that train together.
+        workers: processes that prepare clips.
+    """
+
+    def __init__(self, stage: Stage, out: Path, world: World, workers: int) -> None:
+        plan = stage.plan
         self.path = out / plan.name
+        self._title = stage.title
         self._plan = plan
-        self._recipe = recipe
         self._world = world
         self._workers = workers
         self._labels = LabelSet.load(plan.labels)
         torch.manual_seed(plan.seed)
-        self._network = _network(plan).to(world.device)
+        network, start = _network(plan, stage.title)
+        self._network = network.to(world.device)
+        self._recipe = {**stage.settings, **({} if start is None else {"start": start})}
         self._start = deepcopy(self._network.state_dict()) if plan.keep_start else None
-        if world.rank:  # the processes start from the same weights and then go their own ways
+        if world.rank:  # processes share the initial weights, and draw different random numbers
             torch.manual_seed(plan.seed + world.rank)
+
+    def finished(self) -> bool:
+        """Return whether the folder has the finished model of exactly these settings."""
+        try:
+            with torch.random.fork_rng():  # loading a model draws random numbers
+                card = load_model(self.path.with_suffix(".yaml")).card
+        except ModelError:
+            return False
+        return card.get("recipe") == self._digest
+
+    @property
+    def _digest(self) -> str:
+        """SHA-256 of the settings, and of the model that the training starts from."""
+        return hashlib.sha256(json.dumps(self._recipe).encode()).hexdigest()
 
     @cached_property
     def _held_out(self) -> list[HeldOutSequences]:
@@ -115,7 +160,9 @@ class _Training:
     def train_network(self, resume: bool, tensorboard: bool) -> None:
         """Train the network, from its start or from a checkpoint."""
         plan, world, settings = self._plan, self._world, self._plan.optimization
-        with world.leader_first():  # to fill the cache of drives
+        if not settings.iterations:
+            return
+        with world.leader_first():  # the first process fills the cache of drives
             sources = self._sources
         weights = None
         if plan.loss.class_weights == "inverse_root":
@@ -124,38 +171,40 @@ class _Training:
         checkpoint = self.path.with_suffix(".checkpoint")
         if resume and checkpoint.exists():
             trainer.restore(load_checkpoint(checkpoint, self._recipe))
-        elif resume and world.leads:
-            tqdm.write(f"no {checkpoint} to go on from: training from the start")
+        elif resume:
+            world.say(f"{self._title}: no {checkpoint} to resume from, training from the start")
         steps = range(trainer.step, settings.iterations)
-        clips = self._clips(sources, settings.iterations * settings.clips)
+        clips = self._clips(sources, settings.iterations * settings.batch_size)
         loader = DataLoader(
             clips,
-            batch_sampler=StepSampler(steps, settings.clips, world),
+            batch_sampler=StepSampler(steps, settings.batch_size, world),
             collate_fn=collate,
             num_workers=self._workers,
-            generator=torch.Generator(),  # not PyTorch's own, which is the network's
+            generator=torch.Generator(),  # the global one is for the network alone
         )
         board = self.path.with_suffix(".tensorboard") if tensorboard else None
         due = {*range(0, settings.iterations, settings.checkpoint_every), settings.iterations}
-        with Journal(settings.iterations, trainer.step, board, world.leads) as journal:
+        log = TrainingLog(settings.iterations, trainer.step, board, world.leads, self._title)
+        with log:
             for batch in loader:
                 learning_rate = trainer.learning_rate
                 loss = trainer.advance(batch)
-                journal.step(trainer.step, loss, learning_rate)
+                log.step(trainer.step, loss, learning_rate)
                 if trainer.step in due:
                     self._save(checkpoint, trainer)
                 if plan.validation is not None and trainer.step % plan.validation.every == 0:
-                    self._validate(journal, trainer.step, plan.validation.frames)
+                    self._validate(log, trainer.step, plan.validation.frames)
 
     def finish(self) -> None:
-        """Keep what is to be kept of the start, train the CRF, score the model and save it."""
+        """Average the weights with those of the start, train the CRF, score and save the model."""
         plan, card = self._plan, self._plan.model_card
         if self._start is not None:
             _blend(self._network, self._start, plan.keep_start)
         crf = None if plan.crf is None else self._train_crf()
         save_model(self.path, self._network, card, crf=crf)
         figures = self._scores()
-        save_model(self.path, self._network, {**card, "figures": figures}, crf=crf)
+        card = {**card, "recipe": self._digest, "figures": figures}
+        save_model(self.path, self._network, card, crf=crf)
 
     def _scores(self, frames: int | None = None) -> dict[str, Any]:
         held_out, data = self._held_out, self._plan.data
@@ -166,11 +215,11 @@ class _Training:
             return figures
         return {"held_out_seeds": list(data.held_out_seeds), **figures}
 
-    def _validate(self, journal: Journal, step: int, frames: int | None) -> None:
+    def _validate(self, log: TrainingLog, step: int, frames: int | None) -> None:
         if self._world.leads:
             save_model(self.path, self._network, self._plan.model_card)
-            with torch.random.fork_rng():  # scores leave no trace in what comes after
-                journal.scores(step, self._scores(frames)["miou"])
+            with torch.random.fork_rng():  # scores must not change the training
+                log.scores(step, self._scores(frames)["miou"])
         self._world.wait()
 
     def _save(self, checkpoint: Path, trainer: Trainer) -> None:
@@ -180,7 +229,7 @@ class _Training:
             save_model(self.path, self._network, self._plan.model_card)
 
     def _class_weights(self) -> Tensor:
-        """Weights of the classes, each source counted by its share."""
+        """Return the weights of the classes; each source counts by its share."""
         shares = [source.share for source in self._sources]
         parts = [
             share / sum(shares) * source.class_shares(len(self._labels))
@@ -210,40 +259,48 @@ class _Training:
             sources = [Drives(simulate(plan.data, self._labels, range(*plan.crf.seeds)))]
         card = plan.model_card
         model = Model(plan.name, self._network, self._labels, plan.spec, plan.window, card)
-        settings = {"lattice": plan.crf.lattice, "optimization": plan.crf.optimization}
         return train_crf(
             model,
             self._clips(sources, plan.crf.clips),
-            settings,
+            plan.crf.lattice,
+            plan.crf.optimization,
             seed=plan.seed,
             device=str(self._world.device),
         )
 
 
 def _blend(network: Network, other: Mapping[str, Tensor], share: float) -> None:
-    """Move the network's weights, and the statistics of its batch norms, towards others."""
+    """Average a network's weights and batch norm statistics with others, which count `share`."""
     for key, value in network.state_dict().items():
         if value.is_floating_point():
             value.lerp_(other[key], share)
 
 
-def _network(plan: Recipe) -> Network:
-    """Return the network of a recipe, with the weights that it starts from."""
+def _build(plan: Recipe) -> Network:
     try:
-        network = build_network(**plan.network)
+        return build_network(**plan.network)
     except (TypeError, ValueError) as error:
         raise RecipeError(f"recipe.network: {error}") from error
+
+
+def _network(plan: Recipe, title: str) -> tuple[Network, str | None]:
+    """Return the network of a recipe with its initial weights, and the digest of its start."""
+    network = _build(plan)
     if plan.start is None:
-        return network
-    source = load_model(plan.start).network
+        return network, None
+    try:
+        start = load_model(plan.start)
+    except ModelError as error:
+        raise ModelError(f"{title}: cannot load the model to start from: {error}") from error
+    source = start.network
     try:
         transfer(source, network, head=not plan.fresh_head)
     except ValueError as error:
         hint = ""
         if source.num_classes != network.num_classes and not plan.fresh_head:
             hint = (
-                f" ({source.num_classes} classes there, {network.num_classes} here: with "
-                "fresh_head: true the last layer starts from scratch)"
+                f" (it has {source.num_classes} classes, the recipe {network.num_classes}: set "
+                "fresh_head: true to start the last layer from scratch)"
             )
         raise RecipeError(f"recipe.start: {error}{hint}") from error
-    return network
+    return network, start.card.get("sha256", plan.start)

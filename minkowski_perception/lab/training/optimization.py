@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Optimizers, schedules of their learning rate, and what a recipe says of both."""
+"""Optimizers and learning rate schedules, and their settings in recipes."""
 
 from __future__ import annotations
 
@@ -15,25 +15,28 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
 from minkowski_perception.lab.training import muon
-from minkowski_perception.lab.training.schema import OneOf
+from minkowski_perception.schema import OneOf, Range
 
 _ONE_CYCLE_RISE = 0.05
 """Share of the steps in which a one-cycle schedule rises."""
+
+Decay = Annotated[float, Range(least=0.0, below=1.0)]
+NotNegative = Annotated[float, Range(least=0.0)]
 
 
 @dataclass(frozen=True)
 class SGD:
     """Stochastic gradient descent; see `torch.optim.SGD`."""
 
-    momentum: float = 0.9
-    dampening: float = 0.0
+    momentum: Decay = 0.9
+    dampening: NotNegative = 0.0
     nesterov: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what PyTorch would refuse later.
+        """Check that Nesterov's momentum exists and is not dampened, as PyTorch requires.
 
         Raises:
-            ValueError: Nesterov's momentum is dampened, or there is none.
+            ValueError: it is dampened, or there is none.
         """
         if self.nesterov and (self.momentum <= 0.0 or self.dampening != 0.0):
             raise ValueError("nesterov needs a momentum, and no dampening")
@@ -43,32 +46,22 @@ class SGD:
 class AdamW:
     """Adam with decoupled weight decay; see `torch.optim.AdamW`."""
 
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
 
 
 @dataclass(frozen=True)
 class Muon:
     """Orthogonalised momentum for kernels, AdamW for the rest; see `training.muon.Muon`."""
 
-    momentum: float = 0.95
-    betas: tuple[float, float] = (0.9, 0.999)
-
-    def __post_init__(self) -> None:
-        """Check the values.
-
-        Raises:
-            ValueError: one is no share of what was before.
-        """
-        for name, value in (("momentum", self.momentum), *(("betas", b) for b in self.betas)):
-            if not 0.0 <= value < 1.0:
-                raise ValueError(f"{name} must be from 0 to below 1, not {value}")
+    momentum: Decay = 0.95
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
 
 
 @dataclass(frozen=True)
 class OneCycle:
     """Up for 5 % of the steps and down for the others: see `torch.optim.lr_scheduler.OneCycleLR`.
 
-    The momentum goes the other way, but for Muon's, which stays.
+    The momentum moves the other way; Muon's is constant.
     """
 
 
@@ -76,10 +69,10 @@ class OneCycle:
 class Poly:
     """(1 - step / (steps + 1)) ^ power, as in SpatioTemporalSegmentation."""
 
-    power: float = 0.9
+    power: NotNegative = 0.9
 
     def factor(self, step: int, steps: int, learning_rate: float) -> float:
-        """Factor on the learning rate at a step, 0 being the first of so many."""
+        """Return the factor on the learning rate at a step, from 0 to steps - 1."""
         return float((1.0 - step / (steps + 1)) ** self.power)
 
 
@@ -87,49 +80,49 @@ class Poly:
 class Cosine:
     """Half a cosine from the learning rate down to `least`."""
 
-    least: float = 0.0
+    least: NotNegative = 0.0
 
     def factor(self, step: int, steps: int, learning_rate: float) -> float:
-        """Factor on the learning rate at a step, 0 being the first of so many."""
+        """Return the factor on the learning rate at a step, from 0 to steps - 1."""
         least = self.least / learning_rate
         return least + (1.0 - least) * (1.0 + math.cos(math.pi * step / steps)) / 2.0
 
 
 @dataclass(frozen=True)
 class Step:
-    """Times `gamma` at each step in `at`."""
+    """Multiplied by `gamma` at each step in `at`."""
 
-    at: tuple[int, ...]
-    gamma: float = 0.1
+    at: tuple[Annotated[int, Range(least=0)], ...]
+    gamma: Annotated[float, Range(above=0.0)] = 0.1
 
     def __post_init__(self) -> None:
-        """Check the order.
+        """Check the order of the steps.
 
         Raises:
-            ValueError: the steps do not rise.
+            ValueError: they are not in ascending order.
         """
         if list(self.at) != sorted(self.at):
-            raise ValueError(f"at must rise, not {list(self.at)}")
+            raise ValueError(f"at must be in ascending order, not {list(self.at)}")
 
     def factor(self, step: int, steps: int, learning_rate: float) -> float:
-        """Factor on the learning rate at a step, 0 being the first of so many."""
+        """Return the factor on the learning rate at a step, from 0 to steps - 1."""
         return float(self.gamma ** bisect_right(self.at, step))
 
 
 @dataclass(frozen=True)
 class WarmUp:
-    """A linear rise of the learning rate, times what the schedule says.
+    """Linear rise of a factor on the scheduled learning rate.
 
     Attributes:
-        iterations: how many.
-        factor: on the learning rate at the first of them.
+        iterations: number of steps until the factor is 1.
+        factor: at the first step.
     """
 
-    iterations: int
-    factor: float = 0.0
+    iterations: Annotated[int, Range(least=0)]
+    factor: NotNegative = 0.0
 
     def at(self, step: int) -> float:
-        """Factor at a step; 1 after the last."""
+        """Return the factor at a step."""
         if step >= self.iterations:
             return 1.0
         return self.factor + (1.0 - self.factor) * step / self.iterations
@@ -144,49 +137,43 @@ Schedule = Annotated[
 
 @dataclass(frozen=True)
 class Optimization:
-    """How a network's weights are found.
+    """How the weights of a network are trained.
 
     Attributes:
-        iterations: steps of the optimizer; with 0 the network stays what it started from.
-        clips: of each step, over all processes together.
-        learning_rate: the largest.
-        weight_decay: as the optimizer understands it.
+        iterations: number of steps; 0 keeps the initial weights.
+        batch_size: clips of each step, over all processes together.
+        learning_rate: the largest one; required unless there are no steps.
+        weight_decay: as the optimizer defines it.
         optimizer: SGD, AdamW or Muon, with its settings.
         schedule: of the learning rate.
-        warm_up: before it; a one-cycle schedule has its own.
+        warm_up: before the schedule; a one-cycle schedule has its own.
         gradient_clip: largest norm of the gradient, if any.
-        precision: of the network's arithmetic: float16 (on CUDA alone) and bfloat16 are mixed with
+        precision: of the network's arithmetic: float16 (on CUDA only) and bfloat16 are mixed with
             float32 by `torch.autocast`; weights stay float32.
-        sync_batch_norm: whether batch norm counts the voxels of all processes together: on CUDA
-            alone.
-        checkpoint_every: steps between checkpoints.
+        sync_batch_norm: whether batch norm uses the voxels of all processes; on CUDA only.
+        checkpoint_every: number of steps between checkpoints.
     """
 
-    iterations: int
-    clips: int = 1
-    learning_rate: float = 0.0
-    weight_decay: float = 0.0
+    iterations: Annotated[int, Range(least=0)]
+    batch_size: Annotated[int, Range(least=1)] = 1
+    learning_rate: NotNegative = 0.0
+    weight_decay: NotNegative = 0.0
     optimizer: Optimizer = AdamW()
     schedule: Schedule = OneCycle()
     warm_up: WarmUp | None = None
-    gradient_clip: float | None = None
+    gradient_clip: Annotated[float, Range(above=0.0)] | None = None
     precision: Literal["float32", "float16", "bfloat16"] = "float32"
     sync_batch_norm: bool = False
-    checkpoint_every: int = 200
+    checkpoint_every: Annotated[int, Range(least=1)] = 200
 
     def __post_init__(self) -> None:
-        """Check the values.
+        """Check that the settings fit each other.
 
         Raises:
-            ValueError: one is not possible.
+            ValueError: they do not.
         """
-        if self.iterations and self.learning_rate <= 0.0:
-            raise ValueError(f"learning_rate must be positive, not {self.learning_rate}")
-        for name in ("clips", "checkpoint_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}")
-        if self.gradient_clip is not None and self.gradient_clip <= 0.0:
-            raise ValueError(f"gradient_clip must be positive, not {self.gradient_clip}")
+        if self.iterations and self.learning_rate == 0.0:
+            raise ValueError("learning_rate must be above 0")
         if self.warm_up is not None and isinstance(self.schedule, OneCycle):
             raise ValueError("a one_cycle schedule has a warm-up of its own")
 
@@ -194,7 +181,7 @@ class Optimization:
 def make_optimizer(
     parameters: Iterable[nn.Parameter], settings: Optimization
 ) -> torch.optim.Optimizer:
-    """Return the optimizer of the parameters."""
+    """Return the optimizer of parameters."""
     kinds = {SGD: torch.optim.SGD, AdamW: torch.optim.AdamW, Muon: muon.Muon}
     return kinds[type(settings.optimizer)](
         parameters,
@@ -205,7 +192,7 @@ def make_optimizer(
 
 
 def make_schedule(optimizer: torch.optim.Optimizer, settings: Optimization) -> LRScheduler:
-    """Return the schedule of its learning rate, to be moved on after each step."""
+    """Return the schedule of an optimizer's learning rate; call its step() after each step."""
     schedule, peak, steps = settings.schedule, settings.learning_rate, settings.iterations
     if isinstance(schedule, OneCycle):
         return OneCycleLR(

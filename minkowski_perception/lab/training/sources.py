@@ -238,8 +238,26 @@ def simulate(
         return list(tqdm(drives, total=len(seeds), desc="simulating drives", unit="drive"))
 
 
+def check_drives(data: Data, labels: LabelSet) -> None:
+    """Check that the sensors, scenes and labels of simulated drives exist and fit each other.
+
+    Raises:
+        SensorError, RecordingError, LabelSetError: they do not; the valid ones are listed.
+    """
+    for sensor in data.sensors:
+        for scene in data.drawn_scenes:
+            _ = _recording(sensor, scene, data, labels).label_mapping
+
+
+def _recording(
+    sensor: str, scene: str, data: Data, labels: LabelSet, start: float = 0.0
+) -> Recording:
+    model = get_camera(sensor) if data.cameras else get_lidar(sensor)
+    return Recording(scene, model, data.frames, start=start, labels=labels)
+
+
 def _draw_scenes(data: Data, seeds: Sequence[int]) -> list[str]:
-    return _draw_each([(seed, 1) for seed in seeds], data.places)
+    return _draw_each([(seed, 1) for seed in seeds], data.drawn_scenes)
 
 
 def _draw_each(seeds: Sequence[Any], shares: Mapping[str, float]) -> list[str]:
@@ -254,8 +272,7 @@ def _drive(
 ) -> Sequence[Frame]:
     """Simulate a drive, or find it in a folder."""
     start = float(np.random.default_rng((seed, 2)).uniform(0.0, data.latest_start))
-    model = get_camera(sensor) if data.cameras else get_lidar(sensor)
-    recording = Recording(scene, model, data.frames, start=start, labels=labels)
+    recording = _recording(sensor, scene, data, labels, start)
     if folder is None:
         return list(recording.play(seed))
     name = f"{sensor}_{scene}_{seed}_{data.frames}_{data.latest_start}"

@@ -19,7 +19,7 @@ from minkowski_perception.lab.training.optimization import (
     make_optimizer,
     make_schedule,
 )
-from minkowski_perception.lab.training.schema import RecipeError
+from minkowski_perception.lab.training.recipe import RecipeError
 from minkowski_perception.networks import Network
 from minkowski_perception.sparse import SparseTensor
 

@@ -11,7 +11,7 @@ from minkowski_perception.lab.training.checkpoints import (
     save_checkpoint,
 )
 
-RECIPE = {"name": "a", "seed": 1, "optimization": {"clips": 2}, "card": {"license": "none"}}
+RECIPE = {"name": "a", "seed": 1, "optimization": {"batch_size": 2}, "card": {"license": "none"}}
 
 
 @pytest.fixture
@@ -28,8 +28,8 @@ def test_a_checkpoint_comes_back_as_it_was(path):
 
 
 def test_another_recipe_is_refused_with_what_differs(path):
-    other = {**RECIPE, "seed": 2, "optimization": {"clips": 3}}
-    with pytest.raises(CheckpointError, match=r"differs in seed, optimization\.clips:"):
+    other = {**RECIPE, "seed": 2, "optimization": {"batch_size": 3}}
+    with pytest.raises(CheckpointError, match=r"differs in seed, optimization\.batch_size:"):
         load_checkpoint(path, other)
 
 

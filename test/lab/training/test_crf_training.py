@@ -1,23 +1,25 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
+from dataclasses import replace
+
 import pytest
 import torch
 
 from minkowski_perception.lab.training.clips import Sample
 from minkowski_perception.lab.training.crf import score_clips, train_crf
 from minkowski_perception.lab.training.losses import Loss
+from minkowski_perception.lab.training.recipe import CrfOptimization
 from minkowski_perception.labels import LabelSet
 from minkowski_perception.networks import build_network
-from minkowski_perception.networks.crf import TrilateralCRF
+from minkowski_perception.networks.crf import CRFSettings, TrilateralCRF
 from minkowski_perception.networks.model import Model, ModelError
 from minkowski_perception.sparse import SparseTensor
 from minkowski_perception.voxels import VoxelInput
 
 CPU = torch.device("cpu")
-SETTINGS = {
-    "lattice": {"iterations": 2, "causal": True},
-    "optimization": {"steps": 40, "clips": 2, "learning_rate": 0.1, "weight_decay": 0.0},
-}
+LATTICE = CRFSettings(iterations=2, causal=True)
+OPTIMIZATION = CrfOptimization(steps=40, batch_size=2, learning_rate=0.1, weight_decay=0.0)
+FEW = replace(OPTIMIZATION, steps=3)
 
 
 def model_of(dimension=3, crf=None, features=("one", "intensity"), **network):
@@ -50,9 +52,8 @@ CLIPS = [clip(seed) for seed in range(3)]
 def test_a_trained_crf_scores_better_than_the_network_alone(dimension, causal):
     model = model_of(dimension)
     before = {key: value.clone() for key, value in model.network.state_dict().items()}
-    crf = train_crf(
-        model, CLIPS, {**SETTINGS, "lattice": {"iterations": 2, "causal": causal}}, device="cpu"
-    )
+    lattice = CRFSettings(iterations=2, causal=causal)
+    crf = train_crf(model, CLIPS, lattice, OPTIMIZATION, device="cpu")
     assert (crf.causal, crf.iterations, crf.training) == (causal, 2, False)
     for key, value in model.network.state_dict().items():
         assert torch.equal(value, before[key]), key
@@ -66,21 +67,18 @@ def test_a_trained_crf_scores_better_than_the_network_alone(dimension, causal):
 
 
 def test_the_same_seed_gives_the_same_crf():
-    few = {**SETTINGS, "optimization": {**SETTINGS["optimization"], "steps": 3}}
     first, again, other = (
-        train_crf(model_of(), CLIPS, few, seed=seed, device="cpu").kernel for seed in (1, 1, 2)
+        train_crf(model_of(), CLIPS, LATTICE, FEW, seed=seed, device="cpu").kernel
+        for seed in (1, 1, 2)
     )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
 
 def test_the_lovasz_part_of_the_loss_can_be_left_out():
-    few = {**SETTINGS["optimization"], "steps": 3}
     with_it, without = (
-        train_crf(
-            model_of(), CLIPS, {**SETTINGS, "optimization": {**few, **part}}, device="cpu"
-        ).kernel
-        for part in ({}, {"lovasz": 0.0})
+        train_crf(model_of(), CLIPS, LATTICE, optimization, device="cpu").kernel
+        for optimization in (FEW, replace(FEW, lovasz=0.0))
     )
     assert not torch.equal(with_it, without)
 
@@ -127,13 +125,12 @@ def test_network_and_crf_can_be_trained_together():
 
 def test_a_chroma_that_the_network_does_not_see_is_refused():
     model = model_of(features=("one", "z"))
-    settings = {**SETTINGS, "lattice": {"chroma": "intensity", "causal": True}}
+    lattice = CRFSettings(chroma="intensity", causal=True)
     with pytest.raises(ModelError, match="its CRF needs intensity"):
-        train_crf(model, CLIPS, settings, device="cpu")
+        train_crf(model, CLIPS, lattice, FEW, device="cpu")
 
 
 @pytest.mark.parametrize("network", [{"dimension": 3}, {"dimension": 4, "kernel": "causal"}])
 def test_a_network_that_runs_frame_by_frame_takes_a_causal_crf_alone(network):
-    settings = {**SETTINGS, "lattice": {"causal": False}}
     with pytest.raises(ValueError, match="its CRF must have causal: true"):
-        train_crf(model_of(**network), CLIPS, settings, device="cpu")
+        train_crf(model_of(**network), CLIPS, CRFSettings(causal=False), FEW, device="cpu")

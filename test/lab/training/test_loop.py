@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 
 pytest.importorskip("open3d", reason="needs open3d to simulate drives")
 
@@ -12,16 +11,19 @@ from minkowski_perception.lab.simulation.drive import simulate_drive
 from minkowski_perception.lab.training.clips import ClipDataset, collate
 from minkowski_perception.lab.training.composition import read_augmentation
 from minkowski_perception.lab.training.loop import train
+from minkowski_perception.lab.training.recipe import load_recipe
 from minkowski_perception.lab.training.sources import ClipSize, Drives
+from minkowski_perception.lab.training.stages import read_stages
 from minkowski_perception.networks.model import load_model
 from minkowski_perception.voxels import VoxelInput
 
-RECIPE = Path(__file__).resolve().parents[3] / "config" / "training" / "outdoor_lidar_base.yaml"
+RECIPE = Path(__file__).resolve().parents[3] / "config" / "training" / "outdoor_lidar.yaml"
 
 
 @pytest.fixture(scope="module")
 def recipe():
-    return yaml.safe_load(RECIPE.read_text())
+    """Settings of the first stage of the default model."""
+    return read_stages(load_recipe(RECIPE), Path("out"))[0].settings
 
 
 def small(recipe, **changes):
@@ -30,7 +32,7 @@ def small(recipe, **changes):
         **recipe,
         "network": {**recipe["network"], "width": 0.25},
         "data": {**data, "lidars": {"vlp16": 1}, "cache": None},
-        "optimization": {**recipe["optimization"], "iterations": 3, "clips": 1},
+        "optimization": {**recipe["optimization"], "iterations": 3, "batch_size": 1},
         **changes,
     }
 
@@ -78,7 +80,7 @@ def test_a_crf_is_trained_after_its_network_or_for_one_that_stays_as_it_is(tmp_p
         "lattice": {"chroma": "intensity", "sigma_space": 2},
         "seeds": [2, 3],
         "clips": 2,
-        "optimization": {"steps": 2, "clips": 1, "learning_rate": 0.1, "weight_decay": 0.0},
+        "optimization": {"steps": 2, "batch_size": 1, "learning_rate": 0.1, "weight_decay": 0.0},
     }
     network = {**recipe["network"], "width": 0.25, "dimension": 4, "kernel": "hybrid"}
     recipe = {**small(recipe), "network": network}

@@ -11,7 +11,7 @@ from minkowski_perception.lab.training.optimization import (
     make_optimizer,
     make_schedule,
 )
-from minkowski_perception.lab.training.schema import RecipeError, read
+from minkowski_perception.schema import SchemaError, read
 
 STEPS, PEAK = 40, 0.24
 
@@ -115,21 +115,24 @@ def test_adamw_is_the_default_and_its_first_step_is_the_rate():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"schedule": "linear"}, "knows no 'linear'; choose one of one_cycle, poly, cosine, step"),
-        ({"schedule": {"poly": {"gamma": 1}}}, "poly knows no gamma; its keys are power"),
-        ({"optimizer": {"lamb": {}}}, "choose one of sgd, adamw, muon"),
+        ({"schedule": "linear"}, "schedule.linear: unknown name; valid: one_cycle, poly, cosine"),
+        ({"schedule": {"poly": {"gamma": 1}}}, "poly.gamma: unknown key; valid: power"),
+        ({"optimizer": {"lamb": {}}}, "valid: sgd, adamw, muon"),
         ({"optimizer": {"sgd": {"nesterov": True, "dampening": 0.1}}}, "no dampening"),
-        ({"optimizer": {"muon": {"momentum": 1}}}, "momentum must be from 0 to below 1, not 1.0"),
-        ({"optimizer": {"muon": {"betas": [0.9, -1]}}}, "betas must be from 0 to below 1, not -1"),
-        ({"schedule": {"step": {"at": [9, 3]}}}, "at must rise"),
+        ({"optimizer": {"muon": {"momentum": 1}}}, "momentum: must be at least 0.0 and below 1.0"),
+        (
+            {"optimizer": {"muon": {"betas": [0.9, -1]}}},
+            r"betas\[1\]: must be at least 0.0 and below 1.0",
+        ),
+        ({"schedule": {"step": {"at": [9, 3]}}}, "at must be in ascending order"),
         ({"warm_up": {"iterations": 3}}, "one_cycle schedule has a warm-up of its own"),
         ({"precision": "int8"}, "one of float32, float16, bfloat16, not 'int8'"),
-        ({"learning_rate": 0.0}, "learning_rate must be positive"),
-        ({"gradient_clip": -1.0}, "gradient_clip must be positive"),
-        ({"clips": 0}, "clips must be 1 or more"),
-        ({"clips": True}, "optimization.clips must be an integer, not True"),
+        ({"learning_rate": 0.0}, "learning_rate must be above 0"),
+        ({"gradient_clip": -1.0}, "gradient_clip: must be above 0.0"),
+        ({"batch_size": 0}, "batch_size: must be at least 1"),
+        ({"batch_size": True}, "optimization.batch_size: must be an integer, not True"),
     ],
 )
-def test_what_cannot_be_is_refused(changes, message):
-    with pytest.raises(RecipeError, match=message):
+def test_invalid_settings_are_refused(changes, message):
+    with pytest.raises(SchemaError, match=message):
         settings(**changes)

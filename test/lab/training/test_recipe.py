@@ -11,8 +11,8 @@ from small_recipes import small_recipe, write_sequences
 from minkowski_perception.frame import Frame
 from minkowski_perception.lab.training.loop import train
 from minkowski_perception.lab.training.optimization import make_optimizer, make_schedule
-from minkowski_perception.lab.training.recipe import Recipe, load_recipe
-from minkowski_perception.lab.training.schema import RecipeError
+from minkowski_perception.lab.training.recipe import Recipe, RecipeError, load_recipe
+from minkowski_perception.lab.training.stages import read_stages
 from minkowski_perception.labels import LabelSet
 from minkowski_perception.networks import build_network
 from minkowski_perception.networks.model import load_model
@@ -36,8 +36,13 @@ PUBLISHED = {
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_recipe_can_be_followed(path):
-    recipe = Recipe.from_dict(load_recipe(path))
-    assert recipe.name == path.stem
+    stages = read_stages(load_recipe(path), Path("out"))
+    assert stages[-1].plan.name == path.stem
+    for stage in stages:
+        _check(stage.plan, path)
+
+
+def _check(recipe, path):
     assert path.name in recipe.card["training"]
     points = np.random.default_rng(0).uniform(-5, 5, (500, 3)).astype(np.float32)
     frame = Frame(
@@ -69,7 +74,7 @@ def test_a_published_recipe_has_its_network_and_its_schedule(name):
         assert factor * settings.learning_rate == pytest.approx(rate, rel=0.01, abs=2e-5)
 
 
-def test_a_4d_recipe_has_the_hybrid_kernel_of_the_paper():
+def test_the_4d_recipe_has_the_hybrid_kernel_of_the_paper():
     recipe = Recipe.from_dict(load_recipe(FOLDER / "sts_synthia4d_res16unet14a.yaml"))
     network = build_network(**recipe.network)
     assert network.dimension == 4
@@ -81,7 +86,7 @@ def test_a_published_recipe_takes_a_step(name, tmp_path):
     write_sequences(tmp_path)
     recipe = load_recipe(FOLDER / f"{name}.yaml")
     recipe["network"]["width"] = 0.25
-    recipe["optimization"] |= {"iterations": 1, "clips": 2, "precision": "float32"}
+    recipe["optimization"] |= {"iterations": 1, "batch_size": 2, "precision": "float32"}
     del recipe["validation"]
     for chosen in (*recipe["data"]["sets"], *recipe["data"]["held_out_sets"]):
         chosen["root"] = str(tmp_path)
@@ -115,7 +120,7 @@ def test_a_published_recipe_in_4d_takes_a_step(tmp_path):
     recipe = load_recipe(FOLDER / "sts_synthia4d_res16unet14a.yaml")
     recipe["network"]["width"] = 0.25
     recipe["data"]["stride"] = 1
-    recipe["optimization"] |= {"iterations": 1, "clips": 2}
+    recipe["optimization"] |= {"iterations": 1, "batch_size": 2}
     del recipe["validation"]
     for chosen in (*recipe["data"]["sets"], *recipe["data"]["held_out_sets"]):
         chosen["root"] = str(tmp_path)
@@ -124,49 +129,76 @@ def test_a_published_recipe_in_4d_takes_a_step(tmp_path):
     assert 0.0 <= figures["miou"]["synthia4d"] <= 1.0
 
 
-def test_a_recipe_takes_over_what_it_does_not_tell_anew(tmp_path):
+def test_a_recipe_is_merged_over_its_base(tmp_path):
     first, second = {"step": {"at": [5]}}, {"poly": {"power": 1.0}}
-    base = {"data": {"clip": 3, "sets": [1, 2]}, "optimization": {"clips": 2, "schedule": first}}
+    base = {
+        "data": {"clip": 3, "sets": [1, 2]},
+        "optimization": {"batch_size": 2, "schedule": first},
+    }
     own = {"data": {"sets": [3]}, "optimization": {"schedule": second}}
     (tmp_path / "a.yaml").write_text(yaml.safe_dump({"name": "a", **base}))
     (tmp_path / "b.yaml").write_text(yaml.safe_dump({"name": "b", "base": "a.yaml", **own}))
     assert load_recipe(tmp_path / "b.yaml") == {
         "name": "b",
         "data": {"clip": 3, "sets": [3]},
-        "optimization": {"clips": 2, "schedule": second},
+        "optimization": {"batch_size": 2, "schedule": second},
     }
+
+
+@pytest.mark.parametrize("base", ["a.yaml", "b.yaml"])
+def test_a_recipe_that_is_its_own_base_is_refused(base, tmp_path):
+    (tmp_path / "a.yaml").write_text(f"base: {base}\n")
+    (tmp_path / "b.yaml").write_text(f"base: ../{tmp_path.name}/a.yaml\n")
+    with pytest.raises(RecipeError, match=r"is its own base: .*a\.yaml -> .*a\.yaml"):
+        load_recipe(tmp_path / "a.yaml")
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"speed": 3}, "recipe knows no speed; its keys are name, network"),
-        ({"window": "long"}, "recipe.window must be an integer, not 'long'"),
-        ({"data": {"sets": [{"root": "a"}]}}, r"recipe.data.sets\[0\] lacks name"),
+        ({"sed": 3}, "recipe.sed: unknown key; did you mean 'seed'"),
+        ({"speeds": 3}, "recipe.speeds: unknown key.* valid: name, network"),
+        ({"window": "long"}, "recipe.window: must be an integer, not 'long'"),
+        ({"window": -3}, "recipe.window: must be at least 1, not -3"),
+        ({"name": "../../x"}, "recipe.name: must be a plain file name"),
+        ({"name": "a.b"}, "recipe.name: must have no '.', not 'a.b'"),
+        ({"seed": -1}, "recipe.seed: must be at least 0"),
+        ({"optimization": {"iterations": -5}}, "iterations: must be at least 0, not -5"),
+        (
+            {"optimization": {"iterations": 5, "learning_rate": float("nan")}},
+            "learning_rate: must be a finite number",
+        ),
+        (
+            {"optimization": {"iterations": 5, "learning_rat": 0.1}},
+            "optimization.learning_rat: unknown key; did you mean 'learning_rate'",
+        ),
+        ({"data": {"sets": [{"root": "a"}]}}, r"recipe.data.sets\[0\].name: missing"),
         ({"data": {}}, "there must be seeds of simulated drives, sets of recorded data or both"),
         ({"data": {"seeds": [0, 1]}}, "need frames, and either lidars or cameras"),
-        ({"data": {"seeds": [0]}}, "recipe.data.seeds must be a list of 2"),
+        ({"data": {"seeds": [0]}}, "recipe.data.seeds: must be a list of 2"),
+        ({"data": {"seeds": [5, 5]}}, "seeds must be the first and one after the last"),
         ({"labels": "urban10"}, "num_classes must be 10 to fit input and labels, not 19"),
+        ({"labels": "urban"}, "recipe: .*urban"),
         ({"input": {"voxel_size": 0.5, "features": ["smell"]}}, "recipe.input: .*smell"),
         ({"loss": {"lovasz": 0, "cross_entropy": 0}}, "recipe.loss: weights must not be negative"),
         ({"loss": {"class_weights": "median"}}, "one of inverse_root, none, not 'median'"),
-        ({"validation": {"every": 0}}, "every must be 1 or more, not 0"),
+        ({"validation": {"every": 0}}, "every: must be at least 1, not 0"),
         (
             {"validation": {"every": 1}, "data": {"sets": [{"name": "ika", "root": "a"}]}},
             "validation needs held_out_seeds or held_out_sets",
         ),
-        ({"fresh_head": True}, "fresh_head is for trainings with a start"),
-        ({"network": 7}, "recipe.network must be a mapping, not 7"),
+        ({"fresh_head": True}, "fresh_head needs a start"),
+        ({"network": 7}, "recipe.network: must be a mapping, not 7"),
     ],
 )
-def test_what_cannot_be_followed_is_refused(changes, message, tmp_path):
+def test_an_invalid_recipe_is_refused(changes, message, tmp_path):
     with pytest.raises(RecipeError, match=message):
         Recipe.from_dict(small_recipe(tmp_path, **changes))
 
 
 @pytest.mark.parametrize("key", ["name", "data", "card"])
-def test_what_is_missing_is_named(key, tmp_path):
+def test_a_missing_key_is_named(key, tmp_path):
     recipe = small_recipe(tmp_path)
     del recipe[key]
-    with pytest.raises(RecipeError, match=f"recipe lacks {key}"):
+    with pytest.raises(RecipeError, match=f"recipe.{key}: missing; valid keys: name"):
         Recipe.from_dict(recipe)

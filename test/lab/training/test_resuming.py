@@ -14,9 +14,9 @@ from small_recipes import small_recipe, write_sequences
 
 from minkowski_perception.lab.training.checkpoints import CheckpointError
 from minkowski_perception.lab.training.distributed import StepSampler, World
-from minkowski_perception.lab.training.journal import Journal
 from minkowski_perception.lab.training.loop import train
-from minkowski_perception.lab.training.schema import RecipeError
+from minkowski_perception.lab.training.recipe import RecipeError
+from minkowski_perception.lab.training.training_log import TrainingLog
 from minkowski_perception.networks.model import load_model
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -34,15 +34,15 @@ class PlugPulledError(Exception):
 
 
 def stop_at(step, monkeypatch):
-    """Let the journal fail after so many steps."""
-    tell = Journal.step
+    """Let the log fail after so many steps."""
+    tell = TrainingLog.step
 
     def fail(self, number, loss, learning_rate):
         tell(self, number, loss, learning_rate)
         if number == step:
             raise PlugPulledError
 
-    monkeypatch.setattr(Journal, "step", fail)
+    monkeypatch.setattr(TrainingLog, "step", fail)
 
 
 VARIANTS = {
@@ -60,7 +60,7 @@ SPVCNN = {"name": "SPVCNN-W16", "in_channels": 2, "num_classes": 19, "width": 0.
 def test_a_training_that_goes_on_gives_the_bits_of_one_that_never_stopped(
     name, network, root, tmp_path, monkeypatch
 ):
-    settings = {"iterations": 5, "clips": 2, "learning_rate": 0.01, "checkpoint_every": 2}
+    settings = {"iterations": 5, "batch_size": 2, "learning_rate": 0.01, "checkpoint_every": 2}
     recipe = small_recipe(root, optimization={**settings, **VARIANTS[name]})
     if network is not None:
         recipe["network"] = network
@@ -125,7 +125,7 @@ def torchrun(count, *arguments, folder):
 
 
 def test_two_processes_step_by_the_mean_of_their_gradients(root, tmp_path):
-    settings = {"iterations": 3, "clips": 2, "learning_rate": 0.01, "checkpoint_every": 2}
+    settings = {"iterations": 3, "batch_size": 2, "learning_rate": 0.01, "checkpoint_every": 2}
     recipe = small_recipe(root, optimization=settings, augmentation=[])
     path = tmp_path / "recipe.yaml"
     path.write_text(yaml.safe_dump(recipe))
@@ -165,7 +165,7 @@ def _train_by_hand(recipe, processes):
     for step in range(settings.iterations):
         optimizer.zero_grad()
         for rank in range(processes):
-            coordinates, features, labels, _ = collate([clips[step * settings.clips + rank]])
+            coordinates, features, labels, _ = collate([clips[step * settings.batch_size + rank]])
             places = as_seen_in(3, coordinates)
             logits = network(SparseTensor(features, places)).at(places)
             (plan.loss(logits, labels, weights) / processes).backward()

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""How a training is followed: a progress bar with the time left, and TensorBoard."""
+"""Training log: a progress bar with the time left, and TensorBoard."""
 
 from __future__ import annotations
 
@@ -10,34 +10,40 @@ from typing import Any
 
 from tqdm import tqdm
 
-from minkowski_perception.lab.training.schema import RecipeError
+from minkowski_perception.lab.training.recipe import RecipeError
 
 _MEMORY = 0.98
-"""Of the smoothed loss, for each step."""
+"""Weight of the previous value in the smoothed loss, at each step."""
 
 
-class Journal:
-    """Tells of the steps of a training; use it as a context.
+class TrainingLog:
+    """Shows the progress of a training, and writes it for TensorBoard; a context manager.
 
     Args:
-        steps: how many there are.
-        done: how many were before.
+        steps: number of steps of the training.
+        done: number of steps before this run.
         tensorboard: folder for TensorBoard; None writes none.
-        shown: whether this process is the one that tells.
+        shown: whether this process shows and writes anything.
+        title: in front of the progress bar.
 
     Raises:
         RecipeError: TensorBoard is asked for and not installed.
     """
 
-    def __init__(self, steps: int, done: int, tensorboard: Path | None, shown: bool) -> None:
+    def __init__(
+        self,
+        steps: int,
+        done: int,
+        tensorboard: Path | None,
+        shown: bool,
+        title: str = "training",
+    ) -> None:
         self._writer = _writer(tensorboard, done) if tensorboard is not None and shown else None
-        self._bar = tqdm(
-            total=steps, initial=done, desc="training", unit="step", disable=not shown
-        )
+        self._bar = tqdm(total=steps, initial=done, desc=title, unit="step", disable=not shown)
         self._loss: float | None = None
         self._miou: float | None = None
 
-    def __enter__(self) -> Journal:
+    def __enter__(self) -> TrainingLog:
         return self
 
     def __exit__(
@@ -51,7 +57,7 @@ class Journal:
             self._writer.close()
 
     def step(self, number: int, loss: float, learning_rate: float) -> None:
-        """Tell of a step: its number from 1 on, its loss and learning rate."""
+        """Log a step: its number, from 1 on, its loss and its learning rate."""
         smooth = loss if self._loss is None else self._loss
         self._loss = _MEMORY * smooth + (1.0 - _MEMORY) * loss
         self._write(number, {"loss": loss, "learning_rate": learning_rate})
@@ -59,7 +65,7 @@ class Journal:
         self._show()
 
     def scores(self, number: int, miou: dict[str, float]) -> None:
-        """Tell of a validation: the mean IoU of each held-out sensor or data set."""
+        """Log a validation: the mean IoU of each held-out sensor or data set."""
         self._miou = sum(miou.values()) / len(miou)
         self._write(number, {f"miou/{name}": value for name, value in miou.items()})
         self._show()
@@ -78,5 +84,7 @@ def _writer(folder: Path, done: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise RecipeError(f"TensorBoard is not here: pip install tensorboard ({error})") from error
+        raise RecipeError(
+            f"TensorBoard is not installed: pip install tensorboard ({error})"
+        ) from error
     return SummaryWriter(str(folder), purge_step=done + 1)

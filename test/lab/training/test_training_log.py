@@ -5,16 +5,16 @@ import sys
 import pytest
 from small_recipes import small_recipe, write_sequences
 
-from minkowski_perception.lab.training.journal import Journal
 from minkowski_perception.lab.training.loop import train
-from minkowski_perception.lab.training.schema import RecipeError
+from minkowski_perception.lab.training.recipe import RecipeError
+from minkowski_perception.lab.training.training_log import TrainingLog
 
 
 def test_the_progress_bar_tells_of_steps_loss_scores_and_time_left(capsys):
-    with Journal(4, 1, None, True) as journal:
+    with TrainingLog(4, 1, None, True) as log:
         for step in (2, 3, 4):
-            journal.step(step, 2.0 / step, 0.1)
-        journal.scores(4, {"vlp16": 0.25, "hdl64": 0.75})
+            log.step(step, 2.0 / step, 0.1)
+        log.scores(4, {"vlp16": 0.25, "hdl64": 0.75})
     told = capsys.readouterr().err.split("\r")[-1]
     assert "4/4" in told
     assert "loss=0.9" in told  # 1, smoothed with what came after
@@ -23,8 +23,8 @@ def test_the_progress_bar_tells_of_steps_loss_scores_and_time_left(capsys):
 
 
 def test_other_processes_tell_nothing(capsys, tmp_path):
-    with Journal(2, 0, tmp_path / "board", False) as journal:
-        journal.step(1, 1.0, 0.1)
+    with TrainingLog(2, 0, tmp_path / "board", False) as log:
+        log.step(1, 1.0, 0.1)
     assert capsys.readouterr().err == ""
     assert not (tmp_path / "board").exists()
 
@@ -32,7 +32,7 @@ def test_other_processes_tell_nothing(capsys, tmp_path):
 def test_without_tensorboard_the_error_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(RecipeError, match="pip install tensorboard"):
-        Journal(2, 0, tmp_path / "board", True)
+        TrainingLog(2, 0, tmp_path / "board", True)
 
 
 def test_tensorboard_gets_loss_rate_and_scores(tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minkowski_perception.frame import Frame
-from minkowski_perception.lab.training.place import (
+from minkowski_perception.lab.training.geometry import (
     Crop,
     Elastic,
     Flip,
