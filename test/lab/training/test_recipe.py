@@ -177,9 +177,21 @@ def test_a_recipe_that_is_its_own_base_is_refused(base, tmp_path):
         ({"data": {"seeds": [0, 1]}}, "need frames, and either lidars or cameras"),
         ({"data": {"seeds": [0]}}, "recipe.data.seeds: must be a list of 2"),
         ({"data": {"seeds": [5, 5]}}, "seeds must be the first and one after the last"),
-        ({"labels": "urban10"}, "num_classes must be 10 to fit input and labels, not 19"),
+        ({"labels": "urban10"}, "10 labels and 2 features do not fit a network of 19 classes"),
         ({"labels": "urban"}, "recipe: .*urban"),
-        ({"input": {"voxel_size": 0.5, "features": ["smell"]}}, "recipe.input: .*smell"),
+        (
+            {"input": {"voxel_size": 0.5, "features": ["smell"]}},
+            "unknown feature 'smell'",
+        ),
+        (
+            {"input": {"voxel_size": 0.5, "features": ["one"], "scal": [2.0]}},
+            "recipe.input.scal: unknown key; did you mean 'scale'",
+        ),
+        ({"card": {"licence": "MIT"}}, "recipe.card.licence: unknown key; did you mean 'license'"),
+        (
+            {"crf": {"lattice": {"causl": True}, "clips": 2, "optimization": {}}},
+            "recipe.crf.lattice.causl: unknown key; did you mean 'causal'",
+        ),
         ({"loss": {"lovasz": 0, "cross_entropy": 0}}, "recipe.loss: weights must not be negative"),
         ({"loss": {"class_weights": "median"}}, "one of inverse_root, none, not 'median'"),
         ({"validation": {"every": 0}}, "every: must be at least 1, not 0"),

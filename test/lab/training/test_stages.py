@@ -164,6 +164,20 @@ def test_start_and_fresh_head_are_for_the_first_stage(root):
     assert (second.start, second.fresh_head) == ("out/models/small_flat.yaml", False)
 
 
+def test_later_stages_are_checked_before_the_first_is_trained(root, tmp_path):
+    lattice = {"causal": True, "chroma": "colour"}
+    optimization = {"steps": 1, "batch_size": 1, "learning_rate": 0.1, "weight_decay": 0.0}
+    crf = {"lattice": lattice, "clips": 1, "optimization": optimization}
+    with pytest.raises(ModelError, match="its CRF needs red"):
+        train(in_stages(root, crf=crf), tmp_path, "cpu")
+    crf["lattice"] = {"causal": False}
+    with pytest.raises(RecipeError, match="its CRF must have causal: true"):
+        train(in_stages(root, crf=crf), tmp_path, "cpu")
+    with pytest.raises(RecipeError, match=r"recipe\.network: .*widht"):
+        train(in_stages(root, network={"widht": 1}), tmp_path, "cpu")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("stages", "message"),
     [
