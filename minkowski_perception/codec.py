@@ -12,7 +12,7 @@ from __future__ import annotations
 import operator
 from array import array
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -50,9 +50,6 @@ TIME_NAMES = (
     "t_offset",
 )
 """Fields taken for per-point time; the first that is there wins."""
-
-APPENDED_NAMES = ("label", "confidence", "rgb")
-"""Fields that `encode_labelled` appends."""
 
 _TYPE_NAMES = ("INT8", "UINT8", "INT16", "UINT16", "INT32", "UINT32", "FLOAT32", "FLOAT64")
 _TYPE_SIZES = (1, 1, 2, 2, 4, 4, 4, 8)
@@ -275,13 +272,8 @@ class IntensityScale:
         return scaled.clip(0.0, 1.0)
 
 
-def encode_labelled(
-    message: Any,
-    labels: npt.NDArray[np.uint8],
-    confidence: npt.NDArray[np.float32],
-    colours: npt.NDArray[np.uint8],
-) -> CloudData:
-    """Append `label` UINT8, `confidence` FLOAT32 and `rgb` FLOAT32 to the message's cloud.
+def append_fields(message: Any, columns: Mapping[str, npt.NDArray[Any]]) -> CloudData:
+    """Append per-point arrays to the message's cloud, as fields of their names.
 
     All points stay in their order with their bytes unchanged, at the same offsets and in the same
     byte order; padding between rows is dropped. An input field that bears one of the new names
@@ -290,36 +282,35 @@ def encode_labelled(
 
     Args:
         message: sensor_msgs/PointCloud2, or anything with its attributes.
-        labels: [N] uint8.
-        confidence: [N] float32.
-        colours: [N, 3] uint8, red, green, blue; packed as 0x00RRGGBB, as RViz reads it.
+        columns: by name, [N] arrays of PointField's types (uint8, float32, ...). `rgb` is
+            [N, 3] uint8, red, green, blue; packed as 0x00RRGGBB in a FLOAT32, as RViz reads it.
 
     Raises:
         CloudError: the message is malformed.
-        ValueError: an array does not have one entry for each point.
+        ValueError: an array does not have one entry for each point, is of another type, or is
+            named as a coordinate or as padding.
     """
     layout = _Layout.of(message)
-    columns: dict[str, npt.NDArray[Any]] = {
-        "label": labels,
-        "confidence": confidence,
-        "rgb": _packed(colours),
-    }
+    columns = {name: _packed(c) if name == "rgb" else c for name, c in columns.items()}
+    appended = []
+    end = _aligned(layout.point_step, 4)
     for name, column in columns.items():
+        if name in ("x", "y", "z", *_PADDING_NAMES):
+            raise ValueError(f"field '{name}' cannot be appended: it is a coordinate or padding")
         if column.shape != (len(layout),):
             raise ValueError(
                 f"{name} has shape {column.shape}, but there are {len(layout)} points"
             )
-    start = -(-layout.point_step // 4) * 4
-    appended = [
-        Field("label", start, UINT8),
-        Field("confidence", start + 4, FLOAT32),
-        Field("rgb", start + 8, FLOAT32),
-    ]
+        datatype = FLOAT32 if name == "rgb" else _datatype(name, column)
+        field = Field(name, 0, datatype)
+        field = replace(field, offset=_aligned(end, field.size))
+        appended.append(field)
+        end = field.offset + field.size
     cloud = _new_cloud(
         layout.height,
         layout.width,
-        [*_renamed(layout.fields), *appended],
-        start + 12,
+        [*_renamed(layout.fields, columns), *appended],
+        _aligned(end, 4),
         layout.is_bigendian,
     )
     rows = np.frombuffer(cloud.data, dtype=np.uint8)
@@ -353,12 +344,10 @@ def encode_frame(frame: Frame, label_field: str | None = None) -> CloudData:
     if label_field is not None:
         if frame.labels is None:
             raise ValueError("the frame has no labels to encode")
-        label_type = frame.labels.dtype.name.upper()
-        if label_type not in _TYPE_NAMES:
-            raise ValueError(f"labels are {label_type}; choose one of {', '.join(_TYPE_NAMES)}")
+        datatype = _datatype("labels", frame.labels)
         if label_field in (*columns, *_PADDING_NAMES):
             raise ValueError(f"label field '{label_field}' is padding or one of {list(columns)}")
-        field = Field(label_field, step, _TYPE_NAMES.index(label_type) + 1)
+        field = Field(label_field, step, datatype)
         fields.append(field)
         columns[label_field] = frame.labels
         step += field.size
@@ -499,13 +488,26 @@ def _packed(colours: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint32]:
     return words.view("<u4").reshape(-1)
 
 
-def _renamed(fields: Sequence[Field]) -> list[Field]:
-    """Rename the fields that bear a name of `APPENDED_NAMES`."""
-    taken = {*APPENDED_NAMES, *(f.name for f in fields)}
+def _datatype(name: str, column: npt.NDArray[Any]) -> int:
+    """Return PointField's code of an array's type."""
+    kind = column.dtype.name.upper()
+    if kind not in _TYPE_NAMES:
+        raise ValueError(f"{name} has type {kind}; choose one of {', '.join(_TYPE_NAMES)}")
+    return _TYPE_NAMES.index(kind) + 1
+
+
+def _aligned(offset: int, size: int) -> int:
+    """Return the next multiple of a size."""
+    return -(-offset // size) * size
+
+
+def _renamed(fields: Sequence[Field], names: Collection[str]) -> list[Field]:
+    """Rename the fields that bear one of the names."""
+    taken = {*names, *(f.name for f in fields)}
     renamed = []
     for field in fields:
         name = field.name
-        if name in APPENDED_NAMES:
+        if name in names:
             while name in taken:
                 name = f"input_{name}"
         renamed.append(replace(field, name=name))
@@ -521,7 +523,7 @@ def _new_cloud(
     return CloudData(height, width, fields, is_bigendian, point_step, row_step, data, True)
 
 
-def _write_columns(cloud: CloudData, columns: dict[str, npt.NDArray[Any]]) -> None:
+def _write_columns(cloud: CloudData, columns: Mapping[str, npt.NDArray[Any]]) -> None:
     """Write [N] columns into the fields of their names; `rgb` comes as bits."""
     for field in cloud.fields:
         if field.name in columns:

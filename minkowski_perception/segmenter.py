@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,8 @@ from minkowski_perception.device import (
 from minkowski_perception.frame import Frame
 from minkowski_perception.labels import UNLABELLED, LabelSet
 from minkowski_perception.motion.deskew import deskew
-from minkowski_perception.networks.minkunet import SPATIAL_DIMENSION
+from minkowski_perception.networks.blocks import SPATIAL_DIMENSION
+from minkowski_perception.networks.heads import CLASSES, HEADS, missing_value
 from minkowski_perception.networks.model import Model, load_model
 from minkowski_perception.settings import EXECUTION_CHOICES, Settings
 from minkowski_perception.sparse.selection import EngineChoice, Trial, choose_engine
@@ -53,44 +54,63 @@ _TRIAL_POINTS = {"cpu": 6000, "cuda": 60_000}
 
 @dataclass(frozen=True)
 class Segmentation:
-    """Labels of a frame.
+    """Outputs for the points of a frame.
 
     Attributes:
-        labels: [N] uint8, ids of the model's label set; 255 for points that have no place in a
-            voxel (not finite, exactly at the sensor, or kilometres away).
+        labels: [N] uint8, ids of the model's label set; 255 for points that are in no voxel (not
+            finite, exactly at the sensor, or kilometres away).
         confidence: [N] float32, probability of the label, 0 where there is none.
         timings: seconds by stage: "deskew", "voxelize", "network", "crf", "average" and "slice",
             those that ran.
-        window: frames that the answer rests on: those of the window; with incremental execution
-            all since the stream's start.
-        voxels: voxels that the network computed.
+        frame_count: frames that the outputs rest on: those of the window; with incremental
+            execution all since the stream's start.
+        voxel_count: voxels that the network computed.
+        outputs: [N] of each head but the classes, by name: float32, NaN where there is no value;
+            or integers, the type's largest where there is none.
     """
 
     labels: npt.NDArray[np.uint8]
     confidence: npt.NDArray[np.float32]
     timings: dict[str, float]
-    window: int
-    voxels: int
+    frame_count: int
+    voxel_count: int
+    outputs: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
+
+    def fields(self, palette: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[Any]]:
+        """Return the outputs as fields of a cloud, for `append_fields`.
+
+        Args:
+            palette: [256, 3] uint8, colour by label.
+        """
+        colours = palette[self.labels]
+        return {
+            "label": self.labels,
+            "confidence": self.confidence,
+            "rgb": colours,
+            **self.outputs,
+        }
 
 
 @dataclass(frozen=True)
 class Probabilities:
-    """What is said of a frame's voxels.
+    """Outputs for the voxels of a frame.
 
     Attributes:
         voxels: M, and which points are in them.
-        values: [M, K] float32 on the CPU, of each class; averaged over the last frames where the
-            segmenter averages.
-        timings: as those of `Segmentation`, but for "slice".
-        window: see `Segmentation`.
-        computed: voxels that the network computed.
+        values: [M, K] float32 on the CPU, probabilities of the classes, averaged over the last
+            frames where the segmenter averages.
+        timings: as in `Segmentation`, but for "slice".
+        frame_count: see `Segmentation`.
+        voxel_count: see `Segmentation`.
+        outputs: [M] on the CPU of each head but the classes, by name.
     """
 
     voxels: VoxelFrame
     values: torch.Tensor
     timings: dict[str, float]
-    window: int
-    computed: int
+    frame_count: int
+    voxel_count: int
+    outputs: dict[str, torch.Tensor]
 
 
 class Segmenter:
@@ -153,7 +173,7 @@ class Segmenter:
         if model.crf is not None:
             model.crf.to(self.device)
         self._choice = choose_engine(
-            engine, model.network, self._trial, self.device, precision, deterministic
+            engine, model.network.class_logits, self._trial, self.device, precision, deterministic
         )
         self._runner = Runner(
             model, self.device, self._choice.engine, model.crf is not None and crf is not False
@@ -233,12 +253,12 @@ class Segmenter:
         Raises:
             ValueError: it is set, and the model has none.
         """
-        return self._runner.crf
+        return self._runner.use_crf
 
     @crf.setter
     def crf(self, on: bool) -> None:
         self._check_crf(on)
-        self._runner.crf = on
+        self._runner.use_crf = on
 
     def _check_crf(self, on: bool | None) -> None:
         if on and self.model.crf is None:
@@ -314,48 +334,54 @@ class Segmenter:
             OutOfOrderError: the frame is not later than the last one; nothing changes.
             ValueError: the model needs a field that the cloud does not have.
         """
-        said = self.probabilities(frame)
+        found = self.probabilities(frame)
         started = time.perf_counter()
-        labels = np.full(len(frame), UNLABELLED, dtype=np.uint8)
-        confidence = np.zeros(len(frame), dtype=np.float32)
-        valid, slice_ = said.voxels.valid, said.voxels.quantization.slice
-        probability, best = said.values.max(dim=1)
-        labels[valid] = slice_(best.to(torch.uint8)).numpy()
-        confidence[valid] = slice_(probability).numpy()
-        timings = said.timings | {"slice": time.perf_counter() - started}
-        return Segmentation(labels, confidence, timings, said.window, said.computed)
+        probability, best = found.values.max(dim=1)
+        labels = on_points(best.to(torch.uint8), found.voxels, UNLABELLED)
+        confidence = on_points(probability, found.voxels, 0.0)
+        outputs = {
+            name: on_points(values, found.voxels, missing_value(values.dtype))
+            for name, values in found.outputs.items()
+        }
+        timings = found.timings | {"slice": time.perf_counter() - started}
+        return Segmentation(
+            labels, confidence, timings, found.frame_count, found.voxel_count, outputs
+        )
 
     def probabilities(self, frame: Frame) -> Probabilities:
-        """Tell the probabilities of all classes; `segment` without the points.
+        """Return the outputs of all heads for voxels; `segment` without the points.
 
         Raises:
             OutOfOrderError, ValueError: as `segment`.
         """
         voxels, scores, timings = self._score(frame)
-        if scores is None:
-            values = torch.zeros(0, len(self.label_set))
-            return Probabilities(voxels, values, timings, self._execution.frames, 0)
         started = time.perf_counter()
-        values = torch.softmax(scores.logits, dim=1).cpu()
-        if self._average.length > 1 and frame.pose is not None:
+        outputs = {name: HEADS[name].output(each).cpu() for name, each in scores.logits.items()}
+        values = outputs.pop(CLASSES)
+        if self._average.length > 1 and frame.pose is not None and len(values):
             values = self._average(voxels, values)
             timings["average"] = time.perf_counter() - started
-        return Probabilities(voxels, values, timings, self._execution.frames, scores.voxels)
+        frame_count = self._execution.frames
+        if frame.pose is None or frame_count < 2:
+            outputs |= {
+                name: torch.full_like(each, missing_value(each.dtype))
+                for name, each in outputs.items()
+                if HEADS[name].needs_motion
+            }
+        return Probabilities(voxels, values, timings, frame_count, scores.voxel_count, outputs)
 
     def scores(self, frame: Frame) -> tuple[VoxelFrame, torch.Tensor]:
-        """Return a frame's voxels and their logits, [M, K] float32, before any averaging.
+        """Return a frame's voxels and their class logits, [M, K] float32, before any averaging.
 
         Raises:
             OutOfOrderError, ValueError: as `segment`.
         """
         voxels, scores, _ = self._score(frame)
-        if scores is None:
-            return voxels, torch.zeros(0, len(self.label_set))
-        return voxels, scores.logits.cpu()
+        return voxels, scores.logits[CLASSES].cpu()
 
     @torch.inference_mode()
-    def _score(self, frame: Frame) -> tuple[VoxelFrame, Scores | None, dict[str, float]]:
-        """Voxels, what the network says of them if there are any, and seconds by stage."""
+    def _score(self, frame: Frame) -> tuple[VoxelFrame, Scores, dict[str, float]]:
+        """Return a frame's voxels, their logits, and seconds by stage."""
         timings = {}
         started = time.perf_counter()
         before = self._continuity.admit(frame)
@@ -371,7 +397,9 @@ class Segmenter:
         voxels = voxelize(frame, self.model.input, intensity, self.model.network.dimension)
         timings["voxelize"] = time.perf_counter() - started
         if not voxels.valid.any():
-            return voxels, None, timings | {"network": 0.0}
+            heads = self.model.network.options.heads
+            none = {name: torch.zeros(0, channels) for name, channels in heads.items()}
+            return voxels, Scores(none, 0, {}), timings | {"network": 0.0}
         with deterministic_algorithms() if self._deterministic else nullcontext():
             scores = self._execution.scores(voxels)
         return voxels, scores, timings | dict(scores.seconds)
@@ -383,3 +411,17 @@ class Segmenter:
         voxels = [voxelize(f, self.model.input, f.intensity, dimension) for f in frames]
         coordinates, features = stack_in_time(voxels)
         return coordinates[:, : dimension + 1].to(self.device), features.to(self.device)
+
+
+def on_points(values: torch.Tensor, voxels: VoxelFrame, missing: float) -> npt.NDArray[Any]:
+    """Return the values [M] of voxels for the points [N] of their frame.
+
+    Args:
+        values: on the CPU.
+        voxels: of the frame.
+        missing: value of the points that are in no voxel.
+    """
+    rows = voxels.quantization.slice(values).numpy()
+    spread = np.full(len(voxels.valid), missing, rows.dtype)
+    spread[voxels.valid] = rows
+    return spread

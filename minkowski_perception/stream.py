@@ -16,8 +16,8 @@ from minkowski_perception.accounting import Accounting, DropReason
 from minkowski_perception.codec import (
     CloudData,
     CloudError,
+    append_fields,
     decode,
-    encode_labelled,
     existing_field,
 )
 from minkowski_perception.frame import Frame
@@ -123,8 +123,7 @@ class Stream:
         located = time.perf_counter()
         result = self.segmenter.segment(frame)
         segmented = time.perf_counter()
-        colours = self.segmenter.label_set.palette[result.labels]
-        cloud = encode_labelled(message, result.labels, result.confidence, colours)
+        cloud = append_fields(message, result.fields(self.segmenter.label_set.palette))
         timings = {
             "decode": decoded - started,
             "pose": located - decoded,

@@ -35,7 +35,7 @@ def small_recipe(root: Path, **changes: Any) -> dict[str, Any]:
         "network": {
             "name": "MinkUNet14A",
             "in_channels": 2,
-            "num_classes": 19,
+            "heads": {"classes": 19},
             "stem_kernel": 3,
             "width": 0.25,
         },

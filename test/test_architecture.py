@@ -13,7 +13,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # Each part may import itself and the parts before it in this list.
 LAYERS = [
     {"files", "schema"},
-    {"accounting", "frame", "labels", "settings"},
+    {"accounting", "frame", "labels", "registry", "settings"},
     {"codec", "metrics", "scoring", "sparse", "trial"},
     {"device", "voxels", "pictures", "summary"},
     {"networks"},

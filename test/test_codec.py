@@ -24,9 +24,9 @@ from minkowski_perception.codec import (
     CloudError,
     Field,
     IntensityScale,
+    append_fields,
     decode,
     encode_frame,
-    encode_labelled,
     fill_message,
 )
 from minkowski_perception.frame import Frame
@@ -76,6 +76,11 @@ def arrays_of(number):
         generator.random(number, dtype=np.float32),
         generator.integers(0, 256, (number, 3), dtype=np.uint8),
     )
+
+
+def labelled(message, labels, confidence, colours):
+    """Append the three fields of a labelled cloud."""
+    return append_fields(message, {"label": labels, "confidence": confidence, "rgb": colours})
 
 
 @pytest.mark.parametrize("big", [False, True])
@@ -153,7 +158,7 @@ def test_a_cloud_without_points_is_no_error(height):
     message.height = height
 
     frame = decode(message)
-    cloud = encode_labelled(message, *arrays_of(0))
+    cloud = labelled(message, *arrays_of(0))
 
     assert len(frame) == len(frame.intensity) == 0
     assert len(cloud.data) == cloud.row_step == 0
@@ -169,7 +174,7 @@ def test_the_message_stays_as_it_is_and_shares_no_memory_with_the_frame(big, num
     frame = decode(message, label_field="l")
     for column in (frame.points, frame.intensity, frame.colour, frame.labels):
         column[...] = 0
-    encode_labelled(message, *arrays_of(number))
+    labelled(message, *arrays_of(number))
 
     assert bytes(message.data) == before
     assert decode(message, label_field="l").points.tolist() == [[1, 2, 3]] * number
@@ -410,7 +415,7 @@ def test_a_labelled_cloud_is_the_input_with_three_fields_more(message):
     number, step = message.height * message.width, message.point_step
     labels, confidence, colours = arrays_of(number)
 
-    cloud = encode_labelled(message, labels, confidence, colours)
+    cloud = labelled(message, labels, confidence, colours)
 
     assert (cloud.height, cloud.width) == (message.height, message.width)
     assert cloud.is_bigendian == message.is_bigendian
@@ -455,6 +460,45 @@ def test_a_labelled_cloud_is_the_input_with_three_fields_more(message):
     assert cloud.is_dense == (message.is_dense and bool(again.valid.all()))
 
 
+@pytest.mark.parametrize("big", [False, True])
+def test_any_array_of_a_known_type_is_appended_at_an_aligned_offset(big):
+    message = make([*XYZ, Field("moving", 12, UINT8)], [(1, 2, 3, 4), (5, 6, 7, 8)], big=big)
+    columns = {
+        "small": np.array([-1, 2], np.int8),
+        "moving": np.array([0.25, np.nan], np.float32),
+        "id": np.array([1, 60000], np.uint16),
+        "exact": np.array([0.1, -np.inf]),
+    }
+    cloud = append_fields(message, columns)
+    assert [(f.name, f.offset, f.datatype) for f in cloud.fields[3:]] == [
+        ("input_moving", 12, UINT8),
+        ("small", 16, INT8),
+        ("moving", 20, FLOAT32),
+        ("id", 24, UINT16),
+        ("exact", 32, FLOAT64),
+    ]
+    assert cloud.point_step == 40
+    order = ">" if big else "<"
+    for i in range(2):
+        point = bytes(cloud.data[40 * i : 40 * (i + 1)])
+        for field, column in zip(cloud.fields[4:], columns.values(), strict=True):
+            (value,) = struct.unpack_from(order + CODES[field.datatype], point, field.offset)
+            np.testing.assert_equal(value, column[i])
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"x": np.zeros(1, np.float32)}, "'x' cannot be appended: it is a coordinate"),
+        ({"": np.zeros(1, np.float32)}, "'' cannot be appended"),
+        ({"id": np.zeros(1, np.int64)}, "id has type INT64; choose one of INT8"),
+    ],
+)
+def test_arrays_that_fit_no_field_are_refused(columns, message):
+    with pytest.raises(ValueError, match=message):
+        append_fields(make(XYZ, [(1, 2, 3)]), columns)
+
+
 def test_input_fields_of_the_new_names_are_kept_under_unique_ones():
     fields = [
         *XYZ,
@@ -465,7 +509,7 @@ def test_input_fields_of_the_new_names_are_kept_under_unique_ones():
     ]
     message = make(fields, [(1, 2, 3, 300, 5, 6, 7)])
 
-    cloud = encode_labelled(message, *arrays_of(1))
+    cloud = labelled(message, *arrays_of(1))
 
     assert [f.name for f in cloud.fields[3:]] == [
         "input_input_label",
@@ -485,7 +529,7 @@ def test_arrays_that_do_not_fit_the_points_are_refused(wrong):
     arrays[wrong] = arrays_of(3)[wrong]
 
     with pytest.raises(ValueError, match="there are 2 points"):
-        encode_labelled(make(XYZ, [(1, 2, 3)] * 2), *arrays)
+        labelled(make(XYZ, [(1, 2, 3)] * 2), *arrays)
 
 
 @given(st.data())
@@ -517,7 +561,7 @@ def test_a_frame_survives_encoding(data):
     ("labels", "field", "complaint"),
     [
         (None, "label", "no labels"),
-        (np.zeros(1, np.int64), "label", "labels are INT64; choose one of INT8"),
+        (np.zeros(1, np.int64), "label", "labels has type INT64; choose one of INT8"),
         (np.zeros(1, np.uint8), "x", "'x' is padding or one of"),
         (np.zeros(1, np.uint8), "", "'' is padding or one of"),
     ],
@@ -574,7 +618,7 @@ def test_garbage_is_decoded_or_refused_but_never_worse(message, label_field):
     tracemalloc.start()
     try:
         frame = decode(message, label_field=label_field)
-        encode_labelled(message, *arrays_of(len(frame)))
+        labelled(message, *arrays_of(len(frame)))
     except CloudError:
         pass
     finally:
@@ -620,7 +664,7 @@ def test_messages_of_rclpy_are_read_and_filled(monkeypatch):
         monkeypatch.setattr(module, "ros_python_check_fields", "1", raising=False)
     source = make([*XYZ, Field("label", 12, UINT8)], [(1, 2, 3, 4), (5, 6, 7, 8)], height=2)
     labels, confidence, colours = arrays_of(2)
-    cloud = encode_labelled(source, labels, confidence, colours)
+    cloud = labelled(source, labels, confidence, colours)
     message = sensor_msgs.PointCloud2()
     message.header.frame_id = "lidar"
     message.header.stamp.sec, message.header.stamp.nanosec = divmod(STAMP, 10**9)
@@ -655,7 +699,7 @@ def test_a_real_organised_cloud_is_seen_as_its_camera_saw_it(shared_data):
         assert np.abs(fit(pixel) - slope).max() < 0.002  # a pixel is 0.0019 wide at f = 525
     assert frame.colour[frame.valid].std(axis=0).min() > 10
 
-    cloud = encode_labelled(message, *arrays_of(len(frame)))
+    cloud = labelled(message, *arrays_of(len(frame)))
     again = decode(with_header(cloud))
     np.testing.assert_array_equal(again.points, frame.points)
     assert not cloud.is_dense

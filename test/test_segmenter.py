@@ -28,7 +28,7 @@ VOXEL = 0.5
 def model(dimension=4, window=3):
     torch.manual_seed(0)
     network = build_network(
-        "MinkUNet14A", in_channels=2, num_classes=19, dimension=dimension, width=0.25
+        "MinkUNet14A", in_channels=2, heads={"classes": 19}, dimension=dimension, width=0.25
     )
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm1d):
@@ -58,7 +58,7 @@ def by_hand(network, recent):
     coordinates = torch.tensor(list(rows))
     features = torch.tensor(np.array([np.mean(p, axis=0) for p in rows.values()])).float()
     with torch.no_grad():
-        logits = network(SparseTensor(features, coordinates))
+        logits = network.class_logits(SparseTensor(features, coordinates))
     last = torch.tensor([(0, *cell, len(recent) - 1) for cell in cells])
     probability, labels = logits.at(last).softmax(dim=1).max(dim=1)
     return labels.numpy(), probability.numpy()
@@ -72,7 +72,7 @@ def test_labels_are_those_of_the_network_on_the_last_frames_as_one_4d_tensor():
         result = segmenter.segment(frame)
         recent = stream[max(0, i - 2) : i + 1]
         labels, probability = by_hand(small.network, recent)
-        assert result.window == len(recent)
+        assert result.frame_count == len(recent)
         assert np.mean(result.labels == labels) > 0.995  # ties of float rounding aside
         np.testing.assert_allclose(result.confidence, probability, atol=1e-4)
 
@@ -82,7 +82,7 @@ def test_a_past_frame_matters():
     alone = Segmenter(model(), device="cpu", engine="torch", window=1).segment(stream[-1])
     segmenter = Segmenter(model(), device="cpu", engine="torch")
     together = [segmenter.segment(frame) for frame in stream][-1]
-    assert alone.window == 1
+    assert alone.frame_count == 1
     assert not np.array_equal(alone.confidence, together.confidence)
 
 
@@ -154,7 +154,7 @@ def test_a_frame_without_any_measurement_is_answered_and_leaves_the_window_alone
     )
     assert (result.labels == UNLABELLED).all()
     assert len(result.labels) == len(points)
-    assert segmenter.segment(stream[1]).window == 2
+    assert segmenter.segment(stream[1]).frame_count == 2
 
 
 @pytest.fixture(scope="module", params=["small", Settings.model])
@@ -197,7 +197,7 @@ def test_a_frame_out_of_order_is_refused_and_a_reset_forgets_the_stream():
     with pytest.raises(OutOfOrderError):
         segmenter.segment(stream[1])
     segmenter.reset()
-    assert segmenter.segment(stream[1]).window == 1
+    assert segmenter.segment(stream[1]).frame_count == 1
 
 
 def test_a_3d_network_takes_one_frame_and_refuses_a_window():

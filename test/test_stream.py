@@ -11,6 +11,7 @@ from minkowski_perception.codec import decode, encode_frame
 from minkowski_perception.frame import Frame
 from minkowski_perception.labels import LabelSet
 from minkowski_perception.motion.ego_motion import EgoMotion, NoPoseError, StandingStill
+from minkowski_perception.segmenter import Segmentation
 from minkowski_perception.stream import Dropped, Stream
 from minkowski_perception.streaming.continuity import Continuity
 
@@ -48,7 +49,7 @@ class Segmenter:
         self.frames.append(frame)
         labels = np.full(len(frame), 3, np.uint8)
         confidence = np.full(len(frame), 0.5, np.float32)
-        return SimpleNamespace(labels=labels, confidence=confidence, timings={"network": 0.1})
+        return Segmentation(labels, confidence, {"network": 0.1}, 1, 1)
 
 
 class Motion(EgoMotion):

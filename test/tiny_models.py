@@ -25,7 +25,7 @@ def save_tiny(
     """Save a U-Net of voxels of half a metre, with a random CRF if asked for."""
     torch.manual_seed(0)
     classes = len(LabelSet.load(labels))
-    config = {"name": "MinkUNet14A", "in_channels": len(features), "num_classes": classes}
+    config = {"name": "MinkUNet14A", "in_channels": len(features), "heads": {"classes": classes}}
     config |= {"width": 0.125, "stem_kernel": 3, **network}
     card = {
         "name": path.name,

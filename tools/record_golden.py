@@ -29,7 +29,7 @@ NETWORKS = {
     "minkunet50_3d": {"name": "MinkUNet50", "dimension": 3, "kernel": "cube"},
     "minkunet14a_4d": {"name": "MinkUNet14A", "dimension": 4, "kernel": "cube"},
 }
-SIZE = {"in_channels": 3, "num_classes": 8, "width": 0.25}
+SIZE = {"in_channels": 3, "heads": {"classes": 8}, "width": 0.25}
 
 
 def surface_voxels(dimension: int) -> torch.Tensor:

@@ -1,37 +1,38 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Inflation: a network of space becomes one of space and time that gives, at first, the same.
+"""Inflation: a 3D network becomes a 4D network with, at first, the same logits.
 
-Each kernel of the 3D network becomes the present of the 4D one; what looks into the past and the
-future begins at zero and is for training to find. (Carreira and Zisserman 2017 spread the weights
-over time instead, which a frame without neighbours in time would weaken.)
+Each kernel of the 3D network becomes the present of the 4D kernel; weights of the past and the
+future start at zero and are left to training. (Carreira and Zisserman 2017 spread the weights over
+time instead, which would weaken a frame without neighbours in time.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from minkowski_perception.networks.minkunet import SPATIAL_DIMENSION
-from minkowski_perception.networks.network import Kernel, Network
+from minkowski_perception.networks.blocks import SPATIAL_DIMENSION, Kernel
+from minkowski_perception.networks.heads import CLASSES
+from minkowski_perception.networks.network import Network
 from minkowski_perception.sparse import Convolution, KernelRegion
 
 Move = Callable[[Tensor, KernelRegion, KernelRegion], Tensor]
-"""Takes a kernel from the order of one region to that of another."""
+"""Reorders a kernel from one region to another."""
 
 
 def inflate(network: Network, kernel: Kernel = "hybrid") -> Network:
-    """Return the 4D network whose logits are, on each frame, those of a 3D network.
+    """Return a 4D network that gives, on each frame, the logits of a 3D network.
 
     Args:
-        network: in 3D; it stays as it is.
+        network: in 3D; not changed.
         kernel: region of the 4D network's blocks: "hybrid", "cube" or "causal" (with default
             links); "cross" for a network whose blocks have a cross in 3D.
 
     Raises:
-        ValueError: the network is not in 3D, or the kernel has no place for its weights.
+        ValueError: the network is not in 3D, or the kernel lacks one of its offsets.
     """
     if network.dimension != SPATIAL_DIMENSION:
         raise ValueError(f"a network in {network.dimension}D cannot be inflated, only one in 3D")
@@ -46,34 +47,37 @@ def inflate_state(
     """Return a 3D network's state dictionary as one for its twin in 4D.
 
     Args:
-        state: of a network like `network`.
+        state: of a network with the architecture of `network`.
         network: in 3D.
-        inflated: its twin in 4D; its weights play no part.
+        inflated: its twin in 4D; its weights are not used.
 
     Raises:
-        ValueError: a kernel of the 4D network has no place for the weights of the 3D one.
+        ValueError: a kernel of the 4D network lacks an offset of the 3D kernel.
     """
     return _refitted(state, network, inflated, _inflated)
 
 
-def transfer(source: Network, target: Network, *, head: bool = True) -> None:
-    """Give a network the weights of another of the same architecture, whatever its kernels.
+def transfer(source: Network, target: Network, *, fresh_classes: bool = False) -> None:
+    """Copy the weights of a network to another of the same architecture, with any kernels.
 
-    Each offset of a kernel takes the weights of the same offset; offsets that the source lacks,
-    all of other instants where it is in 3D, begin at zero, as do features that the target sees
-    beside those of the source, after them.
+    Each offset of a kernel takes the weights of the same offset. Offsets that the source lacks
+    (all other instants, where it is in 3D) start at zero, as do input features that the target has
+    after those of the source.
 
     Args:
-        source: stays as it is.
-        target: gets the weights.
-        head: whether its last layer gets them too; else it stays as it is, as for other classes.
+        source: not changed.
+        target: receives the weights.
+        fresh_classes: whether the class head stays as it is, as for other classes. Other heads
+            that the source lacks always stay as they are.
 
     Raises:
         ValueError: the architectures differ: a tensor is missing or of another shape.
     """
     given, state = _refitted(source.state_dict(), source, target, _moved), target.state_dict()
-    if not head:
-        given |= {key: own for key, own in state.items() if key.startswith(f"{target.head}.")}
+    theirs, ours = source.options.heads.keys(), target.options.heads.keys()
+    fresh = (ours - theirs) | ({CLASSES} if fresh_classes else set())
+    given = _without(given, source, theirs - ours)
+    given |= {key: state[key] for key in state.keys() - _without(state, target, fresh).keys()}
     more = target.in_channels - source.in_channels
     for key in [key for key in given if more > 0 and given[key].ndim == 3 and key in state]:
         channels = given[key].shape[1], state[key].shape[1]
@@ -85,10 +89,16 @@ def transfer(source: Network, target: Network, *, head: bool = True) -> None:
     target.load_state_dict(given)
 
 
+def _without(state: Mapping[str, Tensor], network: Network, heads: Set[str]) -> dict[str, Tensor]:
+    """Return the weights without those of some heads."""
+    prefixes = tuple(network.prefix(head) for head in heads)
+    return {key: value for key, value in state.items() if not key.startswith(prefixes)}
+
+
 def _refitted(
     state: Mapping[str, Tensor], source: Network, target: Network, move: Move
 ) -> dict[str, Tensor]:
-    """State dictionary of one network with the kernels of another, moved layer by layer."""
+    """Return a state dictionary with its kernels reordered for another network."""
     refitted, layers = dict(state), dict(source.named_modules())
     for name, layer in target.named_modules():
         twin = layers.get(name)
@@ -100,24 +110,24 @@ def _refitted(
 
 
 def _moved(kernel: Tensor, source: KernelRegion, target: KernelRegion) -> Tensor:
-    """Kernel [K, C_in, C_out] in the order of another region, zeros where it has no weights."""
+    """Return a kernel [K, C_in, C_out] in the order of another region, zero at new offsets."""
     padding = (0,) * (target.dimension - source.dimension)
-    place = {(*offset, *padding): k for k, offset in enumerate(source.offsets)}
+    index = {(*offset, *padding): k for k, offset in enumerate(source.offsets)}
     moved = kernel.new_zeros(len(target), *kernel.shape[1:])
     for k, offset in enumerate(target.offsets):
-        if offset in place:
-            moved[k] = kernel[place[offset]]
+        if offset in index:
+            moved[k] = kernel[index[offset]]
     return moved
 
 
 def _inflated(kernel: Tensor, flat: KernelRegion, deep: KernelRegion) -> Tensor:
-    """Kernel [K4, C_in, C_out] with the slices of [K3, C_in, C_out] at the present."""
-    place = {offset: k for k, offset in enumerate(deep.offsets)}
-    present = [place.get((*offset, 0)) for offset in flat.offsets]
+    """Return a kernel [K4, C_in, C_out] with the slices of [K3, C_in, C_out] at the present."""
+    index = {offset: k for k, offset in enumerate(deep.offsets)}
+    present = [index.get((*offset, 0)) for offset in flat.offsets]
     if None in present:
         missing = flat.offsets[present.index(None)]
         raise ValueError(
-            f"a kernel of {len(deep)} offsets in 4D has no place for the weights at {missing} "
-            f"of one of {len(flat)} in 3D; choose kernel 'hybrid' or 'cube'"
+            f"a 4D kernel of {len(deep)} offsets lacks the offset {missing} of the 3D kernel of "
+            f"{len(flat)}; choose kernel 'hybrid' or 'cube'"
         )
     return _moved(kernel, flat, deep)

@@ -11,31 +11,49 @@ never strided: the stem, the down- and the upsampling layers are spatial, and on
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from torch import nn
 
-from minkowski_perception.networks.network import Kernel, Network
+from minkowski_perception.networks.blocks import Blocks, pointwise, spatial
+from minkowski_perception.networks.network import Network, NetworkOptions, Width
+from minkowski_perception.networks.registry import register
 from minkowski_perception.sparse import (
-    MAX_RECALL,
     BatchNorm,
-    CausalConvolution,
     Convolution,
-    KernelRegion,
     SparseTensor,
     TransposedConvolution,
     cat,
-    causal,
-    cross,
     cube,
-    hybrid,
 )
 
-SPATIAL_DIMENSION = 3
-LEVELS = 5
-
-LinkKind = Literal["none", "voxel", "cube"]
-_LINK_SIZES = {"none": (), "voxel": (1, 1, 1), "cube": (3, 3, 3)}
+_LAYERS = {
+    "14": (1,) * 8,
+    "18": (2,) * 8,
+    "34": (2, 3, 4, 6, 2, 2, 2, 2),
+    "50": (2, 3, 4, 6, 2, 2, 2, 2),
+    "101": (2, 3, 4, 23, 2, 2, 2, 2),
+    "14A2": (1, 1, 1, 1, 2, 2, 2, 2),
+    "14B2": (1, 1, 1, 1, 2, 2, 2, 2),
+    "14B3": (2, 2, 2, 2, 1, 1, 1, 1),
+}
+_ENCODER = (32, 64, 128, 256)
+_DECODERS = {
+    "14A": (128, 128, 96, 96),
+    "14A2": (128, 128, 96, 96),
+    "14B": (128, 128, 128, 128),
+    "14B2": (128, 128, 128, 128),
+    "14B3": (128, 128, 128, 128),
+    "14C": (192, 192, 128, 128),
+    "14D": (384, 384, 384, 384),
+    "18A": (128, 128, 96, 96),
+    "18B": (128, 128, 128, 128),
+    "18D": (384, 384, 384, 384),
+    "34A": (256, 128, 64, 64),
+    "34B": (256, 128, 64, 32),
+    "34C": (256, 128, 96, 96),
+}
+# The two code bases differ in the variants without a letter.
+_PLAIN_DECODERS = {"MinkUNet": (256, 128, 96, 96), "Res16UNet": (256, 256, 256, 256)}
 
 
 @dataclass(frozen=True)
@@ -60,98 +78,33 @@ class Architecture:
         return Architecture(self.layers, planes[1:], self.bottleneck, planes[0])
 
 
-def block_region(dimension: int, kernel: Kernel, size: int = 3) -> KernelRegion:
-    """Region of the blocks' kernels: `size` voxels along each axis.
-
-    "cube" is the whole box (in 4D the paper's tesseract), "cross" the axes alone, "hybrid" a
-    spatial cube with a cross in time, "causal" a spatial cube: its links are for `Blocks`.
-
-    Raises:
-        ValueError: an unknown kernel; the valid ones are listed.
-    """
-    sizes = (size,) * dimension
-    if kernel == "cube":
-        return cube(sizes)
-    if kernel == "cross":
-        return cross(sizes)
-    if kernel == "hybrid":
-        return hybrid(sizes, cross_axes=range(SPATIAL_DIMENSION, dimension))
-    if kernel == "causal" and dimension == SPATIAL_DIMENSION + 1:
-        return causal((size,) * SPATIAL_DIMENSION)
-    raise ValueError(
-        "kernel must be 'cube', 'cross', 'hybrid' or, in 4D, 'causal', "
-        f"not {kernel!r} in {dimension}D"
-    )
+def _architectures() -> dict[str, Architecture]:
+    table = {}
+    for family, plain in _PLAIN_DECODERS.items():
+        for variant in ("14", "18", "34", "50", "101", *_DECODERS):
+            layers = _LAYERS.get(variant) or _LAYERS[variant[:2]]
+            planes = _ENCODER + _DECODERS.get(variant, plain)
+            table[family + variant] = Architecture(layers, planes, variant in ("50", "101"))
+    return table
 
 
-@dataclass(frozen=True)
-class Links:
-    """Where a causal network looks back in time: in the first 3-kernel of blocks.
+@dataclass(frozen=True, kw_only=True)
+class MinkUNetOptions(NetworkOptions):
+    """Options of MinkUNet* and Res16UNet*.
 
     Attributes:
-        levels: for strides 1, 2, 4, 8 and 16: "none", "voxel" (to the same voxel) or "cube" (to
-            the 3 x 3 x 3 voxels around it).
-        recall: how many frames ago those may have been seen last.
+        width: factor on all widths, which are rounded down to multiples of 8.
+        stem_kernel: size of the first, spatial kernel, odd.
     """
 
-    levels: tuple[LinkKind, ...] = ("none", "voxel", "cube", "cube", "cube")
-    recall: int = 1
+    width: Width = 1.0
+    stem_kernel: int = 5
 
     def __post_init__(self) -> None:
-        """Check the values.
-
-        Raises:
-            ValueError: one is not possible; the valid ones are listed.
-        """
-        if len(self.levels) != LEVELS or not set(self.levels) <= set(_LINK_SIZES):
-            raise ValueError(
-                f"links must be {LEVELS} of 'none', 'voxel' and 'cube', for strides 1, 2, 4, 8 "
-                f"and 16, not {list(self.levels)}"
-            )
-        if not 1 <= self.recall <= MAX_RECALL:
-            raise ValueError(f"recall must be 1 to {MAX_RECALL} frames, not {self.recall}")
-
-
-DEFAULT_LINKS = Links()
-
-
-class Blocks:
-    """Makes the 3-kernels of a network's blocks.
-
-    Args:
-        dimension: 3 or 4.
-        kernel: region of the kernels.
-        links: of a causal network.
-    """
-
-    def __init__(self, dimension: int, kernel: Kernel, links: Links) -> None:
-        self.dimension = dimension
-        self.region = block_region(dimension, kernel)
-        self._links = links if kernel == "causal" else None
-
-    def first(self, in_channels: int, out_channels: int, level: int) -> Convolution:
-        """Return a block's first kernel; `level` is 0 for stride 1, 4 for stride 16."""
-        kind = "none" if self._links is None else self._links.levels[level]
-        if self._links is None or kind == "none":
-            return self.later(in_channels, out_channels)
-        region = causal((3,) * SPATIAL_DIMENSION, _LINK_SIZES[kind])
-        return CausalConvolution(in_channels, out_channels, region, self._links.recall)
-
-    def later(self, in_channels: int, out_channels: int) -> Convolution:
-        """Return a kernel that never looks back in a causal network."""
-        return Convolution(in_channels, out_channels, self.region)
-
-
-def spatial(dimension: int, value: int) -> tuple[int, ...]:
-    """Return `value` along the spatial axes, 1 along time."""
-    return (value,) * SPATIAL_DIMENSION + (1,) * (dimension - SPATIAL_DIMENSION)
-
-
-def pointwise(
-    in_channels: int, out_channels: int, dimension: int, bias: bool = False
-) -> Convolution:
-    """Return a convolution that looks at no neighbours."""
-    return Convolution(in_channels, out_channels, cube((1,) * dimension), bias=bias)
+        """Check the values; see `NetworkOptions`."""
+        super().__post_init__()
+        if self.stem_kernel < 1 or self.stem_kernel % 2 == 0:
+            raise ValueError(f"stem_kernel must be odd and positive, not {self.stem_kernel}")
 
 
 class BasicBlock(nn.Module):
@@ -211,32 +164,16 @@ class MinkUNet(Network):
     """Residual U-Net with four down- and four upsamplings.
 
     Args:
-        architecture: widths and depths.
-        in_channels: features a voxel.
-        num_classes: logits a voxel.
-        dimension: 3 for space, 4 for space and time.
-        kernel: region of the blocks' kernels.
-        stem_kernel: size of the first, spatial kernel.
-        links: where a causal network looks back.
+        architecture: widths and depths, with the options' factor applied.
+        options: what is asked for.
     """
 
-    head = "final"
+    class_layer = "final"
 
-    def __init__(
-        self,
-        architecture: Architecture,
-        in_channels: int,
-        num_classes: int,
-        dimension: int,
-        kernel: Kernel,
-        stem_kernel: int,
-        links: Links = DEFAULT_LINKS,
-    ) -> None:
-        super().__init__(in_channels, num_classes, dimension)
-        self.architecture = architecture
-        self.stem_kernel = stem_kernel
+    def __init__(self, architecture: Architecture, options: MinkUNetOptions) -> None:
+        super().__init__(architecture, options)
+        dimension, kernels = options.dimension, options.blocks
         block = Bottleneck if architecture.bottleneck else BasicBlock
-        kernels = Blocks(dimension, kernel, links)
         down_up = cube(spatial(dimension, 2))
         step = spatial(dimension, 2)
         planes, e = architecture.planes, block.expansion
@@ -255,7 +192,9 @@ class MinkUNet(Network):
             return TransposedConvolution(channels, out_channels, down_up, step)
 
         stem = architecture.stem
-        self.conv0p1s1 = Convolution(in_channels, stem, cube(spatial(dimension, stem_kernel)))
+        self.conv0p1s1 = Convolution(
+            options.in_channels, stem, cube(spatial(dimension, options.stem_kernel))
+        )
         self.bn0 = BatchNorm(stem)
         self.conv1p1s2, self.bn1 = down(stem), BatchNorm(stem)
         self.block1 = stage(0, stem)
@@ -274,10 +213,10 @@ class MinkUNet(Network):
         self.block7 = stage(6, planes[6] + planes[0] * e)
         self.convtr7p2s2, self.bntr7 = up(planes[6] * e, planes[7]), BatchNorm(planes[7])
         self.block8 = stage(7, planes[7] + stem)
-        self.final = pointwise(planes[7] * e, num_classes, dimension, bias=True)
+        self.final = self._make_heads(planes[7] * e)
 
-    def forward(self, tensor: SparseTensor) -> SparseTensor:
-        """Logits of the voxels; see `Network` for shapes."""
+    def backbone(self, tensor: SparseTensor) -> SparseTensor:
+        """See `Network.backbone`."""
         skip1 = self.conv0p1s1(tensor, self.bn0, relu=True)
         skip2 = self.block1(self.conv1p1s2(skip1, self.bn1, relu=True))
         skip4 = self.block2(self.conv2p2s2(skip2, self.bn2, relu=True))
@@ -291,10 +230,10 @@ class MinkUNet(Network):
         out = self.convtr6p4s2(out, self.bntr6, relu=True)
         out = self.block7(cat([out, skip2]))
         out = self.convtr7p2s2(out, self.bntr7, relu=True)
-        out = self.block8(cat([out, skip1]))
-        return self.final(out)
+        features: SparseTensor = self.block8(cat([out, skip1]))
+        return features
 
-    def twin(self, dimension: int, kernel: Kernel) -> MinkUNet:
-        """Return a network of the same architecture in other dimensions, with fresh weights."""
-        channels = self.in_channels, self.num_classes
-        return MinkUNet(self.architecture, *channels, dimension, kernel, self.stem_kernel)
+
+@register(_architectures(), MinkUNetOptions)
+def _minkunet(architecture: Architecture, options: MinkUNetOptions) -> MinkUNet:
+    return MinkUNet(architecture.scaled(options.width), options)

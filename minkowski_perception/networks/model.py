@@ -25,7 +25,7 @@ from minkowski_perception.files import rename, write_whole
 from minkowski_perception.labels import LabelSet
 from minkowski_perception.networks.crf import CHROMA_FEATURES, CRFSettings, TrilateralCRF
 from minkowski_perception.networks.network import Network
-from minkowski_perception.networks.registry import build_network
+from minkowski_perception.networks.registry import build_network, network_options
 from minkowski_perception.schema import (
     FILE_NAME,
     Pattern,
@@ -113,18 +113,10 @@ class Card:
         """Check that the network fits its input and its label set, and the window the input.
 
         Raises:
-            ValueError: it does not, or the network has no name.
+            ValueError: it does not, or the network's options are not possible.
         """
-        if not isinstance(self.network.get("name"), str):
-            raise error_at("network.name", "missing; it must be the name of a network")
-        channels, classes = len(self.input.features), len(self.label_set)
-        sizes = {"in_channels": channels, "num_classes": classes}
-        if any(self.network.get(key, size) != size for key, size in sizes.items()):
-            raise ValueError(
-                f"{classes} labels and {channels} features do not fit a network of "
-                f"{self.network.get('num_classes')} classes and "
-                f"{self.network.get('in_channels')} channels"
-            )
+        options = network_options(self.network)
+        options.check_fit(len(self.input.features), self.label_set)
         if self.input.shift == "minimum" and (self.window > 1 or self.crf is not None):
             raise ValueError(
                 "frames whose voxels are shifted by their minimum cannot be joined in time: the "

@@ -31,14 +31,9 @@ from itertools import pairwise
 
 from torch import nn
 
-from minkowski_perception.networks.minkunet import (
-    DEFAULT_LINKS,
-    Blocks,
-    Links,
-    pointwise,
-    spatial,
-)
-from minkowski_perception.networks.network import Kernel, Network
+from minkowski_perception.networks.blocks import Blocks, pointwise, spatial
+from minkowski_perception.networks.network import Network, NetworkOptions, Width
+from minkowski_perception.networks.registry import register
 from minkowski_perception.sparse import (
     BatchNorm,
     Convolution,
@@ -97,6 +92,17 @@ class LidarArchitecture:
         )
         decoder = tuple(Stage(width, (width, width), width) for width in widths[5:])
         return cls(widths[0], encoder, decoder)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LidarOptions(NetworkOptions):
+    """Options of the networks with a width in their name; their stem is two kernels of 3.
+
+    Attributes:
+        width: factor on all widths, which are cut off to integers.
+    """
+
+    width: Width = 1.0
 
 
 class ConvolutionBlock(nn.Module):
@@ -159,28 +165,15 @@ class LidarUNet(Network):
     """Residual U-Net with two convolutions in the stem and two blocks in each decoder stage.
 
     Args:
-        architecture: widths and depths.
-        in_channels: features a voxel.
-        num_classes: logits a voxel.
-        dimension: 3 for space, 4 for space and time.
-        kernel: region of the blocks' kernels.
-        links: where a causal network looks back.
+        architecture: widths and depths, with the options' factor applied.
+        options: what is asked for.
     """
 
-    head = "classifier"
+    class_layer = "classifier.0"
 
-    def __init__(
-        self,
-        architecture: LidarArchitecture,
-        in_channels: int,
-        num_classes: int,
-        dimension: int,
-        kernel: Kernel,
-        links: Links = DEFAULT_LINKS,
-    ) -> None:
-        super().__init__(in_channels, num_classes, dimension)
-        self.architecture = architecture
-        kernels = Blocks(dimension, kernel, links)
+    def __init__(self, architecture: LidarArchitecture, options: NetworkOptions) -> None:
+        super().__init__(architecture, options)
+        dimension, kernels = options.dimension, options.blocks
         down_up, step = cube(spatial(dimension, 2)), spatial(dimension, 2)
         encoder, decoder, stem = architecture.encoder, architecture.decoder, architecture.stem
 
@@ -205,7 +198,8 @@ class LidarUNet(Network):
 
         stem_region = cube(spatial(dimension, 3))
         self.stem = _two_convolutions(
-            Convolution(in_channels, stem, stem_region), Convolution(stem, stem, stem_region)
+            Convolution(options.in_channels, stem, stem_region),
+            Convolution(stem, stem, stem_region),
         )
         self.stage1 = down(1, encoder[0], stem)
         self.stage2 = down(2, encoder[1], encoder[0].width)
@@ -215,8 +209,7 @@ class LidarUNet(Network):
         self.up2 = up(2, decoder[1], decoder[0].width, encoder[1].width)
         self.up3 = up(1, decoder[2], decoder[1].width, encoder[0].width)
         self.up4 = up(0, decoder[3], decoder[2].width, stem)
-        classifier = pointwise(self._head_width(architecture), num_classes, dimension, bias=True)
-        self.classifier = nn.Sequential(classifier)
+        self.classifier = nn.Sequential(self._make_heads(self._head_width(architecture)))
 
     @staticmethod
     def _head_width(architecture: LidarArchitecture) -> int:
@@ -230,33 +223,28 @@ class LidarUNet(Network):
             levels.append(stage(levels[-1]))
         return levels
 
-    def forward(self, tensor: SparseTensor) -> SparseTensor:
-        """Logits of the voxels; see `Network` for shapes."""
+    def backbone(self, tensor: SparseTensor) -> SparseTensor:
+        """See `Network.backbone`."""
         x1, x2, x4, x8, x16 = self.encode(tensor)
         y4 = _upsampled(self.up2, _upsampled(self.up1, x16, x8), x4)
-        y1 = _upsampled(self.up4, _upsampled(self.up3, y4, x2), x1)
-        return self.classifier[0](y1)
-
-    def twin(self, dimension: int, kernel: Kernel) -> LidarUNet:
-        """Return a network of the same architecture in other dimensions, with fresh weights."""
-        return type(self)(self.architecture, self.in_channels, self.num_classes, dimension, kernel)
+        return _upsampled(self.up4, _upsampled(self.up3, y4, x2), x1)
 
 
 class MultiLevelUNet(LidarUNet):
-    """LidarUNet that classifies features of strides 16, 4 and 1, interpolated and joined."""
+    """LidarUNet whose heads read features of strides 16, 4 and 1, interpolated and joined."""
 
     @staticmethod
     def _head_width(architecture: LidarArchitecture) -> int:
         encoder, decoder = architecture.encoder, architecture.decoder
         return encoder[3].width + decoder[1].width + decoder[3].width
 
-    def forward(self, tensor: SparseTensor) -> SparseTensor:
-        """Logits of the voxels; see `Network` for shapes."""
+    def backbone(self, tensor: SparseTensor) -> SparseTensor:
+        """See `Network.backbone`."""
         x1, x2, x4, x8, x16 = self.encode(tensor)
         y4 = _upsampled(self.up2, _upsampled(self.up1, x16, x8), x4)
         y1 = _upsampled(self.up4, _upsampled(self.up3, y4, x2), x1)
         levels = [voxel_to_point(x16, x1.map), voxel_to_point(y4, x1.map), y1]
-        return self.classifier[0](cat(levels))
+        return cat(levels)
 
 
 class SPVCNN(LidarUNet):
@@ -267,25 +255,17 @@ class SPVCNN(LidarUNet):
     (the same from points back in voxels).
     """
 
-    def __init__(
-        self,
-        architecture: LidarArchitecture,
-        in_channels: int,
-        num_classes: int,
-        dimension: int,
-        kernel: Kernel,
-        links: Links = DEFAULT_LINKS,
-    ) -> None:
-        super().__init__(architecture, in_channels, num_classes, dimension, kernel, links)
+    def __init__(self, architecture: LidarArchitecture, options: NetworkOptions) -> None:
+        super().__init__(architecture, options)
         encoder, decoder = architecture.encoder, architecture.decoder
         widths = (architecture.stem, encoder[3].width, decoder[1].width, decoder[3].width)
         self.point_transforms = nn.ModuleList(
-            PointTransform(narrow, wide, dimension) for narrow, wide in pairwise(widths)
+            PointTransform(narrow, wide, options.dimension) for narrow, wide in pairwise(widths)
         )
         self.dropout = nn.Dropout(_DROPOUT)
 
-    def forward(self, tensor: SparseTensor) -> SparseTensor:
-        """Logits of the voxels; see `Network` for shapes."""
+    def backbone(self, tensor: SparseTensor) -> SparseTensor:
+        """See `Network.backbone`."""
         x1, x2, x4, x8, x16 = self.encode(tensor)
         points = voxel_to_point(x16, x1.map) + self.point_transforms[0](x1)
         y16 = self._voxels(points, x16)
@@ -293,7 +273,7 @@ class SPVCNN(LidarUNet):
         points = voxel_to_point(y4, x1.map) + self.point_transforms[1](points)
         y4 = self._voxels(points, y4)
         y1 = _upsampled(self.up4, _upsampled(self.up3, y4, x2), x1)
-        return self.classifier[0](y1 + self.point_transforms[2](points))
+        return y1 + self.point_transforms[2](points)
 
     def _voxels(self, points: SparseTensor, like: SparseTensor) -> SparseTensor:
         voxels = point_to_voxel(points, like.map)
@@ -310,3 +290,21 @@ def _two_convolutions(first: Convolution, second: Convolution) -> nn.ModuleDict:
 
 def _upsampled(stage: nn.ModuleList, tensor: SparseTensor, skip: SparseTensor) -> SparseTensor:
     return stage[1](cat([stage[0](tensor), skip]))
+
+
+# Names end in the width of the stem; W20 is SPVNAS's 64 %.
+_FACTORS = {"W16": 0.5, "W20": 0.64, "W32": 1.0}
+_Variant = tuple[type[LidarUNet], float, tuple[int, ...]]
+_VARIANTS: dict[str, _Variant] = {
+    **{f"MinkUNet18-{w}": (LidarUNet, f, (2, 2, 2, 2)) for w, f in _FACTORS.items()},
+    "MinkUNet34-W32": (LidarUNet, 1.0, (2, 3, 4, 6)),
+    "MinkUNet34v2-W32": (MultiLevelUNet, 1.0, (2, 3, 4, 6)),
+    **{f"SPVCNN-{w}": (SPVCNN, f, (2, 2, 2, 2)) for w, f in _FACTORS.items()},
+}
+
+
+@register(_VARIANTS, LidarOptions)
+def _lidar(variant: _Variant, options: LidarOptions) -> LidarUNet:
+    family, factor, blocks = variant
+    widths = scaled_widths(factor * options.width)
+    return family(LidarArchitecture.from_widths(widths, blocks), options)

@@ -16,10 +16,14 @@ has weights even where widths are equal.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from minkowski_perception.networks.spvcnn import LidarArchitecture, Stage
+from minkowski_perception.networks.network import NetworkOptions
+from minkowski_perception.networks.registry import register
+from minkowski_perception.networks.spvcnn import SPVCNN, LidarArchitecture, Stage
 
+SPVNAS = "SPVNAS"
 _STAGES = 4
 
 
@@ -60,3 +64,19 @@ def _positive(value: Any, name: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ValueError(f"'{name}' of a net.config must be a positive integer, not {value!r}")
     return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class SPVNASOptions(NetworkOptions):
+    """Options of SPVNAS.
+
+    Attributes:
+        config: contents of the net.config, which holds all widths.
+    """
+
+    config: Mapping[str, Any]
+
+
+@register({SPVNAS: None}, SPVNASOptions)
+def _spvnas(_: None, options: SPVNASOptions) -> SPVCNN:
+    return SPVCNN(architecture_of(options.config), options)

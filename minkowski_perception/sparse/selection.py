@@ -11,7 +11,7 @@ from functools import partial
 from importlib import import_module
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from minkowski_perception.settings import AUTO, ENGINE_CHOICES, PRECISION_CHOICES
 from minkowski_perception.sparse.engines.base import Engine, EngineError, precision_name
@@ -51,6 +51,9 @@ _SECONDS = 1.0
 Trial = tuple[Tensor, Tensor]
 """Coordinates [N, 1 + D] and features [N, C] on which engines are compared."""
 
+Forward = Callable[[SparseTensor], SparseTensor]
+"""Forward pass of a network in evaluation mode, from features to logits."""
+
 
 @dataclass(frozen=True)
 class EngineChoice:
@@ -72,7 +75,7 @@ class EngineChoice:
 
 def choose_engine(
     name: str,
-    network: nn.Module,
+    network: Forward,
     trial: Callable[[], Trial],
     device: torch.device,
     precision: str = AUTO,
@@ -87,7 +90,7 @@ def choose_engine(
 
     Args:
         name: one of `ENGINE_CHOICES`.
-        network: in evaluation mode, on the device; takes and returns a SparseTensor.
+        network: forward pass of the network, on the device.
         trial: returns typical input of the network; called only if engines are compared.
         device: device of the network.
         precision: one of `PRECISION_CHOICES`; "auto" takes a precision below float32 only if it
@@ -178,12 +181,12 @@ class _Contender:
     verdict: str = ""
     agrees: bool = True
 
-    def run(self, network: nn.Module, trial: Trial) -> Tensor:
+    def run(self, network: Forward, trial: Trial) -> Tensor:
         """Return the logits [N, C] of the trial; the time includes building the kernel maps."""
         coordinates, features = trial
         started = time.perf_counter()
         with torch.inference_mode():
-            tensor: SparseTensor = network(SparseTensor(features, coordinates, engine=self.engine))
+            tensor = network(SparseTensor(features, coordinates, engine=self.engine))
         if coordinates.is_cuda:
             torch.cuda.synchronize(coordinates.device)
         self.seconds.append(time.perf_counter() - started)
@@ -196,7 +199,7 @@ class _Contender:
 
 
 def _fastest(
-    candidates: list[Engine], network: nn.Module, trial: Trial, deterministic: bool, absent: str
+    candidates: list[Engine], network: Forward, trial: Trial, deterministic: bool, absent: str
 ) -> EngineChoice:
     """Compare all candidates with plain PyTorch; return the fastest that agrees."""
     reference = _Contender(TorchEngine())
@@ -220,9 +223,7 @@ def _fastest(
     return EngineChoice(best.engine, reason + refused + absent, timings)
 
 
-def _race(
-    reference: _Contender, others: list[_Contender], network: nn.Module, trial: Trial
-) -> None:
+def _race(reference: _Contender, others: list[_Contender], network: Forward, trial: Trial) -> None:
     """Run all engines in turns; exclude those that fail or disagree."""
     started = time.perf_counter()
     for turn in range(_TURNS):

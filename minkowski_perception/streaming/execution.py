@@ -1,11 +1,11 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Two schedules of one network on a stream: a window of frames at once, or frame by frame.
+"""Two schedules of a network on a stream: a window of frames at once, or frame by frame.
 
 Windowed execution takes any network: the last T frames are one 4D tensor, so a frame is computed
-T times. Incremental execution takes causal networks: each frame is computed once, and what later
-frames look back to is kept. Its logits are those of the whole sequence as one 4D tensor, from the
-stream's start on.
+T times. Incremental execution takes causal networks: each frame is computed once, and features
+that later frames read through links are kept. Its logits equal those of the whole sequence as one
+4D tensor, from the stream's start on.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from minkowski_perception.networks.crf import CRFState
+from minkowski_perception.networks.heads import CLASSES
 from minkowski_perception.networks.model import Model
 from minkowski_perception.sparse import Engine, Memory, SparseTensor
 from minkowski_perception.voxels import VoxelFrame, Voxels, stack_in_time
@@ -28,24 +29,24 @@ from minkowski_perception.voxels import VoxelFrame, Voxels, stack_in_time
 
 @dataclass
 class Runner:
-    """What computes logits: a model on a device, by an engine.
+    """A model on a device, run by an engine.
 
     Attributes:
         model: its network is on the device.
-        device: where.
-        engine: runs the convolutions.
-        crf: whether the model's CRF refines the logits.
+        device: of network and CRF.
+        engine: computes the convolutions.
+        use_crf: whether the model's CRF refines the class logits.
     """
 
     model: Model
     device: torch.device
     engine: Engine
-    crf: bool
+    use_crf: bool
 
     def logits(
         self, coordinates: Tensor, features: Tensor, memory: Memory | None = None
-    ) -> SparseTensor:
-        """Run the network.
+    ) -> dict[str, SparseTensor]:
+        """Run the network, and return its logits by head.
 
         Args:
             coordinates: [N, 5] int64 [batch, x, y, z, t] on the device; a 3D network does not
@@ -60,22 +61,23 @@ class Runner:
             clip=self.model.input.boundary == "clip",
             memory=memory,
         )
-        logits: SparseTensor = self.model.network(tensor)
+        logits: dict[str, SparseTensor] = self.model.network(tensor)
         return logits
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What a network says of a frame's voxels.
+    """Logits of a frame's voxels.
 
     Attributes:
-        logits: [M, K] float32, row by row of the frame's voxels; refined by the CRF if asked for.
-        voxels: how many voxels the network computed for it.
+        logits: by head, [M, C] float32, row by row of the frame's voxels; those of the classes
+            refined by the CRF where it is in use.
+        voxel_count: voxels that the network computed, those of earlier frames included.
         seconds: by stage: "network" and, where it ran, "crf".
     """
 
-    logits: Tensor
-    voxels: int
+    logits: Mapping[str, Tensor]
+    voxel_count: int
     seconds: Mapping[str, float]
 
 
@@ -83,7 +85,7 @@ class Execution(ABC):
     """Runs a network on the frames of one stream, in order.
 
     Args:
-        runner: what computes.
+        runner: computes the logits.
     """
 
     def __init__(self, runner: Runner) -> None:
@@ -93,16 +95,16 @@ class Execution(ABC):
 
     @abstractmethod
     def scores(self, voxels: VoxelFrame) -> Scores:
-        """Logits of the stream's next frame, which has M > 0 voxels."""
+        """Return the logits of the stream's next frame, which has M > 0 voxels."""
 
     @property
     @abstractmethod
     def frames(self) -> int:
-        """Frames that the last answer rests on."""
+        """Number of frames that the last logits rest on."""
 
     @property
     def nbytes(self) -> int:
-        """Bytes that are kept for the frames to come."""
+        """Bytes of the state."""
         return 0 if self._marginals is None else self._marginals.bytes
 
     def clear(self) -> None:
@@ -111,14 +113,14 @@ class Execution(ABC):
         self._marginals = None
 
     def state(self) -> dict[str, Tensor]:
-        """All that is kept, as tensors by name."""
+        """Return the state as tensors by name."""
         state = {} if self._origin is None else {"origin": self._origin}
         if self._marginals is not None:
             state |= {f"crf.{name}": t for name, t in self._marginals.tensors().items()}
         return state
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Keep what `state` gave, and nothing else.
+        """Replace the state by one that `state` returned.
 
         Raises:
             ValueError: it is not a state of this network.
@@ -130,9 +132,9 @@ class Execution(ABC):
             self._marginals = CRFState(**marginals)
 
     def _move_to(self, origin: Tensor) -> Tensor | None:
-        """Take coordinates relative to another origin; return how far it moved, if it did."""
-        if not self._runner.crf:
-            self._marginals = None  # when it is switched on again they would be stale
+        """Move the state to another origin; return the shift [3], or None without one."""
+        if not self._runner.use_crf:
+            self._marginals = None  # they would be stale when the CRF is switched on again
         before, self._origin = self._origin, origin
         if before is None or torch.equal(before, origin):
             return None
@@ -141,12 +143,12 @@ class Execution(ABC):
         return origin - before
 
     def _refined(self, logits: Tensor, space: Tensor, features: Tensor) -> Tensor:
-        """Logits [M, K] of the newest frame by the CRF, which looks back to the frames before.
+        """Return the newest frame's class logits [M, K], refined by a step of the CRF.
 
         Args:
-            logits: of the network.
+            logits: [M, K] of the network.
             space: [M, 4] int64 [batch, x, y, z].
-            features: [M, C] that the network saw.
+            features: [M, C] inputs of the network.
         """
         model = self._runner.model
         assert model.crf is not None
@@ -160,7 +162,7 @@ class WindowExecution(Execution):
     """The last frames of a stream as one 4D tensor.
 
     Args:
-        runner: what computes.
+        runner: computes the logits.
         length: frames that the window holds at most, 1 or more.
     """
 
@@ -200,21 +202,27 @@ class WindowExecution(Execution):
         logits = self._runner.logits(coordinates, features)
         # Frames are stacked by time, so the last rows are the voxels of this frame.
         newest = slice(-len(voxels.coordinates), None)
-        crf = self._runner.model.crf if self._runner.crf else None
-        # A causal CRF goes frame by frame, with marginals of each frame as the newest one.
+        crf = self._runner.model.crf if self._runner.use_crf else None
+        # A causal CRF steps frame by frame; it keeps each frame's marginals as the newest one.
         together = crf is not None and self.length > 1 and not crf.causal
-        rows = slice(None) if together else newest
-        values = logits.in_input_order(rows).float()
+        values = {
+            name: each.in_input_order(
+                slice(None) if together and name == CLASSES else newest
+            ).float()
+            for name, each in logits.items()
+        }
         seconds = {"network": time.perf_counter() - started}
         if crf is not None:
             started = time.perf_counter()
+            classes = values[CLASSES]
             if together:
                 chroma = self._runner.model.chroma(features)
-                values = crf(values, coordinates, chroma, self._runner.engine)
+                classes = crf(classes, coordinates, chroma, self._runner.engine)[newest]
             else:
-                values = self._refined(values, coordinates[newest, :4], features[newest])
+                classes = self._refined(classes, coordinates[newest, :4], features[newest])
+            values[CLASSES] = classes
             seconds["crf"] = time.perf_counter() - started
-        return Scores(values[newest], len(coordinates), seconds)
+        return Scores(values, len(coordinates), seconds)
 
     def state(self) -> dict[str, Tensor]:
         """See `Execution.state`."""
@@ -232,13 +240,13 @@ class WindowExecution(Execution):
 
 
 class IncrementalExecution(Execution):
-    """Frame by frame, looking back to what the frames before left in memory.
+    """Frame by frame; links read the features that earlier frames left in memory.
 
     Args:
-        runner: what computes; its network is causal.
+        runner: computes the logits; its network is causal.
 
     Raises:
-        ValueError: it is not.
+        ValueError: the network is not causal.
     """
 
     def __init__(self, runner: Runner) -> None:
@@ -246,15 +254,15 @@ class IncrementalExecution(Execution):
         network = runner.model.network
         if not network.causal:
             raise ValueError(
-                f"execution 'incremental' needs a causal 4D network, and that of model "
-                f"'{runner.model.name}' is not one: choose 'window'"
+                "execution 'incremental' needs a causal 4D network; the network of model "
+                f"'{runner.model.name}' is not causal: choose 'window'"
             )
         self._memory = Memory(network.recall)
         self._count = 0
 
     @property
     def frames(self) -> int:
-        """See `Execution.frames`: all since the stream's start."""
+        """Number of frames since the stream's start."""
         return self._count
 
     @property
@@ -275,17 +283,18 @@ class IncrementalExecution(Execution):
         if moved is not None:
             self._memory.shift((*(-moved).tolist(), 0))
         device = self._runner.device
-        # Its time is 0, as is that of all that is remembered: there is no time to overflow.
+        # The frame and all that is remembered have time 0, so that time never overflows.
         coordinates = F.pad(voxels.coordinates, (1, 1)).to(device)
         features = voxels.features.to(device)
         self._memory.begin()
-        values = self._runner.logits(coordinates, features, self._memory).in_input_order().float()
+        logits = self._runner.logits(coordinates, features, self._memory)
+        values = {name: each.in_input_order().float() for name, each in logits.items()}
         self._memory.keep()
         self._count += 1
         seconds = {"network": time.perf_counter() - started}
-        if self._runner.crf:
+        if self._runner.use_crf:
             started = time.perf_counter()
-            values = self._refined(values, coordinates[:, :4], features)
+            values[CLASSES] = self._refined(values[CLASSES], coordinates[:, :4], features)
             seconds["crf"] = time.perf_counter() - started
         return Scores(values, len(coordinates), seconds)
 
@@ -298,7 +307,7 @@ class IncrementalExecution(Execution):
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """See `Execution.restore`."""
         if "count" not in state:
-            raise ValueError("the state is not one of incremental execution: it has no count")
+            raise ValueError("the state is not one of incremental execution: 'count' is missing")
         super().restore(state)
         self._memory.restore(part(state, "memory."), self._layers)
         self._count = int(state["count"])
@@ -309,5 +318,5 @@ class IncrementalExecution(Execution):
 
 
 def part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Return the tensors whose names begin so, by the rest of their names."""
+    """Return the tensors whose names begin with a prefix, by the rest of their names."""
     return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}

@@ -106,12 +106,11 @@ def test_an_inflated_model_reproduces_the_3d_output_for_each_frame(tmp_path, ker
     # Frames share voxels, so that temporal neighbours would change the output.
     assert len(torch.unique(voxels[:, 1:4], dim=0)) < 0.9 * len(voxels)
     with torch.inference_mode():
-        together = deep.network(SparseTensor(features, voxels)).at(voxels)
+        together = deep.network.class_logits(SparseTensor(features, voxels)).at(voxels)
         for time, frame in enumerate(frames):
             own_voxels, own_features = stack_in_time([voxelize(frame, flat.input, dimension=3)])
-            alone = flat.network(SparseTensor(own_features, own_voxels[:, :4])).at(
-                own_voxels[:, :4]
-            )
+            tensor = SparseTensor(own_features, own_voxels[:, :4])
+            alone = flat.network.class_logits(tensor).at(own_voxels[:, :4])
             difference = (together[voxels[:, 4] == time] - alone).abs().max()
             assert difference < 1e-5 * alone.std()
 
@@ -120,7 +119,7 @@ def test_an_inflated_model_reproduces_the_3d_output_for_each_frame(tmp_path, ker
         alone, seen = (segmenter.segment(frame) for segmenter in segmenters)
         assert alone.labels.tolist() == seen.labels.tolist()
         np.testing.assert_allclose(seen.confidence, alone.confidence, atol=1e-5)
-    assert (alone.window, seen.window) == (1, 3)
+    assert (alone.frame_count, seen.frame_count) == (1, 3)
 
 
 def test_a_model_of_this_package_is_inflated_from_its_card_or_weights(tmp_path):

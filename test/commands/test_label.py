@@ -21,6 +21,7 @@ from minkowski_perception.motion.poses import pose_matrix
 from minkowski_perception.motion.registration import Registration
 from minkowski_perception.recordings.bags import BagReader, BagWriter
 from minkowski_perception.recordings.motion import choose_ego_motion
+from minkowski_perception.segmenter import Segmentation
 from minkowski_perception.stream import Stream
 from minkowski_perception.streaming.continuity import OutOfOrderError
 from minkowski_perception.summary import Summary
@@ -47,13 +48,13 @@ class HeightSegmenter:
             raise OutOfOrderError("not later")
         return bool(self.seen)
 
-    def segment(self, frame: Frame) -> SimpleNamespace:
+    def segment(self, frame: Frame) -> Segmentation:
         if not len(frame):
             raise RuntimeError("nothing to see")
         self.seen.append(frame)
         labels = np.where(frame.points[:, 2] > 0, CAR, ROAD).astype(np.uint8)
         confidence = np.ones(len(frame), dtype=np.float32)
-        return SimpleNamespace(labels=labels, confidence=confidence, timings={})
+        return Segmentation(labels, confidence, {}, 1, 1)
 
 
 def frame_at(number: float, points: int = 50) -> Frame:

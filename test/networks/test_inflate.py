@@ -14,7 +14,7 @@ def build(name, kernel="cube", dimension=3, **options):
     return build_network(
         name,
         in_channels=2,
-        num_classes=5,
+        heads={"classes": 5},
         dimension=dimension,
         kernel=kernel,
         width=0.25,
@@ -61,19 +61,19 @@ def test_each_frame_of_the_4d_network_gets_what_the_3d_network_gives(name, flat,
     network = trained(build(name, flat))
     inflated = inflate(network, deep)
     coordinates, features = clip()
-    together = inflated(SparseTensor(features, coordinates)).at(coordinates)
+    together = inflated.class_logits(SparseTensor(features, coordinates)).at(coordinates)
     assert together.std() > 0.01
     for time in range(FRAMES):
         now = coordinates[:, 4] == time
         frame = SparseTensor(features[now], coordinates[now, :4])
-        alone = network(frame).at(coordinates[now, :4])
+        alone = network.class_logits(frame).at(coordinates[now, :4])
         torch.testing.assert_close(together[now], alone, rtol=0.0, atol=1e-5)
 
 
 def test_time_is_there_to_be_learned():
     inflated = inflate(trained(build("MinkUNet14A"))).train()
     coordinates, features = clip()
-    inflated(SparseTensor(features, coordinates)).features.square().mean().backward()
+    inflated.class_logits(SparseTensor(features, coordinates)).features.square().mean().backward()
     convolution = inflated.block1[0].conv1
     past_and_future = [k for k, offset in enumerate(convolution.region.offsets) if offset[3]]
     assert len(past_and_future) == 2
@@ -100,7 +100,7 @@ def test_the_stem_and_the_mode_stay():
 
 
 def test_a_cube_has_no_place_in_a_cross():
-    with pytest.raises(ValueError, match=r"9 offsets in 4D has no place for the weights at \(-1"):
+    with pytest.raises(ValueError, match=r"4D kernel of 9 offsets lacks the offset \(-1"):
         inflate(build("MinkUNet14A", "cube"), "cross")
 
 
@@ -112,18 +112,22 @@ def test_a_4d_network_is_not_inflated_again():
 def test_a_network_that_sees_more_features_begins_as_the_one_that_it_starts_from():
     source = trained(build("MinkUNet14A"))
     target = build_network(
-        "MinkUNet14A", in_channels=5, num_classes=5, dimension=3, width=0.25
+        "MinkUNet14A", in_channels=5, heads={"classes": 5}, dimension=3, width=0.25
     ).eval()
     transfer(source, target)
     coordinates, features = clip()
     places = torch.unique(coordinates[:, :4], dim=0)
     seen = features[: len(places)]
     more = torch.cat([seen, torch.randn(len(places), 3)], dim=1)
-    expected = source(SparseTensor(seen, places)).at(places)
-    torch.testing.assert_close(target(SparseTensor(more, places)).at(places), expected)
+    expected = source.class_logits(SparseTensor(seen, places)).at(places)
+    torch.testing.assert_close(
+        target.class_logits(SparseTensor(more, places)).at(places), expected
+    )
 
 
 def test_a_network_of_another_width_gives_no_weights():
-    wider = build_network("MinkUNet14A", in_channels=2, num_classes=5, dimension=3, width=0.5)
+    wider = build_network(
+        "MinkUNet14A", in_channels=2, heads={"classes": 5}, dimension=3, width=0.5
+    )
     with pytest.raises(ValueError, match=r"differ in more than their kernels: conv0p1s1\.kernel"):
         transfer(wider, build("MinkUNet14A"))

@@ -23,7 +23,7 @@ from minkowski_perception.networks.model import (
 NETWORK = {
     "name": "MinkUNet14A",
     "in_channels": 2,
-    "num_classes": 19,
+    "heads": {"classes": 19},
     "dimension": 4,
     "width": 0.25,
 }
@@ -119,7 +119,7 @@ def test_missing_unknown_misshapen_and_infinite_weights_are_all_listed(saved):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"label_set": "urban10"}, "10 labels and 2 features do not fit a network of 19 classes"),
+        ({"label_set": "urban10"}, "network.heads.classes: must be 10 to fit input and labels"),
         ({"label_set": "moon"}, "label_set: no label set 'moon' in the package, which has ind"),
         ({"label_set": "sets/mine.yaml"}, "contains any other set itself .*, not its path"),
         ({"label_set": {"name": "a"}}, "label_set.classes: missing"),
@@ -134,7 +134,7 @@ def test_missing_unknown_misshapen_and_infinite_weights_are_all_listed(saved):
         ({"sha256": "../x"}, "sha256: must be 64 hexadecimal digits"),
         ({"network": "MinkUNet14A"}, "network: must be a mapping"),
         ({"network": {"in_channels": 2}}, "network.name: missing"),
-        ({"network": {**NETWORK, "in_channels": 10**9}}, "19 labels and 2 features do not fit a"),
+        ({"network": {**NETWORK, "in_channels": 10**9}}, "network.in_channels: must be 2"),
         ({"input": {**INPUT, "scal": [1, 2]}}, "input.scal: unknown key; did you mean 'scale'"),
         ({"input": {**INPUT, "roundng": "round"}}, "input.roundng: unknown key"),
         ({"input": {**INPUT, "scale": [1, float("nan")]}}, r"input.scale\[1\]: .*, not nan"),
@@ -146,7 +146,7 @@ def test_missing_unknown_misshapen_and_infinite_weights_are_all_listed(saved):
         ({"crf": {"sigma_chroma": float("nan")}}, "crf.sigma_chroma: must be a finite number"),
         ({"crf": {"sigma_time": 99}}, "crf.sigma_time: must be 1 to 32, not 99"),
         ({"figures": 0.7}, "figures: must be a mapping"),
-        ({"network": {**NETWORK, "name": "Net"}}, "unknown network 'Net'"),
+        ({"network": {**NETWORK, "name": "Net"}}, "'Net': unknown network; valid: MinkUNet14"),
         ({"input": {**INPUT, "features": ["smell", "z"]}}, r"input.features\[0\]: .*'smell'"),
         ({"input": {**INPUT, "voxel_size": 0.0}}, "input.voxel_size: must be 0.005 to 5, not 0.0"),
         ({"window": "many"}, "window: must be an integer, not 'many'"),

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from minkowski_perception.networks import build_network, network_names
-from minkowski_perception.networks.minkunet import block_region
+from minkowski_perception.networks.blocks import block_region
 from minkowski_perception.sparse import SparseTensor
 
 # Millions of parameters, of the published networks.
@@ -46,24 +46,24 @@ def voxels(dimension, count=300, seed=0):
 
 @pytest.mark.parametrize("name", COUNTS_3D)
 def test_parameter_counts_in_3d_are_the_published_ones(name):
-    network = build_network(name, in_channels=3, num_classes=20)
+    network = build_network(name, in_channels=3, heads={"classes": 20})
     assert millions(network) == pytest.approx(COUNTS_3D[name], rel=0.004)
 
 
 @pytest.mark.parametrize(("name", "kernel"), COUNTS_4D)
 def test_parameter_counts_in_4d_are_the_published_ones(name, kernel):
     network = build_network(
-        name, in_channels=3, num_classes=12, dimension=4, kernel=kernel, stem_kernel=3
+        name, in_channels=3, heads={"classes": 12}, dimension=4, kernel=kernel, stem_kernel=3
     )
     assert millions(network) == pytest.approx(COUNTS_4D[name, kernel], rel=0.004)
 
 
 @pytest.mark.parametrize("name", sorted(set(network_names()) - {"SPVNAS"}))
 def test_every_network_labels_every_voxel_and_learns_in_every_parameter(name):
-    network = build_network(name, in_channels=2, num_classes=5, dimension=4, width=0.25)
+    network = build_network(name, in_channels=2, heads={"classes": 5}, dimension=4, width=0.25)
     coordinates = voxels(4)
     tensor = SparseTensor(torch.randn(len(coordinates), 2), coordinates)
-    logits = network(tensor)
+    logits = network.class_logits(tensor)
     assert logits.features.shape == (len(tensor), 5)
     assert logits.map is tensor.map
     (logits.features**2).mean().backward()
@@ -75,15 +75,20 @@ def test_every_network_labels_every_voxel_and_learns_in_every_parameter(name):
 @pytest.mark.parametrize("dimension", [3, 4])
 def test_every_kernel_runs_in_3d_and_4d(kernel, dimension):
     network = build_network(
-        "MinkUNet14A", in_channels=1, num_classes=2, dimension=dimension, kernel=kernel, width=0.25
+        "MinkUNet14A",
+        in_channels=1,
+        heads={"classes": 2},
+        dimension=dimension,
+        kernel=kernel,
+        width=0.25,
     )
     coordinates = voxels(dimension)
     tensor = SparseTensor(torch.ones(len(coordinates), 1), coordinates)
-    assert torch.isfinite(network(tensor).features).all()
+    assert torch.isfinite(network.class_logits(tensor).features).all()
 
 
 def test_layer_names_and_shapes_are_those_of_the_reference():
-    state = build_network("MinkUNet34C", in_channels=4, num_classes=19).state_dict()
+    state = build_network("MinkUNet34C", in_channels=4, heads={"classes": 19}).state_dict()
     expected = {
         "conv0p1s1.kernel": (125, 4, 32),
         "bn0.bn.running_mean": (32,),
@@ -105,7 +110,7 @@ def test_layer_names_and_shapes_are_those_of_the_reference():
 
 
 def test_in_4d_time_is_mixed_by_the_blocks_alone():
-    network = build_network("MinkUNet14A", in_channels=1, num_classes=2, dimension=4)
+    network = build_network("MinkUNet14A", in_channels=1, heads={"classes": 2}, dimension=4)
     temporal = [
         name
         for name, module in network.named_modules()
@@ -118,10 +123,10 @@ def test_in_4d_time_is_mixed_by_the_blocks_alone():
 
 def test_a_4d_network_on_one_frame_is_the_3d_network_of_its_spatial_weights():
     flat = build_network(
-        "MinkUNet14A", in_channels=2, num_classes=3, kernel="hybrid", width=0.25
+        "MinkUNet14A", in_channels=2, heads={"classes": 3}, kernel="hybrid", width=0.25
     ).eval()
     deep = build_network(
-        "MinkUNet14A", in_channels=2, num_classes=3, dimension=4, width=0.25
+        "MinkUNet14A", in_channels=2, heads={"classes": 3}, dimension=4, width=0.25
     ).eval()
     state = deep.state_dict()
     for key, value in state.items():
@@ -131,58 +136,70 @@ def test_a_4d_network_on_one_frame_is_the_3d_network_of_its_spatial_weights():
     coordinates = voxels(3)
     features = torch.randn(len(coordinates), 2)
     in_time = torch.cat([coordinates, torch.full((len(coordinates), 1), 7)], dim=1)
-    a = flat(SparseTensor(features, coordinates)).features
-    b = deep(SparseTensor(features, in_time)).features
+    a = flat.class_logits(SparseTensor(features, coordinates)).features
+    b = deep.class_logits(SparseTensor(features, in_time)).features
     torch.testing.assert_close(a, b)
 
 
 def test_shifting_all_voxels_by_the_coarsest_stride_changes_nothing():
     network = build_network(
-        "MinkUNet14A", in_channels=2, num_classes=3, dimension=4, width=0.25
+        "MinkUNet14A", in_channels=2, heads={"classes": 3}, dimension=4, width=0.25
     ).eval()
     coordinates = voxels(4)
     features = torch.randn(len(coordinates), 2)
     moved = coordinates + torch.tensor([0, 16, -32, 160, 5])
-    a = network(SparseTensor(features, coordinates)).features
-    b = network(SparseTensor(features, moved)).features
+    a = network.class_logits(SparseTensor(features, coordinates)).features
+    b = network.class_logits(SparseTensor(features, moved)).features
     torch.testing.assert_close(a, b)
 
 
 def test_batches_do_not_see_each_other():
-    network = build_network("MinkUNet14A", in_channels=2, num_classes=3, width=0.25).eval()
+    network = build_network("MinkUNet14A", in_channels=2, heads={"classes": 3}, width=0.25).eval()
     coordinates = voxels(3)
     features = torch.randn(len(coordinates), 2)
     first = coordinates[:, 0] == 0
-    alone = network(SparseTensor(features[first], coordinates[first])).features
-    together = network(SparseTensor(features, coordinates)).features[: first.sum()]
+    alone = network.class_logits(SparseTensor(features[first], coordinates[first])).features
+    together = network.class_logits(SparseTensor(features, coordinates)).features[: first.sum()]
     torch.testing.assert_close(alone, together)
 
 
 def test_an_unknown_name_is_refused_with_the_valid_ones():
-    with pytest.raises(ValueError, match=r"unknown network 'MinkUNet99'; .*MinkUNet34C"):
-        build_network("MinkUNet99", in_channels=1, num_classes=2)
+    with pytest.raises(
+        ValueError, match=r"'MinkUNet99': unknown network; did you mean .*MinkUNet34C"
+    ):
+        build_network("MinkUNet99", in_channels=1, heads={"classes": 2})
+
+
+MINKUNET = {"name": "MinkUNet14A", "in_channels": 1, "heads": {"classes": 2}}
 
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"dimension": 5}, "dimension must be 3 or 4, not 5"),
+        ({"dimension": 5}, "dimension: must be 3 to 4, not 5"),
         ({"stem_kernel": 4}, "odd and positive, not 4"),
-        ({"in_channels": 0}, "must be positive, not 0 and 2"),
-        ({"width": 0.0}, "above 0 and at most 4"),
-        ({"kernel": "sphere"}, "'hybrid' or, in 4D, 'causal', not 'sphere'"),
-        ({"config": {}}, "MinkUNet14A takes no config: only SPVNAS does"),
-        ({"name": "SPVCNN-W16", "stem_kernel": 3}, "SPVCNN-W16 takes no stem_kernel"),
-        ({"name": "SPVCNN-W16", "config": {}}, "SPVCNN-W16 takes no config"),
-        ({"name": "SPVNAS"}, "SPVNAS needs a config: what its net.config holds"),
-        ({"name": "SPVNAS", "config": {}, "width": 0.5}, "SPVNAS takes no width"),
-        ({"name": "SPVNAS", "config": []}, r"a mapping, not \[\]"),
+        ({"in_channels": 0}, "in_channels: must be at least 1, not 0"),
+        ({"heads": {}}, "heads must name 'classes', not none"),
+        ({"heads": {"classes": 0}}, "heads.classes: must be at least 1, not 0"),
+        ({"heads": {"classes": 2, "clases": 2}}, "'clases': unknown head; did you mean 'classes'"),
+        ({"width": 0.0}, "width: must be at most 4 and above 0, not 0.0"),
+        ({"kernel": "sphere"}, "kernel: must be one of cube, cross, hybrid, causal, not 'sphere'"),
+        ({"kernel": "causal"}, "'hybrid' or, in 4D, 'causal', not 'causal' in 3D"),
+        ({"links": ["none"] * 5}, "links and recall are for kernel 'causal', not 'cube'"),
+        ({"stem_kernl": 3}, "network.stem_kernl: unknown key; did you mean 'stem_kernel'?"),
+        ({"config": {}}, "network.config: unknown key; valid: in_channels, heads, .*width"),
+        ({"name": "SPVCNN-W16", "stem_kernel": 3}, "network.stem_kernel: unknown key"),
+        ({"name": "SPVNAS"}, "network.config: missing; valid keys: in_channels, .*config"),
+        ({"name": "SPVNAS", "config": {}, "width": 0.5}, "network.width: unknown key"),
+        ({"name": "SPVNAS", "config": []}, r"network.config: must be a mapping, not \[\]"),
         ({"name": "SPVNAS", "config": {}}, "9 widths as 'output_channels', not None"),
     ],
 )
 def test_impossible_arguments_are_refused_by_value(wrong, message):
     with pytest.raises(ValueError, match=message):
-        build_network(**{"name": "MinkUNet14A", "in_channels": 1, "num_classes": 2, **wrong})
+        build_network(
+            **{"name": "MinkUNet14A", "in_channels": 1, "heads": {"classes": 2}, **wrong}
+        )
 
 
 def test_the_hybrid_region_of_the_blocks_has_29_offsets_in_4d():

@@ -54,7 +54,7 @@ def expected_count(name):
 
 
 def build(name, **options):
-    return build_network(name, in_channels=FEATURES, num_classes=CLASSES, **options)
+    return build_network(name, in_channels=FEATURES, heads={"classes": CLASSES}, **options)
 
 
 def scene(dimension=3, count=300, seed=0):
@@ -109,9 +109,9 @@ def test_names_and_shapes_are_those_of_spvnas():
 @pytest.mark.parametrize("name", ["MinkUNet18-W16", "MinkUNet34v2-W32", "SPVCNN-W16"])
 def test_training_and_inference_give_the_same_logits_when_norms_stand_still(name, dimension):
     network, tensor = build(name, dimension=dimension, width=0.25).eval(), scene(dimension)
-    step_by_step = network(tensor)
+    step_by_step = network.class_logits(tensor)
     with torch.no_grad():
-        at_once = network(tensor)
+        at_once = network.class_logits(tensor)
     assert at_once.map is tensor.map
     torch.testing.assert_close(at_once.features, step_by_step.features, rtol=0, atol=1e-5)
 
@@ -136,7 +136,7 @@ def test_the_second_version_classifies_strides_16_4_and_1_joined():
     joined = [voxel_to_point(x16, tensor.map), voxel_to_point(y4, tensor.map), y1]
     head = network.classifier[0]
     expected = torch.cat([level.features for level in joined], dim=1) @ head.kernel + head.bias
-    torch.testing.assert_close(network(tensor).features, expected)
+    torch.testing.assert_close(network.class_logits(tensor).features, expected)
 
 
 def test_points_pass_what_coarse_voxels_blur():
@@ -154,15 +154,19 @@ def test_points_pass_what_coarse_voxels_blur():
     y1 = up(4, up(3, point_to_voxel(tensor.replace(z2), y4.map), x2), x1)
     z3 = y1.features + point_branch(2, z2)
     head = network.classifier[0]
-    torch.testing.assert_close(network(tensor).features, z3 @ head.kernel + head.bias)
+    torch.testing.assert_close(network.class_logits(tensor).features, z3 @ head.kernel + head.bias)
 
 
 def test_spvcnn_drops_features_in_training_alone():
     network, tensor = build("SPVCNN-W16", width=0.25).eval(), scene()
     with torch.no_grad():
-        assert torch.equal(network(tensor).features, network(tensor).features)
+        assert torch.equal(
+            network.class_logits(tensor).features, network.class_logits(tensor).features
+        )
         network.dropout.train()
-        assert not torch.equal(network(tensor).features, network(tensor).features)
+        assert not torch.equal(
+            network.class_logits(tensor).features, network.class_logits(tensor).features
+        )
 
 
 def test_in_4d_time_is_mixed_by_the_blocks_alone():

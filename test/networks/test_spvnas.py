@@ -37,7 +37,7 @@ def net_config():
 
 def build(config, in_channels=4, **options):
     return build_network(
-        "SPVNAS", in_channels=in_channels, num_classes=19, config=config, **options
+        "SPVNAS", in_channels=in_channels, heads={"classes": 19}, config=config, **options
     )
 
 
@@ -79,7 +79,7 @@ def test_a_sub_network_labels_every_voxel(dimension):
     coordinates[:, 0] = 0
     coordinates = torch.unique(coordinates, dim=0)
     tensor = SparseTensor(torch.randn(len(coordinates), 2), coordinates)
-    logits = build(net_config(), in_channels=2, dimension=dimension)(tensor)
+    logits = build(net_config(), in_channels=2, dimension=dimension).class_logits(tensor)
     assert logits.features.shape == (len(tensor), 19)
     assert torch.isfinite(logits.features).all()
 

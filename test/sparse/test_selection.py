@@ -246,15 +246,19 @@ def test_every_engine_is_registered_under_its_own_name(name):
 def test_the_chosen_engine_gives_the_labels_of_torch(dimension):
     torch.manual_seed(0)
     network = build_network(
-        "MinkUNet14A", in_channels=2, num_classes=5, dimension=dimension, width=0.125
+        "MinkUNet14A", in_channels=2, heads={"classes": 5}, dimension=dimension, width=0.125
     )
     coordinates = torch.unique(torch.randint(-9, 9, (1000, 1 + dimension)).clamp(min=0), dim=0)
     features = torch.randn(len(coordinates), 2)
-    choice = choose_engine("auto", network.eval(), lambda: (coordinates, features), CPU)
+    choice = choose_engine(
+        "auto", network.eval().class_logits, lambda: (coordinates, features), CPU
+    )
     labels = []
     for engine in (choice.engine, TorchEngine()):
         with torch.inference_mode():
-            logits = network(SparseTensor(features, coordinates, engine=engine)).features
+            logits = network.class_logits(
+                SparseTensor(features, coordinates, engine=engine)
+            ).features
         labels.append(logits.argmax(dim=1))
     assert (labels[0] == labels[1]).float().mean() >= 0.995
 

@@ -36,7 +36,7 @@ def causal_model(placement="mixed", name="MinkUNet14A", crf=None, seed=0):
     network = build_network(
         name,
         in_channels=4,
-        num_classes=19,
+        heads={"classes": 19},
         dimension=4,
         kernel="causal",
         links=links,
@@ -69,7 +69,7 @@ def expected_logits(model, frames):
     voxels = [voxelize(f, SPEC, f.intensity) for f in frames]
     coordinates, features = stack_in_time(voxels)
     with torch.inference_mode():
-        logits = model.network(SparseTensor(features, coordinates)).at(coordinates)
+        logits = model.network.class_logits(SparseTensor(features, coordinates)).at(coordinates)
     return logits.split([len(v.coordinates) for v in voxels]), logits.std()
 
 
@@ -199,7 +199,9 @@ def test_in_a_window_a_causal_crf_goes_frame_by_frame_and_another_over_the_windo
         coordinates, features = stack_in_time(frames[-2:])
         newest = coordinates[:, 4] == coordinates[:, 4].max()
         with torch.no_grad():
-            logits = model.network(SparseTensor(features, coordinates)).at(coordinates)
+            logits = model.network.class_logits(SparseTensor(features, coordinates)).at(
+                coordinates
+            )
             if causal:
                 if state is not None:
                     state = state.rebased(frames[-1].origin - frames[-2].origin)
@@ -229,7 +231,7 @@ def test_a_state_of_another_execution_is_refused_and_the_stream_starts_anew():
     incremental.segment(frames[0])
     with pytest.raises(ValueError, match="not one of incremental execution"):
         incremental.restore(window.state())
-    assert incremental.segment(frames[1]).window == 1
+    assert incremental.segment(frames[1]).frame_count == 1
 
 
 def test_impossible_executions_are_refused_with_what_is_possible():

@@ -140,7 +140,9 @@ def build(name: str) -> Network:
     """
     arguments = _arguments(name)
     torch.manual_seed(0)
-    return build_network(in_channels=len(FEATURES), num_classes=NUM_CLASSES, **arguments).eval()
+    return build_network(
+        in_channels=len(FEATURES), heads={"classes": NUM_CLASSES}, **arguments
+    ).eval()
 
 
 def dimension_of(name: str) -> int:
@@ -202,8 +204,8 @@ def _spconv_triton(network: Network, precision: torch.dtype) -> Forward:
 def _by(engine: Engine, network: Network) -> Forward:
     @torch.inference_mode()
     def forward(coordinates: Tensor, features: Tensor) -> Tensor:
-        tensor: SparseTensor = network(SparseTensor(features, coordinates, engine=engine))
-        return tensor.features
+        tensor = SparseTensor(features, coordinates, engine=engine)
+        return network.class_logits(tensor).features
 
     return forward
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from minkowski_perception.lab.benchmarks.networks import NUM_CLASSES
 from minkowski_perception.lab.benchmarks.peers import MinkowskiPeer, Peer
 from minkowski_perception.networks import Network, build_network
-from minkowski_perception.networks.minkunet import Kernel
+from minkowski_perception.networks.blocks import Kernel
 from minkowski_perception.sparse import BatchNorm, Convolution, Engine, SparseTensor
 from minkowski_perception.sparse.engines.base import EngineError
 from minkowski_perception.sparse.selection import ENGINES, load_engine
@@ -103,7 +103,7 @@ def infer(
     """Return the logits [N, classes] of voxels [N, 1 + D] with features [N, C], row by row."""
     with torch.inference_mode():
         tensor = SparseTensor(features, coordinates, engine=engine)
-        return network.eval()(tensor).in_input_order()
+        return network.eval().class_logits(tensor).in_input_order()
 
 
 def relative_difference(logits: Tensor, expected: Tensor) -> float:
@@ -136,7 +136,7 @@ def compare(
     network = build_network(
         name,
         in_channels=features.shape[1],
-        num_classes=NUM_CLASSES,
+        heads={"classes": NUM_CLASSES},
         dimension=dimension,
         kernel=kernel,
         width=width,

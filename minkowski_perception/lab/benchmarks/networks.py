@@ -106,9 +106,9 @@ def measure(
     network = build_network(
         name,
         in_channels=scan.features.shape[1],
-        num_classes=NUM_CLASSES,
+        heads={"classes": NUM_CLASSES},
         dimension=scan.coordinates.shape[1] - 1,
-        config=config,
+        **({} if config is None else {"config": config}),
     ).eval()
     parameters = sum(parameter.numel() for parameter in network.parameters())
     macs = count_macs(network, scan)
@@ -118,7 +118,7 @@ def measure(
 
     def infer() -> None:
         with torch.no_grad():
-            network(SparseTensor(features, coordinates, engine=engine))
+            network.class_logits(SparseTensor(features, coordinates, engine=engine))
 
     infer()  # compiles, packs the weights
     seconds = median(seconds_of(infer, device) for _ in range(repeats))
@@ -137,7 +137,7 @@ def count_macs(network: Network, scan: Scan) -> int:
     """Count the multiply-adds of a network on a scan, without doing them."""
     counter = _MacCounter()
     with torch.no_grad():
-        network.eval()(SparseTensor(scan.features, scan.coordinates, engine=counter))
+        network.eval().class_logits(SparseTensor(scan.features, scan.coordinates, engine=counter))
     return counter.macs
 
 

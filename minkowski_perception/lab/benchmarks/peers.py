@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from minkowski_perception.networks.heads import CLASSES
 from minkowski_perception.sparse import BatchNorm, Convolution, cube
 from minkowski_perception.sparse.engines.base import EngineError
 from minkowski_perception.sparse.engines.minkowski_engine import (
@@ -153,7 +154,7 @@ class Peer(ABC):
     @torch.no_grad()
     def __call__(self, coordinates: Tensor, features: Tensor) -> Tensor:
         """Return the logits [N, classes] of distinct voxels [N, 1 + D] with features [N, C]."""
-        return self._network(self._tensor(coordinates, features)).features
+        return self._network(self._tensor(coordinates, features))[CLASSES].features
 
 
 class _MinkowskiLayer(_Layer):

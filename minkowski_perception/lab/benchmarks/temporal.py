@@ -23,7 +23,7 @@ from minkowski_perception.frame import Frame
 from minkowski_perception.lab.benchmarks import BenchmarkError
 from minkowski_perception.lab.benchmarks.timing import held_memory
 from minkowski_perception.networks import build_network
-from minkowski_perception.networks.minkunet import SPATIAL_DIMENSION
+from minkowski_perception.networks.blocks import SPATIAL_DIMENSION
 from minkowski_perception.networks.model import Model
 from minkowski_perception.networks.network import Network
 from minkowski_perception.segmenter import Segmenter
@@ -139,7 +139,7 @@ def compare(
             result = segmenter.segment(frame)
             turns[name] = result, time.perf_counter() - started
             costs[name].state_bytes = max(costs[name].state_bytes, segmenter.state_bytes)
-        if any(turns[windowed(length)][0].window < length for length in WINDOWS):
+        if any(turns[windowed(length)][0].frame_count < length for length in WINDOWS):
             continue
         for name, (result, seconds) in turns.items():
             costs[name].network.append(result.timings["network"])

@@ -76,17 +76,20 @@ class AugmentedSegmenter:
         total = torch.zeros(len(frame), len(self.label_set))
         counts = torch.zeros(len(frame))
         timings: Counter[str] = Counter()
-        window = computed = 0
+        frame_count = voxel_count = 0
         for linear, stream in self._streams:
             prediction = stream.probabilities(_transformed(frame, linear))
             rows = torch.from_numpy(np.flatnonzero(prediction.voxels.valid))
             total[rows] += prediction.voxels.quantization.slice(prediction.values)
             counts[rows] += 1.0
             timings.update(prediction.timings)
-            window, computed = prediction.window, computed + prediction.computed
+            frame_count = prediction.frame_count
+            voxel_count += prediction.voxel_count
         probability, best = (total / counts.clamp(min=1.0)[:, None]).max(dim=1)
         labels = torch.where(counts > 0.0, best, UNLABELLED).to(torch.uint8)
-        return Segmentation(labels.numpy(), probability.numpy(), dict(timings), window, computed)
+        return Segmentation(
+            labels.numpy(), probability.numpy(), dict(timings), frame_count, voxel_count
+        )
 
 
 def _transformed(frame: Frame, linear: Linear) -> Frame:

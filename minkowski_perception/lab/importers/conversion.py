@@ -14,11 +14,11 @@ from minkowski_perception.lab.importers.checkpoint import Checkpoint, Checkpoint
 from minkowski_perception.lab.importers.imported_network import ImportedNetwork, Orders
 from minkowski_perception.lab.importers.source_datasets import SourceDataset
 from minkowski_perception.labels import LabelSet
+from minkowski_perception.networks.blocks import DEFAULT_LINKS, Kernel
 from minkowski_perception.networks.crf import TrilateralCRF
 from minkowski_perception.networks.inflate import inflate
-from minkowski_perception.networks.minkunet import DEFAULT_LINKS
 from minkowski_perception.networks.model import ModelError, load_model
-from minkowski_perception.networks.network import Kernel, Network
+from minkowski_perception.networks.network import Network
 from minkowski_perception.voxels import VoxelInput
 
 _IMPORTERS = (lidar, res16unet)

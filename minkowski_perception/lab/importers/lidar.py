@@ -27,6 +27,7 @@ from minkowski_perception.lab.importers.source_datasets import (
     LIDAR_SPVNAS,
     SourceDataset,
 )
+from minkowski_perception.networks.heads import CLASSES
 from minkowski_perception.networks.registry import network_names
 from minkowski_perception.networks.spvnas import architecture_of
 
@@ -161,7 +162,7 @@ def _candidates(checkpoint: Checkpoint, layout: Layout, points: bool) -> Iterato
     # spconv's five axes start with the output channels and end with the input channels.
     in_channels, width = (stem.shape[-1], stem.shape[0]) if stem.dim() == 5 else stem.shape[1:]
     classes = checkpoint.tensor(layout.key("classifier.0.bias"), 1)
-    common = {"in_channels": in_channels, "num_classes": len(classes)}
+    common = {"in_channels": in_channels, "heads": {CLASSES: len(classes)}}
     if layout is _LAYOUTS["sub-network"]:
         yield {"name": "SPVNAS", **common, "config": dict(checkpoint.config or {})}
         return

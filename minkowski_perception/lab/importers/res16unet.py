@@ -36,8 +36,9 @@ from minkowski_perception.lab.importers.source_datasets import (
     SCANNET_MINKOWSKI_ENGINE,
     SYNTHIA,
 )
+from minkowski_perception.networks.blocks import SPATIAL_DIMENSION
 from minkowski_perception.networks.crf import TrilateralCRF
-from minkowski_perception.networks.minkunet import SPATIAL_DIMENSION
+from minkowski_perception.networks.heads import CLASSES
 from minkowski_perception.networks.registry import network_names
 from minkowski_perception.sparse import KernelRegion, hybrid
 
@@ -132,7 +133,7 @@ def _crf(checkpoint: Checkpoint, arguments: Arguments) -> TrilateralCRF | None:
     where = f"checkpoint {checkpoint.path}: {keys[0]}"
     if not torch.equal(kernel, checkpoint.state[keys[-1]].float()):
         raise CheckpointError(f"{where} is not finite, or differs from its alias {keys[-1]}")
-    crf = TrilateralCRF(arguments["num_classes"], **_CRF_DEFAULTS)
+    crf = TrilateralCRF(arguments["heads"][CLASSES], **_CRF_DEFAULTS)
     offsets, *classes = kernel.shape
     if offsets not in (_BILATERAL, _TRILATERAL) or classes != [crf.num_classes] * 2:
         raise CheckpointError(
@@ -166,7 +167,7 @@ def _arguments(checkpoint: Checkpoint, prefix: str) -> Arguments:
     dimension, kernel = _BLOCKS[volumes.pop()]
     return {
         "in_channels": in_channels,
-        "num_classes": checkpoint.tensor(f"{prefix}final.kernel", 2).shape[-1],
+        "heads": {CLASSES: checkpoint.tensor(f"{prefix}final.kernel", 2).shape[-1]},
         "dimension": dimension,
         "kernel": kernel,
         "stem_kernel": stem_kernel,
@@ -203,7 +204,7 @@ def _default_even_order(
             "saved by PyTorch 1.6 (July 2020) or later, when MinkowskiEngine used this order"
         )
     published = checkpoint.metadata.get("arch") == "Res16UNet34C"
-    if published and (arguments["stem_kernel"], arguments["num_classes"]) == (3, 20):
+    if published and (arguments["stem_kernel"], arguments["heads"][CLASSES]) == (3, 20):
         return "last-axis", (
             "SpatioTemporalSegmentation published such a Res16UNet34C for ScanNet on 2019-11-02, "
             "before MinkowskiEngine 0.3.2 (December 2019) changed the order"

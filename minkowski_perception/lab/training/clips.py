@@ -17,7 +17,7 @@ from minkowski_perception.frame import Frame
 from minkowski_perception.lab.training.composition import Augment
 from minkowski_perception.lab.training.sources import ClipSize, Source
 from minkowski_perception.labels import UNLABELLED
-from minkowski_perception.networks.minkunet import SPATIAL_DIMENSION
+from minkowski_perception.networks.blocks import SPATIAL_DIMENSION
 from minkowski_perception.sparse import Quantization
 from minkowski_perception.voxels import VoxelFrame, VoxelInput, stack_in_time, voxelize
 

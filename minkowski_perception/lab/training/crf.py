@@ -19,8 +19,8 @@ from minkowski_perception.lab.training.clips import Sample, as_seen_in
 from minkowski_perception.lab.training.losses import Loss, class_shares, class_weights
 from minkowski_perception.lab.training.recipe import CrfOptimization
 from minkowski_perception.networks import Network
+from minkowski_perception.networks.blocks import SPATIAL_DIMENSION
 from minkowski_perception.networks.crf import CRFSettings, TrilateralCRF
-from minkowski_perception.networks.minkunet import SPATIAL_DIMENSION
 from minkowski_perception.networks.model import Model
 from minkowski_perception.sparse import Engine, SparseTensor
 from minkowski_perception.sparse.selection import choose_engine
@@ -142,15 +142,16 @@ def score_clips(model: Model, clips: Dataset[Sample], device: torch.device) -> l
 def _engine_for(network: Network, coordinates: Tensor, features: Tensor) -> Engine:
     """Return an engine whose results are the same bits in every run."""
     trial = (as_seen_in(network.dimension, coordinates), features)
-    return choose_engine("auto", network, lambda: trial, features.device, "float32", True).engine
+    return choose_engine(
+        "auto", network.class_logits, lambda: trial, features.device, "float32", True
+    ).engine
 
 
 def _at_once(
     network: Network, coordinates: Tensor, features: Tensor, engine: Engine, _: int = 1
 ) -> Tensor:
     voxels = as_seen_in(network.dimension, coordinates)
-    logits: Tensor = network(SparseTensor(features, voxels, engine=engine)).in_input_order()
-    return logits
+    return network.class_logits(SparseTensor(features, voxels, engine=engine)).in_input_order()
 
 
 def _by_window(

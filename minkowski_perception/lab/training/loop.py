@@ -294,7 +294,7 @@ def _network(plan: Recipe, title: str) -> tuple[Network, str | None]:
         raise ModelError(f"{title}: cannot load the model to start from: {error}") from error
     source = start.network
     try:
-        transfer(source, network, head=not plan.fresh_head)
+        transfer(source, network, fresh_classes=plan.fresh_head)
     except ValueError as error:
         hint = ""
         if source.num_classes != network.num_classes and not plan.fresh_head:

@@ -127,13 +127,12 @@ class Trainer:
 class _Logits(nn.Module):
     """A network from tensors to tensors, as what joins processes wants it."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, features: Tensor, places: Tensor) -> Tensor:
-        logits: Tensor = self.network(SparseTensor(features, places)).in_input_order()
-        return logits
+        return self.network.class_logits(SparseTensor(features, places)).in_input_order()
 
 
 def _shared(network: Network, settings: Optimization, world: World) -> nn.Module:

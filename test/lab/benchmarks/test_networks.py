@@ -25,7 +25,9 @@ def random_scan(dimension=3, count=150):
 
 
 def build(name, dimension=3):
-    return build_network(name, in_channels=4, num_classes=19, dimension=dimension, width=0.25)
+    return build_network(
+        name, in_channels=4, heads={"classes": 19}, dimension=dimension, width=0.25
+    )
 
 
 def count_pairs(layer, inputs, outputs):
@@ -86,5 +88,5 @@ def test_measured_and_published_figures_are_shown_side_by_side():
 def test_multiply_adds_on_a_real_scan_are_close_to_the_published_ones(name, shared_data):
     folder = shared_data / "semantickitti_00" / "sequences" / "00" / "velodyne"
     scan = recorded_scan(folder / "000000.bin")
-    network = build_network(name, in_channels=4, num_classes=19)
+    network = build_network(name, in_channels=4, heads={"classes": 19})
     assert count_macs(network, scan) / 1e9 == pytest.approx(PUBLISHED[name].macs, rel=0.03)

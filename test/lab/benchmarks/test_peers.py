@@ -47,7 +47,7 @@ def voxels(dimension, count=900, channels=3, span=20):
 
 def narrow(name, dimension, kernel="cube"):
     network = build_network(
-        name, in_channels=3, num_classes=8, dimension=dimension, kernel=kernel, width=0.25
+        name, in_channels=3, heads={"classes": 8}, dimension=dimension, kernel=kernel, width=0.25
     )
     set_weights(network)
     return network

@@ -72,7 +72,10 @@ def test_the_original_world_gives_the_labels_of_the_segmenter(segmenter):
         expected, found = plain.segment(frame), augmented.segment(frame)
         np.testing.assert_array_equal(found.labels, expected.labels)
         np.testing.assert_allclose(found.confidence, expected.confidence, atol=1e-6)
-        assert (found.window, found.voxels) == (expected.window, expected.voxels)
+        assert (found.frame_count, found.voxel_count) == (
+            expected.frame_count,
+            expected.voxel_count,
+        )
 
 
 def test_each_world_is_its_own_stream_and_probabilities_are_averaged(segmenter):
@@ -85,7 +88,7 @@ def test_each_world_is_its_own_stream_and_probabilities_are_averaged(segmenter):
         for degrees, stream in zip((0.0, 45.0), streams, strict=True):
             prediction = stream.probabilities(transformed_by_hand(frame, -1.0, degrees, 0.95))
             assert prediction.voxels.valid.all()
-            assert prediction.window == index + 1  # it looks back and was never reset
+            assert prediction.frame_count == index + 1  # it looks back and was never reset
             points.append(prediction.voxels.quantization.slice(prediction.values))
         probability, best = torch.stack(points).mean(dim=0).max(dim=1)
         # By rounding, a point at the edge of a voxel may fall on either side.
@@ -149,9 +152,9 @@ def test_a_reset_starts_a_new_stream_in_all_worlds(segmenter):
     augmented = AugmentedSegmenter(segmenter, worlds()[:2])
     frames = drive()
     first = [augmented.segment(frame) for frame in frames]
-    assert [prediction.window for prediction in first] == [1, 2, 3]
+    assert [prediction.frame_count for prediction in first] == [1, 2, 3]
     augmented.reset()
     again = [augmented.segment(frame) for frame in frames]
     for one, other in zip(first, again, strict=True):
         np.testing.assert_array_equal(one.confidence, other.confidence)
-        assert one.window == other.window
+        assert one.frame_count == other.frame_count

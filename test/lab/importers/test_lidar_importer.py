@@ -64,7 +64,7 @@ def test_a_converted_sub_network_of_spvnas_reproduces_the_original_logits(tmp_pa
 def test_published_widths_are_recognised(tmp_path, variant):
     state = checkpoint(variant, "mmdet3d-torchsparse")
     conversion = convert(saved(tmp_path, state, "mmdet3d-torchsparse"), "published")
-    network = {"name": variant, "in_channels": 4, "num_classes": 19}
+    network = {"name": variant, "in_channels": 4, "heads": {"classes": 19}}
     assert conversion.card["network"] == network
 
 

@@ -157,7 +157,7 @@ def test_a_network_with_a_crf_reproduces_the_original_scores(tmp_path, variant):
     features = colours / 255 - 0.5
     with torch.no_grad():
         batch = torch.nn.functional.pad(voxels, (1, 0))
-        logits = model.network(SparseTensor(features, batch)).at(batch)
+        logits = model.network.class_logits(SparseTensor(features, batch)).at(batch)
         scores = model.crf(
             logits,
             torch.nn.functional.pad(batch, (0, 5 - batch.shape[1])),

@@ -25,7 +25,12 @@ FEW = replace(OPTIMIZATION, steps=3)
 def model_of(dimension=3, crf=None, features=("one", "intensity"), **network):
     torch.manual_seed(0)
     built = build_network(
-        "MinkUNet14A", in_channels=2, num_classes=10, dimension=dimension, width=0.25, **network
+        "MinkUNet14A",
+        in_channels=2,
+        heads={"classes": 10},
+        dimension=dimension,
+        width=0.25,
+        **network,
     )
     spec = VoxelInput.from_dict({"voxel_size": 0.2, "features": features, "scale": [1.0, 0.5]})
     return Model("small", built.eval(), LabelSet.load("urban10"), spec, 2, {}, crf)
@@ -92,7 +97,7 @@ def test_a_network_in_3d_scores_each_frame_alone():
         rows = coordinates[:, 4] == t
         voxels = coordinates[rows, :4]
         with torch.no_grad():
-            expected = model.network(SparseTensor(features[rows], voxels)).at(voxels)
+            expected = model.network.class_logits(SparseTensor(features[rows], voxels)).at(voxels)
         torch.testing.assert_close(scored.logits[rows].float(), expected, atol=5e-3, rtol=5e-3)
 
 
@@ -106,7 +111,7 @@ def test_a_network_that_sees_the_future_scores_for_a_causal_crf_as_in_a_stream(c
     seen = coordinates[:, 4] >= (1 if causal else 0)  # the window is 2
     with torch.no_grad():
         tensor = SparseTensor(features[seen], coordinates[seen])
-        expected = model.network(tensor).at(coordinates[last])
+        expected = model.network.class_logits(tensor).at(coordinates[last])
     torch.testing.assert_close(scored.logits[last].float(), expected, atol=5e-3, rtol=5e-3)
 
 
@@ -116,7 +121,7 @@ def test_network_and_crf_can_be_trained_together():
     torch.nn.init.normal_(crf.kernel)
     coordinates, features, labels, _ = CLIPS[0]
     voxels = coordinates[:, [4, 1, 2, 3]]
-    logits = model.network.train()(SparseTensor(features, voxels)).at(voxels)
+    logits = model.network.train().class_logits(SparseTensor(features, voxels)).at(voxels)
     Loss()(crf(logits, coordinates), labels).backward()
     for name, parameter in [*model.network.named_parameters(), *crf.named_parameters()]:
         assert parameter.grad is not None, name

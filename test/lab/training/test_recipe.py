@@ -177,7 +177,7 @@ def test_a_recipe_that_is_its_own_base_is_refused(base, tmp_path):
         ({"data": {"seeds": [0, 1]}}, "need frames, and either lidars or cameras"),
         ({"data": {"seeds": [0]}}, "recipe.data.seeds: must be a list of 2"),
         ({"data": {"seeds": [5, 5]}}, "seeds must be the first and one after the last"),
-        ({"labels": "urban10"}, "10 labels and 2 features do not fit a network of 19 classes"),
+        ({"labels": "urban10"}, "network.heads.classes: must be 10 to fit input and labels"),
         ({"labels": "urban"}, "recipe: .*urban"),
         (
             {"input": {"voxel_size": 0.5, "features": ["smell"]}},

@@ -52,7 +52,7 @@ VARIANTS = {
     "bfloat16": {"precision": "bfloat16", "schedule": "cosine", "warm_up": {"iterations": 2}},
 }
 # Its dropout draws from PyTorch's generator.
-SPVCNN = {"name": "SPVCNN-W16", "in_channels": 2, "num_classes": 19, "width": 0.25}
+SPVCNN = {"name": "SPVCNN-W16", "in_channels": 2, "heads": {"classes": 19}, "width": 0.25}
 
 
 @pytest.mark.parametrize("network", [None, SPVCNN], ids=["MinkUNet", "SPVCNN"])
@@ -167,7 +167,7 @@ def _train_by_hand(recipe, processes):
         for rank in range(processes):
             coordinates, features, labels, _ = collate([clips[step * settings.batch_size + rank]])
             places = as_seen_in(3, coordinates)
-            logits = network(SparseTensor(features, places)).at(places)
+            logits = network.class_logits(SparseTensor(features, places)).at(places)
             (plan.loss(logits, labels, weights) / processes).backward()
         optimizer.step()
         schedule.step()

@@ -30,7 +30,7 @@ def start(root, tmp_path_factory):
 def of_other_classes(root, start, **changes):
     """Return a recipe of ten classes instead of nineteen, on a data set of other labels."""
     recipe = small_recipe(root, start=start, labels="urban10", optimization=GENTLE, **changes)
-    recipe["network"] = {**recipe["network"], "num_classes": 10}
+    recipe["network"] = {**recipe["network"], "heads": {"classes": 10}}
     recipe["data"] = {
         "sets": [{"name": "ika", "root": str(root)}],
         "held_out_sets": [{"name": "ika", "root": str(root), "frames": 1}],

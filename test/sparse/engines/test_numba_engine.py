@@ -88,9 +88,9 @@ def test_transposed_convolution_matches_the_reference():
 @torch.inference_mode()
 def test_bfloat16_keeps_nearly_all_labels_and_gives_float32_logits():
     torch.manual_seed(0)
-    network = build_network("MinkUNet14A", in_channels=3, num_classes=5, width=0.5).eval()
-    want = network(tensor_of(3, 3, TorchEngine(), count=3000)).features
-    got = network(tensor_of(3, 3, NumbaEngine(torch.bfloat16), count=3000)).features
+    network = build_network("MinkUNet14A", in_channels=3, heads={"classes": 5}, width=0.5).eval()
+    want = network.class_logits(tensor_of(3, 3, TorchEngine(), count=3000)).features
+    got = network.class_logits(tensor_of(3, 3, NumbaEngine(torch.bfloat16), count=3000)).features
     assert got.dtype == torch.float32
     assert (got - want).abs().max() < 0.02 * (want.max() - want.min())
     assert (got.argmax(1) == want.argmax(1)).float().mean() > 0.97
@@ -110,13 +110,15 @@ def test_bfloat16_between_layers_is_rounded_to_nearest():
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16], ids=str)
 @torch.inference_mode()
 def test_results_are_bit_exact_for_any_number_of_threads(precision):
-    network = build_network("MinkUNet14A", in_channels=3, num_classes=5, width=0.5).eval()
+    network = build_network("MinkUNet14A", in_channels=3, heads={"classes": 5}, width=0.5).eval()
     before = torch.get_num_threads()
     results = []
     try:
         for threads in (1, 2, 3, 2):
             torch.set_num_threads(threads)
-            results.append(network(tensor_of(3, 3, NumbaEngine(precision), 4000)).features)
+            results.append(
+                network.class_logits(tensor_of(3, 3, NumbaEngine(precision), 4000)).features
+            )
     finally:
         torch.set_num_threads(before)
     for result in results[1:]:

@@ -131,12 +131,12 @@ def test_norm_residual_and_relu_match_plain_pytorch(engine, name):
 @pytest.mark.parametrize("dimension", [3, 4])
 def test_a_whole_network_matches_plain_pytorch(engine, dimension):
     network = build_network(
-        "MinkUNet14A", in_channels=2, num_classes=5, dimension=dimension, width=0.25
+        "MinkUNet14A", in_channels=2, heads={"classes": 5}, dimension=dimension, width=0.25
     )
     tensor = random_tensor(dimension, 2, count=1000, span=12)
     network.eval()
-    expected = run(None, tensor, network)
-    result = run(engine, tensor, network)
+    expected = run(None, tensor, network.class_logits)
+    result = run(engine, tensor, network.class_logits)
     spread = float(expected.max() - expected.min())
     torch.testing.assert_close(result, expected, rtol=0, atol=1e-4 * spread)
 
@@ -150,13 +150,13 @@ def two_threads():
 
 
 def test_two_threads_match_plain_pytorch(engine, two_threads):
-    network = build_network("MinkUNet14A", in_channels=2, num_classes=5, width=0.25)
+    network = build_network("MinkUNet14A", in_channels=2, heads={"classes": 5}, width=0.25)
     tensor = random_tensor(3, 2, count=15_000, span=40)
     network.eval()
-    expected = run(None, tensor, network)
+    expected = run(None, tensor, network.class_logits)
     spread = float(expected.max() - expected.min())
     for _ in range(3):
-        result = run(engine, tensor, network)
+        result = run(engine, tensor, network.class_logits)
         torch.testing.assert_close(result, expected, rtol=0, atol=1e-4 * spread)
     assert torch.get_num_threads() == 2
 
