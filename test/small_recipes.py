@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""A data set and a recipe as small as they can be."""
+"""A minimal data set and recipe for tests."""
 
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ def write_sequences(root: Path, frames: int = 4, names: tuple[str, ...] = ("00",
 
 
 def small_recipe(root: Path, **changes: Any) -> dict[str, Any]:
-    """Return a recipe that trains on it in a second; changes replace its keys."""
+    """Return a recipe that trains in a second on that data set; changes replace its keys."""
     recipe = {
         "name": "small",
         "seed": 3,

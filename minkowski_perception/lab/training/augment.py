@@ -1,10 +1,9 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Augmentation of clips: what differs between sensors, mountings and places, made at random.
+"""Augmentation of clips of LiDARs outdoors: random changes of scene, mounting and measurement.
 
-A clip is a few consecutive frames of one stream. What belongs to the place (heading, mirror,
-scale, slope) is drawn once for all its frames; what belongs to a measurement (noise, dropout) is
-drawn for each.
+A clip is a few consecutive frames of one stream. Changes of the scene (heading, mirror, scale,
+slope) are drawn once for all its frames; changes of a measurement (noise, dropout) for each frame.
 """
 
 from __future__ import annotations
@@ -24,20 +23,20 @@ Rng = np.random.Generator
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How strongly to vary clips.
+    """The part "lidar" of an augmentation.
 
     Attributes:
         scale: least and largest factor on all distances.
         tilt: largest slope of the ground, degrees.
         shift: largest shift of the odometry frame's origin, metres.
-        without_motion: share of clips whose poses are forgotten.
-        jitter: largest standard deviation of added noise, metres.
+        without_motion: share of clips that lose their poses.
+        jitter: largest standard deviation of added Gaussian noise, metres.
         dropout: largest share of points that are lost.
         beam_dropout: share of frames that lose whole beams (bands of elevation).
         intensity_lost: share of clips without intensity.
-        sector: share of clips that see only a sector, as forward-looking sensors do.
+        sector: share of clips that are cut to a sector, as seen by forward-looking sensors.
         sector_width: its least and largest width, degrees.
-        noise: share of clips whose frames are measured under `Noise`.
+        noise: share of clips whose frames get `Noise`.
     """
 
     scale: tuple[float, float] = (0.95, 1.05)
@@ -53,8 +52,8 @@ class Augmentation:
     noise: float = 0.0
 
     def __call__(self, clip: Sequence[Frame], rng: Rng) -> list[Frame]:
-        """Return a varied copy of the frames."""
-        linear = self._place(rng)
+        """Return a varied copy of a clip."""
+        linear = self._draw_transform(rng)
         shift = rng.uniform(-self.shift, self.shift, 3)
         forget = rng.random() < self.without_motion
         gain, gamma = rng.uniform(0.6, 1.4), rng.uniform(0.7, 1.4)
@@ -64,8 +63,8 @@ class Augmentation:
         heading = rng.uniform(-np.pi, np.pi)
         noisy = bool(self.noise) and rng.random() < self.noise
         frames = []
-        for given in clip:
-            frame = _noisy(given, rng) if noisy else given
+        for original in clip:
+            frame = _noisy(original, rng) if noisy else original
             known = None if forget else frame.pose
             pose = None if known is None else in_changed_world(known, linear, shift)
             points = frame.points @ linear.T.astype(np.float32)
@@ -76,20 +75,20 @@ class Augmentation:
             varied = replace(
                 frame, points=points.astype(np.float32), intensity=intensity, pose=pose
             )
-            kept = self._kept(frame, rng) & _in_sector(frame, heading, np.radians(width))
+            kept = self._draw_kept(frame, rng) & _in_sector(frame, heading, np.radians(width))
             frames.append(varied.subset(kept))
         return frames
 
-    def _place(self, rng: Rng) -> npt.NDArray[np.float64]:
-        """[3, 3]: heading, mirror, slope and scale."""
+    def _draw_transform(self, rng: Rng) -> npt.NDArray[np.float64]:
+        """Draw heading, mirror, slope and scale, as a [3, 3] matrix."""
         heading = rng.uniform(0.0, 2.0 * np.pi)
         roll, pitch = np.radians(rng.uniform(-self.tilt, self.tilt, 2))
         mirror = np.diag([1.0, rng.choice([-1.0, 1.0]), 1.0])
         turn = _turn(heading, 0, 1) @ _turn(roll, 1, 2) @ _turn(pitch, 2, 0)
         return rng.uniform(*self.scale) * turn @ mirror
 
-    def _kept(self, frame: Frame, rng: Rng) -> npt.NDArray[np.bool_]:
-        """[N] bool: the points that this measurement does not lose."""
+    def _draw_kept(self, frame: Frame, rng: Rng) -> npt.NDArray[np.bool_]:
+        """Draw the points that are kept, [N] bool."""
         kept = rng.random(len(frame)) >= rng.uniform(0.0, self.dropout)
         if rng.random() < self.beam_dropout:
             elevation = np.arctan2(frame.points[:, 2], np.hypot(*frame.points[:, :2].T))
@@ -104,13 +103,13 @@ def _noisy(frame: Frame, rng: Rng) -> Frame:
 
 
 def _in_sector(frame: Frame, heading: float, width: float) -> npt.NDArray[np.bool_]:
-    """[N] bool: points whose azimuth is within width / 2 of the heading, radians."""
+    """Return which points have an azimuth within width / 2 of the heading (radians), [N] bool."""
     azimuth = np.arctan2(frame.points[:, 1], frame.points[:, 0])
     return np.asarray(np.abs((azimuth - heading + np.pi) % (2 * np.pi) - np.pi) <= width / 2)
 
 
 def _turn(angle: float, a: int, b: int) -> npt.NDArray[np.float64]:
-    """[3, 3] rotation from axis a towards axis b, radians."""
+    """Return the [3, 3] rotation from axis a towards axis b by an angle, radians."""
     matrix = np.eye(3)
     matrix[[a, b], [a, b]] = np.cos(angle)
     matrix[b, a], matrix[a, b] = np.sin(angle), -np.sin(angle)

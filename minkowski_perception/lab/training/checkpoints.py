@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints: all that a training needs to go on as if it had never stopped."""
+"""Checkpoints: the state from which a training is resumed with identical results."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _FREE = (
     "data.cache.",
     "keep_start.",
 )
-"""Keys of a recipe on which the steps of a training do not depend."""
+"""Keys of a recipe that do not influence the steps of a training."""
 
 
 class CheckpointError(ValueError):
-    """A checkpoint is damaged, or of another training."""
+    """A checkpoint is damaged or belongs to another recipe."""
 
 
 def save_checkpoint(path: Path, recipe: Mapping[str, Any], state: Mapping[str, Any]) -> None:
-    """Write a training's state; the file is whole or the one before."""
+    """Write the state of a training; a crash leaves the previous file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".unfinished")
     torch.save({"recipe": dict(recipe), **state}, unfinished)
@@ -36,10 +36,11 @@ def save_checkpoint(path: Path, recipe: Mapping[str, Any], state: Mapping[str, A
 
 
 def load_checkpoint(path: Path, recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Read a training's state, tensors and plain values alone: no code runs.
+    """Read the state of a training: tensors and plain values only, no code.
 
     Raises:
-        CheckpointError: the file is damaged, or its recipe is another one; what differs is named.
+        CheckpointError: the file is damaged or belongs to another recipe; the keys that differ are
+                named.
     """
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
@@ -54,8 +55,8 @@ def load_checkpoint(path: Path, recipe: Mapping[str, Any]) -> dict[str, Any]:
     ]
     if differ:
         raise CheckpointError(
-            f"checkpoint {path} is of another recipe, which differs in {', '.join(differ)}: go "
-            "on with that, or train into another folder"
+            f"checkpoint {path} belongs to another recipe, which differs in "
+            f"{', '.join(differ)}: resume with that recipe, or train into another folder"
         )
     return state
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Clips for training: cut from sequences, varied and put into voxels."""
+"""Clips for training: taken from sequences, augmented and voxelized."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from minkowski_perception.sparse import Quantization
 from minkowski_perception.voxels import VoxelFrame, VoxelInput, stack_in_time, voxelize
 
 _ATTEMPTS = 10
-"""Clips that are drawn instead of one of which the augmentation left nothing."""
+"""Attempts to replace a clip of which the augmentation left no point."""
 
 
 class Sample(NamedTuple):
-    """The voxels of a clip, or of the clips of a step.
+    """Voxels of a clip, or of a batch of clips.
 
     Attributes:
         coordinates: [N, 5] int64 [clip, x, y, z, t].
-        features: [N, C].
+        features: [N, C] float32.
         labels: [N] int64.
-        points: [N] int64, how many are in each voxel.
+        points: [N] int64, number of points in each voxel.
     """
 
     coordinates: Tensor
@@ -45,13 +45,13 @@ class ClipDataset(Dataset[Sample]):
     """Clips of a training; item i depends on the seed and i alone.
 
     Args:
-        sources: what they are taken from.
-        size: how long they are; shorter ones occur.
-        spec: what the network wants to see.
-        augment: how to vary them.
-        seed: of all that is random.
-        length: how many there are.
-        max_voxels: of a clip; of more, so many are drawn.
+        sources: of the clips.
+        size: length of the clips.
+        spec: voxels and features of the network.
+        augment: augmentation of the clips.
+        seed: of all random numbers.
+        length: number of clips.
+        max_voxels: largest number of voxels of a clip; larger clips are sampled at random.
         voxel_labels: see `Data`.
     """
 
@@ -111,24 +111,24 @@ class ClipDataset(Dataset[Sample]):
 
 
 def _valid_labels(frame: Frame, voxels: VoxelFrame) -> Tensor:
-    """[N] int64 of the points that are in a voxel."""
+    """Return the labels of the points that are in a voxel, [N] int64."""
     if frame.labels is None:
         return torch.full((int(voxels.valid.sum()),), UNLABELLED)
     return torch.from_numpy(frame.labels[voxels.valid].astype(np.int64))
 
 
 def _agreed(voxels: Quantization, labels: Tensor) -> Tensor:
-    """Labels [M] that all points of each voxel share, `UNLABELLED` where they differ."""
+    """Return the label that all points of a voxel share, or `UNLABELLED`, for each voxel [M]."""
     first = voxels.reduce(labels)
     differs = torch.zeros(len(first), dtype=torch.bool)
     differs[voxels.inverse[labels != voxels.slice(first)]] = True
     return first.masked_fill(differs, UNLABELLED)
 
 
-def as_seen_in(dimension: int, coordinates: Tensor) -> Tensor:
-    """Voxels [N, 1 + dimension] of clips as a network of 3D or 4D sees them.
+def coordinates_in(dimension: int, coordinates: Tensor) -> Tensor:
+    """Return the coordinates of clips for a network in 3D or 4D, [N, 1 + dimension].
 
-    In 3D every frame stands alone, as a batch entry of its own.
+    In 3D every frame is a batch entry of its own.
 
     Args:
         dimension: of the network.
@@ -143,7 +143,7 @@ def as_seen_in(dimension: int, coordinates: Tensor) -> Tensor:
 
 
 def collate(samples: Sequence[Sample]) -> Sample:
-    """Join clips into one batch, numbered in the first column of the coordinates."""
+    """Join clips into a batch, with the index of the clip in the first column of coordinates."""
     coordinates = [sample.coordinates.clone() for sample in samples]
     for clip, voxels in enumerate(coordinates):
         voxels[:, 0] = clip

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from minkowski_perception.device import choose_device
-from minkowski_perception.lab.training.clips import Sample, as_seen_in
+from minkowski_perception.lab.training.clips import Sample, coordinates_in
 from minkowski_perception.lab.training.losses import Loss, class_shares, class_weights
 from minkowski_perception.lab.training.recipe import CrfOptimization
 from minkowski_perception.networks import Network
@@ -141,7 +141,7 @@ def score_clips(model: Model, clips: Dataset[Sample], device: torch.device) -> l
 
 def _engine_for(network: Network, coordinates: Tensor, features: Tensor) -> Engine:
     """Return an engine whose results are the same bits in every run."""
-    trial = (as_seen_in(network.dimension, coordinates), features)
+    trial = (coordinates_in(network.dimension, coordinates), features)
     return choose_engine(
         "auto", network.class_logits, lambda: trial, features.device, "float32", True
     ).engine
@@ -150,7 +150,7 @@ def _engine_for(network: Network, coordinates: Tensor, features: Tensor) -> Engi
 def _at_once(
     network: Network, coordinates: Tensor, features: Tensor, engine: Engine, _: int = 1
 ) -> Tensor:
-    voxels = as_seen_in(network.dimension, coordinates)
+    voxels = coordinates_in(network.dimension, coordinates)
     return network.class_logits(SparseTensor(features, voxels, engine=engine)).in_input_order()
 
 

@@ -1,8 +1,8 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Parts of an augmentation that change the place: one draw for all frames of a clip.
+"""Geometric parts of an augmentation, drawn once for all frames of a clip.
 
-Poses follow, so that what stands still stays where it is from frame to frame.
+Poses change with the points, so that static objects keep their positions from frame to frame.
 """
 
 from __future__ import annotations
@@ -26,35 +26,35 @@ _AXES = "xyz"
 
 @dataclass(frozen=True)
 class Rotate:
-    """Turns about the axes, in random order; each by up to so many degrees either way."""
+    """Rotates about the axes, in random order, by up to so many degrees in either direction."""
 
     x: float = 0.0
     y: float = 0.0
     z: float = 180.0
 
     def __call__(self, clip: Sequence[Frame], rng: Rng) -> list[Frame]:
-        """Return a turned copy."""
+        """Return a rotated copy."""
         bounds = np.radians([self.x, self.y, self.z])
         turn = np.eye(3)
         for axis in rng.permutation(np.flatnonzero(bounds)):
             turn = _turn(axis, rng.uniform(-bounds[axis], bounds[axis])) @ turn
-        return _changed(clip, turn)
+        return _transformed(clip, turn)
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Multiplies all distances by a factor of this range."""
+    """Multiplies all distances by a factor from a range."""
 
     factor: tuple[float, float] = (0.95, 1.05)
 
     def __call__(self, clip: Sequence[Frame], rng: Rng) -> list[Frame]:
         """Return a scaled copy."""
-        return _changed(clip, np.eye(3) * rng.uniform(*self.factor))
+        return _transformed(clip, np.eye(3) * rng.uniform(*self.factor))
 
 
 @dataclass(frozen=True)
 class Flip:
-    """Mirrors each of the axes in half of the clips."""
+    """Mirrors each of the axes, in half of the clips."""
 
     axes: tuple[Literal["x", "y", "z"], ...] = ("x", "y")
 
@@ -63,17 +63,21 @@ class Flip:
         signs = np.ones(3)
         for axis in self.axes:
             signs[_AXES.index(axis)] = rng.choice([-1.0, 1.0])
-        return _changed(clip, np.diag(signs))
+        return _transformed(clip, np.diag(signs))
 
 
 @dataclass(frozen=True)
 class Shift:
-    """Moves the origin of the odometry frame, and the voxels with it, by up to so many metres."""
+    """Moves the origin of the odometry frame, which shifts the voxels.
+
+    Attributes:
+        most: largest shift along each axis, metres.
+    """
 
     most: float = 50.0
 
     def __call__(self, clip: Sequence[Frame], rng: Rng) -> list[Frame]:
-        """Return a copy that stands elsewhere; frames without a pose get one."""
+        """Return a shifted copy; frames without a pose get one."""
         shift = rng.uniform(-self.most, self.most, 3)
         poses = [np.eye(4) if frame.pose is None else frame.pose for frame in clip]
         return [
@@ -84,18 +88,18 @@ class Shift:
 
 @dataclass(frozen=True)
 class Elastic:
-    """Distorts the place smoothly, as SpatioTemporalSegmentation does; see `smooth_noise`.
+    """Distorts the scene smoothly, as SpatioTemporalSegmentation does; see `smooth_noise`.
 
     Attributes:
-        spacing: of the noise's nodes, metres; one distortion each.
-        magnitude: factor on the noise of each, metres.
+        spacing: distance between the nodes of the noise, metres; one value for each distortion.
+        magnitude: factor on the noise, metres; one value for each distortion.
     """
 
     spacing: tuple[float, ...] = (0.2, 0.8)
     magnitude: tuple[float, ...] = (0.4, 1.6)
 
     def __post_init__(self) -> None:
-        """Check that both have as many values.
+        """Check that both have the same number of values.
 
         Raises:
             ValueError: they do not.
@@ -120,12 +124,12 @@ class Elastic:
 
 @dataclass(frozen=True)
 class Crop:
-    """Keeps a box.
+    """Keeps the points in a box.
 
     Attributes:
-        reach: from its middle to each side, metres.
-        around: each frame's "sensor", or the "middle" of all that the clip sees.
-        shift: of the box along each axis, up to this share of what the clip spans there.
+        reach: from the centre of the box to each side, metres.
+        around: centre of the box: the "sensor" of each frame, or the "middle" of all points.
+        shift: largest shift of the box along each axis, as a share of the extent of the clip.
     """
 
     reach: float
@@ -133,51 +137,51 @@ class Crop:
     shift: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     def __call__(self, clip: Sequence[Frame], rng: Rng) -> list[Frame]:
-        """Return a copy with what is in the box."""
+        """Return a copy with the points in the box."""
         share = rng.uniform(-1.0, 1.0, 3) * self.shift
-        places = [
+        positions = [
             frame.odometry_points if self.around == "middle" else frame.points.astype(np.float64)
             for frame in clip
         ]
-        together = np.concatenate(places)
+        together = np.concatenate(positions)
         if not len(together):
             return list(clip)
         low, high = np.nanmin(together, axis=0), np.nanmax(together, axis=0)
         middle = (low + high) / 2.0 if self.around == "middle" else np.zeros(3)
         middle = middle + share * (high - low)
         return [
-            frame.subset((np.abs(place - middle) <= self.reach).all(axis=1))
-            for frame, place in zip(clip, places, strict=True)
+            frame.subset((np.abs(points - middle) <= self.reach).all(axis=1))
+            for frame, points in zip(clip, positions, strict=True)
         ]
 
 
 @dataclass(frozen=True)
 class Reverse:
-    """Lets time run backwards in half of the clips."""
+    """Reverses time in half of the clips."""
 
     def __call__(self, clip: Sequence[Frame], rng: Rng) -> list[Frame]:
-        """Return the frames in their order, or in the opposite one."""
+        """Return the frames in their order or reversed."""
         return list(reversed(clip)) if rng.random() < 0.5 else list(clip)
 
 
 @dataclass(frozen=True)
 class Mount:
-    """Moves the origin of the sensor's frame up or down: clouds are given at the ground, say.
+    """Moves the origin of the sensor's frame, as for clouds in a frame at the ground.
 
     Attributes:
-        height: least and largest way down, metres; what is measured stays where it is.
+        height: least and largest shift downwards, metres; the world does not move.
     """
 
     height: tuple[float, float] = (-0.3, 2.2)
 
     def __call__(self, clip: Sequence[Frame], rng: Rng) -> list[Frame]:
-        """Return a copy seen from another origin."""
+        """Return a copy with another origin."""
         up = np.array([0.0, 0.0, rng.uniform(*self.height)])
         return [
             replace(
                 frame,
                 points=frame.points + up.astype(np.float32),
-                pose=None if frame.pose is None else frame.pose @ _moved(-up),
+                pose=None if frame.pose is None else frame.pose @ _translation(-up),
             )
             for frame in clip
         ]
@@ -185,22 +189,22 @@ class Mount:
 
 @dataclass(frozen=True)
 class ForgetMotion:
-    """Forgets all poses, as of a robot that tells of no motion."""
+    """Removes all poses, as of a robot without odometry."""
 
     def __call__(self, clip: Sequence[Frame], rng: Rng) -> list[Frame]:
         """Return a copy without poses."""
         return [replace(frame, pose=None) for frame in clip]
 
 
-def _moved(way: Array) -> Array:
-    """[4, 4] pose of a frame without a turn."""
+def _translation(offset: Array) -> Array:
+    """Return the [4, 4] pose of a translation."""
     pose = np.eye(4)
-    pose[:3, 3] = way
+    pose[:3, 3] = offset
     return pose
 
 
 def _turn(axis: int, angle: float) -> Array:
-    """[3, 3] rotation about an axis, radians."""
+    """Return the [3, 3] rotation about an axis by an angle, radians."""
     a, b = (axis + 1) % 3, (axis + 2) % 3
     matrix = np.eye(3)
     matrix[[a, b], [a, b]] = np.cos(angle)
@@ -208,8 +212,8 @@ def _turn(axis: int, angle: float) -> Array:
     return matrix
 
 
-def _changed(clip: Sequence[Frame], linear: Array) -> list[Frame]:
-    """Frames of a turned, mirrored or scaled world."""
+def _transformed(clip: Sequence[Frame], linear: Array) -> list[Frame]:
+    """Return the frames in a rotated, mirrored or scaled world."""
     return [
         replace(
             frame,
@@ -220,7 +224,8 @@ def _changed(clip: Sequence[Frame], linear: Array) -> list[Frame]:
     ]
 
 
-def _from_world(places: Array, frame: Frame) -> npt.NDArray[np.float32]:
+def _from_world(points: Array, frame: Frame) -> npt.NDArray[np.float32]:
+    """Return points of the odometry frame in the sensor's frame."""
     if frame.pose is not None:
-        places = (places - frame.pose[:3, 3]) @ frame.pose[:3, :3]
-    return places.astype(np.float32)
+        points = (points - frame.pose[:3, 3]) @ frame.pose[:3, :3]
+    return points.astype(np.float32)

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parts of an augmentation that mix two clips of spinning LiDARs, as mmdetection3d does.
 
-Both are seen in the sensor's frame of the first clip. Where both know their motion, the second
-clip's world is moved so that the sensors meet in the newest frame; what stands still in it then
-stands still in the first one's world too. What is cut and pasted is drawn once for a clip.
+Both clips are transformed to the sensor's frame of the first one. Where both have poses, the world
+of the second clip is moved so that the sensors coincide in the newest frame; its static objects
+are then static in the first clip too. The parts to mix are drawn once for a clip.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ _EPSILON = 1e-5  # radians
 
 @dataclass(frozen=True)
 class LaserMix:
-    """Cuts both scans into bands of elevation and takes them by turns (Kong et al. 2023).
+    """Cuts both scans into bands of elevation and alternates between them (Kong et al. 2023).
 
     Attributes:
-        bands: how many there may be.
-        elevations: lowest and highest, degrees; what is beyond belongs to the outer bands.
+        bands: numbers of bands to choose from.
+        elevations: lowest and highest, degrees; points beyond belong to the outer bands.
     """
 
     bands: tuple[int, ...] = (3, 4, 5, 6)
     elevations: tuple[float, float] = (-25.0, 3.0)
 
     def __call__(self, clip: Sequence[Frame], other: Sequence[Frame], rng: Rng) -> list[Frame]:
-        """Return the first clip with every second band, from the top down, of the other one."""
+        """Return the first clip with every second band, from the top down, from the other one."""
         count = int(rng.choice(self.bands))
         return [
             joined(
@@ -49,7 +49,7 @@ class LaserMix:
         ]
 
     def _band(self, frame: Frame, count: int) -> npt.NDArray[np.intp]:
-        """[N] each point's band, 0 at the top; a band has its upper edge, not its lower one."""
+        """Return the band of each point, [N], 0 at the top; only upper edges are included."""
         low, high = np.radians(self.elevations)
         x, y, z = frame.points.astype(np.float64).T
         elevation = np.arctan2(z, np.hypot(x, y)).clip(low + _EPSILON, high - _EPSILON)
@@ -58,12 +58,12 @@ class LaserMix:
 
 @dataclass(frozen=True)
 class PolarMix:
-    """Swaps a half of the scans, and pastes objects of the other one (Xiao et al. 2022).
+    """Swaps half of the scans, and pastes objects of the other scan (Xiao et al. 2022).
 
     Attributes:
-        classes: ids of what is pasted: as it is, and turned twice.
-        swap: share of clips that are swapped.
-        paste: share of clips that are pasted into.
+        classes: ids of the objects to paste: as they are, and rotated by two more angles.
+        swap: share of clips of which half is swapped.
+        paste: share of clips into which objects are pasted.
     """
 
     classes: tuple[int, ...]
@@ -91,13 +91,13 @@ class PolarMix:
 
 
 def _sector(frame: Frame, start: float) -> npt.NDArray[np.bool_]:
-    """[N] which points lie in the half turn that begins at an angle, clockwise from x."""
+    """Return which points lie in the half turn from an angle on, clockwise from x, [N] bool."""
     angle = -np.arctan2(frame.points[:, 1], frame.points[:, 0])
     return np.asarray((angle > start) & (angle < start + np.pi))
 
 
 def _turn(angle: float, sensor: Pose | None) -> Pose:
-    """Counterclockwise turn about the z axis of the newest sensor, as a sensor elsewhere sees it.
+    """Return a counterclockwise turn about the z axis of the newest sensor, in a sensor's frame.
 
     Args:
         angle: radians.
@@ -114,10 +114,10 @@ def _moved(frame: Frame, motion: Pose) -> Frame:
 
 
 def _pairs(clip: Sequence[Frame], other: Sequence[Frame]) -> list[tuple[Frame, Frame]]:
-    """Each frame, oldest first, and what of the other clip is to be seen from its sensor.
+    """Return each frame, oldest first, with its frame of the other clip, in its sensor's frame.
 
-    Clips are paired from their newest frames back; a shorter other clip lends its oldest frame
-    again.
+    Clips are paired from their newest frames backwards; a shorter other clip repeats its oldest
+    frame.
     """
     pairs = []
     for age, frame in enumerate(reversed(clip)):
@@ -130,16 +130,16 @@ def _pairs(clip: Sequence[Frame], other: Sequence[Frame]) -> list[tuple[Frame, F
 
 
 def _since(frame: Frame, newest: Frame) -> Pose | None:
-    """Pose of a frame's sensor in the frame of the newest one's, where both are known."""
+    """Return the pose of a frame relative to the newest one, None where either is unknown."""
     if frame.pose is None or newest.pose is None:
         return None
     return np.asarray(np.linalg.inv(newest.pose) @ frame.pose)
 
 
 def joined(frames: Sequence[Frame]) -> Frame:
-    """Points of several frames as one, seen from the first one's pose.
+    """Return the points of several frames as one frame, with the pose of the first one.
 
-    Columns that one of them lacks are left out, labels are unknown there.
+    Columns that one of them lacks are left out; labels are unknown there.
     """
     first = frames[0]
 

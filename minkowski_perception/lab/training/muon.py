@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Muon: momentum whose matrices are made orthogonal, for the kernels of a network."""
+"""Muon: an optimizer that orthogonalizes the momentum of the kernels of a network."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 _QUINTIC = (3.4445, -4.7750, 2.0315)
-"""Of each Newton-Schulz iteration: X becomes a X + (b A + c A^2) X with A = X X^T."""
+"""(a, b, c) of a Newton-Schulz iteration: X becomes a X + (b A + c A^2) X with A = X X^T."""
 _ITERATIONS = 5
 _ADAM_RMS = 0.2
-"""Root mean square of AdamW's usual steps, by which one learning rate serves both."""
+"""Root mean square of AdamW's usual steps; Muon's steps are scaled to it."""
 _EPSILON = 1e-8
 
 
 class Muon(Optimizer):
-    """Muon for kernels and matrices, AdamW for all that has one dimension.
+    """Muon for kernels and matrices, AdamW for parameters of one dimension.
 
     A kernel [K, C_in, C_out] is one matrix [K C_in, C_out]. Its momentum M (Nesterov's) becomes
     O, which has the singular vectors of M and singular values near 1; its weights W become
     W - rate (decay W + 0.2 sqrt(max(K C_in, C_out)) O). Jordan et al., "Muon: An optimizer for
-    hidden layers in neural networks", 2024; the factor is of Liu et al., "Muon is scalable for LLM
-    training", 2025 (arXiv 2502.16982), and makes steps as large as AdamW's.
+    hidden layers in neural networks", 2024; the factor is from Liu et al., "Muon is scalable for
+    LLM training", 2025 (arXiv 2502.16982), and makes steps as large as AdamW's.
 
     Args:
         parameters: of the network.
@@ -52,7 +52,7 @@ class Muon(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Take a step; parameters without a gradient stay as they are."""
+        """Take a step; parameters without a gradient do not change."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -89,15 +89,15 @@ def _adam(gradient: Tensor, state: dict[str, Any], group: Mapping[str, Any]) -> 
 
 
 def orthogonalized(matrix: Tensor) -> Tensor:
-    """Return the matrix with singular values near 1, by Newton-Schulz iterations.
+    """Return a matrix with its singular values brought near 1, by Newton-Schulz iterations.
 
-    They come to 0.7 to 1.2, but for those below a hundredth of the matrix's norm: less.
+    They become 0.7 to 1.2; those below a hundredth of the norm of the matrix become smaller.
 
     Args:
         matrix: [M, N], float32.
 
     Returns:
-        [M, N], with the same singular vectors.
+        [M, N], with the singular vectors of the argument.
     """
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.T if tall else matrix

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where clips come from: simulated drives, and recorded sequences of data sets."""
+"""Sources of clips: simulated drives, and recorded sequences of data sets."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ from minkowski_perception.labels import LabelSet
 Rng = np.random.Generator
 
 _COUNTED_FRAMES = 200
-"""Of a data set, spread evenly: enough to tell how common classes are."""
+"""Frames of a data set, spread evenly, in which classes are counted."""
 
 
 @dataclass(frozen=True)
 class ClipSize:
-    """How long clips are.
+    """Length of clips.
 
     Attributes:
-        window: most frames.
-        shorter: share of the clips that may be shorter, as at a stream's start.
-        stride: from each frame to the next one, frames of the sequence.
+        window: largest number of frames.
+        shorter: share of the clips that may be shorter, as at the start of a stream.
+        stride: frames of the sequence from each frame of a clip to the next one.
     """
 
     window: int
@@ -56,31 +56,31 @@ class ClipSize:
         return int(rng.integers(1, self.window + 1))
 
     def span(self, length: int) -> int:
-        """Frames of the sequence from the first to the last of so many."""
+        """Return the number of frames of the sequence that a clip of some length spans."""
         return (length - 1) * self.stride + 1
 
 
 class Source(Protocol):
-    """What clips are taken from."""
+    """Source of clips."""
 
     @property
     def share(self) -> float:
-        """Of all clips, relative to other sources."""
+        """Share of the clips, relative to the other sources."""
 
     def clip(self, rng: Rng, size: ClipSize, index: int | None = None) -> list[Frame]:
-        """Return a clip: number `index` of a training, or one at random."""
+        """Return the clip of an index of the training, or a random one."""
 
     def class_shares(self, classes: int) -> npt.NDArray[np.float64]:
-        """[classes]: each class's share of the labels."""
+        """Return the share of each class in the labels, [classes]."""
 
 
 @dataclass(frozen=True)
 class Drives:
-    """Simulated drives, all alike.
+    """Simulated drives of equal length.
 
     Attributes:
         drives: their frames.
-        share: of all clips.
+        share: of the clips.
         counted: drives in which classes are counted; None for all.
     """
 
@@ -89,15 +89,15 @@ class Drives:
     counted: Sequence[Sequence[Frame]] | None = None
 
     def clip(self, rng: Rng, size: ClipSize, index: int | None = None) -> list[Frame]:
-        """Return a clip at random."""
+        """Return a random clip."""
         drive = self.drives[int(rng.integers(len(self.drives)))]
         length = size.draw(rng)
         start = int(rng.integers(len(drive) - size.span(length) + 1))
         chosen = drive[start : start + size.span(length) : size.stride]
-        return [_standing(frame) for frame in chosen]
+        return [_upright(frame) for frame in chosen]
 
     def class_shares(self, classes: int) -> npt.NDArray[np.float64]:
-        """[classes]: each class's share of the labels."""
+        """Return the share of each class in the labels, [classes]."""
         counted = self.drives if self.counted is None else self.counted
         labels = [f.labels for drive in counted for f in drive if f.labels is not None]
         return class_shares(np.concatenate(labels), classes)
@@ -105,12 +105,12 @@ class Drives:
 
 @dataclass(frozen=True)
 class Recordings:
-    """Sequences of a data set; a clip ends with each frame once before any does again.
+    """Sequences of a data set; each frame ends a clip once before any frame does so again.
 
     Attributes:
-        sequences: their frames are read when they are asked for.
-        full_scale: of intensity; None to go by each frame.
-        share: of all clips.
+        sequences: of frames, which are read when they are used.
+        full_scale: of intensity; None determines it for each frame.
+        share: of the clips.
         seed: of the order.
     """
 
@@ -120,33 +120,33 @@ class Recordings:
     seed: int = 0
 
     def clip(self, rng: Rng, size: ClipSize, index: int | None = None) -> list[Frame]:
-        """Return the clip whose newest frame is the next of the order, or one at random."""
+        """Return the clip that ends with the frame of an index of the order, or a random one."""
         total = sum(map(len, self.sequences))
         if index is None:
             newest = int(rng.integers(total))
         else:
             newest = int(_order(self.seed, index // total, total)[index % total])
-        sequence, newest = self._place(newest)
+        sequence, newest = self._find(newest)
         rows = range(newest, newest - size.span(size.draw(rng)), -size.stride)
         return [self._read(sequence, row) for row in reversed(rows) if row >= 0]
 
     def class_shares(self, classes: int) -> npt.NDArray[np.float64]:
-        """[classes]: each class's share of the labels of some frames."""
+        """Return the share of each class in the labels of some frames, [classes]."""
         total = sum(map(len, self.sequences))
         rows = np.linspace(0, total - 1, min(total, _COUNTED_FRAMES)).astype(int)
-        frames = (self._read(*self._place(int(row))) for row in rows)
+        frames = (self._read(*self._find(int(row))) for row in rows)
         labels = [frame.labels for frame in frames if frame.labels is not None]
         return class_shares(np.concatenate([np.zeros(0, np.uint8), *labels]), classes)
 
-    def _place(self, row: int) -> tuple[Sequence[Frame], int]:
-        """Sequence that holds a frame, counted over all, and its row there."""
+    def _find(self, row: int) -> tuple[Sequence[Frame], int]:
+        """Return the sequence of a frame, by its index over all sequences, and its index there."""
         ends = accumulate(map(len, self.sequences))
         sequence, end = next((s, e) for s, e in zip(self.sequences, ends, strict=True) if row < e)
         return sequence, row - (end - len(sequence))
 
     def _read(self, sequence: Sequence[Frame], row: int) -> Frame:
-        """Return a frame without rays that met nothing, its intensity from 0 to 1."""
-        frame = _standing(sequence[row])
+        """Return a frame without rays that hit nothing, with intensity from 0 to 1."""
+        frame = _upright(sequence[row])
         frame = frame.subset(np.asarray(frame.points.any(axis=1)))
         if frame.intensity is None:
             return frame
@@ -154,10 +154,10 @@ class Recordings:
         return replace(frame, intensity=scale.normalise(frame.intensity))
 
 
-def _standing(frame: Frame) -> Frame:
-    """Frame whose z axis points up as far as its sensor's name tells, without holes.
+def _upright(frame: Frame) -> Frame:
+    """Return the valid points of a frame, rotated so that z is up if its frame id is optical.
 
-    Turns about z and slopes mean the same then, whatever the sensor.
+    Rotations about z and slopes then mean the same for all sensors.
     """
     turn = upright(frame.frame_id)
     if not frame.valid.all():
@@ -167,7 +167,7 @@ def _standing(frame: Frame) -> Frame:
     return replace(
         frame,
         points=frame.points @ turn[:3, :3].T.astype(np.float32),
-        pose=None if frame.pose is None else frame.pose @ turn.T,  # a turn alone: its inverse
+        pose=None if frame.pose is None else frame.pose @ turn.T,  # its transpose is its inverse
         frame_id="",
     )
 
@@ -178,11 +178,11 @@ def _order(seed: int, epoch: int, total: int) -> npt.NDArray[np.int64]:
 
 
 def open_sources(data: Data, labels: LabelSet, seed: int) -> list[Source]:
-    """Open all that a recipe's clips come from.
+    """Open the sources of a recipe.
 
     Raises:
-        DatasetError: a data set is not where it should be, or is empty.
-        LabelSetError: the labels of one cannot be told in the recipe's.
+        DatasetError: a data set is missing or empty.
+        LabelSetError: there is no mapping from the labels of one to the recipe's.
     """
     sources: list[Source] = []
     if data.seeds is not None:
@@ -205,7 +205,7 @@ def recordings(chosen: DataSet, labels: LabelSet, seed: int) -> Recordings:
 
 
 def open_set(chosen: DataSet | HeldOut, labels: LabelSet) -> Dataset:
-    """Open a data set of a recipe, its labels in those of the recipe."""
+    """Open a data set of a recipe, with its labels mapped to the recipe's."""
     of_bag = None if chosen.bag_labels is None else LabelSet.load(chosen.bag_labels)
     return open_dataset(chosen.name, Path(chosen.root), chosen.split, labels, of_bag)
 
@@ -216,18 +216,18 @@ def simulate(
     seeds: Sequence[int],
     sensors: Mapping[str, float] | None = None,
 ) -> list[Sequence[Frame]]:
-    """Simulate one drive a seed, in parallel, with a progress bar.
+    """Simulate one drive for each seed, in parallel, with a progress bar.
 
     Args:
-        data: what drives a recipe asks for. Those in its cache are read frame by frame when they
-            are asked for; what another version of the simulator made is not taken for its own.
-        labels: what labels are told in.
+        data: settings of the drives. Drives in the cache are read frame by frame when they are
+            used; each version of the simulator has a cache of its own.
+        labels: label set of the frames.
         seeds: of the drives.
-        sensors: by name, with the share of drives that each gets; by default those of the data.
+        sensors: names of sensors with each one's share of the drives; by default those of `data`.
 
     Raises:
-        LabelSetError: labels of a scene cannot be told in those that are wanted.
-        RecordingError: a sensor sees nothing of a scene, or there is no such scene.
+        LabelSetError: there is no mapping from the labels of a scene to `labels`.
+        RecordingError: a scene is unknown or cannot be simulated with a sensor.
     """
     folder = None if data.cache is None else Path(data.cache) / simulator_version()
     chosen = _draw_each(seeds, sensors or data.sensors)
@@ -270,7 +270,7 @@ def _draw_each(seeds: Sequence[Any], shares: Mapping[str, float]) -> list[str]:
 def _drive(
     seed: int, sensor: str, scene: str, data: Data, labels: LabelSet, folder: Path | None
 ) -> Sequence[Frame]:
-    """Simulate a drive, or find it in a folder."""
+    """Simulate a drive, or read it from the cache."""
     start = float(np.random.default_rng((seed, 2)).uniform(0.0, data.latest_start))
     recording = _recording(sensor, scene, data, labels, start)
     if folder is None:
@@ -287,18 +287,23 @@ def _drive(
         }
         unfinished = path.with_suffix(f".{os.getpid()}.npz")
         np.savez(unfinished, **columns)
-        unfinished.replace(path)  # whole or not at all, whoever else writes it
+        unfinished.replace(path)  # readers never see a partial file
     read = partial(_stored, recording.label_mapping)
     return Frames([(path, i) for i in range(data.frames)], read)
 
 
-def _stored(told: npt.NDArray[np.uint8], place: tuple[Path, int]) -> Frame:
-    """Read a frame of a stored drive; `told` is as of its recording."""
-    path, index = place
+def _stored(mapping: npt.NDArray[np.uint8], item: tuple[Path, int]) -> Frame:
+    """Read a frame of a drive in the cache and map its labels.
+
+    Args:
+        mapping: `label_mapping` of the recording.
+        item: file of the drive, and index of the frame.
+    """
+    path, index = item
     prefix = f"{index}."
     with np.load(path, allow_pickle=False) as stored:
         columns: dict[str, Any] = {
             key.removeprefix(prefix): stored[key] for key in stored.files if key.startswith(prefix)
         }
-    columns["labels"] = told[columns["labels"]]
+    columns["labels"] = mapping[columns["labels"]]
     return Frame(**{k: v if v.ndim else v.item() for k, v in columns.items()})

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from minkowski_perception.lab.training.clips import Sample, as_seen_in
+from minkowski_perception.lab.training.clips import Sample, coordinates_in
 from minkowski_perception.lab.training.distributed import World
 from minkowski_perception.lab.training.losses import Loss
 from minkowski_perception.lab.training.optimization import (
@@ -77,7 +77,7 @@ class Trainer:
         """Take a step and return its loss, that of this process's clips."""
         device = self._world.device
         batch = Sample(*(column.to(device) for column in batch))
-        places = as_seen_in(self._dimension, batch.coordinates)
+        places = coordinates_in(self._dimension, batch.coordinates)
         with torch.autocast(device.type, self._half, enabled=self._half is not None):
             logits = self._model(batch.features, places)
         loss = self._loss(logits.float(), batch.labels, self._class_weights, batch.points)

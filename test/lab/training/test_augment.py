@@ -36,7 +36,7 @@ def in_world(frame):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_frames_of_a_clip_stay_registered_under_every_change_of_place(seed):
+def test_frames_of_a_clip_stay_registered(seed):
     varied = Augmentation(**CALM)(clip(), np.random.default_rng(seed))
     for frame in varied[1:]:
         np.testing.assert_allclose(in_world(frame), in_world(varied[0]), atol=1e-3)
@@ -48,14 +48,14 @@ def test_frames_of_a_clip_stay_registered_under_every_change_of_place(seed):
     assert 0.95 <= scale[0] <= 1.05
 
 
-def test_poses_stay_rigid():
+def test_poses_stay_rigid_transforms():
     for frame in Augmentation(**CALM)(clip(), np.random.default_rng(0)):
         turn = frame.pose[:3, :3]
         np.testing.assert_allclose(turn @ turn.T, np.eye(3), atol=1e-9)
         assert np.linalg.det(turn) == pytest.approx(1.0)
 
 
-def test_labels_stay_with_their_points_when_points_are_lost():
+def test_remaining_points_keep_their_labels():
     settings = {**CALM, "dropout": 0.9, "beam_dropout": 1.0, "scale": (1.0, 1.0)}
     original = clip()[0]
     varied = Augmentation(**settings)([original], np.random.default_rng(2))[0]
@@ -66,7 +66,7 @@ def test_labels_stay_with_their_points_when_points_are_lost():
         assert label == original.labels[nearest]
 
 
-def test_a_sector_is_all_that_a_forward_looking_sensor_sees():
+def test_a_sector_is_no_wider_than_its_setting():
     settings = {**CALM, "sector": 1.0, "sector_width": (90.0, 90.0), "tilt": 0.0}
     for seed in range(5):
         (varied,) = Augmentation(**settings)(clip(1, 2000), np.random.default_rng(seed))
@@ -75,21 +75,21 @@ def test_a_sector_is_all_that_a_forward_looking_sensor_sees():
         assert np.degrees(2 * np.pi - widest_gap) == pytest.approx(90.0, abs=3.0)
 
 
-def test_motion_and_intensity_can_be_lost():
+def test_poses_and_intensity_can_be_removed():
     settings = {**CALM, "without_motion": 1.0, "intensity_lost": 1.0}
     for frame in Augmentation(**settings)(clip(), np.random.default_rng(0)):
         assert frame.pose is None
         assert (frame.intensity == 0.0).all()
 
 
-def test_the_original_is_left_alone():
+def test_the_original_clip_does_not_change():
     frames = clip()
     before = [frame.points.copy() for frame in frames]
     Augmentation()(frames, np.random.default_rng(0))
     assert all(np.array_equal(a, f.points) for a, f in zip(before, frames, strict=True))
 
 
-def test_noisy_clips_lose_points_and_others_do_not():
+def test_only_noisy_clips_lose_points():
     for share, least, most in ((0.0, 1.0, 1.0), (1.0, 0.35, 0.65)):
         for before, after in zip(
             clip(),

@@ -20,32 +20,32 @@ def path(tmp_path):
     return tmp_path / "a.checkpoint"
 
 
-def test_a_checkpoint_comes_back_as_it_was(path):
+def test_a_checkpoint_is_read_as_it_was_written(path):
     state = load_checkpoint(path, RECIPE)
     assert state["step"] == 3
     assert torch.equal(state["weights"], torch.ones(2))
     assert [file.name for file in path.parent.iterdir()] == ["a.checkpoint"]
 
 
-def test_another_recipe_is_refused_with_what_differs(path):
+def test_another_recipe_is_refused_with_the_keys_that_differ(path):
     other = {**RECIPE, "seed": 2, "optimization": {"batch_size": 3}}
     with pytest.raises(CheckpointError, match=r"differs in seed, optimization\.batch_size:"):
         load_checkpoint(path, other)
 
 
-def test_what_weights_do_not_depend_on_may_differ(path):
+def test_keys_that_do_not_influence_the_weights_may_differ(path):
     other = {**RECIPE, "card": {"license": "MIT", "for": "all"}, "validation": {"every": 5}}
     assert load_checkpoint(path, other)["step"] == 3
 
 
-def test_damage_is_told(path):
+def test_a_damaged_checkpoint_is_refused(path):
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(CheckpointError, match="cannot read checkpoint"):
         load_checkpoint(path, RECIPE)
 
 
 class Code:
-    """Runs when it is unpickled, unless somebody refuses."""
+    """Object whose unpickling runs code."""
 
     def __reduce__(self):
         return (print, ("code runs",))

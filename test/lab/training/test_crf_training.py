@@ -37,7 +37,7 @@ def model_of(dimension=3, crf=None, features=("one", "intensity"), **network):
 
 
 def clip(seed, frames=3):
-    """A plane of two halves, of classes 3 and 7, seen again in each frame."""
+    """Return a plane of two halves, of classes 3 and 7, the same in each frame."""
     random = torch.Generator().manual_seed(seed)
     plane = torch.cartesian_prod(torch.arange(12), torch.arange(12))
     plane = plane[torch.randperm(len(plane), generator=random)[:120]]
@@ -102,7 +102,7 @@ def test_a_network_in_3d_scores_each_frame_alone():
 
 
 @pytest.mark.parametrize("causal", [False, True])
-def test_a_network_that_sees_the_future_scores_for_a_causal_crf_as_in_a_stream(causal):
+def test_a_network_that_uses_the_future_scores_windows_for_a_causal_crf(causal):
     model = model_of(dimension=4, crf=TrilateralCRF(10, causal=causal, chroma="intensity"))
     (scored, *_) = score_clips(model, CLIPS, CPU)
     coordinates, features, *_ = CLIPS[0]
@@ -128,7 +128,7 @@ def test_network_and_crf_can_be_trained_together():
         assert parameter.grad.abs().max() > 0, name
 
 
-def test_a_chroma_that_the_network_does_not_see_is_refused():
+def test_a_chroma_that_is_not_among_the_features_is_refused():
     model = model_of(features=("one", "z"))
     lattice = CRFSettings(chroma="intensity", causal=True)
     with pytest.raises(ModelError, match="its CRF needs intensity"):
@@ -136,6 +136,6 @@ def test_a_chroma_that_the_network_does_not_see_is_refused():
 
 
 @pytest.mark.parametrize("network", [{"dimension": 3}, {"dimension": 4, "kernel": "causal"}])
-def test_a_network_that_runs_frame_by_frame_takes_a_causal_crf_alone(network):
+def test_a_network_that_runs_frame_by_frame_needs_a_causal_crf(network):
     with pytest.raises(ValueError, match="its CRF must have causal: true"):
         train_crf(model_of(**network), CLIPS, CRFSettings(causal=False), FEW, device="cpu")

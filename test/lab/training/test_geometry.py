@@ -19,7 +19,7 @@ from minkowski_perception.motion.poses import pose_matrix
 
 
 def clip(count=3, points=300):
-    """A place that stands still, seen from a sensor on its way."""
+    """Return a clip of a static scene and a moving sensor."""
     world = np.random.default_rng(1).uniform(-10, 10, (points, 3))
     frames = []
     for i in range(count):
@@ -39,7 +39,7 @@ def in_world(frame):
     [Rotate(5.0, 5.0, 180.0), Scale(), Flip(("x", "y", "z")), Shift(), Elastic(), Mount()],
     ids=str,
 )
-def test_what_stands_still_does_so_in_the_changed_place(change, seed):
+def test_static_points_stay_static(change, seed):
     before = clip()
     varied = change(before, np.random.default_rng(seed))
     for frame in varied:
@@ -50,7 +50,7 @@ def test_what_stands_still_does_so_in_the_changed_place(change, seed):
         assert np.array_equal(old.points, again.points)
 
 
-def test_a_turn_keeps_distances_and_stays_in_its_bounds():
+def test_a_rotation_keeps_distances_and_its_bounds():
     (frame,) = clip(1)
     for seed in range(20):
         (turned,) = Rotate(x=0.0, y=0.0, z=10.0)([frame], np.random.default_rng(seed))
@@ -62,13 +62,13 @@ def test_a_turn_keeps_distances_and_stays_in_its_bounds():
         assert 0.0 < abs(np.degrees(angle[0])) <= 10.0
 
 
-def test_turns_about_several_axes_come_in_every_order():
+def test_axes_of_a_rotation_are_applied_in_every_order():
     (frame,) = clip(1, 3)
     change = Rotate(90.0, 90.0, 90.0)
     made = set()
     for seed in range(60):
 
-        class Bounds:  # every turn is by a right angle; only the order is drawn
+        class Bounds:  # every rotation is by a right angle; only the order is random
             def __init__(self):
                 self._rng = np.random.default_rng(seed)  # noqa: B023
                 self.permutation = self._rng.permutation
@@ -99,13 +99,13 @@ def test_each_axis_is_mirrored_in_half_of_the_clips():
     np.testing.assert_allclose(share[[0, 2]], 0.5, atol=0.12)
 
 
-def test_a_place_is_distorted_smoothly_and_as_strongly_as_published():
+def test_an_elastic_distortion_is_smooth_and_as_strong_as_published():
     rng = np.random.default_rng(0)
     points = rng.uniform(0, 3, (4000, 3)).astype(np.float32)
     near = points + np.float32(1e-3)
     (distorted,) = Elastic((0.2,), (0.4,))([Frame(np.concatenate([points, near]))], rng)
     moved = distorted.points - np.concatenate([points, near])
-    # At a node the noise has the variance (19 / 81)^3, between nodes less.
+    # The variance of the noise is (19 / 81)^3 at its nodes, and less between them.
     assert 0.5 * 0.4 * (19 / 81) ** 1.5 < moved.std() < 0.4 * (19 / 81) ** 1.5
     assert np.abs(moved[:4000] - moved[4000:]).max() < 2e-3
 
@@ -117,7 +117,7 @@ def test_a_crop_keeps_a_box_around_each_sensor():
         assert np.array_equal(after.labels, before.labels[inside])
 
 
-def test_a_crop_around_the_middle_is_the_same_place_in_all_frames():
+def test_a_crop_around_the_middle_is_the_same_box_in_all_frames():
     kept = Crop(6.0, around="middle", shift=(0.2, 0.2, 0.0))(clip(), np.random.default_rng(0))
     assert 0 < len(kept[0]) < 300
     for frame in kept[1:]:
@@ -126,12 +126,12 @@ def test_a_crop_around_the_middle_is_the_same_place_in_all_frames():
     assert (extent <= 12.0).all()
 
 
-def test_a_shift_gives_frames_without_a_pose_one():
+def test_a_shift_gives_a_pose_to_frames_without_one():
     (frame,) = Shift(3.0)([Frame(np.ones((2, 3), np.float32))], np.random.default_rng(0))
     assert 0.0 < np.abs(frame.pose[:3, 3]).max() <= 3.0
 
 
-def test_a_mount_moves_the_sensor_s_frame_and_nothing_in_the_place():
+def test_a_mount_moves_the_sensor_frame_and_not_the_world():
     before = clip()
     lowered = Mount((1.0, 2.0))(before, np.random.default_rng(0))
     up = lowered[0].points[0, 2] - before[0].points[0, 2]
@@ -141,13 +141,13 @@ def test_a_mount_moves_the_sensor_s_frame_and_nothing_in_the_place():
         np.testing.assert_allclose(in_world(new), in_world(old), atol=1e-4)
 
 
-def test_forgotten_motion_leaves_the_clouds_alone():
+def test_removing_poses_does_not_change_points():
     for old, new in zip(clip(), ForgetMotion()(clip(), np.random.default_rng(0)), strict=True):
         assert new.pose is None
         assert np.array_equal(new.points, old.points)
 
 
-def test_time_runs_backwards_in_half_of_the_clips():
+def test_half_of_the_clips_are_reversed():
     orders = [
         tuple(f.stamp for f in Reverse()(clip(points=1), np.random.default_rng(s)))
         for s in range(100)

@@ -22,7 +22,7 @@ RECIPE = Path(__file__).resolve().parents[3] / "config" / "training" / "outdoor_
 
 @pytest.fixture(scope="module")
 def recipe():
-    """Settings of the first stage of the default model."""
+    """Return the settings of the first stage of the default model."""
     return read_stages(load_recipe(RECIPE), Path("out"))[0].settings
 
 
@@ -37,7 +37,7 @@ def small(recipe, **changes):
     }
 
 
-def test_the_shipped_recipe_trains_from_end_to_end_into_a_model_with_figures(tmp_path, recipe):
+def test_the_shipped_recipe_gives_a_model_with_figures(tmp_path, recipe):
     path = train(small(recipe), tmp_path, "cpu")
     model = load_model(path.with_suffix(".yaml"))
     assert model.window == recipe["window"]
@@ -51,7 +51,7 @@ def test_training_twice_gives_the_same_weights(tmp_path, recipe):
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
 
 
-def test_clips_depend_on_seed_and_index_alone_and_their_labels_on_their_voxels(recipe):
+def test_clips_depend_only_on_seed_and_index(recipe):
     sources = [Drives([list(simulate_drive(1, "vlp16", 3))])]
     spec, augment = VoxelInput.from_dict(recipe["input"]), read_augmentation({}, "augmentation")
     first, second = (ClipDataset(sources, ClipSize(3), spec, augment, 5, 10) for _ in range(2))
@@ -75,7 +75,7 @@ def test_training_can_start_from_a_model(tmp_path, recipe):
         torch.testing.assert_close(after[key], value, atol=1e-3, rtol=1e-3)
 
 
-def test_a_crf_is_trained_after_its_network_or_for_one_that_stays_as_it_is(tmp_path, recipe):
+def test_a_crf_is_trained_after_its_network_or_for_a_fixed_one(tmp_path, recipe):
     crf = {
         "lattice": {"chroma": "intensity", "sigma_space": 2},
         "seeds": [2, 3],

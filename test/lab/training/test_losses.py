@@ -29,7 +29,7 @@ def test_ignored_labels_do_not_count():
     torch.testing.assert_close(Loss()(logits, truth), expected)
 
 
-def test_where_no_label_counts_the_lovasz_loss_is_zero_and_has_a_gradient():
+def test_the_lovasz_loss_without_labels_is_zero_and_has_a_gradient():
     logits = torch.randn(4, 3, requires_grad=True)
     loss = lovasz_softmax(logits, torch.full((4,), 255))
     loss.backward()
@@ -37,7 +37,7 @@ def test_where_no_label_counts_the_lovasz_loss_is_zero_and_has_a_gradient():
     assert (logits.grad == 0.0).all()
 
 
-def test_class_weights_lift_a_class():
+def test_class_weights_raise_the_loss_of_a_class():
     logits = torch.zeros(2, 2)
     logits[1, 0] = 2.0
     truth = torch.tensor([0, 1])
@@ -49,7 +49,7 @@ def test_class_weights_lift_a_class():
 def test_the_lovasz_loss_equals_its_definition(certainty):
     generator = torch.Generator().manual_seed(0)
     logits = certainty * torch.randn(40, 3, generator=generator, dtype=torch.float64)
-    truth = torch.randint(0, 2, (40,), generator=generator)  # class 2 is not there
+    truth = torch.randint(0, 2, (40,), generator=generator)  # class 2 is absent
     losses = []
     for k in (0, 1):
         own = {i for i, label in enumerate(truth.tolist()) if label == k}
@@ -65,7 +65,7 @@ def test_the_lovasz_loss_equals_its_definition(certainty):
     assert lovasz_softmax(logits, truth).item() == pytest.approx(sum(losses) / 2, abs=1e-12)
 
 
-def test_rare_classes_weigh_more_and_the_mean_weight_of_points_is_one():
+def test_rare_classes_have_larger_weights_and_the_mean_over_points_is_one():
     labels = np.repeat([0, 1, 255], [900, 100, 50])
     weights = class_weights(class_shares(labels, 3))
     assert weights[1] > weights[0]
@@ -73,7 +73,7 @@ def test_rare_classes_weigh_more_and_the_mean_weight_of_points_is_one():
     assert torch.isfinite(weights).all()
 
 
-def test_where_no_label_is_known_classes_weigh_alike():
+def test_classes_without_labels_have_equal_weights():
     weights = class_weights(class_shares(np.full(3, 255), 2))
     assert torch.isfinite(weights).all()
     assert weights[0] == weights[1]
@@ -88,7 +88,7 @@ def test_a_loss_is_the_weighted_sum_of_its_parts(cross_entropy, lovasz):
     torch.testing.assert_close(Loss(cross_entropy, lovasz)(logits, truth), expected)
 
 
-def test_where_no_label_counts_a_loss_is_zero_and_has_a_gradient():
+def test_a_loss_without_labels_is_zero_and_has_a_gradient():
     logits = torch.randn(4, 3, requires_grad=True)
     loss = Loss()(logits, torch.full((4,), 255))
     loss.backward()
@@ -97,7 +97,7 @@ def test_where_no_label_counts_a_loss_is_zero_and_has_a_gradient():
 
 
 @pytest.mark.parametrize("weights", [None, torch.tensor([1.0, 2.0, 5.0])])
-def test_with_a_point_power_of_one_a_voxel_counts_as_its_points_would_one_by_one(weights):
+def test_with_point_power_1_a_voxel_counts_as_its_points(weights):
     logits, truth = 3.0 * torch.randn(9, 3), torch.tensor([0, 1, 2, 255, 0, 1, 2, 2, 1])
     points = torch.tensor([1, 4, 2, 7, 3, 1, 1, 5, 2])
     expected = Loss()(
@@ -108,19 +108,19 @@ def test_with_a_point_power_of_one_a_voxel_counts_as_its_points_would_one_by_one
     assert not torch.isclose(Loss()(logits, truth, weights, points), expected)
 
 
-def test_a_point_power_of_a_half_counts_four_points_twice():
+def test_with_point_power_one_half_four_points_count_twice():
     logits, truth = torch.randn(3, 2), torch.tensor([0, 1, 0])
     found = Loss(point_power=0.5)(logits, truth, None, torch.tensor([4, 1, 9]))
     expected = Loss(point_power=1.0)(logits, truth, None, torch.tensor([2, 1, 3]))
     torch.testing.assert_close(found, expected)
 
 
-def test_a_point_power_beyond_one_is_refused():
+def test_a_point_power_above_one_is_refused():
     with pytest.raises(ValueError, match="point_power must be 0 to 1, not 2"):
         Loss(point_power=2.0)
 
 
-def test_smoothed_labels_give_all_classes_a_share():
+def test_label_smoothing_spreads_a_share_over_all_classes():
     logits, truth = torch.randn(5, 4), torch.tensor([0, 1, 2, 3, 0])
     target = 0.9 * torch.nn.functional.one_hot(truth, 4) + 0.1 / 4
     expected = -(target * logits.log_softmax(dim=1)).sum(dim=1).mean()

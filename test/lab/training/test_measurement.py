@@ -42,13 +42,13 @@ def test_jitter_is_drawn_for_each_point_of_each_frame():
     assert np.abs(np.corrcoef(moved[0].ravel(), moved[1].ravel())[0, 1]) < 0.05
 
 
-def test_points_are_lost_at_the_ratio_that_is_asked_for():
+def test_points_are_dropped_at_the_given_ratio():
     for before, after in zip(clip(), DropPoints((0.2, 0.2))(clip(), RNG(0)), strict=True):
         assert len(after) / len(before) == pytest.approx(0.8, abs=0.03)
         assert np.array_equal(after.points, before.points[after.labels])
 
 
-def test_beams_are_lost_whole_and_the_same_in_all_frames():
+def test_whole_beams_are_dropped_the_same_in_all_frames():
     change = DropBeams((0.5, 0.5), spacing=10.0)
     kept, lost = set(), set()
     for before, after in zip(clip(), change(clip(), RNG(1)), strict=True):
@@ -62,7 +62,7 @@ def test_beams_are_lost_whole_and_the_same_in_all_frames():
     assert not kept & lost
 
 
-def test_intensity_is_shifted_alike_in_all_frames_and_stays_in_its_range():
+def test_intensity_shifts_equally_in_all_frames_and_within_its_range():
     varied = ShiftIntensity((0.5, 2.0), 0.1)(clip(), RNG(3))
     pairs = []
     for before, after in zip(clip(), varied, strict=True):
@@ -74,7 +74,7 @@ def test_intensity_is_shifted_alike_in_all_frames_and_stays_in_its_range():
     assert 0.5 <= pairs[0][0] <= 2.0
 
 
-def test_speckle_is_drawn_for_each_point_and_gains_once_for_each_beam():
+def test_speckle_is_drawn_per_point_and_gain_per_beam():
     points = SpeckleIntensity((0.1, 0.1), (0.0, 0.0))(clip(), RNG(4))
     beams = SpeckleIntensity((0.0, 0.0), (0.1, 0.1), spacing=10.0)(clip(), RNG(4))
     gains = {}
@@ -92,7 +92,7 @@ def test_speckle_is_drawn_for_each_point_and_gains_once_for_each_beam():
     assert SpeckleIntensity()([Frame(np.ones((2, 3), np.float32))], RNG(0))[0].intensity is None
 
 
-def test_auto_contrast_blends_with_the_full_range():
+def test_auto_contrast_blends_with_colours_of_full_range():
     frames = clip()
     for seed in range(5):
         blend = RNG(seed).random()
@@ -104,7 +104,7 @@ def test_auto_contrast_blends_with_the_full_range():
         assert np.abs(found - expected).max() <= 0.51
 
 
-def test_colours_are_shifted_alike_and_by_no_more_than_the_ratio():
+def test_colours_shift_equally_and_by_at_most_the_ratio():
     shifts = [
         a.colour.astype(int) - b.colour
         for a, b in zip(ShiftColour(0.1)(clip(), RNG(0)), clip(), strict=True)
@@ -113,7 +113,7 @@ def test_colours_are_shifted_alike_and_by_no_more_than_the_ratio():
     assert 0 < np.abs(shifts[0][0]).max() <= 26
 
 
-def test_colours_are_jittered_around_what_they_were():
+def test_colour_jitter_has_its_sigma_and_no_bias():
     noise = np.concatenate(
         [
             a.colour.astype(int) - b.colour
@@ -125,7 +125,7 @@ def test_colours_are_jittered_around_what_they_were():
 
 
 @pytest.mark.parametrize("change", [ShiftIntensity(), AutoContrast(), ShiftColour()])
-def test_what_a_frame_does_not_have_stays_away(change):
+def test_missing_columns_stay_missing(change):
     (frame,) = change([Frame(np.ones((3, 3), np.float32))], RNG(0))
     assert frame.intensity is None
     assert frame.colour is None

@@ -13,7 +13,7 @@ LOW, HIGH = math.radians(-25.0), math.radians(3.0)
 
 
 class Draws:
-    """Gives the numbers that a mix draws, so that a plain rule can be told the same."""
+    """Random generator that records its values for the oracles."""
 
     def __init__(self, seed):
         self._rng = np.random.default_rng(seed)
@@ -33,7 +33,7 @@ class Draws:
 
 
 def scan(seed, count=400, first_id=0):
-    """Points all round, some above and below all bands; intensity tells them apart."""
+    """Return points in all directions, also beyond all bands, with their index as intensity."""
     rng = np.random.default_rng(seed)
     points = rng.uniform(-20, 20, (count, 3)) * (1.0, 1.0, 0.4)
     ids = np.arange(first_id, first_id + count, dtype=np.float32)
@@ -48,7 +48,7 @@ def rows(frame):
 
 
 def plain_laser_mix(ours, theirs, count):
-    """Point by point, in the words of mmdetection3d."""
+    """Oracle of LaserMix, point by point, as in mmdetection3d."""
     edges = [HIGH + (LOW - HIGH) * i / count for i in range(count + 1)]
     kept = []
     for which, frame in enumerate((ours, theirs)):
@@ -62,7 +62,7 @@ def plain_laser_mix(ours, theirs, count):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_laser_mix_takes_bands_of_elevation_by_turns(seed):
+def test_laser_mix_alternates_between_bands_of_elevation(seed):
     ours, theirs = scan(seed), scan(seed + 100, first_id=1000)
     draws = Draws(seed)
     (mixed,) = LaserMix()([ours], [theirs], draws)
@@ -77,7 +77,7 @@ def test_laser_mix_takes_bands_of_elevation_by_turns(seed):
     assert 0 < len(mixed) < 800
 
 
-def test_a_band_has_its_upper_edge_and_not_its_lower_one():
+def test_a_band_includes_its_upper_edge_only():
     mix = LaserMix(bands=(2,), elevations=(-45.0, 45.0))
     edge = np.array([[1.0, 0.0, 0.0]], np.float32)  # elevation 0: of the lower band
     ours, theirs = Frame(edge, intensity=np.zeros(1)), Frame(edge, intensity=np.ones(1))
@@ -86,7 +86,7 @@ def test_a_band_has_its_upper_edge_and_not_its_lower_one():
 
 
 def plain_polar_mix(ours, theirs, start, angles, classes):
-    """Rows as of `rows`, point by point, in the words of mmdetection3d."""
+    """Oracle of PolarMix, point by point, as in mmdetection3d; rows as from `rows`."""
     found = []
     for frame, other in ((ours, False), (theirs, True)):
         for row, (x, y, z) in enumerate(frame.points.astype(float)):
@@ -122,14 +122,14 @@ def test_polar_mix_swaps_a_half_turn_and_pastes_objects_three_times(seed):
     np.testing.assert_allclose(sorted(found, key=order), sorted(expected, key=order), atol=1e-4)
 
 
-def test_both_of_its_halves_can_be_left_out():
+def test_swap_and_paste_of_polar_mix_can_be_left_out():
     ours, theirs = scan(1), scan(2, first_id=1000)
     (same,) = PolarMix((0, 1), swap=0.0, paste=0.0)([ours], [theirs], np.random.default_rng(0))
     assert rows(same) == rows(ours)
 
 
 def moving_clip(count, speed, first_id=0):
-    """A wall, seen again from a sensor that moves along x and turns."""
+    """Return a clip of a wall, with a sensor that moves along x and turns."""
     rng = np.random.default_rng(7)
     wall = rng.uniform(-10, 10, (300, 3)) * (1.0, 1.0, 0.1)
     frames = []
@@ -143,12 +143,12 @@ def moving_clip(count, speed, first_id=0):
 
 
 @pytest.mark.parametrize("mix", [LaserMix((3,)), PolarMix((3,), swap=0.0)])
-def test_what_stands_still_in_the_other_clip_stands_still_among_the_frames_of_the_first(mix):
+def test_static_points_of_the_other_clip_stay_static(mix):
     mixed = mix(moving_clip(3, 1.0), moving_clip(3, -2.0, 1000), np.random.default_rng(0))
     assert len(mixed) == 3
 
     def places(frame):
-        """Where each point of the other clip is, all copies of it in their order."""
+        """Positions of each point of the other clip, copies in their order."""
         world = frame.points @ frame.pose[:3, :3].T + frame.pose[:3, 3]
         found = {}
         for place, number in zip(world, frame.intensity.tolist(), strict=True):
@@ -163,7 +163,7 @@ def test_what_stands_still_in_the_other_clip_stands_still_among_the_frames_of_th
         np.testing.assert_allclose(first[number], last[number], atol=1e-4)
 
 
-def test_a_shorter_clip_lends_its_oldest_frame_again():
+def test_a_shorter_other_clip_repeats_its_oldest_frame():
     ours, theirs = moving_clip(3, 1.0), moving_clip(1, 1.0, 1000)
     mixed = LaserMix((3,))(ours, theirs, np.random.default_rng(0))
     assert all((frame.intensity >= 1000).any() for frame in mixed)

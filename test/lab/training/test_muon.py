@@ -23,12 +23,12 @@ def test_an_orthogonalized_matrix_keeps_its_singular_vectors_and_has_values_near
     assert np.abs(found - np.diag(found.diagonal())).max() < 1e-5
 
 
-def test_a_matrix_of_zeros_stays_one():
+def test_a_zero_matrix_stays_zero():
     assert (orthogonalized(torch.zeros(4, 3)) == 0.0).all()
 
 
 def by_the_formula(weights, gradients, lr, decay, momentum):
-    """Steps of Muon in float64, orthogonalising by a polynomial of the singular values."""
+    """Oracle of Muon in float64, by a polynomial of the singular values."""
     weights = weights.double().numpy().copy()
     velocity = np.zeros_like(weights)
     for gradient in gradients:
@@ -49,7 +49,7 @@ def by_the_formula(weights, gradients, lr, decay, momentum):
 
 
 @pytest.mark.parametrize("shape", [(27, 4, 6), (3, 20)], ids=["kernel", "matrix"])
-def test_kernels_move_as_the_formula_says(shape):
+def test_steps_of_kernels_follow_the_formula(shape):
     weights = torch.nn.Parameter(some(*shape))
     gradients = [some(*shape, seed=seed) for seed in (1, 2, 3)]
     expected = by_the_formula(weights.detach(), gradients, 0.1, 0.5, 0.9)
@@ -60,7 +60,7 @@ def test_kernels_move_as_the_formula_says(shape):
     np.testing.assert_allclose(weights.detach().numpy(), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_what_has_one_dimension_moves_as_by_adamw():
+def test_parameters_of_one_dimension_take_the_steps_of_adamw():
     found, expected = (torch.nn.Parameter(some(8)) for _ in range(2))
     ours = Muon([found], lr=0.1, weight_decay=0.5, betas=(0.8, 0.9))
     theirs = torch.optim.AdamW([expected], lr=0.1, weight_decay=0.5, betas=(0.8, 0.9))
@@ -71,7 +71,7 @@ def test_what_has_one_dimension_moves_as_by_adamw():
     torch.testing.assert_close(found, expected)
 
 
-def test_steps_do_not_depend_on_the_size_of_gradients_and_are_as_large_as_those_of_adamw():
+def test_steps_are_as_large_as_those_of_adamw_for_any_size_of_gradient():
     steps = []
     for size in (1e-3, 1e3):
         weights = torch.nn.Parameter(torch.zeros(27, 16, 16))
@@ -82,7 +82,7 @@ def test_steps_do_not_depend_on_the_size_of_gradients_and_are_as_large_as_those_
     assert steps[0].square().mean().sqrt().item() == pytest.approx(0.2, rel=0.3)
 
 
-def test_what_has_no_gradient_stays():
+def test_parameters_without_gradient_do_not_change():
     weights = torch.nn.Parameter(torch.ones(3, 3))
     Muon([weights], lr=1.0, weight_decay=0.5).step()
     assert (weights == 1.0).all()

@@ -22,7 +22,7 @@ def settings(**changes):
 
 
 def rates(**changes):
-    """Learning rate of each step."""
+    """Return the learning rate of each step."""
     chosen = settings(**changes)
     optimizer = make_optimizer([torch.nn.Parameter(torch.zeros(1))], chosen)
     schedule = make_schedule(optimizer, chosen)
@@ -34,7 +34,7 @@ def rates(**changes):
     return found
 
 
-def test_poly_falls_as_a_power_of_the_steps_that_are_left():
+def test_poly_falls_as_a_power_of_the_remaining_steps():
     expected = [PEAK * (1 - s / (STEPS + 1)) ** 0.9 for s in range(STEPS)]
     assert rates(schedule={"poly": {"power": 0.9}}) == pytest.approx(expected)
 
@@ -46,12 +46,12 @@ def test_cosine_falls_to_its_least_rate():
     assert rates(schedule={"cosine": {"least": "1e-5"}}) == pytest.approx(expected)
 
 
-def test_steps_divide_the_rate_where_they_are():
+def test_a_step_schedule_multiplies_the_rate_at_its_steps():
     expected = [PEAK] * 24 + [PEAK / 10] * 8 + [PEAK / 100] * 8
     assert rates(schedule={"step": {"at": [24, 32]}}) == pytest.approx(expected)
 
 
-def test_a_warm_up_rises_linearly_under_the_schedule():
+def test_a_warm_up_rises_linearly_times_the_schedule():
     rise = [min(1.0, 0.008 + 0.992 * s / 10) for s in range(STEPS)]
     cosine = rates(schedule="cosine")
     found = rates(schedule="cosine", warm_up={"iterations": 10, "factor": 0.008})
@@ -66,7 +66,7 @@ def test_one_cycle_peaks_after_a_twentieth_of_the_steps_and_is_the_default():
     assert found[-1] < 1e-3 * PEAK
 
 
-def test_sgd_moves_as_its_formula_says():
+def test_steps_of_sgd_follow_the_formula():
     chosen = settings(
         optimizer={"sgd": {"momentum": 0.9, "dampening": 0.1}},
         weight_decay=0.01,
@@ -84,7 +84,7 @@ def test_sgd_moves_as_its_formula_says():
         assert weight.item() == pytest.approx(expected, rel=1e-6)
 
 
-def test_nesterov_looks_ahead():
+def test_nesterov_momentum_follows_the_formula():
     chosen = settings(optimizer={"sgd": {"nesterov": True}})
     weight = torch.nn.Parameter(torch.tensor([0.0]))
     optimizer = make_optimizer([weight], chosen)
@@ -93,7 +93,7 @@ def test_nesterov_looks_ahead():
     assert weight.item() == pytest.approx(-PEAK * 1.9)
 
 
-def test_muon_takes_its_settings_and_keeps_its_momentum_under_a_one_cycle_schedule():
+def test_a_one_cycle_schedule_keeps_the_settings_of_muon():
     chosen = settings(optimizer={"muon": {"momentum": 0.8, "betas": [0.7, 0.9]}}, weight_decay=0.1)
     optimizer = make_optimizer([torch.nn.Parameter(torch.zeros(2, 2))], chosen)
     assert isinstance(optimizer, Muon)

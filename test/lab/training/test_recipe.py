@@ -35,7 +35,7 @@ PUBLISHED = {
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_recipe_can_be_followed(path):
+def test_every_shipped_recipe_is_valid(path):
     stages = read_stages(load_recipe(path), Path("out"))
     assert stages[-1].plan.name == path.stem
     for stage in stages:
@@ -58,12 +58,12 @@ def _check(recipe, path):
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_a_published_recipe_has_its_network_and_its_schedule(name):
+def test_a_published_recipe_has_its_network_and_schedule(name):
     millions, rates = PUBLISHED[name]
     recipe = Recipe.from_dict(load_recipe(FOLDER / f"{name}.yaml"))
     network = build_network(**recipe.network)
     count = sum(parameter.numel() for parameter in network.parameters()) / 1e6
-    # What is published of some counts other classes or channels of the head and the stem.
+    # Some published counts are for other numbers of classes or input channels.
     assert count == pytest.approx(millions, rel=0.01)
     settings = recipe.optimization
     optimizer = make_optimizer([torch.nn.Parameter(torch.zeros(1))], settings)

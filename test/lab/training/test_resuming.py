@@ -29,18 +29,18 @@ def root(tmp_path_factory):
     return root
 
 
-class PlugPulledError(Exception):
-    """Somebody pulled the plug."""
+class StopError(Exception):
+    """Stands for the end of a process."""
 
 
 def stop_at(step, monkeypatch):
-    """Let the log fail after so many steps."""
+    """Let the training log fail after a step."""
     tell = TrainingLog.step
 
     def fail(self, number, loss, learning_rate):
         tell(self, number, loss, learning_rate)
         if number == step:
-            raise PlugPulledError
+            raise StopError
 
     monkeypatch.setattr(TrainingLog, "step", fail)
 
@@ -51,13 +51,13 @@ VARIANTS = {
     "Muon": {"optimizer": "muon"},
     "bfloat16": {"precision": "bfloat16", "schedule": "cosine", "warm_up": {"iterations": 2}},
 }
-# Its dropout draws from PyTorch's generator.
+# Its dropout uses PyTorch's random generator.
 SPVCNN = {"name": "SPVCNN-W16", "in_channels": 2, "heads": {"classes": 19}, "width": 0.25}
 
 
 @pytest.mark.parametrize("network", [None, SPVCNN], ids=["MinkUNet", "SPVCNN"])
 @pytest.mark.parametrize("name", VARIANTS)
-def test_a_training_that_goes_on_gives_the_bits_of_one_that_never_stopped(
+def test_a_resumed_training_gives_the_bits_of_an_uninterrupted_one(
     name, network, root, tmp_path, monkeypatch
 ):
     settings = {"iterations": 5, "batch_size": 2, "learning_rate": 0.01, "checkpoint_every": 2}
@@ -70,7 +70,7 @@ def test_a_training_that_goes_on_gives_the_bits_of_one_that_never_stopped(
     pieces = tmp_path / "pieces" / "small.checkpoint"
     with monkeypatch.context() as patch:
         stop_at(3, patch)
-        with pytest.raises(PlugPulledError):
+        with pytest.raises(StopError):
             train(recipe, pieces.parent, "cpu", workers=0)
     assert torch.load(pieces, weights_only=True)["step"] == 2
     train(recipe, pieces.parent, "cpu", resume=True, workers=0)
@@ -89,7 +89,7 @@ def test_a_training_that_goes_on_gives_the_bits_of_one_that_never_stopped(
     assert cards[0] == cards[1]
 
 
-def test_scores_along_the_way_change_no_weights(root, tmp_path):
+def test_validation_does_not_change_the_weights(root, tmp_path):
     weights = []
     for validation in (None, {"every": 2, "frames": 1}):
         recipe = small_recipe(root, network=SPVCNN, validation=validation)
@@ -107,7 +107,7 @@ def test_a_finished_training_is_not_repeated(root, tmp_path, monkeypatch):
     assert (tmp_path / "small.safetensors").read_bytes() == before
 
 
-def test_a_training_does_not_go_on_by_another_recipe(root, tmp_path):
+def test_a_training_of_another_recipe_is_not_resumed(root, tmp_path):
     train(small_recipe(root), tmp_path, "cpu", workers=0)
     with pytest.raises(CheckpointError, match="differs in seed"):
         train(small_recipe(root, seed=4), tmp_path, "cpu", resume=True, workers=0)
@@ -124,7 +124,7 @@ def torchrun(count, *arguments, folder):
     )
 
 
-def test_two_processes_step_by_the_mean_of_their_gradients(root, tmp_path):
+def test_two_processes_step_with_the_mean_of_their_gradients(root, tmp_path):
     settings = {"iterations": 3, "batch_size": 2, "learning_rate": 0.01, "checkpoint_every": 2}
     recipe = small_recipe(root, optimization=settings, augmentation=[])
     path = tmp_path / "recipe.yaml"
@@ -143,8 +143,8 @@ def test_two_processes_step_by_the_mean_of_their_gradients(root, tmp_path):
 
 
 def _train_by_hand(recipe, processes):
-    """Parameters after steps whose gradients are means over processes, computed one by one."""
-    from minkowski_perception.lab.training.clips import ClipDataset, as_seen_in, collate
+    """Return parameters after steps with the mean gradient of processes, computed in turn."""
+    from minkowski_perception.lab.training.clips import ClipDataset, collate, coordinates_in
     from minkowski_perception.lab.training.losses import class_weights
     from minkowski_perception.lab.training.optimization import make_optimizer, make_schedule
     from minkowski_perception.lab.training.recipe import Recipe
@@ -166,7 +166,7 @@ def _train_by_hand(recipe, processes):
         optimizer.zero_grad()
         for rank in range(processes):
             coordinates, features, labels, _ = collate([clips[step * settings.batch_size + rank]])
-            places = as_seen_in(3, coordinates)
+            places = coordinates_in(3, coordinates)
             logits = network.class_logits(SparseTensor(features, places)).at(places)
             (plan.loss(logits, labels, weights) / processes).backward()
         optimizer.step()
@@ -174,7 +174,7 @@ def _train_by_hand(recipe, processes):
     return dict(network.named_parameters())
 
 
-def test_processes_share_the_clips_that_one_would_take():
+def test_processes_share_the_clips_of_a_single_process():
     device = torch.device("cpu")
     alone = list(StepSampler(range(2, 5), 6, World(device)))
     shares = [list(StepSampler(range(2, 5), 6, World(device, rank, 3))) for rank in range(3)]
@@ -183,7 +183,7 @@ def test_processes_share_the_clips_that_one_would_take():
         assert [i for share in shares for i in share[step]] == clips
 
 
-def test_clips_that_cannot_be_shared_are_refused():
+def test_a_batch_size_that_processes_cannot_share_is_refused():
     with pytest.raises(RecipeError, match=r"must be a multiple of 4 .* not 6"):
         StepSampler(range(2), 6, World(torch.device("cpu"), 0, 4))
 
@@ -192,7 +192,7 @@ def test_clips_that_cannot_be_shared_are_refused():
     ("changes", "message"),
     [({"precision": "float16"}, "needs CUDA"), ({"sync_batch_norm": True}, "needs CUDA")],
 )
-def test_what_a_cpu_cannot_do_is_refused(changes, message, root, tmp_path):
+def test_settings_that_need_cuda_are_refused_on_a_cpu(changes, message, root, tmp_path):
     settings = {"iterations": 1, "learning_rate": 0.1, **changes}
     with pytest.raises(RecipeError, match=message):
         train(small_recipe(root, optimization=settings), tmp_path, "cpu")

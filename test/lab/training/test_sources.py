@@ -30,7 +30,7 @@ SPEC = VoxelInput.from_dict({"voxel_size": 1.0, "features": ["one", "intensity"]
 
 
 def sequence(number, length, points=1, **columns):
-    """Frames that are told apart by their stamps."""
+    """Return frames with different stamps."""
     place = np.full((points, 3), 2.0, np.float32)
     return [Frame(place, stamp=100 * number + i, **columns) for i in range(length)]
 
@@ -39,7 +39,7 @@ def stamps(clip):
     return [frame.stamp for frame in clip]
 
 
-def test_every_frame_ends_a_clip_once_before_any_does_again():
+def test_every_frame_ends_a_clip_once_before_any_repeats():
     source = Recordings([sequence(0, 3), sequence(1, 4)], seed=5)
     orders = []
     for epoch in range(2):
@@ -76,7 +76,7 @@ def test_shorter_clips_occur_at_their_share():
     assert lengths[1] / 3000 == pytest.approx(0.5 / 3, abs=0.03)
 
 
-def test_frames_come_without_holes_upright_and_with_intensity_up_to_one():
+def test_frames_are_valid_upright_and_have_intensity_up_to_one():
     points = np.array([[1, 2, 3], [np.nan, 0, 0], [0, 0, 0]], np.float32)
     pose = np.eye(4)
     pose[:3, :3] = [[0, 0, 1], [-1, 0, 0], [0, -1, 0]]
@@ -102,7 +102,7 @@ def test_sources_are_mixed_by_their_shares():
     assert labels.count(2) / 400 == pytest.approx(0.75, abs=0.06)
 
 
-def test_no_more_voxels_are_taken_than_asked_for():
+def test_a_clip_has_at_most_max_voxels():
     points = np.random.default_rng(0).uniform(-20, 20, (900, 3)).astype(np.float32)
     source = Drives([[Frame(points, labels=np.arange(900) % 7)]])
     everything, some = dataset([source])[0], dataset([source], max_voxels=100)[0]
@@ -115,7 +115,7 @@ def test_no_more_voxels_are_taken_than_asked_for():
         assert all(map(torch.equal, voxel, known[tuple(place.tolist())]))
 
 
-def test_a_voxel_whose_points_disagree_is_unknown_if_all_must_agree():
+def test_an_agreed_label_is_unknown_where_points_of_a_voxel_differ():
     points = np.array(
         [[0.1, 0, 0], [0.2, 0, 0], [5.1, 0, 0], [5.2, 0, 0], [5.3, 0, 0]], np.float32
     )
@@ -124,7 +124,7 @@ def test_a_voxel_whose_points_disagree_is_unknown_if_all_must_agree():
     assert dataset([source], voxel_labels="agreed")[0][2].tolist() == [4, 255]
 
 
-def test_a_clip_of_which_nothing_is_left_is_drawn_again():
+def test_an_empty_clip_is_drawn_again():
     near, far = np.full((1, 3), 1.0, np.float32), np.full((1, 3), 50.0, np.float32)
     source = Drives([[Frame(near)], [Frame(far)]])
     augment = read_augmentation([{"crop": {"reach": 10.0}}], "augmentation")
@@ -132,7 +132,7 @@ def test_a_clip_of_which_nothing_is_left_is_drawn_again():
     assert all(len(clips[i][0]) == 1 for i in range(50))
 
 
-def test_a_data_set_s_labels_come_in_those_of_the_recipe(tmp_path):
+def test_labels_of_a_data_set_are_mapped_to_those_of_the_recipe(tmp_path):
     write_sequences(tmp_path)
     plan = Recipe.from_dict(small_recipe(tmp_path))
     (source,) = open_sources(plan.data, LabelSet.load(plan.labels), plan.seed)
@@ -157,7 +157,7 @@ def test_frames_of_two_sources_train_together(tmp_path):
     assert all(torch.isfinite(clips[i][1]).all() for i in range(5))
 
 
-def test_a_camera_s_drives_are_simulated_once_and_then_read_from_their_cache(tmp_path):
+def test_drives_of_a_camera_are_simulated_once_and_then_read_from_the_cache(tmp_path):
     pytest.importorskip("open3d", reason="needs open3d to simulate drives")
     camera = tmp_path / "tiny.yaml"
     camera.write_text("name: tiny\nwidth: 32\nheight: 24\nfx: 29\nfy: 29\ncx: 16\ncy: 12\n")
@@ -177,10 +177,10 @@ def test_a_camera_s_drives_are_simulated_once_and_then_read_from_their_cache(tmp
     clip = Drives(again).clip(np.random.default_rng(0), ClipSize(2, shorter=0.0))
     for frame in clip:
         assert frame.valid.all()
-        assert frame.pose[2, 2] > 0.5  # however the camera nods, z is up
+        assert frame.pose[2, 2] > 0.5  # z is up for any pitch of the camera
 
 
-def test_a_camera_s_drives_begin_at_times_up_to_the_latest_start(tmp_path):
+def test_drives_of_a_camera_start_at_times_up_to_the_latest_start(tmp_path):
     pytest.importorskip("open3d", reason="needs open3d to simulate drives")
     camera = tmp_path / "tiny.yaml"
     camera.write_text("name: tiny\nwidth: 32\nheight: 24\nfx: 29\nfy: 29\ncx: 16\ncy: 12\n")
@@ -201,7 +201,7 @@ def streets_and_halls(folder, drives):
     return Data(seeds=(0, drives), lidars={str(lidar): 1.0}, scenes=scenes, frames=1)
 
 
-def test_classes_are_counted_in_the_scenes_that_the_recipe_names(tmp_path):
+def test_classes_are_counted_in_counted_scenes_only(tmp_path):
     pytest.importorskip("open3d", reason="needs open3d to simulate drives")
     data = streets_and_halls(tmp_path, 4)
     (everywhere,) = open_sources(data, OUTDOOR, 0)
@@ -214,7 +214,7 @@ def test_classes_are_counted_in_the_scenes_that_the_recipe_names(tmp_path):
         replace(data, counted_scenes=("attic",))
 
 
-def test_a_lidar_s_drives_lead_through_the_scenes_of_the_recipe_in_the_recipe_s_classes(tmp_path):
+def test_drives_of_a_lidar_have_the_scenes_and_classes_of_the_recipe(tmp_path):
     pytest.importorskip("open3d", reason="needs open3d to simulate drives")
     data = streets_and_halls(tmp_path, 6)
     far, seen = [], Counter()
@@ -241,7 +241,7 @@ def test_sensors_scenes_and_labels_that_do_not_fit_are_refused():
         check_drives(data, INDOOR)
 
 
-def test_stored_drives_are_told_in_the_recipe_s_classes_as_those_made_at_once_are(tmp_path):
+def test_drives_from_the_cache_have_the_labels_of_simulated_ones(tmp_path):
     pytest.importorskip("open3d", reason="needs open3d to simulate drives")
     at_once = replace(streets_and_halls(tmp_path, 2), scenes={"hall": 1.0})
     stored = replace(at_once, cache=str(tmp_path / "cache"))

@@ -10,19 +10,19 @@ from minkowski_perception.lab.training.recipe import RecipeError
 from minkowski_perception.lab.training.training_log import TrainingLog
 
 
-def test_the_progress_bar_tells_of_steps_loss_scores_and_time_left(capsys):
+def test_the_progress_bar_shows_steps_loss_scores_and_time_left(capsys):
     with TrainingLog(4, 1, None, True) as log:
         for step in (2, 3, 4):
             log.step(step, 2.0 / step, 0.1)
         log.scores(4, {"vlp16": 0.25, "hdl64": 0.75})
-    told = capsys.readouterr().err.split("\r")[-1]
-    assert "4/4" in told
-    assert "loss=0.9" in told  # 1, smoothed with what came after
-    assert "miou=0.500" in told
-    assert "00:00" in told
+    shown = capsys.readouterr().err.split("\r")[-1]
+    assert "4/4" in shown
+    assert "loss=0.9" in shown  # 1, smoothed with the later values
+    assert "miou=0.500" in shown
+    assert "00:00" in shown
 
 
-def test_other_processes_tell_nothing(capsys, tmp_path):
+def test_other_processes_show_and_write_nothing(capsys, tmp_path):
     with TrainingLog(2, 0, tmp_path / "board", False) as log:
         log.step(1, 1.0, 0.1)
     assert capsys.readouterr().err == ""
@@ -35,7 +35,7 @@ def test_without_tensorboard_the_error_says_what_to_install(tmp_path, monkeypatc
         TrainingLog(2, 0, tmp_path / "board", True)
 
 
-def test_tensorboard_gets_loss_rate_and_scores(tmp_path):
+def test_tensorboard_gets_loss_learning_rate_and_scores(tmp_path):
     pytest.importorskip("tensorboard", reason="needs tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
