@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -253,6 +253,16 @@ def _read_input(value: Any, path: str) -> Mapping[str, Any]:
 
 
 @dataclass(frozen=True)
+class CardTexts:
+    """Texts of the model's card; see `Card`."""
+
+    description: str | None = None
+    sensors: str | None = None
+    license: str | None = None
+    training: str | None = None
+
+
+@dataclass(frozen=True)
 class Recipe:
     """All settings of a training.
 
@@ -265,7 +275,7 @@ class Recipe:
         seed: of all random numbers.
         data: sources of clips.
         optimization: how the weights are trained.
-        card: further keys of the model's card.
+        card: texts of the model's card.
         start: name or path of the model to start from, in 3D or 4D, with any kernel.
         fresh_head: whether the last layer starts from scratch nevertheless, as for other classes.
         keep_start: share of the initial weights in the result, the rest being the trained ones;
@@ -285,7 +295,7 @@ class Recipe:
     seed: Annotated[int, Range(least=0)]
     data: Data
     optimization: Optimization
-    card: Mapping[str, Any]
+    card: CardTexts
     start: str | None = None
     fresh_head: bool = False
     keep_start: Annotated[float, Range(least=0.0, below=1.0)] = 0.0
@@ -302,7 +312,7 @@ class Recipe:
         Raises:
             ValueError: they do not.
         """
-        read(Card, self.model_card, "card")
+        read(Card, self.model_card)
         held_out = self.data.held_out_seeds is not None or self.data.held_out_sets
         if self.validation is not None and not held_out:
             raise ValueError("validation needs held_out_seeds or held_out_sets")
@@ -338,4 +348,5 @@ class Recipe:
         """Card of the model, without its figures."""
         labels = LabelSet.load(self.labels).to_dict()
         own = {"name": self.name, "network": dict(self.network), "label_set": labels}
-        return own | {"input": dict(self.input), "window": self.window} | dict(self.card)
+        texts = {key: text for key, text in asdict(self.card).items() if text is not None}
+        return own | {"input": dict(self.input), "window": self.window} | texts

@@ -43,7 +43,7 @@ def test_every_shipped_recipe_is_valid(path):
 
 
 def _check(recipe, path):
-    assert path.name in recipe.card["training"]
+    assert path.name in recipe.card.training
     points = np.random.default_rng(0).uniform(-5, 5, (500, 3)).astype(np.float32)
     frame = Frame(
         points,

@@ -173,7 +173,7 @@ def test_later_stages_are_checked_before_the_first_is_trained(root, tmp_path):
     crf["lattice"] = {"causal": False}
     with pytest.raises(RecipeError, match="its CRF must have causal: true"):
         train(in_stages(root, crf=crf), tmp_path, "cpu")
-    with pytest.raises(RecipeError, match=r"recipe\.network: .*widht"):
+    with pytest.raises(RecipeError, match=r"stages\.deep\.network\.widht: unknown key"):
         train(in_stages(root, network={"widht": 1}), tmp_path, "cpu")
     assert not list(tmp_path.iterdir())
 
