@@ -115,6 +115,29 @@ class Frame:
         if self.pose is not None and self.pose.shape != (4, 4):
             raise ValueError(f"pose must have shape [4, 4], not {list(self.pose.shape)}")
 
+    @classmethod
+    def from_array(cls, points: npt.ArrayLike, **columns: Any) -> Frame:
+        """Make a frame of an array [N, 3] of x, y, z, or [N, 4] of x, y, z and intensity.
+
+        Args:
+            points: array, list or PyTorch tensor of any number type.
+            columns: further attributes of the frame, `intensity` not beside a fourth column.
+
+        Raises:
+            TypeError, ValueError: as the constructor; or intensity is given twice.
+        """
+        array = as_array("points", points)
+        if array.ndim != 2 or array.shape[1] not in (3, 4):
+            raise ValueError(
+                "points must have shape [N, 3] (x, y, z) or [N, 4] (x, y, z, intensity), "
+                f"not {list(array.shape)}"
+            )
+        if array.shape[1] == 4:
+            if columns.get("intensity") is not None:
+                raise ValueError("intensity is given twice: as a column of points and by itself")
+            columns["intensity"] = array[:, 3]
+        return cls(array[:, :3], **columns)
+
     def _convert(self) -> None:
         self.points = as_array("points", self.points, np.float32)
         for name in _COLUMNS:

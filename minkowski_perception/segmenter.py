@@ -8,13 +8,13 @@ Node, bag labeller, evaluation and tests all call it, so they cannot disagree.
 from __future__ import annotations
 
 import copy
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -52,7 +52,11 @@ _TRIAL_POINTS = {"cpu": 6000, "cuda": 60_000}
 """For a GPU as many as it takes until the work counts, not the calls."""
 
 
-@dataclass(frozen=True)
+_SHOWN = 3
+"""Classes that the repr of a segmentation names."""
+
+
+@dataclass(frozen=True, repr=False)
 class Segmentation:
     """Outputs for the points of a frame.
 
@@ -60,6 +64,7 @@ class Segmentation:
         labels: [N] uint8, ids of the model's label set; 255 for points that are in no voxel (not
             finite, exactly at the sensor, or kilometres away).
         confidence: [N] float32, probability of the label, 0 where there is none.
+        label_set: the classes of the labels.
         timings: seconds by stage: "deskew", "voxelize", "network", "crf", "average" and "slice",
             those that ran.
         frame_count: frames that the outputs rest on: those of the window; with incremental
@@ -71,24 +76,34 @@ class Segmentation:
 
     labels: npt.NDArray[np.uint8]
     confidence: npt.NDArray[np.float32]
+    label_set: LabelSet
     timings: dict[str, float]
     frame_count: int
     voxel_count: int
     outputs: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
 
-    def fields(self, palette: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[Any]]:
-        """Return the outputs as fields of a cloud, for `append_fields`.
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Class names; the position is the label."""
+        return self.label_set.names
 
-        Args:
-            palette: [256, 3] uint8, colour by label.
-        """
-        colours = palette[self.labels]
+    def fields(self) -> dict[str, npt.NDArray[Any]]:
+        """Return the outputs as fields of a cloud, for `append_fields`."""
         return {
             "label": self.labels,
             "confidence": self.confidence,
-            "rgb": colours,
+            "rgb": self.label_set.palette[self.labels],
             **self.outputs,
         }
+
+    def __repr__(self) -> str:
+        points = np.bincount(self.labels, minlength=UNLABELLED + 1)
+        common = [label for label in np.argsort(-points, kind="stable")[:_SHOWN] if points[label]]
+        names = {**dict(enumerate(self.names)), UNLABELLED: "unlabelled"}
+        shares = [f"{names[label]} {points[label] / len(self.labels):.0%}" for label in common]
+        if more := np.count_nonzero(points) - len(common):
+            shares.append(f"{more} more")
+        return f"Segmentation({len(self.labels)} points: {', '.join(shares) or 'none'})"
 
 
 @dataclass(frozen=True)
@@ -114,50 +129,56 @@ class Probabilities:
 
 
 class Segmenter:
-    """A model, and the recent frames of one stream.
+    """A model, and its memory of the recent frames of one stream.
 
     Args:
-        model: what to run.
-        device: where.
-        execution: "incremental" computes each frame once and keeps what later ones look back to,
-            for causal networks; "window" computes the last frames together; "auto" is incremental
-            where the network is causal and no window is asked for.
-        window: frames that the network sees together with execution "window"; None for the number
-            it was trained on.
+        model: what to run; `Segmenter.load` takes a model's name or path.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        execution: "incremental" computes each frame once and keeps the features that later ones
+            look back to, for causal networks; "window" computes the last frames together; "auto"
+            is incremental where the network is causal and no window is given.
+        window: frames that execution "window" computes together; None for the number that the
+            model was trained on.
         crf: whether the model's CRF refines the network's answer; None where it has one.
         averaging: frames, this one among them, over which each voxel's class probabilities are
-            averaged; 1 for none of it; see `TemporalAverage`. Frames without a pose, and models
-            whose voxels start at each frame's own corner (shift "minimum"), are never averaged: no
-            place is known to keep its voxel.
+            averaged; 1 for none; see `TemporalAverage`. Frames without a pose, and models whose
+            voxels start at each frame's own corner (shift "minimum"), are never averaged: their
+            voxels do not stay in place from frame to frame.
         deskew: whether clouds with per-point times are de-skewed by their motion; see `deskew`.
         intensity_full_scale: the sensor's largest intensity (1, 255, ...); None to detect it.
-        max_gap: see `Continuity`.
-        max_step_back: see `Continuity`.
+        max_gap: seconds; see `Continuity`.
+        max_step_back: seconds; see `Continuity`.
         engine: see `choose_engine`.
         precision: see `choose_engine`.
         deterministic: give the same bits in every run, on CUDA too.
 
     Raises:
-        ValueError: a value that is not possible; the valid ones are named.
+        TypeError: `model` is no `Model`.
+        ValueError: a value is not possible; the valid ones are named.
     """
 
     def __init__(
         self,
         model: Model,
         *,
-        device: str = "auto",
-        execution: str = "auto",
+        device: str = Settings.device,
+        execution: str = Settings.execution,
         window: int | None = None,
         crf: bool | None = None,
         averaging: int = Settings.averaging,
-        deskew: bool = True,
+        deskew: bool = Settings.deskew,
         intensity_full_scale: float | None = None,
-        max_gap: float = 1.0,
-        max_step_back: float = 1.0,
-        engine: str = "auto",
-        precision: str = "auto",
-        deterministic: bool = False,
+        max_gap: float = Settings.max_gap,
+        max_step_back: float = Settings.max_step_back,
+        engine: str = Settings.engine,
+        precision: str = Settings.precision,
+        deterministic: bool = Settings.deterministic,
     ) -> None:
+        if not isinstance(model, Model):
+            raise TypeError(
+                f"Segmenter takes a Model, not {model!r:.80}; load one by name or path: "
+                f"Segmenter.load({str(model)!r:.80})"
+            )
         self.device = choose_device(device)
         self.model = model
         self.deskews = deskew
@@ -183,7 +204,7 @@ class Segmenter:
     def _plan(
         self, execution: str, window: int | None
     ) -> tuple[Callable[[Runner], Execution], int]:
-        """How to make the execution that is asked for, and frames that engines are tried on."""
+        """Return what makes the requested execution, and how many frames try the engines."""
         network = self.model.network
         if execution not in EXECUTION_CHOICES:
             raise ValueError(
@@ -213,6 +234,12 @@ class Segmenter:
         self._execution = self._new_execution(self._runner)
         self._average = TemporalAverage(self.averaging)
 
+    def __repr__(self) -> str:
+        return (
+            f"Segmenter(model '{self.model.name}', {len(self.label_set)} classes, on "
+            f"{self.device} by {self.engine}, execution {self.execution})"
+        )
+
     @classmethod
     def load(cls, model: str | Path = Settings.model, **settings: Any) -> Segmenter:
         """Load a model by name or path; `settings` are those of the constructor.
@@ -231,7 +258,7 @@ class Segmenter:
 
     @property
     def engine(self) -> EngineChoice:
-        """What runs the network, and why."""
+        """Engine that computes the convolutions, and why it was chosen."""
         return self._choice
 
     @property
@@ -281,16 +308,16 @@ class Segmenter:
 
     @property
     def resets(self) -> Counter[str]:
-        """How often the stream started anew, by reason."""
+        """How often the stream was reset, by reason."""
         return self._continuity.resets
 
     @property
     def state_bytes(self) -> int:
-        """Memory of all that is kept of the stream's frames."""
+        """Bytes that are kept of the stream's frames."""
         return self._execution.nbytes + self._average.nbytes
 
     def reset(self) -> None:
-        """Forget the stream: the next frame is a first one."""
+        """Forget the stream: the next frame starts a new one."""
         self._continuity.clear()
         self._forget()
 
@@ -299,43 +326,78 @@ class Segmenter:
         self._average.clear()
 
     def state(self) -> dict[str, torch.Tensor]:
-        """All that is kept of the stream, as tensors by name (for safetensors, say)."""
+        """Return all that is kept of the stream, as tensors by name.
+
+        They share no memory with the segmenter or each other, so `safetensors` can save them.
+        """
         scale = self.intensity_scale.full_scale
-        return {
+        state = {
             "intensity_full_scale": torch.tensor(scale, dtype=torch.float64),
             **{f"continuity.{name}": t for name, t in self._continuity.state().items()},
             **{f"execution.{name}": t for name, t in self._execution.state().items()},
             **{f"average.{name}": t for name, t in self._average.state().items()},
         }
+        return {name: t.clone(memory_format=torch.contiguous_format) for name, t in state.items()}
 
     def restore(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Go on where `state` was taken, by a segmenter of the same model and execution.
+        """Continue from a state, of a segmenter of the same model and execution, on any device.
 
         Raises:
-            ValueError: it was taken by another one; the stream has started anew.
+            ValueError: the state is of another model or execution; the stream starts anew.
         """
         self.reset()
         self._execution.restore(part(state, "execution."))
-        self._average.restore(part(state, "average."))
+        self._average.restore({name: t.cpu() for name, t in part(state, "average.").items()})
         self._continuity.restore(part(state, "continuity."))
         self.intensity_scale.full_scale = float(state["intensity_full_scale"])
 
     def continues(self, frame: Frame) -> bool:
-        """Whether a frame goes on with the stream; see `Continuity.continues`."""
+        """Whether a frame continues the stream; see `Continuity.continues`."""
         return self._continuity.continues(frame)
 
-    def segment(self, frame: Frame) -> Segmentation:
-        """Label every point of a frame, seen together with those before it.
+    def segment(
+        self,
+        points: Frame | npt.ArrayLike,
+        *,
+        intensity: npt.ArrayLike | None = None,
+        colour: npt.ArrayLike | None = None,
+        time: npt.ArrayLike | None = None,
+        stamp: int | None = None,
+        pose: npt.ArrayLike | None = None,
+    ) -> Segmentation:
+        """Label every point of a frame, together with the frames before it.
+
+        `Frame`s, and arrays with a stamp, make a stream. An array without a stamp is a single
+        shot: it is labelled alone, and the stream does not change.
 
         Args:
-            frame: N points; its pose places it among the frames before it.
+            points: a frame of N points; or an array [N, 3] of x, y, z in metres in the sensor's
+                frame, or [N, 4] with intensity. Arrays may be of any number type, lists or
+                PyTorch tensors.
+            intensity: [N], in the sensor's unit.
+            colour: [N, 3] uint8, red, green, blue.
+            time: [N], seconds from the stamp at which each point was measured.
+            stamp: nanoseconds.
+            pose: [4, 4], takes points of the sensor's frame to the odometry frame.
 
         Raises:
             OutOfOrderError: the frame is not later than the last one; nothing changes.
-            ValueError: the model needs a field that the cloud does not have.
+            TypeError: an argument is no array of numbers, or is given beside a `Frame`.
+            ValueError: a shape does not fit, or the cloud lacks a field that the model needs.
         """
+        columns = {"intensity": intensity, "colour": colour, "time": time, "pose": pose}
+        if isinstance(points, Frame):
+            given = [name for name, column in columns.items() if column is not None]
+            given += [] if stamp is None else ["stamp"]
+            if given:
+                raise TypeError(f"set {', '.join(given)} on the Frame, not beside it")
+            return self._segment(points)
+        frame = Frame.from_array(points, stamp=stamp or 0, **columns)
+        return (self.another_stream() if stamp is None else self)._segment(frame)
+
+    def _segment(self, frame: Frame) -> Segmentation:
         found = self.probabilities(frame)
-        started = time.perf_counter()
+        started = perf_counter()
         probability, best = found.values.max(dim=1)
         labels = on_points(best.to(torch.uint8), found.voxels, UNLABELLED)
         confidence = on_points(probability, found.voxels, 0.0)
@@ -343,9 +405,15 @@ class Segmenter:
             name: on_points(values, found.voxels, missing_value(values.dtype))
             for name, values in found.outputs.items()
         }
-        timings = found.timings | {"slice": time.perf_counter() - started}
+        timings = found.timings | {"slice": perf_counter() - started}
         return Segmentation(
-            labels, confidence, timings, found.frame_count, found.voxel_count, outputs
+            labels,
+            confidence,
+            self.label_set,
+            timings,
+            found.frame_count,
+            found.voxel_count,
+            outputs,
         )
 
     def probabilities(self, frame: Frame) -> Probabilities:
@@ -355,12 +423,12 @@ class Segmenter:
             OutOfOrderError, ValueError: as `segment`.
         """
         voxels, scores, timings = self._score(frame)
-        started = time.perf_counter()
+        started = perf_counter()
         outputs = {name: HEADS[name].output(each).cpu() for name, each in scores.logits.items()}
         values = outputs.pop(CLASSES)
         if self._average.length > 1 and frame.pose is not None and len(values):
             values = self._average(voxels, values)
-            timings["average"] = time.perf_counter() - started
+            timings["average"] = perf_counter() - started
         frame_count = self._execution.frames
         if frame.pose is None or frame_count < 2:
             outputs |= {
@@ -383,19 +451,19 @@ class Segmenter:
     def _score(self, frame: Frame) -> tuple[VoxelFrame, Scores, dict[str, float]]:
         """Return a frame's voxels, their logits, and seconds by stage."""
         timings = {}
-        started = time.perf_counter()
+        started = perf_counter()
         before = self._continuity.admit(frame)
         if before is None:
             self._forget()
         elif self.deskews and frame.time is not None and before.pose is not None:
             frame = deskew(frame, before.pose, before.stamp)
-            timings["deskew"] = time.perf_counter() - started
-            started = time.perf_counter()
+            timings["deskew"] = perf_counter() - started
+            started = perf_counter()
         intensity = (
             None if frame.intensity is None else self.intensity_scale.normalise(frame.intensity)
         )
         voxels = voxelize(frame, self.model.input, intensity, self.model.network.dimension)
-        timings["voxelize"] = time.perf_counter() - started
+        timings["voxelize"] = perf_counter() - started
         if not voxels.valid.any():
             heads = self.model.network.options.heads
             none = {name: torch.zeros(0, channels) for name, channels in heads.items()}

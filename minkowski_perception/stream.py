@@ -123,7 +123,7 @@ class Stream:
         located = time.perf_counter()
         result = self.segmenter.segment(frame)
         segmented = time.perf_counter()
-        cloud = append_fields(message, result.fields(self.segmenter.label_set.palette))
+        cloud = append_fields(message, result.fields())
         timings = {
             "decode": decoded - started,
             "pose": located - decoded,

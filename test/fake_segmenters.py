@@ -36,5 +36,10 @@ class FakeSegmenter:
         self.streams[-1].append(frame)
         labels, confidence = self._predict(frame)
         return Segmentation(
-            np.asarray(labels, np.uint8), np.asarray(confidence, np.float32), {}, 1, 1
+            np.asarray(labels, np.uint8),
+            np.asarray(confidence, np.float32),
+            self.label_set,
+            {},
+            1,
+            1,
         )

@@ -7,19 +7,21 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 
 from minkowski_perception.frame import Frame
 from minkowski_perception.labels import UNLABELLED, LabelSet
 from minkowski_perception.motion.poses import pose_matrix
 from minkowski_perception.networks import build_network
 from minkowski_perception.networks.model import Model, load_model
-from minkowski_perception.segmenter import Segmenter
+from minkowski_perception.segmenter import Segmentation, Segmenter
 from minkowski_perception.settings import Settings
 from minkowski_perception.sparse import SparseTensor, selection
 from minkowski_perception.sparse.engines.base import EngineError
 from minkowski_perception.sparse.engines.torch_engine import TorchEngine
 from minkowski_perception.streaming.averaging import TemporalAverage
 from minkowski_perception.streaming.continuity import OutOfOrderError
+from minkowski_perception.trial import trial_frame
 from minkowski_perception.voxels import VoxelInput
 
 VOXEL = 0.5
@@ -272,3 +274,143 @@ def test_cuda_labels_as_the_cpu_does():
     for frame in stream:
         a, b = cpu.segment(frame), cuda.segment(frame)
         assert np.mean(a.labels == b.labels) > 0.995
+
+
+def test_an_array_without_a_stamp_is_labelled_alone_and_leaves_the_stream_as_it_is():
+    segmenter = Segmenter(model(), device="cpu", engine="torch")
+    stream = list(frames(3))
+    array = stream[2].points
+    alone = segmenter.segment(array)
+    expected = segmenter.another_stream().segment(Frame(array))
+    np.testing.assert_array_equal(alone.confidence, expected.confidence)
+
+    in_between = Segmenter(model(), device="cpu", engine="torch")
+    for frame in stream:
+        one = segmenter.segment(frame)
+        two = in_between.segment(frame)
+        in_between.segment(array)
+        in_between.segment(array, intensity=np.ones(len(array)))  # never out of order
+        np.testing.assert_array_equal(one.confidence, two.confidence)
+        assert one.frame_count == two.frame_count
+
+
+def test_arrays_with_a_stamp_and_a_pose_make_the_same_stream_as_frames():
+    by_frames, by_arrays = (Segmenter(model(), device="cpu", engine="torch") for _ in range(2))
+    for frame in frames(3):
+        one = by_frames.segment(frame)
+        two = by_arrays.segment(frame.points, stamp=frame.stamp, pose=frame.pose)
+        np.testing.assert_array_equal(one.confidence, two.confidence)
+        assert one.frame_count == two.frame_count
+    with pytest.raises(OutOfOrderError):
+        by_arrays.segment(frame.points, stamp=frame.stamp)
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda array: array.astype(np.float64),
+        lambda array: np.asfortranarray(array),
+        lambda array: array.tolist(),
+        torch.from_numpy,
+        lambda array: torch.from_numpy(array).double().requires_grad_(),
+    ],
+    ids=["float64", "column by column", "list", "tensor", "tensor with a gradient"],
+)
+def test_arrays_of_any_kind_are_labelled_alike(convert):
+    segmenter = Segmenter.load(device="cpu", engine="torch")
+    frame = trial_frame(500)
+    expected = segmenter.segment(frame.points, intensity=frame.intensity)
+    four = np.column_stack([frame.points, frame.intensity])
+    for result in (
+        segmenter.segment(convert(frame.points), intensity=convert(frame.intensity)),
+        segmenter.segment(convert(four)),
+    ):
+        np.testing.assert_array_equal(result.confidence, expected.confidence)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "error", "message"),
+    [
+        ((np.zeros((4, 2)),), {}, ValueError, r"\[N, 3\] .* or \[N, 4\] .*, not \[4, 2\]"),
+        ((np.zeros(3),), {}, ValueError, r"not \[3\]"),
+        (("cloud.pcd",), {}, TypeError, "points must be an array of numbers, not str"),
+        (
+            (np.zeros((4, 3)),),
+            {"intensity": [1.0]},
+            ValueError,
+            r"intensity must have shape \[4\]",
+        ),
+        ((np.zeros((4, 4)),), {"intensity": np.zeros(4)}, ValueError, "intensity is given twice"),
+        ((np.zeros((4, 3)),), {"pose": np.eye(3)}, ValueError, r"pose must have shape \[4, 4\]"),
+        ((np.zeros((4, 3)),), {"stamp": 0.1}, TypeError, "integer of nanoseconds, not 0.1"),
+        ((Frame(np.zeros((4, 3))),), {"stamp": 1}, TypeError, "set stamp on the Frame"),
+    ],
+)
+def test_wrong_arguments_say_what_is_expected(arguments, options, error, message):
+    segmenter = Segmenter(model(), device="cpu", engine="torch")
+    with pytest.raises(error, match=message):
+        segmenter.segment(*arguments, **options)
+
+
+def test_a_name_given_to_the_constructor_is_refused_with_the_call_that_works():
+    with pytest.raises(TypeError, match=r"Segmenter\.load\('outdoor_lidar'\)"):
+        Segmenter("outdoor_lidar")
+
+
+def test_segmenter_and_result_are_readable_in_one_line():
+    segmenter = Segmenter(model(), device="cpu", engine="torch")
+    assert repr(segmenter) == (
+        "Segmenter(model 'small', 19 classes, on cpu by torch, execution window 3)"
+    )
+    result = Segmentation(
+        np.array([8, 8, 8, 0, 255, 3, 3, 11, 12, 8], np.uint8),
+        np.ones(10, np.float32),
+        LabelSet.load("semantickitti19"),
+        {},
+        1,
+        1,
+    )
+    assert repr(result) == "Segmentation(10 points: road 40%, truck 20%, car 10%, 3 more)"
+    empty = segmenter.segment(np.zeros((0, 3)))
+    assert repr(empty) == "Segmentation(0 points: none)"
+    assert result.names[result.labels[0]] == "road"
+
+
+@pytest.mark.parametrize("name", [Settings.model, "small"])
+def test_the_state_can_be_saved_at_every_moment_and_restored_to_the_bit(name, tmp_path):
+    chosen = model() if name == "small" else load_model(name)
+    stream = list(frames(5))
+    segmenter = Segmenter(chosen, device="cpu", engine="torch")
+    whole = [segmenter.segment(frame) for frame in stream]
+    segmenter.reset()
+    for index, frame in enumerate(stream):
+        save_file(segmenter.state(), tmp_path / "state.safetensors")
+        segmenter = segmenter.another_stream()
+        segmenter.restore(load_file(tmp_path / "state.safetensors"))
+        np.testing.assert_array_equal(segmenter.segment(frame).confidence, whole[index].confidence)
+    save_file(segmenter.state(), tmp_path / "state.safetensors")
+
+
+def test_a_saved_state_shares_no_memory_with_the_segmenter():
+    segmenter = Segmenter(model(), device="cpu", engine="torch")
+    first, second, third = frames(3)
+    segmenter.segment(first)
+    state = segmenter.state()
+    copies = {name: tensor.clone() for name, tensor in state.items()}
+    segmenter.segment(second)
+    segmenter.segment(third)
+    for name, tensor in state.items():
+        assert torch.equal(tensor, copies[name]), name
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_state_restored_from_a_file_lands_on_the_segmenters_device(tmp_path):
+    stream = list(frames(4))
+    segmenter = Segmenter.load(device="cuda", engine="torch")
+    for frame in stream[:3]:
+        segmenter.segment(frame)
+    save_file(segmenter.state(), tmp_path / "state.safetensors")
+    restored = segmenter.another_stream()
+    restored.restore(load_file(tmp_path / "state.safetensors"))
+    expected = segmenter.segment(stream[3])
+    np.testing.assert_array_equal(restored.segment(stream[3]).labels, expected.labels)

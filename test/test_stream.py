@@ -49,7 +49,7 @@ class Segmenter:
         self.frames.append(frame)
         labels = np.full(len(frame), 3, np.uint8)
         confidence = np.full(len(frame), 0.5, np.float32)
-        return Segmentation(labels, confidence, {"network": 0.1}, 1, 1)
+        return Segmentation(labels, confidence, self.label_set, {"network": 0.1}, 1, 1)
 
 
 class Motion(EgoMotion):

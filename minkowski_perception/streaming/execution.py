@@ -126,10 +126,13 @@ class Execution(ABC):
             ValueError: it is not a state of this network.
         """
         self.clear()
-        self._origin = state.get("origin")
-        marginals = part(state, "crf.")
-        if marginals:
+        origin = state.get("origin")
+        self._origin = None if origin is None else origin.cpu()  # as voxels are
+        if marginals := self._on_device(part(state, "crf.")):
             self._marginals = CRFState(**marginals)
+
+    def _on_device(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: tensor.to(self._runner.device) for name, tensor in state.items()}
 
     def _move_to(self, origin: Tensor) -> Tensor | None:
         """Move the state to another origin; return the shift [3], or None without one."""
@@ -236,7 +239,7 @@ class WindowExecution(Execution):
         super().restore(state)
         for i in range(len(part(state, "window."))):
             if frame := part(state, f"window.{i}."):
-                self._frames.append(Voxels(**frame))
+                self._frames.append(Voxels(**{name: t.cpu() for name, t in frame.items()}))
 
 
 class IncrementalExecution(Execution):
@@ -309,7 +312,7 @@ class IncrementalExecution(Execution):
         if "count" not in state:
             raise ValueError("the state is not one of incremental execution: 'count' is missing")
         super().restore(state)
-        self._memory.restore(part(state, "memory."), self._layers)
+        self._memory.restore(self._on_device(part(state, "memory.")), self._layers)
         self._count = int(state["count"])
 
     @property

@@ -54,7 +54,7 @@ class HeightSegmenter:
         self.seen.append(frame)
         labels = np.where(frame.points[:, 2] > 0, CAR, ROAD).astype(np.uint8)
         confidence = np.ones(len(frame), dtype=np.float32)
-        return Segmentation(labels, confidence, {}, 1, 1)
+        return Segmentation(labels, confidence, KITTI, {}, 1, 1)
 
 
 def frame_at(number: float, points: int = 50) -> Frame:

@@ -88,7 +88,12 @@ class AugmentedSegmenter:
         probability, best = (total / counts.clamp(min=1.0)[:, None]).max(dim=1)
         labels = torch.where(counts > 0.0, best, UNLABELLED).to(torch.uint8)
         return Segmentation(
-            labels.numpy(), probability.numpy(), dict(timings), frame_count, voxel_count
+            labels.numpy(),
+            probability.numpy(),
+            self.label_set,
+            dict(timings),
+            frame_count,
+            voxel_count,
         )
 
 

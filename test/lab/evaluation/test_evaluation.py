@@ -133,7 +133,7 @@ def test_the_worst_frame_has_the_lowest_accuracy():
         labels[:wrong] = sidewalk
         frame = random_frame(index, URBAN, points=100)
         frame.labels = truth
-        prediction = Segmentation(labels, np.ones(100, np.float32), {}, 1, 1)
+        prediction = Segmentation(labels, np.ones(100, np.float32), KITTI, {}, 1, 1)
         evaluation.add(index, frame, prediction, 0.1)
     worst = evaluation.worst
     assert (worst.sequence, worst.index) == ("s", 1)
@@ -153,7 +153,7 @@ def test_flicker_skips_pairs_with_a_frame_without_pose_or_truth(gap):
             10**9 * (index + 1),
             **(columns | gap if index == 2 else columns),
         )
-        prediction = Segmentation(np.zeros(50, np.uint8), np.ones(50, np.float32), {}, 1, 1)
+        prediction = Segmentation(np.zeros(50, np.uint8), np.ones(50, np.float32), KITTI, {}, 1, 1)
         evaluation.add(index, frame, prediction, 0.1)
     assert evaluation.scorer.flicker.compared == 2 * 50
 

@@ -42,7 +42,7 @@ def evaluation_of(
     points[:, 0] = 1.0 + np.arange(len(truth))
     confidence = np.full(len(truth), 0.75, np.float32)
     frame = Frame(points, labels=ids[0], pose=np.eye(4))
-    evaluation.add(0, frame, Segmentation(ids[1], confidence, {}, 1, 1), 0.5)
+    evaluation.add(0, frame, Segmentation(ids[1], confidence, label_set, {}, 1, 1), 0.5)
     return evaluation
 
 
@@ -125,7 +125,7 @@ def test_classes_that_the_model_cannot_predict_are_named():
     evaluation = Evaluation(urban, KITTI)
     evaluation.begin("s")
     frame = Frame(np.ones((2, 3), np.float32), labels=np.array([0, 1], np.uint8))
-    prediction = Segmentation(np.zeros(2, np.uint8), np.ones(2, np.float32), {}, 1, 1)
+    prediction = Segmentation(np.zeros(2, np.uint8), np.ones(2, np.float32), KITTI, {}, 1, 1)
     evaluation.add(0, frame, prediction, 1.0)
     assert figures(SUBJECT, evaluation)["never_said"] == ["tram"]
     assert re.search(r"^never predicted +tram: ", text(SUBJECT, evaluation), re.MULTILINE)
