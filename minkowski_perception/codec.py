@@ -1,10 +1,10 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""sensor_msgs/PointCloud2 to and from `Frame`.
+"""Conversion between sensor_msgs/PointCloud2 and `Frame`.
 
-Messages are told by their attributes, not by their class, so those of rclpy, of rosbags and of
-tests all do. Of `sensor_msgs_py.point_cloud2` only the translation of fields to a NumPy type is
-used: its readers ignore row padding or scramble organised clouds in several ROS releases.
+Messages are read by their attributes, whatever their class, so those of rclpy and rosbags both
+work. Of `sensor_msgs_py.point_cloud2` only the conversion of fields to a NumPy dtype is used: its
+readers ignore row padding or scramble organised clouds in several ROS releases.
 """
 
 from __future__ import annotations
@@ -32,30 +32,30 @@ except ImportError:
         ) from error
 
 INT8, UINT8, INT16, UINT16, INT32, UINT32, FLOAT32, FLOAT64 = range(1, 9)
-"""The datatypes of sensor_msgs/PointField."""
+"""Datatypes of sensor_msgs/PointField."""
 
 INTENSITY_NAMES = ("intensity", "i", "reflectivity")
-"""Fields taken for intensity; the first that is there wins."""
+"""Names of intensity fields, in order of precedence."""
 
 COLOUR_NAMES = ("rgb", "rgba")
-"""Fields taken for packed colour, 0xAARRGGBB; the first that is there wins."""
+"""Names of packed colour fields, 0xAARRGGBB, in order of precedence."""
 
 TIME_NAMES = (
-    "t",  # Ouster: ns from the stamp
-    "time",  # Velodyne: s from the stamp
+    "t",  # Ouster: ns since the stamp
+    "time",  # Velodyne: s since the stamp
     "timestamp",  # Hesai, RoboSense: s, absolute; Livox: ns, absolute
-    "time_stamp",  # Autoware, Nebula: ns from the stamp
-    "offset_time",  # Livox: ns from the stamp
+    "time_stamp",  # Autoware, Nebula: ns since the stamp
+    "offset_time",  # Livox: ns since the stamp
     "time_offset",
     "t_offset",
 )
-"""Fields taken for per-point time; the first that is there wins."""
+"""Names of per-point time fields, in order of precedence."""
 
 _TYPE_NAMES = ("INT8", "UINT8", "INT16", "UINT16", "INT32", "UINT32", "FLOAT32", "FLOAT64")
 _TYPE_SIZES = (1, 1, 2, 2, 4, 4, 4, 8)
-_PADDING_NAMES = ("", "_")  # as PCD files name gaps; they may repeat
-_MAX_POINT_STEP = 65536  # beyond it a layout is taken for garbage
-_MAX_SWEEP = 1.1  # seconds that the points of one cloud may be apart: 1 Hz and some jitter
+_PADDING_NAMES = ("", "_")  # names of gaps in PCD files; they can repeat
+_MAX_POINT_STEP = 65536  # larger layouts are refused as invalid
+_MAX_SWEEP = 1.1  # longest duration of a cloud, seconds: 1 Hz plus jitter
 
 
 class CloudError(ValueError):
@@ -64,7 +64,7 @@ class CloudError(ValueError):
 
 @dataclass(frozen=True)
 class Field:
-    """One field of a cloud, with the attributes of sensor_msgs/PointField."""
+    """A field of a cloud, with the attributes of sensor_msgs/PointField."""
 
     name: str
     offset: int
@@ -73,13 +73,13 @@ class Field:
 
     @property
     def size(self) -> int:
-        """Bytes of the field in a point."""
+        """Size of the field in bytes."""
         return _TYPE_SIZES[self.datatype - 1] * self.count
 
 
 @dataclass
 class CloudData:
-    """All of a PointCloud2 except its header."""
+    """A PointCloud2 without its header."""
 
     height: int
     width: int
@@ -93,7 +93,7 @@ class CloudData:
 
 @dataclass(frozen=True)
 class _Layout:
-    """The layout of a message, checked, over its bytes, which stay the message's own."""
+    """The validated layout of a message, and a view of the message's bytes."""
 
     height: int
     width: int
@@ -105,10 +105,10 @@ class _Layout:
 
     @classmethod
     def of(cls, message: Any) -> _Layout:
-        """Check a message's layout.
+        """Validate a message's layout.
 
         Raises:
-            CloudError: the layout contradicts itself or the data.
+            CloudError: the layout is inconsistent, or does not match the data.
         """
         height, width, point_step, row_step = (
             _uint32(_attribute(message, name), name)
@@ -141,7 +141,7 @@ class _Layout:
             raise CloudError(
                 f"row_step {row_step} is less than width {width} x point_step {point_step}"
             )
-        # The padding of the last row holds nothing, and some writers leave it out.
+        # Some writers omit the padding of the last row.
         needed = (height - 1) * row_step + width * point_step if height and width else 0
         if len(data) < needed:
             raise CloudError(
@@ -155,7 +155,7 @@ class _Layout:
         return self.height * self.width
 
     def find(self, *names: str, datatypes: Collection[int] = range(1, 9)) -> Field | None:
-        """Find the first of these names that is a single value of such a type."""
+        """Return the first named field with a single value of an allowed datatype, or None."""
         for name in names:
             for field in self.fields:
                 if field.name == name and field.count == 1 and field.datatype in datatypes:
@@ -163,7 +163,7 @@ class _Layout:
         return None
 
     def rows(self) -> npt.NDArray[np.uint8]:
-        """[height, width, point_step] uint8: a view of the points' bytes, without row padding."""
+        """Return a view [height, width, point_step] uint8 of the points, without row padding."""
         return np.ndarray(
             (self.height, self.width, self.point_step),
             np.uint8,
@@ -172,7 +172,7 @@ class _Layout:
         )
 
     def view(self, field: Field) -> npt.NDArray[Any]:
-        """[height, width] of a single-valued field: a view, in the message's byte order."""
+        """Return a view [height, width] of a single-valued field, in the message's byte order."""
         dtype = dtype_from_fields([field], self.point_step)
         dtype = dtype.newbyteorder(">" if self.is_bigendian else "<")
         points: npt.NDArray[Any] = np.ndarray(
@@ -181,12 +181,12 @@ class _Layout:
         return points[field.name]
 
     def values(self, field: Field, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-        """[N] of a single-valued field: a copy, of the type asked for."""
-        with np.errstate(over="ignore", invalid="ignore"):  # infinite and NaN are lawful values
+        """Return a copy [N] of a single-valued field, converted to a dtype."""
+        with np.errstate(over="ignore", invalid="ignore"):  # infinity and NaN are valid
             return self.view(field).astype(dtype, order="C").reshape(-1)
 
     def points(self) -> npt.NDArray[np.float32]:
-        """[N, 3] float32: a copy."""
+        """Return a copy [N, 3] float32 of the coordinates."""
         points = np.empty((self.height, self.width, 3), dtype=np.float32)
         for field in self.fields:
             if field.name in ("x", "y", "z"):
@@ -196,21 +196,21 @@ class _Layout:
 
 
 def decode(message: Any, *, label_field: str | None = None) -> Frame:
-    """Frame of a PointCloud2 message; its arrays are copies, and the message stays as it is.
+    """Convert a PointCloud2 message to a frame; all arrays are copies.
 
-    All points stay, row by row, also those that are NaN or infinite (`is_dense` is not trusted).
-    Intensity, colour and time are taken where a field of a known name holds a single value of a
-    type that makes sense (`INTENSITY_NAMES`, `COLOUR_NAMES` as 32-bit values or else r, g, b as
-    UINT8, `TIME_NAMES` as 32-bit or float values); other fields are left alone.
+    All points are kept, row by row, including NaN and infinite ones (`is_dense` is ignored).
+    Intensity, colour and time are read from fields with a known name and a single value of a
+    suitable datatype: `INTENSITY_NAMES` of any type; `COLOUR_NAMES` of 32 bits, else r, g, b of
+    UINT8; `TIME_NAMES` of 32 bits or floating-point. Other fields are ignored.
 
-    Per-point time comes in several units and from several origins (see `_relative_time`).
+    The unit and origin of per-point time are detected, see `_relative_time`.
 
     Args:
-        message: sensor_msgs/PointCloud2, or anything with its attributes.
-        label_field: name of the field that holds the true labels, where these are wanted.
+        message: sensor_msgs/PointCloud2, or any object with its attributes.
+        label_field: name of the field with true labels; None to read no labels.
 
     Raises:
-        CloudError: the message is malformed, or has no such label field.
+        CloudError: the message is malformed, or lacks the label field.
     """
     layout = _Layout.of(message)
     header = _attribute(message, "header")
@@ -233,37 +233,39 @@ def decode(message: Any, *, label_field: str | None = None) -> Frame:
 
 
 def existing_field(message: Any, name: str | None) -> str | None:
-    """Return a field's name where the message has that field, else None."""
+    """Return the name if the message has a field of that name, else None."""
     try:
         return name if name in [field.name for field in message.fields] else None
     except (AttributeError, TypeError):
-        return None  # `decode` refuses such a message
+        return None  # `decode` will refuse the message
 
 
 class IntensityScale:
-    """Brings intensity to 0..1, whether it comes in 0..1, 0..255 or 0..65535.
+    """Normalises intensity to 0..1 by a declared or detected full scale.
 
-    Without a declared full scale the smallest of the three that holds all values so far is taken.
-    It only ever grows, so that one dark frame in a stream of bright ones is not brightened.
+    The detected scale is the smallest of 1, 255 and 65535 that covers all values so far. It never
+    decreases, so that a dark frame in a stream of bright ones is not brightened.
 
     Attributes:
-        full_scale: the value that becomes 1.
+        full_scale: the intensity that becomes 1.
         how: "declared" or "detected".
     """
 
     def __init__(self, full_scale: float | None = None) -> None:
-        """Declare the full scale, or leave it to detection.
+        """Set the full scale; None to detect it.
 
         Raises:
-            ValueError: the full scale is not a positive number.
+            ValueError: the full scale is not positive and finite.
         """
         if full_scale is not None and not 0.0 < full_scale < np.inf:
-            raise ValueError(f"full scale of intensity must be positive, not {full_scale}")
+            raise ValueError(
+                f"full scale of intensity must be positive and finite, not {full_scale}"
+            )
         self.full_scale = 1.0 if full_scale is None else float(full_scale)
         self.how = "detected" if full_scale is None else "declared"
 
     def normalise(self, intensity: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """[N] float32 in 0..1 of [N] intensities in the sensor's unit; NaN becomes 0."""
+        """Normalise [N] intensities in the sensor's unit to [N] float32 in 0..1; NaN becomes 0."""
         if self.how == "detected":
             brightest = np.max(intensity, initial=0.0, where=np.isfinite(intensity))
             fitting = next((s for s in (1.0, 255.0) if brightest <= s), 65535.0)
@@ -273,22 +275,23 @@ class IntensityScale:
 
 
 def append_fields(message: Any, columns: Mapping[str, npt.NDArray[Any]]) -> CloudData:
-    """Append per-point arrays to the message's cloud, as fields of their names.
+    """Append per-point arrays to a message's cloud as named fields.
 
-    All points stay in their order with their bytes unchanged, at the same offsets and in the same
-    byte order; padding between rows is dropped. An input field that bears one of the new names
-    becomes `input_<name>` (with as many `input_` as make it unique). The cloud is dense only where
-    the message says so and every point is indeed finite.
+    The order and bytes of the input points are unchanged, with the same offsets and byte order;
+    padding between rows is removed. An input field with one of the new names is renamed to
+    `input_<name>` (with as many `input_` as needed to be unique). The result is dense if the
+    message is marked dense and all points are finite.
 
     Args:
-        message: sensor_msgs/PointCloud2, or anything with its attributes.
-        columns: by name, [N] arrays of PointField's types (uint8, float32, ...). `rgb` is
-            [N, 3] uint8, red, green, blue; packed as 0x00RRGGBB in a FLOAT32, as RViz reads it.
+        message: sensor_msgs/PointCloud2, or any object with its attributes.
+        columns: arrays [N] by name, of a dtype that PointField supports (uint8, float32, ...).
+            `rgb` is [N, 3] uint8, red, green, blue; it is packed as 0x00RRGGBB in a FLOAT32, the
+            format of RViz.
 
     Raises:
         CloudError: the message is malformed.
-        ValueError: an array does not have one entry for each point, is of another type, or is
-            named as a coordinate or as padding.
+        ValueError: an array has the wrong number of entries or an unsupported dtype, or its name
+            is that of a coordinate or of padding.
     """
     layout = _Layout.of(message)
     columns = {name: _packed(c) if name == "rgb" else c for name, c in columns.items()}
@@ -299,7 +302,7 @@ def append_fields(message: Any, columns: Mapping[str, npt.NDArray[Any]]) -> Clou
             raise ValueError(f"field '{name}' cannot be appended: it is a coordinate or padding")
         if column.shape != (len(layout),):
             raise ValueError(
-                f"{name} has shape {column.shape}, but there are {len(layout)} points"
+                f"{name} has shape {list(column.shape)}, but the cloud has {len(layout)} points"
             )
         datatype = FLOAT32 if name == "rgb" else _datatype(name, column)
         field = Field(name, 0, datatype)
@@ -322,15 +325,15 @@ def append_fields(message: Any, columns: Mapping[str, npt.NDArray[Any]]) -> Clou
 
 
 def encode_frame(frame: Frame, label_field: str | None = None) -> CloudData:
-    """Lay a frame out: x, y, z and, where the frame has them, intensity, rgb, time and labels.
+    """Encode a frame: x, y, z and, if present, intensity, rgb, time and labels.
 
     Args:
-        frame: what to encode.
-        label_field: name of the field for the frame's labels; None leaves them out.
+        frame: the frame.
+        label_field: name of the field for the frame's labels; None to omit them.
 
     Raises:
-        ValueError: labels are asked for, but the frame has none, or of a type that PointField
-            does not know, or their name is taken.
+        ValueError: `label_field` is given, but the frame has no labels, their dtype is unsupported
+            by PointField, or the name is in use.
     """
     columns: dict[str, npt.NDArray[Any]] = dict(zip("xyz", frame.points.T, strict=True))
     if frame.intensity is not None:
@@ -346,7 +349,9 @@ def encode_frame(frame: Frame, label_field: str | None = None) -> CloudData:
             raise ValueError("the frame has no labels to encode")
         datatype = _datatype("labels", frame.labels)
         if label_field in (*columns, *_PADDING_NAMES):
-            raise ValueError(f"label field '{label_field}' is padding or one of {list(columns)}")
+            raise ValueError(
+                f"label field cannot be named '{label_field}': padding, or one of {list(columns)}"
+            )
         field = Field(label_field, step, datatype)
         fields.append(field)
         columns[label_field] = frame.labels
@@ -358,14 +363,14 @@ def encode_frame(frame: Frame, label_field: str | None = None) -> CloudData:
 
 
 def fill_message(message: Any, cloud: CloudData, point_field_type: type) -> Any:
-    """Put a cloud into a PointCloud2 of rclpy, whose header stays as it is; returns the message.
+    """Copy a cloud to a PointCloud2 of rclpy, except the header, and return the message.
 
-    The bytes go in by property and as array.array: rclpy takes any other kind byte by byte, which
-    is a thousand times slower.
+    The data is set by the property and as array.array: rclpy copies other types byte by byte,
+    which is a thousand times slower.
 
     Args:
         message: sensor_msgs.msg.PointCloud2.
-        cloud: what to put in.
+        cloud: the cloud.
         point_field_type: sensor_msgs.msg.PointField.
     """
     message.height = cloud.height
@@ -413,14 +418,14 @@ def _uint32(value: Any, name: str) -> int:
 def _field(field: Any) -> Field:
     name = _attribute(field, "name")
     if not isinstance(name, str) or "\0" in name:
-        raise CloudError(f"a field's name must be a string without nul, not {name!r:.80}")
+        raise CloudError(f"a field's name must be a string without NUL, not {name!r:.80}")
     offset, datatype, count = (
         _uint32(_attribute(field, attribute), f"{attribute} of field '{name}'")
         for attribute in ("offset", "datatype", "count")
     )
     if not INT8 <= datatype <= FLOAT64:
         choices = ", ".join(f"{i} {n}" for i, n in enumerate(_TYPE_NAMES, start=1))
-        raise CloudError(f"datatype of field '{name}' is {datatype}; it can be {choices}")
+        raise CloudError(f"datatype of field '{name}' is {datatype}; choose one of {choices}")
     if count == 0:
         raise CloudError(f"count of field '{name}' must be 1 or more, not 0")
     return Field(name, offset, datatype, count)
@@ -429,7 +434,7 @@ def _field(field: Any) -> Field:
 def _colour(layout: _Layout) -> npt.NDArray[np.uint8] | None:
     packed = layout.find(*COLOUR_NAMES, datatypes=(INT32, UINT32, FLOAT32))
     if packed is not None:
-        # As an integer whatever its type: a float register may quieten colours that look NaN.
+        # Read as an integer: loading a signalling NaN as float can change its bits.
         words = layout.values(replace(packed, datatype=UINT32), "<u4").view(np.uint8)
         return words.reshape(-1, 4)[:, 2::-1].copy()
     channels = [layout.find(name, datatypes=(UINT8,)) for name in "rgb"]
@@ -448,12 +453,12 @@ def _time(layout: _Layout, stamp: int) -> npt.NDArray[np.float32] | None:
 def _relative_time(
     ticks: npt.NDArray[np.float64], units: Sequence[float], stamp: int
 ) -> npt.NDArray[np.float32] | None:
-    """Seconds from the stamp of times in an unknown unit and of an unknown origin.
+    """Convert per-point times of unknown unit and origin to seconds since the stamp.
 
-    The unit is the coarsest in which the cloud takes no longer than a slow sweep: 1e8 ticks can be
-    nanoseconds (0.1 s), hardly microseconds (100 s). The origin is the stamp (small values), the
-    epoch of the stamp (values near it), or a clock of the sensor's own; then the earliest point is
-    taken to lie at the stamp. None where no unit fits.
+    The unit is the coarsest for which the duration of the cloud is at most `_MAX_SWEEP`: 1e8 ticks
+    can be nanoseconds (0.1 s), but not microseconds (100 s). The origin is the stamp (small
+    values), the epoch of the stamp (values near it), or an unknown clock; for the latter the
+    earliest point gets the stamp. Returns None if no unit fits.
     """
     finite = ticks[np.isfinite(ticks)]
     if not len(finite):
@@ -477,19 +482,19 @@ def _labels(layout: _Layout, name: str) -> npt.NDArray[np.integer]:
         return layout.values(field, layout.view(field).dtype.newbyteorder("="))
     labels = layout.values(field, np.int64)
     if not np.array_equal(labels, layout.values(field, np.float64)):
-        raise CloudError(f"label field '{name}' holds values that are not whole numbers")
+        raise CloudError(f"label field '{name}' has values that are not integers")
     return labels
 
 
 def _packed(colours: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint32]:
-    """[N] uint32 0x00RRGGBB of [N, 3] uint8."""
+    """Pack colours [N, 3] uint8 to [N] uint32, 0x00RRGGBB."""
     words = np.zeros((len(colours), 4), dtype=np.uint8)
     words[:, 2::-1] = colours
     return words.view("<u4").reshape(-1)
 
 
 def _datatype(name: str, column: npt.NDArray[Any]) -> int:
-    """Return PointField's code of an array's type."""
+    """Return PointField's datatype of an array."""
     kind = column.dtype.name.upper()
     if kind not in _TYPE_NAMES:
         raise ValueError(f"{name} has type {kind}; choose one of {', '.join(_TYPE_NAMES)}")
@@ -497,12 +502,12 @@ def _datatype(name: str, column: npt.NDArray[Any]) -> int:
 
 
 def _aligned(offset: int, size: int) -> int:
-    """Return the next multiple of a size."""
+    """Round an offset up to a multiple of a size."""
     return -(-offset // size) * size
 
 
 def _renamed(fields: Sequence[Field], names: Collection[str]) -> list[Field]:
-    """Rename the fields that bear one of the names."""
+    """Rename the fields with one of the names to unique ones."""
     taken = {*names, *(f.name for f in fields)}
     renamed = []
     for field in fields:
@@ -517,14 +522,14 @@ def _renamed(fields: Sequence[Field], names: Collection[str]) -> list[Field]:
 def _new_cloud(
     height: int, width: int, fields: list[Field], point_step: int, is_bigendian: bool
 ) -> CloudData:
-    """Allocate a cloud of zeros."""
+    """Create a cloud of zeros."""
     row_step = width * point_step
     data = array("B", [0]) * (height * row_step)
     return CloudData(height, width, fields, is_bigendian, point_step, row_step, data, True)
 
 
 def _write_columns(cloud: CloudData, columns: Mapping[str, npt.NDArray[Any]]) -> None:
-    """Write [N] columns into the fields of their names; `rgb` comes as bits."""
+    """Write columns [N] to the fields of their names; `rgb` is packed."""
     for field in cloud.fields:
         if field.name in columns:
             bits = replace(field, datatype=UINT32) if field.name == "rgb" else field

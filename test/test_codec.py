@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Clouds are built byte by byte with struct here, which is the oracle of most tests."""
+"""The codec compared with clouds that the tests build byte by byte with struct."""
 
 import struct
 import tracemalloc
@@ -37,12 +37,12 @@ XYZ = [Field("x", 0, FLOAT32), Field("y", 4, FLOAT32), Field("z", 8, FLOAT32)]
 
 
 def make(fields, points, *, height=1, big=False, point_step=None, row_padding=0, kind=bytes):
-    """Message of points, each a tuple with a value (or a tuple of count values) for each field."""
+    """Build a message of points, each a tuple of a value (or tuple of values) per field."""
     width = len(points) // height
     if point_step is None:
         point_step = max(f.offset + f.count * struct.calcsize(CODES[f.datatype]) for f in fields)
     row_step = width * point_step + row_padding
-    data = bytearray(b"\xa5" * (height * row_step))  # what padding holds must not matter
+    data = bytearray(b"\xa5" * (height * row_step))  # padding must have no effect
     for i, point in enumerate(points):
         start = (i // width) * row_step + (i % width) * point_step
         for field, value in zip(fields, point, strict=True):
@@ -64,12 +64,12 @@ def make(fields, points, *, height=1, big=False, point_step=None, row_padding=0,
 
 
 def with_header(cloud):
-    """Message of a CloudData, which has all of a PointCloud2 except the header."""
+    """Add a header to a CloudData."""
     return SimpleNamespace(header=make(XYZ, []).header, **vars(cloud))
 
 
 def arrays_of(number):
-    """Labels, confidence and colours for that many points."""
+    """Return labels, confidence and colours for a number of points."""
     generator = np.random.default_rng(number)
     return (
         generator.integers(0, 256, number, dtype=np.uint8),
@@ -86,8 +86,8 @@ def labelled(message, labels, confidence, colours):
 @pytest.mark.parametrize("big", [False, True])
 @pytest.mark.parametrize("row_padding", [0, 5])
 @pytest.mark.parametrize("datatype", range(1, 9))
-def test_every_type_byte_order_and_padding_is_read(datatype, row_padding, big):
-    # Out of order, unaligned, behind another type, beside a field of three values.
+def test_every_datatype_byte_order_and_padding_is_read(datatype, row_padding, big):
+    # Fields out of order and unaligned, with another datatype and a field of three values.
     size = struct.calcsize(CODES[datatype])
     fields = [
         Field("ring", 0, UINT16),
@@ -113,13 +113,13 @@ def test_every_type_byte_order_and_padding_is_read(datatype, row_padding, big):
     [bytes, bytearray, memoryview, lambda b: array("B", b), lambda b: np.frombuffer(b, np.uint8)],
     ids=["bytes", "bytearray", "memoryview", "array", "numpy"],
 )
-def test_data_may_be_of_any_kind_of_bytes(kind):
+def test_data_can_be_any_bytes_like_object(kind):
     message = make(XYZ, [(1, 2, 3), (4, 5, 6)], kind=kind)
 
     assert decode(message).points.tolist() == [[1, 2, 3], [4, 5, 6]]
 
 
-def test_an_organised_cloud_comes_row_by_row():
+def test_an_organised_cloud_is_read_row_by_row():
     points = [(row, column, 10 * row + column) for row in range(3) for column in range(4)]
 
     frame = decode(make(XYZ, points, height=3, row_padding=7))
@@ -127,14 +127,14 @@ def test_an_organised_cloud_comes_row_by_row():
     assert frame.points.tolist() == [list(p) for p in points]
 
 
-def test_padding_of_the_last_row_may_be_absent():
+def test_padding_of_the_last_row_is_optional():
     message = make(XYZ, [(i, i, i) for i in range(6)], height=2, row_padding=9)
     message.data = message.data[:-9]
 
     assert decode(message).points[:, 0].tolist() == [0, 1, 2, 3, 4, 5]
 
 
-def test_points_that_are_not_finite_stay_in_place_whatever_is_dense_says():
+def test_non_finite_points_are_kept_whatever_is_dense_says():
     nan, inf = float("nan"), float("inf")
     message = make(XYZ, [(1, 2, 3), (nan, 2, 3), (1, -inf, 3), (4, 5, 6)])
     message.is_dense = True
@@ -146,14 +146,14 @@ def test_points_that_are_not_finite_stay_in_place_whatever_is_dense_says():
     assert frame.points[2, 1] == -inf
 
 
-def test_a_double_beyond_single_precision_is_not_valid():
+def test_a_double_beyond_the_range_of_float_is_not_valid():
     fields = [Field(n, 8 * i, FLOAT64) for i, n in enumerate("xyz")]
 
     assert not decode(make(fields, [(1e300, 0, 0)])).valid.any()
 
 
 @pytest.mark.parametrize("height", [0, 1])
-def test_a_cloud_without_points_is_no_error(height):
+def test_a_cloud_without_points_is_valid(height):
     message = make([*XYZ, Field("intensity", 12, FLOAT32), Field("t", 16, UINT32)], [])
     message.height = height
 
@@ -166,7 +166,7 @@ def test_a_cloud_without_points_is_no_error(height):
 
 @pytest.mark.parametrize("number", [1, 5])
 @pytest.mark.parametrize("big", [False, True])
-def test_the_message_stays_as_it_is_and_shares_no_memory_with_the_frame(big, number):
+def test_the_message_is_unchanged_and_shares_no_memory_with_the_frame(big, number):
     fields = [*XYZ, Field("intensity", 12, FLOAT32), Field("rgb", 16, UINT32), Field("l", 20, 2)]
     message = make(fields, [(1, 2, 3, 4, 5, 6)] * number, big=big, kind=lambda b: array("B", b))
     before = bytes(message.data)
@@ -178,7 +178,7 @@ def test_the_message_stays_as_it_is_and_shares_no_memory_with_the_frame(big, num
 
     assert bytes(message.data) == before
     assert decode(message, label_field="l").points.tolist() == [[1, 2, 3]] * number
-    message.data.append(0)  # no view is left that would forbid it
+    message.data.append(0)  # raises BufferError if a view is left
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_the_message_stays_as_it_is_and_shares_no_memory_with_the_frame(big, num
         ({"fields": [*XYZ, Field("i", 11, UINT16)]}, r"'i' \(1 x UINT16 at offset 11\).*step 12"),
         ({"fields": [*XYZ, Field("h", 0, UINT8, 2**31)]}, "'h' .* does not fit in point_step 12"),
         ({"fields": [*XYZ, Field("x", 0, UINT8)]}, r"fields \['x'\] appear more than once"),
-        ({"fields": [*XYZ, Field("a\0b", 0, UINT8)]}, "name must be a string without nul"),
+        ({"fields": [*XYZ, Field("a\0b", 0, UINT8)]}, "name must be a string without NUL"),
         ({"fields": [*XYZ, Field(None, 0, UINT8)]}, "name must be a string"),
         ({"fields": [*XYZ, "i"]}, "str has no attribute 'name'"),
         ({"fields": None}, "fields must be a list of PointField"),
@@ -218,7 +218,7 @@ def test_the_message_stays_as_it_is_and_shares_no_memory_with_the_frame(big, num
         ({"header": SimpleNamespace(stamp=None, frame_id="")}, "has no attribute 'sec'"),
     ],
 )
-def test_a_malformed_cloud_is_refused_with_its_reason(changes, complaint):
+def test_a_malformed_cloud_is_refused_with_the_reason(changes, complaint):
     message = make(XYZ, [(1, 2, 3), (4, 5, 6)])
     for name, value in changes.items():
         setattr(message, name, value)
@@ -227,12 +227,12 @@ def test_a_malformed_cloud_is_refused_with_its_reason(changes, complaint):
         decode(message)
 
 
-def test_a_message_that_is_no_cloud_is_refused():
+def test_an_object_that_is_not_a_cloud_is_refused():
     with pytest.raises(CloudError, match="int has no attribute 'height'"):
         decode(5)
 
 
-def test_unnamed_padding_fields_may_repeat():
+def test_padding_fields_can_repeat():
     fields = [
         *XYZ,
         Field("", 12, UINT8),
@@ -252,14 +252,14 @@ def test_unnamed_padding_fields_may_repeat():
         ([Field("ambient", 12, UINT16), Field("reflectivity", 14, UINT8)], 7),
     ],
 )
-def test_intensity_is_found_by_its_names_in_order(fields, expected):
+def test_intensity_names_are_tried_in_order(fields, expected):
     frame = decode(make([*XYZ, *fields], [(0, 0, 0, 500, expected)]))
 
     assert frame.intensity.dtype == np.float32
     assert frame.intensity.tolist() == [expected]
 
 
-def test_a_cloud_of_coordinates_only_has_no_other_columns():
+def test_a_cloud_with_only_coordinates_has_no_other_attributes():
     frame = decode(make(XYZ, [(1, 2, 3)]))
 
     assert frame.intensity is frame.colour is frame.time is frame.labels is None
@@ -269,7 +269,7 @@ def test_a_cloud_of_coordinates_only_has_no_other_columns():
 @pytest.mark.parametrize("name", ["rgb", "rgba"])
 @pytest.mark.parametrize("datatype", [FLOAT32, UINT32, INT32])
 def test_packed_colour_is_read_bit_by_bit(datatype, name, big):
-    # 0xff8000ff is NaN as a float, 0x7f800001 a signalling one.
+    # As floats 0xff8000ff is a NaN and 0x7f800001 a signalling NaN.
     packed = [0x00010203, 0x00FFFEFD, 0xFF8000FF, 0x7F800001]
     message = make([*XYZ, Field(name, 12, UINT32)], [(0, 0, 0, c) for c in packed], big=big)
     message.fields = [*XYZ, Field(name, 12, datatype)]
@@ -300,12 +300,12 @@ SECONDS = STAMP * 1e-9
         ("offset_time", UINT32, [0, 49_000, 99_000], [0, 0.049, 0.099]),  # in microseconds
         ("t", INT32, [-99_000_000, 0], [-0.099, 0]),
         ("time", FLOAT32, [0, 99.5], [0, 0.0995]),  # in milliseconds
-        ("timestamp", FLOAT64, [5000.0, 5000.1], [0, 0.1]),  # since the sensor was switched on
+        ("timestamp", FLOAT64, [5000.0, 5000.1], [0, 0.1]),  # since the sensor started
         ("t", UINT32, [3_500_000_000, 3_599_000_000], [0, 0.099]),  # likewise
         ("time", FLOAT32, [0, float("nan"), 0.1], [0, float("nan"), 0.1]),
     ],
 )
-def test_time_of_points_is_in_seconds_from_the_stamp(name, datatype, values, expected):
+def test_time_of_points_is_in_seconds_since_the_stamp(name, datatype, values, expected):
     message = make([*XYZ, Field(name, 12, datatype)], [(0, 0, 0, v) for v in values])
 
     time = decode(message).time
@@ -317,13 +317,13 @@ def test_time_of_points_is_in_seconds_from_the_stamp(name, datatype, values, exp
 @pytest.mark.parametrize(
     ("datatype", "values"),
     [
-        (UINT32, [0, 4_000_000_000]),  # four seconds even in nanoseconds
+        (UINT32, [0, 4_000_000_000]),  # 4 s even in nanoseconds
         (FLOAT64, [0, 1e300]),
         (FLOAT32, [float("nan"), float("inf")]),
-        (UINT8, [0, 100]),  # too small for a clock: t may be anything
+        (UINT8, [0, 100]),  # too small for a clock
     ],
 )
-def test_time_that_makes_no_sense_is_left_out(datatype, values):
+def test_implausible_time_is_ignored(datatype, values):
     message = make([*XYZ, Field("t", 12, datatype)], [(0, 0, 0, v) for v in values])
 
     assert decode(message).time is None
@@ -331,7 +331,7 @@ def test_time_that_makes_no_sense_is_left_out(datatype, values):
 
 @pytest.mark.parametrize("big", [False, True])
 @pytest.mark.parametrize("datatype", range(1, 9))
-def test_labels_are_read_from_the_field_asked_for(datatype, big):
+def test_labels_are_read_from_the_requested_field(datatype, big):
     message = make([*XYZ, Field("class", 12, datatype)], [(0, 0, 0, 7), (0, 0, 0, 100)], big=big)
 
     labels = decode(message, label_field="class").labels
@@ -341,20 +341,20 @@ def test_labels_are_read_from_the_field_asked_for(datatype, big):
     assert labels.tolist() == [7, 100]
 
 
-def test_an_absent_label_field_is_refused_with_the_fields_there_are():
+def test_a_missing_label_field_is_refused_and_the_fields_are_listed():
     with pytest.raises(CloudError, match=r"label field 'label' among \['x', 'y', 'z', 'class'\]"):
         decode(make([*XYZ, Field("class", 12, UINT8)], [(0, 0, 0, 1)]), label_field="label")
 
 
 @pytest.mark.parametrize("value", [0.5, float("nan"), float("inf")])
-def test_labels_that_are_not_whole_are_refused(value):
+def test_labels_that_are_not_integers_are_refused(value):
     message = make([*XYZ, Field("label", 12, FLOAT32)], [(0, 0, 0, value)])
 
-    with pytest.raises(CloudError, match="'label' holds values that are not whole"):
+    with pytest.raises(CloudError, match="'label' has values that are not integers"):
         decode(message, label_field="label")
 
 
-def test_a_declared_intensity_scale_is_kept():
+def test_a_declared_intensity_scale_does_not_change():
     scale = IntensityScale(100.0)
 
     normalised = scale.normalise(np.float32([0, 50, 200, -1, np.nan, np.inf]))
@@ -364,7 +364,7 @@ def test_a_declared_intensity_scale_is_kept():
     assert (scale.full_scale, scale.how) == (100.0, "declared")
 
 
-def test_a_detected_intensity_scale_only_grows():
+def test_a_detected_intensity_scale_never_decreases():
     scale = IntensityScale()
     assert scale.how == "detected"
     steps = [([], 1), ([0.5, 1.0], 1), ([np.nan, np.inf, 51], 255), ([1], 255), ([300], 65535)]
@@ -376,14 +376,14 @@ def test_a_detected_intensity_scale_only_grows():
 
 
 @pytest.mark.parametrize("full_scale", [0.0, -1.0, float("nan"), float("inf")])
-def test_an_intensity_scale_that_is_not_positive_is_refused(full_scale):
+def test_an_intensity_scale_that_is_not_positive_and_finite_is_refused(full_scale):
     with pytest.raises(ValueError, match="full scale"):
         IntensityScale(full_scale)
 
 
 @st.composite
 def messages(draw):
-    """Well-formed clouds of random layouts, with random bytes for points."""
+    """Valid clouds of random layouts with random bytes."""
     names = draw(
         st.lists(
             st.sampled_from(["label", "rgb", "confidence", "input_label", "t", "i", "", "ring"]),
@@ -411,7 +411,7 @@ def messages(draw):
 
 @given(messages())
 @settings(deadline=None)
-def test_a_labelled_cloud_is_the_input_with_three_fields_more(message):
+def test_a_labelled_cloud_is_the_input_with_three_more_fields(message):
     number, step = message.height * message.width, message.point_step
     labels, confidence, colours = arrays_of(number)
 
@@ -446,12 +446,12 @@ def test_a_labelled_cloud_is_the_input_with_three_fields_more(message):
         start = row * message.row_step + column * step
         point = bytes(cloud.data[i * cloud.point_step : (i + 1) * cloud.point_step])
         assert point[:step] == message.data[start : start + step]
-        label, trust, rgb = (
+        label, score, rgb = (
             struct.unpack_from(order + code, point, f.offset)[0]
             for code, f in zip("BfI", appended, strict=True)
         )
         red, green, blue = colours[i].tolist()
-        assert (label, trust) == (labels[i], confidence[i])
+        assert (label, score) == (labels[i], confidence[i])
         assert rgb == red * 65536 + green * 256 + blue
     again = decode(with_header(cloud), label_field="label")
     np.testing.assert_array_equal(again.points, decode(message).points)
@@ -461,7 +461,7 @@ def test_a_labelled_cloud_is_the_input_with_three_fields_more(message):
 
 
 @pytest.mark.parametrize("big", [False, True])
-def test_any_array_of_a_known_type_is_appended_at_an_aligned_offset(big):
+def test_any_array_of_a_supported_dtype_is_appended_at_an_aligned_offset(big):
     message = make([*XYZ, Field("moving", 12, UINT8)], [(1, 2, 3, 4), (5, 6, 7, 8)], big=big)
     columns = {
         "small": np.array([-1, 2], np.int8),
@@ -494,12 +494,12 @@ def test_any_array_of_a_known_type_is_appended_at_an_aligned_offset(big):
         ({"id": np.zeros(1, np.int64)}, "id has type INT64; choose one of INT8"),
     ],
 )
-def test_arrays_that_fit_no_field_are_refused(columns, message):
+def test_arrays_of_unsupported_names_or_dtypes_are_refused(columns, message):
     with pytest.raises(ValueError, match=message):
         append_fields(make(XYZ, [(1, 2, 3)]), columns)
 
 
-def test_input_fields_of_the_new_names_are_kept_under_unique_ones():
+def test_input_fields_with_the_new_names_are_renamed():
     fields = [
         *XYZ,
         Field("label", 12, UINT16),
@@ -524,17 +524,17 @@ def test_input_fields_of_the_new_names_are_kept_under_unique_ones():
 
 
 @pytest.mark.parametrize("wrong", [0, 1, 2])
-def test_arrays_that_do_not_fit_the_points_are_refused(wrong):
+def test_arrays_of_another_length_are_refused(wrong):
     arrays = list(arrays_of(2))
     arrays[wrong] = arrays_of(3)[wrong]
 
-    with pytest.raises(ValueError, match="there are 2 points"):
+    with pytest.raises(ValueError, match="the cloud has 2 points"):
         labelled(make(XYZ, [(1, 2, 3)] * 2), *arrays)
 
 
 @given(st.data())
 @settings(deadline=None)
-def test_a_frame_survives_encoding(data):
+def test_a_frame_is_decoded_as_it_was_encoded(data):
     number = data.draw(st.integers(0, 5))
     floats = hnp.arrays(np.float32, number, elements=st.floats(width=32))
     times = hnp.arrays(np.float32, number, elements=st.floats(-0.5, 0.5, width=32))
@@ -562,8 +562,8 @@ def test_a_frame_survives_encoding(data):
     [
         (None, "label", "no labels"),
         (np.zeros(1, np.int64), "label", "labels has type INT64; choose one of INT8"),
-        (np.zeros(1, np.uint8), "x", "'x' is padding or one of"),
-        (np.zeros(1, np.uint8), "", "'' is padding or one of"),
+        (np.zeros(1, np.uint8), "x", "cannot be named 'x': padding, or one of"),
+        (np.zeros(1, np.uint8), "", "cannot be named '': padding, or one of"),
     ],
 )
 def test_labels_that_cannot_be_encoded_are_refused(labels, field, complaint):
@@ -614,7 +614,7 @@ CLOUDS = st.builds(
 @given(CLOUDS, st.none() | st.sampled_from(["label", "x", ""]))
 @settings(deadline=None, max_examples=400)
 @pytest.mark.filterwarnings("error")
-def test_garbage_is_decoded_or_refused_but_never_worse(message, label_field):
+def test_garbage_is_decoded_or_refused_without_other_errors(message, label_field):
     tracemalloc.start()
     try:
         frame = decode(message, label_field=label_field)
@@ -633,8 +633,8 @@ def test_garbage_is_decoded_or_refused_but_never_worse(message, label_field):
 def test_a_cloud_with_one_wrong_value_is_decoded_or_refused(message, data):
     target = data.draw(st.sampled_from([message, *message.fields]))
     if target is not message:
-        place = message.fields.index(target)
-        target = message.fields[place] = SimpleNamespace(**vars(target))
+        index = message.fields.index(target)
+        target = message.fields[index] = SimpleNamespace(**vars(target))
     name = data.draw(st.sampled_from(sorted(set(vars(target)) - {"header", "is_dense"})))
     setattr(target, name, data.draw(SIZES))
     try:
@@ -646,7 +646,7 @@ def test_a_cloud_with_one_wrong_value_is_decoded_or_refused(message, data):
 
 @given(messages().filter(lambda m: not m.is_bigendian and m.height * m.width))
 @settings(deadline=None)
-def test_the_ros_reader_agrees_where_it_is_right(message):
+def test_points_equal_those_of_the_ros_reader(message):
     pointcloud2 = pytest.importorskip(
         "pointcloud2", reason="the port of sensor_msgs_py is missing"
     )
@@ -659,7 +659,7 @@ def test_the_ros_reader_agrees_where_it_is_right(message):
 
 def test_messages_of_rclpy_are_read_and_filled(monkeypatch):
     sensor_msgs = pytest.importorskip("sensor_msgs.msg", reason="ROS 2's messages are missing")
-    # As ROS_PYTHON_CHECK_FIELDS=1 does, which is read once only, at the first import.
+    # Equals ROS_PYTHON_CHECK_FIELDS=1, which is read only at the first import.
     for module in (sensor_msgs._point_cloud2, sensor_msgs._point_field):
         monkeypatch.setattr(module, "ros_python_check_fields", "1", raising=False)
     source = make([*XYZ, Field("label", 12, UINT8)], [(1, 2, 3, 4), (5, 6, 7, 8)], height=2)
@@ -681,8 +681,8 @@ def test_messages_of_rclpy_are_read_and_filled(monkeypatch):
     np.testing.assert_array_equal(frame.colour, colours)
 
 
-def test_a_real_organised_cloud_is_seen_as_its_camera_saw_it(shared_data):
-    """Pixels of a pinhole camera: x / z is linear in the column, y / z in the row."""
+def test_a_real_organised_cloud_fits_a_pinhole_camera(shared_data):
+    """For a pinhole camera x / z is linear in the column and y / z in the row."""
     highlevel = pytest.importorskip("rosbags.highlevel", reason="rosbags is missing")
     with highlevel.AnyReader([*(shared_data / "moveit_depthcam_bag").glob("*.bag")]) as reader:
         ((connection, _, raw),) = reader.messages()
@@ -696,7 +696,7 @@ def test_a_real_organised_cloud_is_seen_as_its_camera_saw_it(shared_data):
     x, y, z = frame.points[frame.valid].astype(np.float64).T
     for pixel, slope in ((columns, x / z), (rows, y / z)):
         fit = np.polynomial.Polynomial.fit(pixel, slope, 1)
-        assert np.abs(fit(pixel) - slope).max() < 0.002  # a pixel is 0.0019 wide at f = 525
+        assert np.abs(fit(pixel) - slope).max() < 0.002  # a pixel is 0.0019 wide for f = 525
     assert frame.colour[frame.valid].std(axis=0).min() > 10
 
     cloud = labelled(message, *arrays_of(len(frame)))
