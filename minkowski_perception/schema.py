@@ -13,6 +13,9 @@ in its metadata: `field(metadata={"key": "from"})`. Annotations may be
 - other dataclasses, `Annotated[T, check]` with a `Check`, and
   `Annotated[T, reader]` with a callable (value, path) that reads T itself, such as `OneOf`.
 
+A class variable `former_keys` names the keys of earlier versions, see `Former`; files that have
+them are read with a warning.
+
 Conditions between fields belong into `__post_init__`, which raises ValueError, or a SchemaError
 whose path begins at the dataclass.
 
@@ -23,6 +26,7 @@ put the file in front of it.
 from __future__ import annotations
 
 import difflib
+import logging
 import math
 import re
 import reprlib
@@ -234,6 +238,38 @@ def read(kind: type[T], value: Any, path: str = "") -> T:
     return result
 
 
+@dataclass(frozen=True)
+class Former:
+    """What became of a key of an earlier version.
+
+    Attributes:
+        key: its name now.
+        convert: from the former value to the present one.
+    """
+
+    key: str
+    convert: Callable[[Any], Any] = lambda value: value
+
+
+def with_current_keys(kind: type, value: Mapping[Any, Any], path: str = "") -> dict[Any, Any]:
+    """Return a mapping with the present names of a dataclass' former keys, and warn of those.
+
+    Raises:
+        SchemaError: a key has both names.
+    """
+    former: Mapping[str, Former] = getattr(kind, "former_keys", {})
+    current = dict(value)
+    for key in former.keys() & current.keys():
+        now = former[key]
+        if now.key in current:
+            raise error_at(joined(path, key), f"is the former name of '{now.key}'; give one")
+        logging.getLogger(__name__).warning(
+            "%s: '%s' is the former name of '%s'", joined(path, key), key, now.key
+        )
+        current[now.key] = now.convert(current.pop(key))
+    return current
+
+
 def error_at(path: str, problem: str) -> SchemaError:
     """Return the error of a value."""
     return SchemaError(f"{path}: {problem}" if path else problem)
@@ -357,6 +393,7 @@ def _read_dataclass(kind: Any, value: Any, path: str) -> Any:
     known = {str(field.metadata.get("key", field.name)): field for field in fields(kind)}
     if not isinstance(value, Mapping):
         raise _wrong(path, f"a mapping with the keys {', '.join(known)}", value)
+    value = with_current_keys(kind, value, path)
     for key in value:
         if key not in known:
             raise unknown_at(joined(path, key), "key", key, known)

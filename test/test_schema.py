@@ -3,12 +3,13 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pytest
 
 from minkowski_perception.schema import (
     FILE_NAME,
+    Former,
     OneOf,
     Range,
     SchemaError,
@@ -217,3 +218,32 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path):
     (tmp_path / "x.yaml").write_bytes(b"a: \xff\xff")
     with pytest.raises(SchemaError, match="is not UTF-8"):
         read_yaml(tmp_path / "x.yaml")
+
+
+@dataclass(frozen=True)
+class Renamed:
+    former_keys: ClassVar = {
+        "old_size": Former("size"),
+        "count": Former("parts", lambda count: ["x"] * count),
+    }
+
+    size: int = 0
+    parts: tuple[str, ...] = ()
+
+
+def test_former_keys_are_read_with_a_warning_that_has_both_names(caplog):
+    assert read(Renamed, {"old_size": 3, "count": 2}, "a.b") == Renamed(3, ("x", "x"))
+    assert sorted(caplog.messages) == [
+        "a.b.count: 'count' is the former name of 'parts'",
+        "a.b.old_size: 'old_size' is the former name of 'size'",
+    ]
+
+
+def test_a_key_under_both_names_is_refused():
+    with pytest.raises(SchemaError, match="old_size: is the former name of 'size'; give one"):
+        read(Renamed, {"old_size": 3, "size": 3})
+
+
+def test_former_keys_are_not_among_the_valid_ones():
+    with pytest.raises(SchemaError, match=r"valid: size, parts$"):
+        read(Renamed, {"old_sise": 3})

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import torch
 from safetensors import SafetensorError
@@ -28,6 +28,7 @@ from minkowski_perception.networks.network import Network
 from minkowski_perception.networks.registry import build_network, network_options
 from minkowski_perception.schema import (
     FILE_NAME,
+    Former,
     Pattern,
     Range,
     SchemaError,
@@ -35,6 +36,7 @@ from minkowski_perception.schema import (
     error_at,
     read,
     read_yaml,
+    with_current_keys,
 )
 from minkowski_perception.settings import Settings
 from minkowski_perception.sparse import KeyLayout
@@ -92,6 +94,8 @@ class Card:
         recipe: of a trained model: digest of its settings and of the model that it started from.
         sha256: digest of the weights file, hexadecimal.
     """
+
+    former_keys: ClassVar = {"labels": Former("label_set"), "licence": Former("license")}
 
     name: Annotated[str, FILE_NAME]
     network: Mapping[str, Any]
@@ -239,7 +243,8 @@ def save_model(
     Args:
         path: of both, without a suffix.
         network: whose weights are written.
-        card: content of the card, without `crf` and `sha256`; see `Card`.
+        card: content of the card, without `crf` and `sha256`; see `Card`. Its name is by default
+            that of the files.
         crf: whose weights and settings are written too.
         half: whether weights are written in float16: half the size at no measured loss.
 
@@ -252,7 +257,8 @@ def save_model(
     }
     weights = save(state)
     digest = hashlib.sha256(weights).hexdigest()
-    content = {key: value for key, value in card.items() if key not in ("crf", "sha256")}
+    content = {"name": path.name, **with_current_keys(Card, card)}
+    content = {key: value for key, value in content.items() if key not in ("crf", "sha256")}
     content |= {"sha256": digest} if crf is None else {"crf": crf.settings, "sha256": digest}
     card_path, weights_path = (
         path.with_name(path.name + suffix) for suffix in (".yaml", ".safetensors")

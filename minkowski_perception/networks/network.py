@@ -22,7 +22,7 @@ from minkowski_perception.networks.blocks import (
     pointwise,
 )
 from minkowski_perception.networks.heads import CLASSES, HEADS
-from minkowski_perception.schema import Range, error_at
+from minkowski_perception.schema import Former, Range, error_at
 from minkowski_perception.sparse import CausalConvolution, Convolution, SparseTensor
 
 Width = Annotated[float, Range(above=0.0, most=4.0)]
@@ -46,6 +46,11 @@ class NetworkOptions:
     Raises:
         ValueError: a value is not possible; the valid ones are listed.
     """
+
+    former_keys: ClassVar = {
+        "dims": Former("dimension"),
+        "num_classes": Former("heads", lambda classes: {CLASSES: classes}),
+    }
 
     in_channels: Annotated[int, Range(least=1)]
     heads: Mapping[str, Annotated[int, Range(least=1)]]

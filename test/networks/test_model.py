@@ -127,9 +127,9 @@ def test_missing_unknown_misshapen_and_infinite_weights_are_all_listed(saved):
             {"label_set": {"name": "a", "classes": {"b": [0, 0, 999]}}},
             r"label_set.classes.b\[2\]: ",
         ),
-        ({"labels": "semantickitti19"}, "labels: unknown key; did you mean 'label_set'"),
+        ({"labels": "urban10"}, "labels: is the former name of 'label_set'; give one"),
         ({"windwo": 2}, "windwo: unknown key; did you mean 'window'"),
-        ({"licence": "Apache-2.0"}, "licence: unknown key; did you mean 'license'"),
+        ({"licnse": "Apache-2.0"}, "licnse: unknown key; did you mean 'license'"),
         ({"name": "../x"}, "name: must be a plain file name"),
         ({"sha256": "../x"}, "sha256: must be 64 hexadecimal digits"),
         ({"network": "MinkUNet14A"}, "network: must be a mapping"),
@@ -159,7 +159,7 @@ def test_an_unknown_missing_or_impossible_value_of_a_card_is_refused(saved, chan
         load_model(path)
 
 
-@pytest.mark.parametrize("key", ["name", "network", "label_set", "input", "window"])
+@pytest.mark.parametrize("key", ["network", "label_set", "input", "window"])
 def test_a_card_without_a_required_key_is_refused_and_not_written(tmp_path, saved, key):
     path, network = saved
     card = yaml.safe_load(path.read_text())
@@ -379,3 +379,25 @@ def test_chroma_is_read_from_the_features_of_the_network(tmp_path):
     model = load_model(tmp_path / "x.yaml")
     seen = torch.tensor([[2 * 0.1 - 0.5, 1.0, 0.9, 0.5 * 0.4 + 0.25]])
     torch.testing.assert_close(model.chroma(seen), torch.tensor([[0.1, 0.4, 0.9]]))
+
+
+def test_a_card_of_the_first_version_is_read_and_saved_with_the_present_keys(tmp_path, caplog):
+    former = {"name": "MinkUNet14A", "in_channels": 2, "num_classes": 19, "dims": 3, "width": 0.25}
+    network = build_network(**former)
+    card = {"network": former, "labels": "semantickitti19", "licence": "MIT", "window": 1}
+    save_model(tmp_path / "former", network, {**card, "input": INPUT})
+    model = load_model(tmp_path / "former.yaml")
+    assert (model.network.dimension, len(model.label_set)) == (3, 19)
+    assert (model.card["name"], model.card["license"]) == ("former", "MIT")
+    assert any("'num_classes' is the former name of 'heads'" in m for m in caplog.messages)
+    written = yaml.safe_load((tmp_path / "former.yaml").read_text())
+    assert not {"labels", "licence"} & written.keys()
+
+
+def test_a_card_file_without_a_name_is_refused(saved):
+    path, _ = saved
+    card = yaml.safe_load(path.read_text())
+    del card["name"]
+    path.write_text(yaml.safe_dump(card))
+    with pytest.raises(ModelError, match=r"name: missing; valid keys: name, "):
+        load_model(path)

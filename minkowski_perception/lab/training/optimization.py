@@ -8,14 +8,14 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
 from minkowski_perception.lab.training import muon
-from minkowski_perception.schema import OneOf, Range
+from minkowski_perception.schema import Former, OneOf, Range
 
 _ONE_CYCLE_RISE = 0.05
 """Share of the steps in which a one-cycle schedule rises."""
@@ -153,6 +153,8 @@ class Optimization:
         sync_batch_norm: whether batch norm uses the voxels of all processes; on CUDA only.
         checkpoint_every: number of steps between checkpoints.
     """
+
+    former_keys: ClassVar = {"clips": Former("batch_size")}
 
     iterations: Annotated[int, Range(least=0)]
     batch_size: Annotated[int, Range(least=1)] = 1

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from minkowski_perception.lab.training.composition import Augment, read_augmentation
 from minkowski_perception.lab.training.losses import Loss
@@ -15,7 +15,7 @@ from minkowski_perception.lab.training.optimization import Optimization
 from minkowski_perception.labels import LabelSet
 from minkowski_perception.networks.crf import CRFSettings
 from minkowski_perception.networks.model import Card
-from minkowski_perception.schema import FILE_NAME, Range, SchemaError, read, read_yaml
+from minkowski_perception.schema import FILE_NAME, Former, Range, SchemaError, read, read_yaml
 from minkowski_perception.voxels import VoxelInput
 
 _REPLACED = ("optimizer", "schedule", "warm_up", "lattice")
@@ -209,6 +209,8 @@ class CrfOptimization:
         lovasz: weight of the Lovasz softmax loss, beside the cross entropy.
     """
 
+    former_keys: ClassVar = {"clips": Former("batch_size")}
+
     steps: Count
     batch_size: Count
     learning_rate: Weight
@@ -255,6 +257,8 @@ def _read_input(value: Any, path: str) -> Mapping[str, Any]:
 @dataclass(frozen=True)
 class CardTexts:
     """Texts of the model's card; see `Card`."""
+
+    former_keys: ClassVar = {"licence": Former("license")}
 
     description: str | None = None
     sensors: str | None = None

@@ -187,7 +187,7 @@ def test_a_recipe_that_is_its_own_base_is_refused(base, tmp_path):
             {"input": {"voxel_size": 0.5, "features": ["one"], "scal": [2.0]}},
             "recipe.input.scal: unknown key; did you mean 'scale'",
         ),
-        ({"card": {"licence": "MIT"}}, "recipe.card.licence: unknown key; did you mean 'license'"),
+        ({"card": {"licnse": "MIT"}}, "recipe.card.licnse: unknown key; did you mean 'license'"),
         (
             {"crf": {"lattice": {"causl": True}, "clips": 2, "optimization": {}}},
             "recipe.crf.lattice.causl: unknown key; did you mean 'causal'",
