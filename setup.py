@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Install the Python package, and for ROS its launch files, configuration and index entry."""
+"""Setup of the Python package, with its launch files, configuration and index entry for ROS."""
 
 from glob import glob
 
@@ -34,7 +34,7 @@ setup(
     ],
     zip_safe=False,
     install_requires=["numpy", "pyyaml", "safetensors", "scipy", "torch>=2.5", "tqdm"],
-    # What each is for: docs/dependencies.md.
+    # docs/dependencies.md explains each.
     extras_require={
         "bags": ["pointcloud2", "rosbags"],
         "datasets": ["trimesh"],

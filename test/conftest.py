@@ -10,30 +10,30 @@ from hypothesis import settings
 
 from minkowski_perception.lab.simulation.open3d_library import provide_libusb
 
-# Tests and the processes that they start share few cores: a thread each is faster than all of
-# them waiting for each other at every parallel loop.
+# Tests and the processes that they start share the cores. One thread each is faster than many that
+# wait for each other in every parallel loop.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# Tests ask for Open3D by `pytest.importorskip`, which knows nothing of the library it needs.
+# Before `pytest.importorskip("open3d")`: Open3D needs libusb.
 provide_libusb()
 
-# Nodes of tests that run at the same time must not meet.
+# Nodes of tests that run in parallel must not discover each other.
 if worker := os.environ.get("PYTEST_XDIST_WORKER"):
     domain = int(os.environ.get("ROS_DOMAIN_ID", 0)) + int(worker.removeprefix("gw"))
     os.environ["ROS_DOMAIN_ID"] = str(domain % 100 + 1)
 
-# And on a busy machine the time of an example says nothing.
-settings.register_profile("unhurried", deadline=None)
-settings.load_profile("unhurried")
+# On a busy machine the duration of an example means nothing.
+settings.register_profile("no_deadline", deadline=None)
+settings.load_profile("no_deadline")
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Folder of real recordings, which are no part of the repository."""
+    """Folder of real recordings, which are not part of the repository."""
     beside = Path(__file__).resolve().parents[2] / "shared" / "data"
     folder = Path(os.environ.get("MINKOWSKI_PERCEPTION_SHARED_DATA", beside))
     if not folder.is_dir():
-        pytest.skip(f"no recordings at {folder}; MINKOWSKI_PERCEPTION_SHARED_DATA can name them")
+        pytest.skip(f"no recordings at {folder}; set MINKOWSKI_PERCEPTION_SHARED_DATA")
     return folder
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Imports point one way, and ROS stays in the shell around the algorithm."""
+"""Layers of the package: imports point down, and only the node imports ROS."""
 
 import ast
 from pathlib import Path
@@ -24,14 +24,14 @@ LAYERS = [
     {"node", "lab"},
     {"commands"},
 ]
-# And each room of the workshop itself and those before it.
-ROOMS = [
+# Each part of the lab may import itself and the parts before it in this list.
+LAB_LAYERS = [
     {"simulation"},
     {"datasets", "importers"},
     {"benchmarks", "evaluation", "training"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
-ROOM_LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
+LAB_LEVEL = {part: level for level, parts in enumerate(LAB_LAYERS) for part in parts}
 ROS = {
     "builtin_interfaces",
     "diagnostic_msgs",
@@ -53,7 +53,7 @@ def part_of(path):
 
 
 def imported(path):
-    """Full names of all modules that a file imports, at the top or inside functions."""
+    """Yield the full names of all modules that a file imports, also inside functions."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -68,19 +68,19 @@ def test_a_module_imports_only_parts_of_its_own_layer_or_below(path):
     part = part_of(path)
     if part == "__init__":
         return
-    assert part in LEVEL, f"'{part}' has no layer: give it one"
+    assert part in LEVEL, f"add '{part}' to LAYERS"
     for name in imported(path):
         names = name.split(".")
         if names[0] == "minkowski_perception" and len(names) > 1 and names[1] in LEVEL:
             assert LEVEL[names[1]] <= LEVEL[part], f"{path} imports {name}"
             assert part != "node" or names[1] != "lab", f"{path} imports {name}"
-            if part == names[1] == "lab" and len(names) > 2 and names[2] in ROOM_LEVEL:
-                room = path.relative_to(PACKAGE).parts[1]
-                assert ROOM_LEVEL[names[2]] <= ROOM_LEVEL[room], f"{path} imports {name}"
+            if part == names[1] == "lab" and len(names) > 2 and names[2] in LAB_LEVEL:
+                lab_part = path.relative_to(PACKAGE).parts[1]
+                assert LAB_LEVEL[names[2]] <= LAB_LEVEL[lab_part], f"{path} imports {name}"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_commands_import_the_lab_where_they_use_it(path):
+def test_commands_import_the_lab_only_inside_functions(path):
     if part_of(path) != "commands":
         return
     for node in ast.parse(path.read_text()).body:
@@ -89,13 +89,13 @@ def test_commands_import_the_lab_where_they_use_it(path):
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_ros_is_imported_in_the_node_alone(path):
+def test_only_the_node_imports_ros(path):
     ros = {name.split(".")[0] for name in imported(path)} & ROS
     assert part_of(path) == "node" or not ros, f"{path} imports {ros}"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_every_module_names_its_licence(path):
+def test_every_module_has_the_license_header(path):
     head = path.read_text().splitlines()[:2]
     assert head == [
         "# Copyright 2026 The minkowski_perception authors",

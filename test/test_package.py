@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The package as ROS and pip install it: what it declares, and what a build leaves behind."""
+"""Manifests of the package for pip and ROS, and the files that a colcon build installs."""
 
 import ast
 import os
@@ -18,23 +18,23 @@ ROOT = Path(__file__).parents[1]
 MANIFEST = ElementTree.parse(ROOT / "package.xml").getroot()
 
 KEYS = {"tf2_ros": "tf2_ros_py", "torch": "python3-pytorch-pip"}
-"""Keys of rosdep whose names do not follow from the module's."""
+"""rosdep keys of modules whose names differ."""
 
-STARTED = {"ros2launch", "rviz2"}
-"""What is run and not imported."""
+PROGRAMS = {"ros2launch", "rviz2"}
+"""Dependencies that are run, not imported."""
 
 NOT_IN_ROSDEP = {"llvmlite", "pointcloud2", "safetensors"}
 OPTIONAL = {"kiss_icp", "libusb_package", "open3d", "spconv", "spconv_triton", "trimesh"}
 
 
-def setup_says(*options: str) -> list[str]:
-    """Return what setup.py answers to options such as --version, a line each."""
+def setup_output(*options: str) -> list[str]:
+    """Return the output of setup.py for options such as --version, one line each."""
     command = [sys.executable, "-W", "ignore", "setup.py", *options]
     return subprocess.check_output(command, cwd=ROOT, text=True).splitlines()
 
 
 def imported_modules() -> set[str]:
-    """Names of the packages that ours and its launch files import, without Python's own."""
+    """Return the third-party packages that this package and its launch files import."""
     names = set()
     for source in [*ROOT.glob("minkowski_perception/**/*.py"), *ROOT.glob("launch/*.py")]:
         for node in ast.walk(ast.parse(source.read_text())):
@@ -45,22 +45,22 @@ def imported_modules() -> set[str]:
     return names - sys.stdlib_module_names - {"minkowski_perception"}
 
 
-def test_version_name_and_licence_are_the_same_everywhere():
+def test_setup_and_manifest_have_the_same_name_version_and_license():
     pytest.importorskip("setuptools")
-    name, version, license = setup_says("--name", "--version", "--license")
+    name, version, license = setup_output("--name", "--version", "--license")
     assert version == MANIFEST.findtext("version") == minkowski_perception.__version__
     assert name == MANIFEST.findtext("name") == minkowski_perception.__name__
     assert license == MANIFEST.findtext("license")
 
 
-def test_the_manifest_is_what_ros_expects():
+def test_the_manifest_is_valid():
     manifest = pytest.importorskip("catkin_pkg.package", reason="catkin_pkg comes with colcon-ros")
     warnings: list[str] = []
     manifest.parse_package(ROOT / "package.xml", warnings=warnings)
     assert warnings == []
 
 
-def test_the_manifest_declares_what_is_imported_and_nothing_else():
+def test_the_manifest_declares_exactly_the_imported_packages():
     declared = {depend.text for depend in MANIFEST.iter("exec_depend")}
     missing = set()
     for module in imported_modules() - NOT_IN_ROSDEP - OPTIONAL:
@@ -69,11 +69,11 @@ def test_the_manifest_declares_what_is_imported_and_nothing_else():
             missing.add(module)
         declared -= keys
     assert missing == set()
-    assert declared == STARTED
+    assert declared == PROGRAMS
 
 
 @pytest.mark.system
-def test_colcon_builds_what_ros_looks_for(tmp_path):
+def test_a_colcon_build_installs_all_files(tmp_path):
     beside = Path(sys.executable).parent
     colcon = shutil.which("colcon", path=f"{beside}{os.pathsep}{os.environ.get('PATH', '')}")
     if colcon is None:
@@ -99,16 +99,18 @@ def test_colcon_builds_what_ros_looks_for(tmp_path):
         shipped = {file.name for file in ROOT.glob(f"minkowski_perception/{data}")}
         assert shipped, data
         assert shipped == {file.name for file in package.glob(data)}
-    assert not list(package.rglob("ablation_models/*")), "models of the benchmark ship"
+    assert not list(package.rglob("ablation_models/*")), (
+        "the wheel contains models of the benchmark"
+    )
     names = {file.name for file in executables.iterdir()}
     assert names == {"minkowski-perception", "perception_node", "player", "recorder"}
     for executable in executables.iterdir():
         assert executable.read_text().startswith("#!/usr/bin/env python3\n")
 
-    # As `ros2 run` would start it from a shell that has sourced the workspace.
+    # Like `ros2 run` in a shell that has sourced the workspace.
     started = f". install/setup.sh && {executables}/minkowski-perception --version"
     environment = {**os.environ, "PATH": f"{beside}{os.pathsep}{os.environ['PATH']}"}
-    said = subprocess.check_output(
+    printed = subprocess.check_output(
         ["bash", "-c", started], cwd=tmp_path, text=True, env=environment
     )
-    assert said.strip() == minkowski_perception.__version__
+    assert printed.strip() == minkowski_perception.__version__

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Models with random weights, as small as they can be."""
+"""Small models with random weights."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +22,7 @@ def save_tiny(
     features: Sequence[str] = ("one", "intensity"),
     **network: Any,
 ) -> None:
-    """Save a U-Net of voxels of half a metre, with a random CRF if asked for."""
+    """Save a U-Net for voxels of 0.5 m with random weights, and with a random CRF if `crf`."""
     torch.manual_seed(0)
     classes = len(LabelSet.load(labels))
     config = {"name": "MinkUNet14A", "in_channels": len(features), "heads": {"classes": classes}}

@@ -1,9 +1,9 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The command line: one module for each command, each with `add_arguments` and `run`.
+"""Command line: one module for each command, each with `add_arguments` and `run`.
 
-They import what is heavy (torch, rosbags, Matplotlib, Open3D) inside `run`, so that `--help` and a
-mistyped option are answered at once.
+They import slow packages (torch, rosbags, Matplotlib, Open3D) inside `run`, so that `--help` and
+errors in the options appear at once.
 """
 
 from __future__ import annotations
@@ -17,40 +17,40 @@ from typing import Any
 
 
 class CommandError(ValueError):
-    """The user asked for something that cannot be done; the message says what and why."""
+    """The command cannot do what the arguments ask; the message says why."""
 
 
-def add_commands(parser: argparse.ArgumentParser, what: str, modules: Mapping[str, str]) -> None:
-    """Let the user choose one of several commands.
+def add_commands(parser: argparse.ArgumentParser, dest: str, modules: Mapping[str, str]) -> None:
+    """Add subcommands to a parser.
 
     Args:
-        parser: of the arguments, which are to hold the choice as `what` and the function that
-            does it as `run_{what}`.
-        what: "command", or what else they are.
-        modules: name of each, and the module of this folder that is it; the first line of its
-            docstring says after a colon what it does.
+        parser: gets an argument `dest` with the name of the chosen command, and `run_{dest}` with
+            its function.
+        dest: "command", or another name for the choice.
+        modules: module of this folder for each command name. What follows the colon in the first
+            line of a module's docstring is the command's help.
     """
-    commands = parser.add_subparsers(dest=what, required=True, metavar=what.upper())
+    commands = parser.add_subparsers(dest=dest, required=True, metavar=dest.upper())
     for name, module_name in modules.items():
         module = import_module(f"{__name__}.{module_name}")
         _, _, purpose = (module.__doc__ or "").partition("\n")[0].partition(": ")
         command = commands.add_parser(name, help=purpose.rstrip("."), description=purpose)
         module.add_arguments(command)
-        command.set_defaults(**{f"run_{what}": module.run})
+        command.set_defaults(**{f"run_{dest}": module.run})
 
 
 def write_report(path: Path | None, report: Mapping[str, Any]) -> None:
-    """Write what a command found as JSON, where a file was asked for; folders are made."""
+    """Write a command's report as JSON, unless the path is None; missing folders are created."""
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(report, indent=2) + "\n")
 
 
 def positive(text: str) -> int:
-    """Read an argument that counts something.
+    """Return the value of a command-line argument that is a count.
 
     Raises:
-        ArgumentTypeError: it is below 1.
+        ArgumentTypeError: it is less than 1.
     """
     number = int(text)
     if number < 1:

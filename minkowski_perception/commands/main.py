@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""`minkowski-perception`: the table of commands, and how their errors are told."""
+"""`minkowski-perception`: dispatch to the commands, and report of their errors."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import minkowski_perception
 from minkowski_perception.commands import add_commands
 
 COMMANDS = ("benchmark", "convert", "demo", "evaluate", "label", "simulate", "train")
-"""Modules of this folder, each the command of its name."""
+"""Names of the commands, and of their modules in this folder."""
 
 USER_ERROR = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command that the arguments name; returns the exit status.
+    """Run the command that the arguments name, and return the exit status.
 
-    An error that this package defines is a refusal written for the user: one line, exit status 2.
-    Any other is a fault of ours and keeps its traceback.
+    Exceptions that this package defines are for the user: one line, exit status 2. Any other is a
+    bug and keeps its traceback.
     """
     args = _parser().parse_args(arguments)
     try:

@@ -32,7 +32,7 @@ class EgoMotion:
         """The source in use; another object where this one chooses between sources."""
         return self
 
-    def refusal(self, frame: Frame, deadline: float) -> str:
+    def unavailable_reason(self, frame: Frame, deadline: float) -> str:
         """Return why a stream cannot use this source, or "" if it can.
 
         Args:

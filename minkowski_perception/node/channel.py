@@ -1,9 +1,10 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""One stream's way through the node: subscription, mailbox, worker thread, publishers.
+"""One stream in the node: subscription, mailbox, worker thread, publishers.
 
-The subscription's callback only counts a cloud and puts it into a mailbox of one slot. The worker
-thread takes it out, labels it and publishes it. The latest cloud wins, and no callback waits.
+The subscription's callback only counts a cloud and puts it into a mailbox with one slot. The
+worker thread takes it out, labels it and publishes it. The latest cloud wins, and no callback
+waits.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Channel:
     """Labels the clouds of the topic `cloud` of a node and publishes them on `~/labelled`.
 
     Attributes:
-        accounting: what became of the clouds, since the node was made.
+        accounting: counts of the clouds since the node was created.
         frame_id: frame of the last labelled cloud.
     """
 
@@ -51,7 +52,7 @@ class Channel:
         self._node = node
         self._stages = Stages()
         self._monitor = Monitor()
-        self._last_refusal = ""
+        self._last_drop = ""
         self._stream: Stream | None = None
         self._subscription: Any = None
         self._mailbox: Mailbox[tuple[PointCloud2, float]] | None = None
@@ -71,7 +72,7 @@ class Channel:
         """Subscribe; clouds are counted as `inactive` until `activate`.
 
         Raises:
-            ConfigurationError: the source of ego motion needs a package that is not installed.
+            ConfigurationError: the ego-motion source needs a package that is not installed.
         """
         ego_motion = create_ego_motion(self._node, settings)
         self._stream = Stream(segmenter, ego_motion, self.accounting)
@@ -93,7 +94,7 @@ class Channel:
         )
 
     def activate(self) -> None:
-        """Start to label."""
+        """Start the worker thread."""
         assert self._stream is not None
         self._mailbox = Mailbox()
         self._worker = threading.Thread(
@@ -119,16 +120,16 @@ class Channel:
         self._subscription = self._stream = None
         self._legend_frame = ""
 
-    # Settings that can change while clouds come
+    # Settings that can change at any time
 
     def set_crf(self, wanted: bool) -> None:
-        """Switch the CRF, where the model has one and load shedding leaves it on."""
+        """Switch the CRF, if the model has one; load shedding may still leave it out."""
         if self._stream is not None:
             self._crf_wanted = wanted and self._stream.segmenter.model.crf is not None
             self._switch_crf(self._stream)
 
     def set_averaging(self, frames: int) -> None:
-        """Set the number of frames that probabilities are averaged over."""
+        """Set the number of frames over which probabilities are averaged."""
         if self._stream is not None:
             self._stream.segmenter.averaging = frames
 
@@ -175,7 +176,7 @@ class Channel:
         self, stream: Stream, labelled: Labelled, timings: dict[str, float]
     ) -> None:
         self.frame_id = labelled.frame.frame_id
-        # Read here: no other thread may look into the segmenter's state.
+        # Read here, since no other thread may access the segmenter's state.
         self._state_bytes = stream.segmenter.state_bytes
         self._answers.append(time.perf_counter())
         self._stages.add(timings)
@@ -184,9 +185,9 @@ class Channel:
             self._node.get_logger().warning(f"latency budget: now '{self._shedding.level}'")
 
     def _note_drop(self, drop: Dropped) -> None:
-        self._last_refusal = f"{drop.reason.value}: {drop}"
+        self._last_drop = f"{drop.reason.value}: {drop}"
         self._node.get_logger().warning(
-            f"cloud dropped, {self._last_refusal}", throttle_duration_sec=5.0
+            f"cloud dropped, {self._last_drop}", throttle_duration_sec=5.0
         )
 
     # Legend and diagnostics
@@ -200,18 +201,18 @@ class Channel:
         self._label_info.publish(info)
 
     def publish_legend(self) -> None:
-        """Publish the legend in the clouds' frame, where that is known and new."""
+        """Publish the legend if the frame of the clouds has become known or changed."""
         stream, frame_id = self._stream, self.frame_id
         if stream is not None and frame_id != self._legend_frame:
             self._legend.publish(legend_markers(stream.segmenter.label_set, frame_id))
             self._legend_frame = frame_id
 
     def status(self, state: str, problem: str) -> tuple[bytes, str, dict[str, str]]:
-        """Level, message and key-values for the diagnostics.
+        """Return level, message and key-values for the diagnostics.
 
         Args:
-            state: of the lifecycle.
-            problem: why the last transition was refused, if it was.
+            state: lifecycle state.
+            problem: why the last transition failed; "" if it succeeded.
         """
         counts = self.accounting.snapshot()
         level, message = self._monitor.judge(state, problem, counts)
@@ -219,7 +220,7 @@ class Channel:
         if self._stream is not None:
             values |= self._stream_values(self._stream)
         values |= {f"{stage}_ms": f"{ms:.1f}" for stage, ms in self._stages.medians().items()}
-        return level, message, values | {"last_refusal": self._last_refusal}
+        return level, message, values | {"last_refusal": self._last_drop}
 
     def _stream_values(self, stream: Stream) -> dict[str, str]:
         segmenter, motion = stream.segmenter, stream.ego_motion.source
@@ -245,7 +246,7 @@ class Channel:
         }
 
     def _rate(self) -> float:
-        """Labelled clouds a second."""
+        """Return the labelled clouds per second."""
         answers = list(self._answers)
         if len(answers) < 2 or time.perf_counter() - answers[-1] > _RECENT:
             return 0.0

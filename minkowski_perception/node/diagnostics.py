@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the node says of itself on /diagnostics, once a second."""
+"""Contents of the node's messages on /diagnostics."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from minkowski_perception.accounting import Counts, DropReason
 
 
 class Stages:
-    """Seconds by stage of the recent clouds; written by one thread, read by another."""
+    """Thread-safe record of the seconds that each stage took, for the recent clouds."""
 
     def __init__(self, recent: int = 100) -> None:
         self._lock = threading.Lock()
         self._clouds: deque[dict[str, float]] = deque(maxlen=recent)
 
     def add(self, timings: dict[str, float]) -> None:
-        """Take in the stages of one cloud."""
+        """Add one cloud: seconds by stage."""
         with self._lock:
             self._clouds.append(timings)
 
     def medians(self) -> dict[str, float]:
-        """Median milliseconds of each stage, in the order of the stages."""
+        """Return the median milliseconds of each stage, in the order of the stages."""
         with self._lock:
             clouds = list(self._clouds)
         stages = dict.fromkeys(stage for cloud in clouds for stage in cloud)
@@ -39,18 +39,18 @@ class Stages:
 
 
 class Monitor:
-    """Turns what happened since the last report into a level and a sentence."""
+    """Computes the diagnostic level and message from the counts since the previous report."""
 
     def __init__(self) -> None:
         self._before = Counts(0, 0, {})
 
     def judge(self, state: str, problem: str, counts: Counts) -> tuple[bytes, str]:
-        """Level of DiagnosticStatus, and a message.
+        """Return a level of DiagnosticStatus and a message.
 
         Args:
-            state: of the lifecycle.
-            problem: why the last transition was refused, if it was.
-            counts: as they are now.
+            state: lifecycle state.
+            problem: why the last transition failed; "" if it succeeded.
+            counts: current counts.
         """
         before, self._before = self._before, counts
         if problem:
@@ -73,7 +73,7 @@ class Monitor:
 
 
 def count_values(counts: Counts) -> dict[str, str]:
-    """Key-values of the accounting: received = labelled + dropped + pending."""
+    """Return the counts as key-values; received = labelled + dropped + pending."""
     return {
         "received": str(counts.received),
         "labelled": str(counts.labelled),
@@ -91,7 +91,7 @@ def diagnostic_array(
     message: str,
     values: Mapping[str, str] | Iterable[tuple[str, str]],
 ) -> DiagnosticArray:
-    """Build the message of one status."""
+    """Return a message with one status."""
     status = DiagnosticStatus(
         level=level,
         name=name,

@@ -1,9 +1,8 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Ego motion from what ROS tells of it, and the choice among all that there is.
+"""Ego motion from TF and odometry, and the automatic choice between all sources.
 
-A source's `locate` is called by the inference thread and waits there, bounded, so that no callback
-ever does.
+`locate` runs in the worker thread. It may wait there, at most for the timeout; no callback waits.
 """
 
 from __future__ import annotations
@@ -27,14 +26,17 @@ from minkowski_perception.settings import Settings
 
 _TF_POLL = 0.005  # seconds
 _NEAR = NANOSECONDS
-"""Between the latest pose and a cloud that was not kept waiting; more, and their clocks differ."""
+"""Largest distance in nanoseconds between the latest pose and a cloud, beyond the timeout.
+
+If they are further apart, their clocks differ.
+"""
 
 
 def create_ego_motion(node: Node, settings: Settings) -> EgoMotion:
-    """Create the source that the parameters ask for.
+    """Return the ego-motion source that the settings name.
 
     Raises:
-        ConfigurationError: it needs a package that is not installed.
+        ConfigurationError: the source needs a package that is not installed.
     """
     create: dict[str, Callable[[], EgoMotion]] = {
         "auto": lambda: AutoMotion(node, settings),
@@ -74,9 +76,9 @@ class OdometryMotion(EgoMotion):
 
     def _on_odometry(self, message: Odometry) -> None:
         stamp = message.header.stamp.sec * NANOSECONDS + message.header.stamp.nanosec
-        at, turn = message.pose.pose.position, message.pose.pose.orientation
+        pose = message.pose.pose
         try:
-            pose = pose_matrix((at.x, at.y, at.z), (turn.x, turn.y, turn.z, turn.w))
+            matrix = _matrix(pose.position, pose.orientation)
         except ValueError as error:
             self._node.get_logger().warning(
                 f"odometry ignored: {error}", throttle_duration_sec=5.0
@@ -84,13 +86,13 @@ class OdometryMotion(EgoMotion):
             return
         with self._condition:
             if stamp < self._last - self._jump:
-                self._poses.clear()  # a bag that loops: what was recorded before lies ahead now
+                self._poses.clear()  # a bag that loops: the older poses have later stamps
             self._last = stamp
-            self._poses.add(stamp, pose @ self._sensor_pose)
+            self._poses.add(stamp, matrix @ self._sensor_pose)
             self._condition.notify_all()
 
     def locate(self, frame: Frame) -> Pose:
-        """See `EgoMotion.locate`."""
+        """Return the pose interpolated at the stamp; see `EgoMotion.locate`."""
         stamp = frame.stamp
         with self._condition:
             found = self._condition.wait_for(
@@ -104,10 +106,10 @@ class OdometryMotion(EgoMotion):
             )
         return pose
 
-    def refusal(self, frame: Frame, deadline: float) -> str:
-        """See `EgoMotion.refusal`: odometry of about the frame's time must be heard.
+    def unavailable_reason(self, frame: Frame, deadline: float) -> str:
+        """See `EgoMotion.unavailable_reason`; odometry near the frame's stamp makes it available.
 
-        The first frames of a stream may be older than what is heard first, and have no pose.
+        The first frames of a stream may be older than the first odometry, and have no pose.
         """
         topic = self._subscription.topic_name
         near = _NEAR + int(self._timeout * NANOSECONDS)
@@ -119,16 +121,20 @@ class OdometryMotion(EgoMotion):
                 return ""
             if not len(self._poses):
                 return f"no odometry on '{topic}'"
-            apart = (self._last - frame.stamp) / NANOSECONDS
-        return f"odometry on '{topic}' is {apart:+.3g} s from the clouds"
+            offset = (self._last - frame.stamp) / NANOSECONDS
+        return f"odometry on '{topic}' is {offset:+.3g} s from the clouds"
 
     def close(self) -> None:
-        """Stop listening."""
+        """Unsubscribe."""
         self._node.destroy_subscription(self._subscription)
 
 
 class TfMotion(EgoMotion):
-    """Poses from TF, by tf2_ros, listened to on a node and thread of its own."""
+    """Poses from TF, received by tf2_ros on a node and a thread of its own.
+
+    Raises:
+        ImportError: tf2_ros is not installed.
+    """
 
     name = "tf"
 
@@ -145,24 +151,26 @@ class TfMotion(EgoMotion):
         self._timeout = settings.ego_motion_timeout
         self._errors: Any = tf2_ros.TransformException
         self._buffer = tf2_ros.Buffer()
-        # On its own node the listener does not compete with the clouds for an executor.
+        # On its own node the listener does not share the clouds' executor.
         name = f"{node.get_name()}_tf_listener"
-        # A launch renames all nodes of the process; an argument of the node's own goes before.
+        # A launch file renames all nodes of a process; a node's own arguments take precedence.
         rename = ["--ros-args", "-r", f"__node:={name}"]
         self._node = rclpy.create_node(name, context=node.context, cli_args=rename)
         self._listener = tf2_ros.TransformListener(self._buffer, self._node, spin_thread=True)
 
     def locate(self, frame: Frame) -> Pose:
-        """See `EgoMotion.locate`."""
+        """Return the transform at the stamp; see `EgoMotion.locate`."""
         found = self._wait_for(frame, time.monotonic() + self._timeout).transform
-        at, turn = found.translation, found.rotation
         try:
-            return pose_matrix((at.x, at.y, at.z), (turn.x, turn.y, turn.z, turn.w))
+            return _matrix(found.translation, found.rotation)
         except ValueError as error:
             raise NoPoseError(f"transform from '{frame.frame_id}': {error}") from error
 
-    def refusal(self, frame: Frame, deadline: float) -> str:
-        """See `EgoMotion.refusal`: TF must answer, or have begun just after the frame."""
+    def unavailable_reason(self, frame: Frame, deadline: float) -> str:
+        """See `EgoMotion.unavailable_reason`.
+
+        TF is available if it has a transform at the frame's stamp, or one a little later.
+        """
         try:
             self._wait_for(frame, deadline)
         except NoPoseError as error:
@@ -172,15 +180,15 @@ class TfMotion(EgoMotion):
         return ""
 
     def _wait_for(self, frame: Frame, deadline: float) -> Any:
-        """TransformStamped at the frame's stamp.
+        """Return the TransformStamped at the frame's stamp.
 
         Raises:
-            NoPoseError: it did not come in time.
+            NoPoseError: it did not arrive before the deadline.
         """
         when = rclpy.time.Time(nanoseconds=frame.stamp)
         while True:
             try:
-                # The core's look-up does not wait; the buffer's own would, on the wrong clock.
+                # The buffer's own look-up would wait, and by ROS time, which may be paused.
                 return self._buffer.lookup_transform_core(self._fixed_frame, frame.frame_id, when)
             except self._errors as error:
                 if time.monotonic() >= deadline:
@@ -191,7 +199,7 @@ class TfMotion(EgoMotion):
             time.sleep(_TF_POLL)
 
     def _latest(self, frame: Frame) -> int:
-        """Stamp of the latest transform in nanoseconds, 0 if there is none."""
+        """Return the stamp of the latest transform in nanoseconds; 0 if there is none."""
         try:
             found = self._buffer.lookup_transform_core(
                 self._fixed_frame, frame.frame_id, rclpy.time.Time()
@@ -201,26 +209,26 @@ class TfMotion(EgoMotion):
         return int(found.header.stamp.sec * NANOSECONDS + found.header.stamp.nanosec)
 
     def close(self) -> None:
-        """Stop listening."""
+        """Stop the listener and its node."""
         self._listener.unregister()
         self._listener.executor.shutdown()
         self._node.destroy_node()
 
 
 class AutoMotion(EgoMotion):
-    """The best of the sources that there are when a stream begins, until its end.
+    """Chooses the best available source at the start of each stream, for the whole stream.
 
-    TF if it answers, else odometry if it is heard, else registration where KISS-ICP is installed,
-    else none. The first frame of a stream waits for the former two, as long as any for its pose.
+    In this order: TF, odometry, registration if KISS-ICP is installed, none. The first frame of a
+    stream waits for TF and odometry, together at most for the timeout.
     """
 
     name = "auto"
 
     def __init__(self, node: Node, settings: Settings) -> None:
-        super().__init__("no cloud has come yet")
+        super().__init__("no cloud received yet")
         self._log = node.get_logger()
         self._timeout = settings.ego_motion_timeout
-        # What is not installed is there as the reason for that.
+        # A source whose package is not installed is represented by the error message.
         self._candidates: list[EgoMotion | str] = []
         for create in (
             lambda: TfMotion(node, settings),
@@ -231,42 +239,50 @@ class AutoMotion(EgoMotion):
                 self._candidates.append(create())
             except ImportError as error:
                 self._candidates.append(str(error))
-        self._taken: EgoMotion | None = None
+        self._chosen: EgoMotion | None = None
 
     @property
     def source(self) -> EgoMotion:
-        """The source that was taken."""
-        return self._taken or self
+        """The chosen source; this object before the first choice."""
+        return self._chosen or self
 
     def locate(self, frame: Frame) -> Pose | None:
-        """See `EgoMotion.locate`."""
-        if self._taken is None:
-            self._taken = self._choose(frame)
-            self._log.info(f"ego motion '{self._taken.name}': {self._taken.reason}")
-        return self._taken.locate(frame)
+        """Return the pose that the chosen source gives; see `EgoMotion.locate`."""
+        if self._chosen is None:
+            self._chosen = self._choose(frame)
+            self._log.info(f"ego motion '{self._chosen.name}': {self._chosen.reason}")
+        return self._chosen.locate(frame)
 
     def _choose(self, frame: Frame) -> EgoMotion:
-        """Take the first source that a stream can rest on which begins with this frame."""
+        """Return the first available source for the stream that begins with this frame."""
         deadline = time.monotonic() + self._timeout
-        refusals: list[str] = []
+        unavailable: list[str] = []
         for candidate in self._candidates:
             if isinstance(candidate, str):
-                refusals.append(candidate)
-            elif refusal := candidate.refusal(frame, deadline):
-                refusals.append(refusal)
+                unavailable.append(candidate)
+            elif reason := candidate.unavailable_reason(frame, deadline):
+                unavailable.append(reason)
             else:
-                candidate.reason = "; ".join(refusals) or "it answers"
+                candidate.reason = "; ".join(unavailable) or "first choice"
                 return candidate
-        return EgoMotion("; ".join(refusals))
+        return EgoMotion("; ".join(unavailable))
 
     def reset(self) -> None:
-        """Choose anew at the next frame."""
-        if self._taken is not None:
-            self._taken.reset()
-        self._taken = None
+        """Choose again at the next frame."""
+        if self._chosen is not None:
+            self._chosen.reset()
+        self._chosen = None
 
     def close(self) -> None:
-        """Stop listening."""
+        """Close all sources."""
         for candidate in self._candidates:
             if not isinstance(candidate, str):
                 candidate.close()
+
+
+def _matrix(position: Any, orientation: Any) -> Pose:
+    """Return the pose of a ROS position or translation and a quaternion; see `pose_matrix`."""
+    return pose_matrix(
+        (position.x, position.y, position.z),
+        (orientation.x, orientation.y, orientation.z, orientation.w),
+    )

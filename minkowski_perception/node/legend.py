@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The legend of the labels: colours and names, for RViz and for other nodes."""
+"""Legend of the labels: markers for RViz, and LabelInfo for other nodes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LINE = 0.8  # metres between entries
 
 
 def legend_markers(label_set: LabelSet, frame_id: str) -> MarkerArray:
-    """Markers that show each class' name in its colour, in a column beside the sensor."""
+    """Return markers with each class name in its colour, in a column beside the sensor."""
     array = MarkerArray()
     for i, (name, colour) in enumerate(zip(label_set.names, label_set.colours, strict=True)):
         marker = Marker()
@@ -36,7 +36,7 @@ def legend_markers(label_set: LabelSet, frame_id: str) -> MarkerArray:
 
 
 def label_info(label_set: LabelSet) -> Any | None:
-    """vision_msgs/LabelInfo of the set, or None where that message is not installed."""
+    """Return a vision_msgs/LabelInfo of the label set; None if vision_msgs is not installed."""
     try:
         from vision_msgs.msg import LabelInfo, VisionClass
     except ImportError:

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Load shedding: what the node gives up, level by level, to keep a latency budget."""
+"""Load shedding: lower levels of quality that keep a latency budget."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _DOWN_AFTER = 10
 _UP_AFTER = 50
 _LONGEST_WAIT = 3200
 _EASE = 0.8
-"""Share of the budget below which the next better level is tried."""
+"""Share of the budget below which the next better level is tried again."""
 
 
 class LoadShedding:
-    """Sheds load when clouds take longer than the budget, and restores it when there is room.
+    """Lowers the level when clouds take longer than the budget, and restores it later.
 
     After a restored level has failed, it is tried again only after twice as many clouds, so that a
     machine at its limit does not oscillate.
 
     Args:
-        budget: seconds from a cloud's arrival to its labels; 0 for none: the first level stays.
+        budget: seconds from a cloud's arrival to its labels; 0 for no limit.
         levels: names of the levels, the best one first.
     """
 
@@ -46,7 +46,7 @@ class LoadShedding:
         return self._levels[self._index]
 
     def add(self, latency: float) -> bool:
-        """Enter a cloud's latency in seconds; return whether the level changed."""
+        """Add a cloud's latency in seconds; return whether the level changed."""
         if not self._budget:
             return False
         self._latencies.append(latency)

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""A mailbox of one slot: the latest message wins."""
+"""Mailbox with one slot: the latest item wins."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class Mailbox(Generic[T]):
-    """Hands items from one thread to another; a newer item takes the place of an older one."""
+    """Passes items from one thread to another; a new item replaces one that was not taken."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
@@ -19,16 +19,16 @@ class Mailbox(Generic[T]):
         self._closed = False
 
     def put(self, item: T) -> T | None:
-        """Put an item in; return the one that it displaces, or itself if the box is closed."""
+        """Put an item in; return the item that it replaces, or itself if the mailbox is closed."""
         with self._condition:
             if self._closed:
                 return item
-            displaced, self._item = self._item, item
+            replaced, self._item = self._item, item
             self._condition.notify()
-            return displaced
+            return replaced
 
     def take(self) -> T | None:
-        """Wait for an item and take it out; None once the box is closed."""
+        """Wait for an item and take it out; return None once the mailbox is closed."""
         with self._condition:
             self._condition.wait_for(lambda: self._item is not None or self._closed)
             if self._closed:
@@ -37,7 +37,7 @@ class Mailbox(Generic[T]):
             return item
 
     def close(self) -> T | None:
-        """Let nobody wait any longer; return the item that was left."""
+        """Close the mailbox, wake its waiters, and return the item that was not taken."""
         with self._condition:
             self._closed = True
             self._condition.notify_all()

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The node's ROS parameters: all of `Settings`, declared with descriptions and ranges."""
+"""The node's ROS parameters: the fields of `Settings`, with their descriptions and ranges."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def declare(node: Node) -> dict[str, str]:
     """Declare all parameters on a node.
 
     Returns:
-        Errors by parameter, for values given at start that ROS refuses. These parameters have
-        their defaults until they are set again.
+        Errors by parameter, for start values that ROS refuses. These parameters keep their
+        defaults until they are set again.
     """
     refused = {}
     for name, setting in SETTINGS.items():
@@ -40,10 +40,10 @@ def declare(node: Node) -> dict[str, str]:
 
 
 def read(node: Node) -> Settings:
-    """Return the settings that the node's parameters give.
+    """Return the values of the node's parameters.
 
     Raises:
-        ConfigurationError: a value is not valid; parameter, value and valid values are named.
+        ConfigurationError: a value is not valid; it names parameter, value and valid values.
     """
     try:
         return Settings.from_values({name: node.get_parameter(name).value for name in SETTINGS})
@@ -60,7 +60,7 @@ def descriptor(setting: Setting) -> ParameterDescriptor:
         described.additional_constraints = f"unit: {setting.unit}"
     kind = type(setting.default)
     if kind in (float, tuple):
-        described.dynamic_typing = True  # a file may say 1 for 1.0
+        described.dynamic_typing = True  # accepts 1 for 1.0
     if setting.range and kind is float:
         low, high = setting.range
         described.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
@@ -71,18 +71,18 @@ def descriptor(setting: Setting) -> ParameterDescriptor:
 
 
 def ros_value(value: Any) -> Any:
-    """Return a setting's value in the type of a ROS parameter: arrays are lists."""
+    """Return a setting's value in the type of a ROS parameter: a tuple becomes a list."""
     return list(value) if isinstance(value, tuple) else value
 
 
 def sensor_matrix(sensor_pose: Sequence[float]) -> npt.NDArray[np.float64]:
-    """Return the setting sensor_pose as a [4, 4] matrix.
+    """Return the setting `sensor_pose` as a [4, 4] matrix.
 
     Args:
         sensor_pose: x, y, z in metres, roll, pitch, yaw in radians (REP-103).
 
     Returns:
-        [4, 4] float64, takes points of the sensor to the odometry's child frame.
+        [4, 4] float64, transforms points of the sensor to the odometry's child frame.
     """
     pose = np.eye(4)
     pose[:3, :3] = Rotation.from_euler("xyz", sensor_pose[3:]).as_matrix()

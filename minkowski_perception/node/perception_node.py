@@ -1,9 +1,9 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The lifecycle node: clouds in, labelled clouds and diagnostics out. No algorithm lives here.
+"""The lifecycle node: clouds in, labelled clouds and diagnostics out.
 
-What a cloud passes through is in `Channel` (subscription to publisher) and `Stream` (message to
-labelled message).
+A cloud passes through `Channel` (subscription to publisher) and in it through `Stream` (message to
+labelled message). The node contains no algorithm.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from minkowski_perception.device import use_threads
 from minkowski_perception.node.channel import RELIABLE, Channel
 from minkowski_perception.node.diagnostics import diagnostic_array
 from minkowski_perception.node.parameters import ConfigurationError, declare, read
-from minkowski_perception.node.stopping import init_until_signalled, wait_until_heard
+from minkowski_perception.node.stopping import init_until_signalled, wait_until_acknowledged
 from minkowski_perception.segmenter import Segmenter
 from minkowski_perception.settings import Settings
 
@@ -34,7 +34,7 @@ Transition = Callable[["PerceptionNode", LifecycleState], TransitionCallbackRetu
 
 
 def _logged(transition: Transition) -> Transition:
-    """Log an exception in a transition, which rclpy would swallow, and refuse the transition."""
+    """Log an exception in a transition, which rclpy would swallow, and let the transition fail."""
 
     @functools.wraps(transition)
     def wrapped(self: PerceptionNode, state: LifecycleState) -> TransitionCallbackReturn:
@@ -53,7 +53,7 @@ def _logged(transition: Transition) -> Transition:
 
 
 class PerceptionNode(LifecycleNode):
-    """Labels every point of every cloud that it can.
+    """Labels the points of clouds.
 
     Subscribes `cloud` (sensor_msgs/PointCloud2) and, depending on `ego_motion`, `odometry` or TF.
     Publishes `~/labelled` (PointCloud2), `~/legend` (MarkerArray, latched), `~/label_info`
@@ -71,7 +71,7 @@ class PerceptionNode(LifecycleNode):
         self.add_on_set_parameters_callback(self._on_parameters)
 
     def _on_parameters(self, parameters: Sequence[Parameter[Any]]) -> SetParametersResult:
-        """Switch CRF and averaging at once; all else is read when the node is configured."""
+        """Apply `crf` and `averaging` at once; the others are read when the node is configured."""
         for parameter in parameters:
             for channel in self._channels:
                 if parameter.name == "crf":
@@ -114,21 +114,21 @@ class PerceptionNode(LifecycleNode):
 
     @_logged
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Free the model and all that belongs to the streams."""
+        """Free the model and the streams."""
         self._release()
         self._state = "unconfigured"
         return TransitionCallbackReturn.SUCCESS
 
     @_logged
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop, from whichever state, and report for the last time."""
+        """Stop, from any state, and report for the last time."""
         for channel in self._channels:
             channel.deactivate()
         self._release()
         self._state = "finalized"
         self.report()
-        # Listeners must have received it before the process ends.
-        wait_until_heard(self._diagnostics, 1.0)
+        # Subscribers must receive it before the process ends.
+        wait_until_acknowledged(self._diagnostics, 1.0)
         return TransitionCallbackReturn.SUCCESS
 
     def _release(self) -> None:
@@ -140,7 +140,7 @@ class PerceptionNode(LifecycleNode):
     # Diagnostics
 
     def report(self) -> None:
-        """Publish diagnostics, and the legend once a cloud has shown its frame."""
+        """Publish diagnostics, and the legend once the frame of the clouds is known."""
         for channel in self._channels:
             channel.publish_legend()
             level, message, values = channel.status(self._state, self.problem)
@@ -160,7 +160,7 @@ def _load(settings: Settings) -> Segmenter:
     """Load the model.
 
     Raises:
-        ConfigurationError: it cannot be loaded or run as the settings ask.
+        ConfigurationError: it cannot be loaded, or not run with these settings.
     """
     use_threads(settings.threads)  # before engines are timed
     try:
@@ -170,7 +170,7 @@ def _load(settings: Settings) -> Segmenter:
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run the node until SIGINT or SIGTERM, then stop in order."""
+    """Run the node until SIGINT or SIGTERM, then shut it down in order."""
     stop = init_until_signalled(args)
     node = PerceptionNode()
     executor = SingleThreadedExecutor()

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Plays the clouds and the motion of any bag to a node, and takes the time of its answers."""
+"""`player`: play the clouds and poses of a bag to a node, and measure its response times."""
 
 from __future__ import annotations
 
@@ -25,35 +25,42 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import PointCloud2
 
-from minkowski_perception.node.stopping import init_until_signalled, wait_until_heard
+from minkowski_perception.node.stopping import init_until_signalled, wait_until_acknowledged
 from minkowski_perception.recordings.bags import BagError, BagReader, Pose
 
 USER_ERROR = 2
 
 _PARAMETERS = {
     "bag": ("", "ROS 1 or ROS 2 bag to play."),
-    "topic": ("", "Its cloud topic; needed where it has several."),
-    "odometry_topic": ("", "Its odometry topic; needed where it has several."),
-    "rate": (1.0, "Speed, as a multiple of that of the recording."),
+    "topic": ("", "Cloud topic of the bag; required if it has several."),
+    "odometry_topic": ("", "Odometry topic of the bag; required if it has several."),
+    "rate": (1.0, "Playback speed; 1 is the speed of the recording."),
     "loop": (False, "Start again at the end, until stopped."),
-    "listener_timeout": (0.0, "Seconds to wait for a subscriber to the clouds; 0 for ever."),
-    "answer_topic": ("", "Topic on which clouds of the same stamps answer those played."),
+    "listener_timeout": (0.0, "Seconds to wait for a subscriber to the clouds; 0 for no limit."),
+    "answer_topic": ("", "Topic of the answers: clouds with the stamps of the played ones."),
     "wait_for_answer": (
         False,
-        "Hold each cloud until the one before it is answered, or told on /diagnostics as dropped.",
+        "Hold each cloud until the one before it is answered, or counted on /diagnostics as "
+        "dropped.",
     ),
-    "answer_timeout": (10.0, "Seconds after which an answer is not waited for any longer."),
+    "answer_timeout": (10.0, "Longest time in seconds to wait for an answer."),
     "log": ("", "CSV file for the times at which clouds were published and answered."),
 }
-_LISTENERS_TOGETHER = 2.0  # seconds within which a node that takes clouds is seen to take odometry
-# Seconds for a small message to be taken. Without them a large cloud that follows at once can cost
-# it its place in Fast DDS's buffers, and it is sent again only 3 s later.
-_TAKEN = 0.02
-_POLL = 0.02  # seconds; changes of the graph wake nobody
+_DISCOVERY = 2.0
+"""Longest time in seconds from the discovery of a node's cloud subscription to its odometry's."""
+
+_ODOMETRY_HEAD_START = 0.02
+"""Seconds between odometry and the next cloud.
+
+Without them a large cloud can push the small message out of Fast DDS's buffers, which sends it
+again only 3 s later.
+"""
+
+_POLL = 0.02  # seconds between looks at the graph, which sends no events
 
 
 class Cloud(NamedTuple):
-    """A recorded cloud, as it goes over the wire."""
+    """A recorded cloud, serialised (CDR)."""
 
     receive_time: int
     stamp: int
@@ -61,24 +68,24 @@ class Cloud(NamedTuple):
 
 
 class StampedPose(NamedTuple):
-    """Where the sensor was in the odometry frame."""
+    """Pose of the sensor in the odometry frame at a stamp in nanoseconds."""
 
     stamp: int
     pose: Pose
 
 
 def stamp_of(cdr: bytes) -> int:
-    """Nanoseconds of the header that a serialised message starts with."""
+    """Return the header's stamp in nanoseconds of a serialised message."""
     order = "<" if cdr[1] & 1 else ">"
     seconds, nanoseconds = struct.unpack_from(f"{order}iI", cdr, 4)
     return int(seconds) * 10**9 + int(nanoseconds)
 
 
 def merge(clouds: Iterable[Cloud], poses: Sequence[StampedPose]) -> Iterator[Cloud | StampedPose]:
-    """Put before each cloud the poses up to the first that is not earlier than it, and one more.
+    """Yield clouds and poses in an order in which every cloud's pose can be interpolated.
 
-    Who gets them in this order can interpolate at the stamp of a cloud as soon as it comes, and
-    a message that is lost on the way and sent again has the time of a cloud to arrive.
+    Before each cloud come the poses up to the first that is not earlier than it, and one more: a
+    pose that is lost and sent again has the time between two clouds to arrive.
     """
     sent = 0
     for cloud in clouds:
@@ -89,7 +96,7 @@ def merge(clouds: Iterable[Cloud], poses: Sequence[StampedPose]) -> Iterator[Clo
 
 
 def to_odometry(pose: StampedPose, child_frame: str) -> Odometry:
-    """Message of a pose in the frame "odom"."""
+    """Return the message of a pose in the frame "odom"."""
     message = Odometry()
     message.header.stamp.sec, message.header.stamp.nanosec = divmod(pose.stamp, 10**9)
     message.header.frame_id = "odom"
@@ -101,10 +108,10 @@ def to_odometry(pose: StampedPose, child_frame: str) -> Odometry:
 
 
 class AnswerLog:
-    """When each cloud was published and answered, by a monotonic clock, in a CSV file.
+    """CSV file of the times at which each cloud was published and answered, by a monotonic clock.
 
-    A row is written when the answer comes; clouds without one follow at the end, their last
-    column empty.
+    A row is written when the answer arrives. Clouds without an answer follow at the end, with an
+    empty last column.
     """
 
     COLUMNS = ("stamp_ns", "published_ns", "answered_ns")
@@ -115,20 +122,20 @@ class AnswerLog:
         self._published: dict[int, int] = {}
 
     def published(self, stamp: int) -> None:
-        """Note that a cloud goes out now."""
+        """Record that a cloud is published now."""
         self._close(stamp)
         self._published[stamp] = time.monotonic_ns()
 
     def answered(self, stamp: int) -> None:
-        """Note that its answer came now; answers to clouds of others are passed over."""
+        """Record that its answer arrived now; a stamp that was not published is ignored."""
         self._close(stamp, time.monotonic_ns())
 
     def is_open(self, stamp: int) -> bool:
-        """Whether a cloud went out and was not answered yet."""
+        """Return whether a cloud was published and not answered yet."""
         return stamp in self._published
 
     def close(self) -> None:
-        """Write down the clouds that were never answered."""
+        """Write the clouds that were never answered."""
         for stamp in list(self._published):
             self._close(stamp)
 
@@ -139,16 +146,16 @@ class AnswerLog:
 
 
 class StoppedError(Exception):
-    """The player was told to stop before the end of the bag."""
+    """The player was stopped before the end of the bag."""
 
 
 class Player(Node):
-    """Publishes a bag's clouds on their recorded topic and its motion on `odometry`.
+    """Publishes a bag's clouds on their recorded topic and its poses on `odometry`.
 
-    Clouds go out as they were recorded, byte for byte, and nothing before somebody listens.
+    It publishes the recorded bytes unchanged, and waits for a subscriber first.
 
     Args:
-        stop: set to end the play, between two messages.
+        stop: event that stops the player between two messages.
     """
 
     def __init__(self, stop: threading.Event) -> None:
@@ -158,15 +165,15 @@ class Player(Node):
             self.declare_parameter(name, default, ParameterDescriptor(description=description))
         self._spinner = SingleThreadedExecutor()
         self._spinner.add_node(self)
-        self._told_dropped = 0
+        self._reported_dropped = 0
 
     def play(self) -> int:
-        """Play the bag to its end, or for ever; returns the number of clouds sent.
+        """Play the bag, once or in a loop, and return the number of clouds sent.
 
         Raises:
-            BagError: the bag cannot be played as the parameters ask.
-            TimeoutError: nobody wants it.
-            StoppedError: it was told to stop.
+            BagError: the bag cannot be played with these parameters.
+            TimeoutError: no subscriber, or no publisher of answers, appeared in time.
+            StoppedError: the player was stopped.
         """
         if self._value("rate") <= 0.0:
             raise BagError(f"rate must be more than 0, not {self._value('rate'):g}")
@@ -204,72 +211,79 @@ class Player(Node):
             )
         self._wait_for_listeners(clouds, odometry if poses else None, answer_topic)
         lossless = answer_topic and self._value("wait_for_answer")
-        sent, told = 0, -math.inf
+        sent, pose_sent = 0, -math.inf
         while sent == 0 or self._value("loop"):
             for item in self._paced(merge(_recorded(bag, topic), poses)):
                 if isinstance(item, StampedPose):
                     odometry.publish(to_odometry(item, frame_id))
-                    told = time.monotonic()
+                    pose_sent = time.monotonic()
                     continue
-                self._spin_until(lambda: False, told + _TAKEN - time.monotonic())
+                self._spin_for(pose_sent + _ODOMETRY_HEAD_START - time.monotonic())
                 log.published(item.stamp)
                 clouds.publish(item.cdr)
                 sent += 1
                 if lossless:
                     self._wait_for_answer(log, item.stamp)
         if answer_topic and not lossless:
-            # Nothing supersedes the last cloud: with its answer all is said.
+            # Nothing supersedes the last cloud, so its answer is the last one.
             self._wait_for_answer(log, item.stamp)
         elif not answer_topic:
-            wait_until_heard(clouds, 5.0)
+            wait_until_acknowledged(clouds, 5.0)
         return sent
 
     def _paced(self, items: Iterable[Cloud | StampedPose]) -> Iterator[Cloud | StampedPose]:
-        """Hand on poses at once, and clouds at the pace at which they were received."""
+        """Yield poses at once, and clouds at the pace of the recording times `rate`."""
         start, origin = time.monotonic(), None
         for item in items:
             if isinstance(item, Cloud):
                 origin = item.receive_time if origin is None else origin
                 due = start + (item.receive_time - origin) * 1e-9 / self._value("rate")
-                self._spin_until(lambda: False, due - time.monotonic())
+                self._spin_for(due - time.monotonic())
             yield item
 
     def _value(self, name: str) -> Any:
         return self.get_parameter(name).value
 
     def _wait_for_listeners(
-        self, clouds: Publisher, odometry: Publisher | None, answer_topic: str
+        self, clouds: Publisher[Any], odometry: Publisher[Any] | None, answer_topic: str
     ) -> None:
         self.get_logger().info(f"waiting for a subscriber to '{clouds.topic_name}'")
         timeout = self._value("listener_timeout") or math.inf
         if not self._spin_until(lambda: clouds.get_subscription_count() > 0, timeout):
-            raise TimeoutError(f"nobody subscribed to '{clouds.topic_name}' in {timeout:g} s")
+            raise TimeoutError(f"no subscriber to '{clouds.topic_name}' within {timeout:g} s")
         if answer_topic and not self._spin_until(
             lambda: self.count_publishers(answer_topic) > 0, timeout
         ):
-            raise TimeoutError(f"nobody publishes '{answer_topic}' after {timeout:g} s")
+            raise TimeoutError(f"no publisher of '{answer_topic}' within {timeout:g} s")
         if odometry and not self._spin_until(
-            lambda: odometry.get_subscription_count() > 0, _LISTENERS_TOGETHER
+            lambda: odometry.get_subscription_count() > 0, _DISCOVERY
         ):
-            self.get_logger().warning(f"nobody subscribes to '{odometry.topic_name}'")
+            self.get_logger().warning(f"no subscriber to '{odometry.topic_name}'")
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
             values = {pair.key: pair.value for pair in status.values}
             if values.get("pending") == "0":
-                self._told_dropped = int(values["dropped"])
+                self._reported_dropped = int(values["dropped"])
 
     def _wait_for_answer(self, log: AnswerLog, stamp: int) -> None:
-        timeout, before = self._value("answer_timeout"), self._told_dropped
+        timeout, before = self._value("answer_timeout"), self._reported_dropped
         if not self._spin_until(
-            lambda: not log.is_open(stamp) or self._told_dropped > before, timeout
+            lambda: not log.is_open(stamp) or self._reported_dropped > before, timeout
         ):
             self.get_logger().warning(
-                f"no answer to the cloud of stamp {stamp} ns in {timeout:g} s"
+                f"no answer to the cloud of stamp {stamp} ns within {timeout:g} s"
             )
 
+    def _spin_for(self, seconds: float) -> None:
+        self._spin_until(lambda: False, seconds)
+
     def _spin_until(self, done: Callable[[], bool], timeout: float) -> bool:
-        """Take what comes in until `done`, and tell whether that was in time."""
+        """Process callbacks until `done` returns True; return whether it did within the timeout.
+
+        Raises:
+            StoppedError: the player was stopped.
+        """
         deadline = time.monotonic() + timeout
         while not done():
             if self._stop.is_set():
@@ -291,9 +305,9 @@ def _reliable(depth: int) -> QoSProfile:
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run the player; returns the exit status: 2 where the bag cannot be played as asked.
+    """Run the player and return the exit status.
 
-    1 is for a bag that nobody listens to.
+    2: the bag cannot be played with these parameters; 1: no subscriber appeared in time.
     """
     player = Player(init_until_signalled(args))
     try:

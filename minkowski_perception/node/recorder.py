@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Records topics as they are on the wire into a bag (MCAP), until it is stopped."""
+"""`recorder`: record topics into a bag (MCAP), without deserialising their messages."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ from minkowski_perception.recordings.bags import BagError, BagWriter
 
 USER_ERROR = 2
 
-_POLL = 0.02  # seconds; changes of the graph wake nobody
-_QUIET = 0.5  # seconds without a message after which nothing is on its way any longer
+_POLL = 0.02  # seconds between looks at the graph, which sends no events
+_QUIET = 0.5  # seconds without a message after which none is in transit
 
 
 class Recorder(Node):
-    """Writes every message of its topics, with the time of its reception, into a new bag.
+    """Writes every message of its topics, with its time of reception, into a new bag.
 
-    The bag appears when all topics are there and subscribed to; from then on nothing is missed.
+    It waits until all topics have publishers, and creates the bag once it has subscribed to them:
+    what is published after the bag has appeared is recorded.
     """
 
     def __init__(self) -> None:
@@ -45,13 +46,13 @@ class Recorder(Node):
         self._recorded: Counter[str] = Counter()
 
     def record(self, stop: threading.Event) -> Counter[str]:
-        """Record until told to stop, and then what is still on its way.
+        """Record until `stop` is set, then the messages in transit.
 
         Returns:
             Number of messages by topic.
 
         Raises:
-            BagError: the bag exists, or cannot be written.
+            BagError: the bag already exists, or cannot be written.
         """
         topics = [self.resolve_topic_name(t) for t in self.get_parameter("topics").value]
         self.get_logger().info(f"waiting for {', '.join(topics)}")
@@ -73,7 +74,7 @@ class Recorder(Node):
         return self._recorded
 
     def _subscribe(self, topic: str, bag: BagWriter) -> None:
-        """Subscribe with the type and the guarantees that the publisher offers."""
+        """Subscribe with the message type, reliability and durability of the publisher."""
         offer = self.get_publishers_info_by_topic(topic)[0]
 
         def write(cdr: bytes) -> None:
@@ -94,7 +95,7 @@ def _message_class(name: str) -> Any:
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run the recorder; returns the exit status: 2 where the bag cannot be written."""
+    """Run the recorder; return the exit status: 2 if the bag cannot be written."""
     stop = init_until_signalled(args)
     recorder = Recorder()
     try:

@@ -1,11 +1,12 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Processes that end in order: what is under way is finished, told and written first."""
+"""Orderly shutdown: finish the current work and deliver the last messages first."""
 
 from __future__ import annotations
 
 import signal
 import threading
+from typing import Any
 
 import rclpy
 from rclpy.duration import Duration
@@ -14,9 +15,9 @@ from rclpy.signals import SignalHandlerOptions
 
 
 def init_until_signalled(args: list[str] | None = None) -> threading.Event:
-    """Initialise rclpy; return an event that SIGINT and SIGTERM set.
+    """Initialise rclpy, and return an event that SIGINT and SIGTERM set.
 
-    rclpy's own handlers would end all communication at once, and lose what is on its way.
+    The handlers of rclpy would shut down its context at once, and lose messages in transit.
     """
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     stop = threading.Event()
@@ -25,13 +26,13 @@ def init_until_signalled(args: list[str] | None = None) -> threading.Event:
     return stop
 
 
-def wait_until_heard(publisher: Publisher, seconds: float) -> bool:
-    """Wait until all who listen reliably have acknowledged what was published.
+def wait_until_acknowledged(publisher: Publisher[Any], seconds: float) -> bool:
+    """Wait until all reliable subscribers have acknowledged all messages of a publisher.
 
     Returns:
-        False where they have not within that time, or where the middleware cannot tell.
+        Whether they did so in time; False if the middleware does not support this.
     """
     try:
         return bool(publisher.wait_for_all_acked(Duration(seconds=seconds)))
-    except RuntimeError:  # RCLError; rmw_publisher_wait_for_all_acked() need not be there
+    except RuntimeError:  # RCLError: rmw_publisher_wait_for_all_acked() is optional
         return False

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""A short simulated drive, and one run of the demo over it."""
+"""Fixtures: a short simulated drive, and one run of the demo over it."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ DRIVE_FRAMES = 6
 
 
 def run_command(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run `minkowski-perception` as a user does."""
+    """Run `minkowski-perception` in a process of its own."""
     return subprocess.run(
         [sys.executable, "-m", "minkowski_perception.commands.main", *map(str, arguments)],
         capture_output=True,
@@ -47,10 +47,10 @@ def drive(tmp_path_factory) -> Path:
 
 @dataclass
 class DemoRun:
-    """What one run of the demo left."""
+    """Output folder and standard output of a run of the demo."""
 
     out: Path
-    said: str
+    output: str
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.system
 TOPIC = "/minkowski_perception/labelled"
 
 
-def test_the_demo_leaves_labelled_clouds_pictures_and_numbers(demo_run):
+def test_the_demo_writes_labelled_clouds_pictures_and_a_summary(demo_run):
     summary = json.loads((demo_run.out / "summary.json").read_text())
 
     assert (summary["received"], summary["labelled"], summary["pending"]) == (6, 6, 0)
@@ -36,7 +36,7 @@ def test_the_demo_leaves_labelled_clouds_pictures_and_numbers(demo_run):
         assert bag.cloud_topics() == {TOPIC: 6}
 
 
-def test_the_numbers_are_those_of_the_labels_in_the_bag(demo_run):
+def test_the_summary_matches_the_labels_in_the_bag(demo_run):
     summary = json.loads((demo_run.out / "summary.json").read_text())
     with BagReader(demo_run.out / "labelled") as bag:
         clouds = [message for _, message in bag.clouds(TOPIC)]
@@ -52,14 +52,12 @@ def test_the_numbers_are_those_of_the_labels_in_the_bag(demo_run):
         assert summary["iou"]["car"] == pytest.approx((car & (truth == 0)).sum() / union.sum())
 
 
-def test_the_table_is_shown(demo_run):
+def test_the_summary_is_printed_as_a_table(demo_run):
     for line in ("received    6 clouds", "labelled    6", "dropped     0", "mIoU"):
-        assert line in demo_run.said
+        assert line in demo_run.output
 
 
-def test_a_second_run_takes_the_place_of_the_first_and_of_nothing_else(
-    demo_run, drive, command, tmp_path
-):
+def test_a_second_run_replaces_only_the_files_of_the_first(demo_run, drive, command, tmp_path):
     out = tmp_path / "out"
     shutil.copytree(demo_run.out, out)
     (out / "notes.log").write_text("mine")
@@ -76,13 +74,11 @@ def test_a_second_run_takes_the_place_of_the_first_and_of_nothing_else(
     assert (out / "labelled" / "labelled.mcap").read_bytes() != before
 
 
-def test_clouds_that_cannot_be_labelled_are_counted_as_the_labeller_counts_them(
-    drive, command, tmp_path
-):
+def test_dropped_clouds_are_counted_as_by_the_label_command(drive, command, tmp_path):
     pytest.importorskip("rclpy", reason="needs rclpy: a ROS 2 installation or its wheels")
     with BagReader(drive) as bag, BagWriter(tmp_path / "bag") as writer:
         poses = bag.poses("lidar")
-        for stamp, pose in poses[:-1]:  # no motion around the last one
+        for stamp, pose in poses[:-1]:  # no pose after the last cloud
             writer.write_odometry("/odometry", stamp, pose, "odom", "lidar")
         for i, (_, message) in enumerate(bag.clouds("/points")):
             frame = decode(message)
@@ -101,7 +97,7 @@ def test_clouds_that_cannot_be_labelled_are_counted_as_the_labeller_counts_them(
         assert summary["dropped"] == {"malformed": 1, "no_pose": 1}, out
 
 
-def test_a_recorded_drive_is_labelled_without_loss(shared_data, command, tmp_path):
+def test_all_clouds_of_a_recorded_drive_are_labelled(shared_data, command, tmp_path):
     bag = shared_data / "ika_bag_mcap"
     truth = ("--true-label-field", "label", "--true-label-set", "urban10")
     done = command("demo", "--bag", bag, "--out", tmp_path, *truth)
@@ -124,7 +120,7 @@ def test_a_recorded_drive_is_labelled_without_loss(shared_data, command, tmp_pat
     assert summary["miou"] is not None
 
 
-def test_several_cloud_topics_are_listed(command, drive, tmp_path):
+def test_a_bag_with_several_cloud_topics_needs_a_choice(command, drive, tmp_path):
     with BagReader(drive) as reader, BagWriter(tmp_path / "two") as writer:
         for _, message_type, when, cdr in reader.raw(["/points"]):
             for topic in ("/front", "/rear"):
@@ -137,19 +133,21 @@ def test_several_cloud_topics_are_listed(command, drive, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_node_that_dies_is_named_with_the_end_of_its_log(drive, tmp_path, monkeypatch, capsys):
+def test_the_error_of_a_node_that_ends_shows_the_end_of_its_log(
+    drive, tmp_path, monkeypatch, capsys
+):
     pytest.importorskip("rclpy", reason="needs rclpy: a ROS 2 installation or its wheels")
-    monkeypatch.setenv("RMW_IMPLEMENTATION", "rmw_of_nobody")
+    monkeypatch.setenv("RMW_IMPLEMENTATION", "rmw_unknown")
     from minkowski_perception.commands.main import main
 
     assert main(["demo", "--bag", str(drive), "--out", str(tmp_path)]) == 1
-    said = capsys.readouterr().err
-    assert "ended with status 1" in said
-    assert "rmw_of_nobody" in said
+    printed = capsys.readouterr().err
+    assert "ended with status 1" in printed
+    assert "rmw_unknown" in printed
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_nothing_outlives_an_interrupted_demo(drive, tmp_path, number):
+def test_no_process_survives_an_interrupted_demo(drive, tmp_path, number):
     pytest.importorskip("rclpy", reason="needs rclpy: a ROS 2 installation or its wheels")
     command = [sys.executable, "-m", "minkowski_perception.commands.main", "demo"]
     running = subprocess.Popen([*command, "--bag", drive, "--out", tmp_path])

@@ -10,8 +10,8 @@ pytestmark = pytest.mark.system
 TOPIC = "/minkowski_perception/labelled"
 
 
-def assert_same_bytes(run, other, count):
-    with BagReader(run / "labelled") as node, BagReader(other / "labelled") as offline:
+def assert_same_bytes(demo, label, count):
+    with BagReader(demo / "labelled") as node, BagReader(label / "labelled") as offline:
         pairs = list(
             zip(
                 (m for _, m in node.clouds(TOPIC)),
@@ -32,13 +32,13 @@ def assert_same_bytes(run, other, count):
         assert online.data.tobytes() == offline.data.tobytes()
 
 
-def test_the_node_and_the_labeller_give_the_same_bytes(demo_run, drive, command, tmp_path):
+def test_the_node_and_the_label_command_give_the_same_bytes(demo_run, drive, command, tmp_path):
     labelled = command("label", drive, "--out", tmp_path, "--deterministic")
     assert labelled.returncode == 0, labelled.stderr
     assert_same_bytes(demo_run.out, tmp_path, 6)
 
 
-def test_they_do_so_too_where_the_clouds_themselves_tell_the_motion(drive, command, tmp_path):
+def test_they_give_the_same_bytes_with_ego_motion_from_registration(drive, command, tmp_path):
     pytest.importorskip("rclpy", reason="needs rclpy: a ROS 2 installation or its wheels")
     pytest.importorskip("kiss_icp", reason="needs kiss-icp: pip install kiss-icp")
     for name, bag in (("demo", ["--bag", drive]), ("label", [drive])):

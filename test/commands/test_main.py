@@ -20,37 +20,37 @@ def test_every_command_has_a_line_of_help(capsys):
         assert re.search(rf"^ +{name}\s+\w+ \w+ \w+", shown, re.MULTILINE), name
 
 
-def test_help_does_not_load_what_is_heavy():
+def test_help_does_not_import_slow_packages():
     code = (
         "import sys; from minkowski_perception.commands.main import main\n"
         "try: main(['label', '--help'])\n"
         "except SystemExit: print([m for m in ('torch', 'rosbags', 'matplotlib', 'scipy') "
         "if m in sys.modules])"
     )
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
-    assert said.stdout.splitlines()[-1] == "[]"
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_the_version_is_that_of_the_package(capsys):
+def test_version_prints_the_version_of_the_package(capsys):
     with pytest.raises(SystemExit):
         main.main(["--version"])
 
     assert capsys.readouterr().out.strip() == minkowski_perception.__version__
 
 
-def test_a_refusal_is_one_line_and_status_2(capsys, monkeypatch):
+def test_an_error_of_the_package_is_one_line_and_status_2(capsys, monkeypatch):
     def refuse(args):
-        raise CommandError("no such thing; choose one of these")
+        raise CommandError("unknown topic; choose one of /points")
 
     monkeypatch.setattr(label, "run", refuse)
 
     assert main.main(["label", "bag", "--out", "out"]) == 2
-    said = capsys.readouterr().err
-    assert said == "minkowski-perception label: no such thing; choose one of these\n"
+    printed = capsys.readouterr().err
+    assert printed == "minkowski-perception label: unknown topic; choose one of /points\n"
 
 
-def test_a_fault_of_ours_keeps_its_traceback(monkeypatch):
+def test_any_other_error_keeps_its_traceback(monkeypatch):
     def fail(args):
         return {}["missing"]
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""A node under test in its own process, and a client in this one that talks to it over DDS."""
+"""The node under test in its own process, and a client in this process that uses it over DDS."""
 
 import os
 import signal
@@ -36,14 +36,14 @@ def stamped(message, stamp, frame_id="lidar"):
 
 
 def cloud_message(frame, stamp=None, frame_id=None):
-    """PointCloud2 of a simulated frame."""
+    """Return the PointCloud2 of a simulated frame."""
     message = fill_message(PointCloud2(), encode_frame(frame), PointField)
     stamp = frame.stamp if stamp is None else stamp
     return stamped(message, stamp, frame_id or frame.frame_id)
 
 
 def odometry_message(frame):
-    """Odometry of the sensor at a simulated frame."""
+    """Return the odometry of the sensor at a simulated frame."""
     message = stamped(Odometry(), frame.stamp, "odom")
     message.child_frame_id = frame.frame_id
     x, y, z = frame.pose[:3, 3]
@@ -99,19 +99,19 @@ class Rig:
     def wait_for(self, condition, timeout=ANSWER):
         deadline = time.monotonic() + timeout
         while not condition():
-            assert time.monotonic() < deadline, f"waited in vain; {self.output()}"
+            assert time.monotonic() < deadline, f"timed out; {self.output()}"
             assert self.process.poll() is None, f"the node ended; {self.output()}"
             self.executor.spin_once(timeout_sec=0.05)
 
     def ready(self, state="active"):
-        """Wait until the node is in a state and hears this client."""
+        """Wait until the node is in a state and, if active, subscribes to this client's clouds."""
         self.wait_for(lambda: self.status is not None and self.values["state"] == state, START)
         if state == "active":
             self.wait_for(lambda: self.clouds.get_subscription_count() > 0)
         return self
 
     def call(self, kind, name, request):
-        """Call one of the node's services; return its response."""
+        """Call a service of the node; return its response."""
         client = self.node.create_client(kind, f"{NAME}/{name}")
         self.wait_for(client.service_is_ready)
         future = client.call_async(request)
@@ -120,18 +120,18 @@ class Rig:
         return future.result()
 
     def change_state(self, transition):
-        """Ask for a lifecycle transition, as `ros2 lifecycle set` does; return its success."""
+        """Request a lifecycle transition; return whether it succeeded."""
         request = ChangeState.Request(transition=Transition(id=transition))
         return self.call(ChangeState, "change_state", request).success
 
     def set_parameter(self, name, value):
-        """Set a parameter, as `ros2 param set` does; return its success."""
+        """Set a parameter of the node; return whether it succeeded."""
         parameter = rclpy.Parameter(name, value=value).to_parameter_msg()
         request = SetParameters.Request(parameters=[parameter])
         return self.call(SetParameters, "set_parameters", request).results[0].successful
 
     def publish(self, message):
-        """Publish a cloud and wait until the node has counted an answer to it."""
+        """Publish a cloud and wait until the node has labelled or dropped it."""
         before = int(self.values["received"])
         self.clouds.publish(message)
         self.wait_for(
@@ -140,7 +140,7 @@ class Rig:
         assert_balanced(self.values)
 
     def fresh_values(self):
-        """Values of a report made after this call."""
+        """Return the values of a report that the node makes after this call."""
         seen = self.reports
         self.wait_for(lambda: self.reports > seen + 1)
         assert_balanced(self.values)
@@ -150,7 +150,7 @@ class Rig:
         return self.log.read_text(errors="replace")[-3000:]
 
     def stop(self, number=signal.SIGINT):
-        """Stop the node as a launch does; return its exit code."""
+        """Stop the node by a signal; return its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(number)
         deadline = time.monotonic() + ANSWER
@@ -159,7 +159,7 @@ class Rig:
         if self.process.poll() is None:
             self.process.kill()
             raise AssertionError(f"the node did not stop; {self.output()}")
-        for _ in range(20):  # what it said at last may stand behind what it said before
+        for _ in range(20):  # the queues may hold several messages
             self.executor.spin_once(timeout_sec=0.05)
         return self.process.returncode
 
@@ -173,7 +173,7 @@ class Rig:
 
 
 def assert_balanced(values):
-    """Received = labelled + dropped by reason + pending."""
+    """Check that received = labelled + dropped by reason + pending."""
     by_reason = sum(int(v) for k, v in values.items() if k.startswith("dropped_"))
     assert int(values["dropped"]) == by_reason
     total = int(values["labelled"]) + by_reason + int(values["pending"])

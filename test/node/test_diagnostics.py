@@ -10,7 +10,7 @@ from minkowski_perception.accounting import Counts, DropReason
 from minkowski_perception.node.diagnostics import Monitor, Stages, count_values
 
 
-def test_the_level_tells_what_happened_since_the_last_report():
+def test_level_and_message_cover_the_time_since_the_previous_report():
     monitor = Monitor()
     ok, warn, error = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
     assert monitor.judge("inactive", "", Counts(0, 0, {})) == (ok, "inactive")
@@ -25,7 +25,7 @@ def test_the_level_tells_what_happened_since_the_last_report():
     assert monitor.judge("inactive", "no model", Counts(11, 7, failed)) == (error, "no model")
 
 
-def test_the_accounts_are_told_with_every_reason():
+def test_the_counts_have_a_value_for_every_drop_reason():
     values = count_values(Counts(9, 5, {DropReason.NO_POSE: 3}))
     assert (values["received"], values["labelled"], values["dropped"]) == ("9", "5", "3")
     assert values["pending"] == "1"
@@ -33,7 +33,7 @@ def test_the_accounts_are_told_with_every_reason():
     assert values["dropped_no_pose"] == "3"
 
 
-def test_stages_are_told_as_medians_of_the_recent_clouds_in_milliseconds():
+def test_stages_are_medians_over_the_recent_clouds_in_milliseconds():
     stages = Stages(recent=3)
     for seconds in (9.0, 0.001, 0.003, 0.002):
         stages.add({"decode": seconds, "network": 2 * seconds})

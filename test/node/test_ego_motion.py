@@ -52,13 +52,13 @@ def frame_at(nanoseconds):
     return Frame(draw.uniform(-20, 20, (1000, 3)).astype(np.float32), int(nanoseconds), "lidar")
 
 
-def test_with_none_the_sensor_stands_still_and_nothing_is_waited_for(node):
+def test_with_none_every_pose_is_the_same(node):
     motion = create_ego_motion(node, settings(node, ego_motion="none"))
     assert motion.name == "none"
     assert np.array_equal(motion.locate(frame_at(0)), np.eye(4))
 
 
-def test_odometry_is_interpolated_at_the_stamp_and_carried_to_the_sensor(node):
+def test_odometry_is_interpolated_at_the_stamp_and_transformed_to_the_sensor(node):
     motion = OdometryMotion(node, settings(node, sensor_pose=[0.5, 0.0, 1.0, 0.0, 0.0, 0.0]))
     motion._on_odometry(odometry(10, 1.0))
     motion._on_odometry(odometry(11, 3.0))
@@ -66,21 +66,21 @@ def test_odometry_is_interpolated_at_the_stamp_and_carried_to_the_sensor(node):
     np.testing.assert_allclose(pose[:3, 3], [2.5, 0.0, 1.0])
 
 
-def test_odometry_that_comes_in_time_is_waited_for(node):
+def test_locate_waits_for_odometry(node):
     motion = OdometryMotion(node, settings(node, ego_motion_timeout=5.0))
     motion._on_odometry(odometry(10, 0.0))
     threading.Timer(0.1, motion._on_odometry, args=[odometry(12, 2.0)]).start()
     assert motion.locate(frame_at(11 * SECOND))[0, 3] == pytest.approx(1.0)
 
 
-def test_odometry_that_does_not_come_is_waited_for_no_longer_than_allowed(node):
+def test_locate_waits_for_odometry_no_longer_than_the_timeout(node):
     motion = OdometryMotion(node, settings(node, ego_motion_timeout=0.05))
     motion._on_odometry(odometry(10, 0.0))
     with pytest.raises(NoPoseError, match=r"no odometry .* 11000000000 ns within 0.05 s .*odom"):
         motion.locate(frame_at(11 * SECOND))
 
 
-def test_a_bag_that_loops_forgets_the_odometry_recorded_before(node):
+def test_odometry_is_cleared_when_a_bag_loops(node):
     motion = OdometryMotion(node, settings(node, ego_motion_timeout=0.0))
     for second in (10, 20, 30):
         motion._on_odometry(odometry(second, 0.0))
@@ -91,14 +91,14 @@ def test_a_bag_that_loops_forgets_the_odometry_recorded_before(node):
     assert motion.locate(frame_at(15 * SECOND))[0, 3] == 5.0
 
 
-def test_odometry_without_a_rotation_is_ignored(node):
+def test_odometry_with_a_zero_quaternion_is_ignored(node):
     motion = OdometryMotion(node, settings(node, ego_motion_timeout=0.0))
     motion._on_odometry(odometry(10, 0.0, w=0.0))
     with pytest.raises(NoPoseError):
         motion.locate(frame_at(10 * SECOND))
 
 
-def test_odometry_is_heard_over_dds(node):
+def test_odometry_is_received_over_dds(node):
     motion = OdometryMotion(node, settings(node, ego_motion_timeout=0.0))
     other = rclpy.create_node("driver", context=node.context)
     publisher = other.create_publisher(Odometry, "odometry", 10)
@@ -117,14 +117,14 @@ def test_odometry_is_heard_over_dds(node):
     other.destroy_node()
 
 
-def test_tf_without_its_package_is_refused_with_what_to_install(node, monkeypatch):
+def test_tf_without_its_package_names_the_package_to_install(node, monkeypatch):
     monkeypatch.setitem(sys.modules, "tf2_ros", None)
     with pytest.raises(ConfigurationError, match=r"needs the package tf2_ros.*tf2-ros-py"):
         create_ego_motion(node, settings(node, ego_motion="tf"))
 
 
 class FakeBuffer:
-    """Answers what is put in by stamp, and for stamp 0 the latest; some questions too early."""
+    """Has x translations by stamp; stamp 0 means the latest. The first `late` look-ups fail."""
 
     def __init__(self):
         self.asked, self.late, self.known = [], 0, {5 * SECOND: 7.0}
@@ -151,14 +151,14 @@ class FakeListener:
 
 @pytest.fixture
 def fake_tf(monkeypatch):
-    """tf2_ros as far as the source uses it: what it does without waiting is what is tested."""
+    """Replace tf2_ros by what `TfMotion` uses of it, without waiting."""
     fake = types.SimpleNamespace(
         Buffer=FakeBuffer, TransformListener=FakeListener, TransformException=LookupError
     )
     monkeypatch.setitem(sys.modules, "tf2_ros", fake)
 
 
-def test_tf_is_asked_from_the_sensor_to_the_fixed_frame_until_it_answers(node, fake_tf):
+def test_tf_is_looked_up_from_the_sensor_to_the_fixed_frame_until_it_is_known(node, fake_tf):
     motion = TfMotion(node, settings(node, fixed_frame="map", ego_motion_timeout=5.0))
     motion._buffer.late = 2
     assert motion.locate(frame_at(5 * SECOND))[0, 3] == 7.0
@@ -166,7 +166,7 @@ def test_tf_is_asked_from_the_sensor_to_the_fixed_frame_until_it_answers(node, f
     motion.close()
 
 
-def test_tf_that_stays_silent_is_waited_for_no_longer_than_allowed(node, fake_tf):
+def test_locate_waits_for_tf_no_longer_than_the_timeout(node, fake_tf):
     motion = TfMotion(node, settings(node, ego_motion_timeout=0.0))
     motion._buffer.known.clear()
     with pytest.raises(NoPoseError, match="no transform from 'lidar' to 'odom' within 0 s: extra"):
@@ -174,7 +174,7 @@ def test_tf_that_stays_silent_is_waited_for_no_longer_than_allowed(node, fake_tf
     motion.close()
 
 
-def test_registration_without_its_package_is_refused_with_what_to_install(node, monkeypatch):
+def test_registration_without_its_package_names_the_package_to_install(node, monkeypatch):
     monkeypatch.setitem(sys.modules, "kiss_icp.kiss_icp", None)
     with pytest.raises(ConfigurationError, match=r"'kiss_icp': .*pip install kiss-icp"):
         create_ego_motion(node, settings(node, ego_motion="kiss_icp"))
@@ -182,7 +182,7 @@ def test_registration_without_its_package_is_refused_with_what_to_install(node, 
 
 @pytest.fixture
 def auto(node):
-    """Motion 'auto' with a short patience, and its candidates by name."""
+    """Return ego motion 'auto' with a short timeout, and its sources by name."""
     made = []
 
     def make(**values):
@@ -207,14 +207,14 @@ def without_kiss_icp(monkeypatch):
     monkeypatch.setitem(sys.modules, "kiss_icp.kiss_icp", None)
 
 
-def test_auto_takes_tf_where_it_answers(auto, fake_tf):
+def test_auto_chooses_tf_first(auto, fake_tf):
     motion, _ = auto()
-    assert (motion.source.name, motion.source.reason) == ("auto", "no cloud has come yet")
+    assert (motion.source.name, motion.source.reason) == ("auto", "no cloud received yet")
     assert motion.locate(frame_at(5 * SECOND))[0, 3] == 7.0
-    assert (motion.source.name, motion.source.reason) == ("tf", "it answers")
+    assert (motion.source.name, motion.source.reason) == ("tf", "first choice")
 
 
-def test_auto_takes_tf_that_began_just_after_the_first_cloud(auto, fake_tf):
+def test_auto_chooses_tf_that_begins_just_after_the_first_cloud(auto, fake_tf):
     motion, _ = auto()
     with pytest.raises(NoPoseError, match="no transform from 'lidar' to 'odom'"):
         motion.locate(frame_at(4.8 * SECOND))
@@ -222,7 +222,7 @@ def test_auto_takes_tf_that_began_just_after_the_first_cloud(auto, fake_tf):
 
 
 @pytest.mark.parametrize("stamp", [6 * SECOND, 2 * SECOND])
-def test_auto_passes_by_tf_that_has_ended_or_runs_by_another_clock(
+def test_auto_does_not_choose_tf_that_has_ended_or_has_another_clock(
     auto, fake_tf, without_kiss_icp, stamp
 ):
     motion, _ = auto()
@@ -230,7 +230,7 @@ def test_auto_passes_by_tf_that_has_ended_or_runs_by_another_clock(
     assert motion.source.name == "none"
 
 
-def test_auto_takes_odometry_where_tf_is_silent_and_says_so(auto, fake_tf):
+def test_auto_chooses_odometry_without_tf_and_gives_the_reason(auto, fake_tf):
     motion, candidates = auto()
     for second, x in ((10, 1.0), (11, 3.0)):
         candidates["odometry"]._on_odometry(odometry(second, x))
@@ -239,7 +239,7 @@ def test_auto_takes_odometry_where_tf_is_silent_and_says_so(auto, fake_tf):
     assert "no transform from 'lidar' to 'odom' within 0.05 s" in motion.source.reason
 
 
-def test_auto_takes_odometry_that_begins_while_it_waits(auto, without_tf):
+def test_auto_waits_for_odometry(auto, without_tf):
     motion, candidates = auto(ego_motion_timeout=5.0)
     for second in (10, 11):
         message = odometry(second, 1.0)
@@ -249,14 +249,14 @@ def test_auto_takes_odometry_that_begins_while_it_waits(auto, without_tf):
     assert "needs the package tf2_ros" in motion.source.reason
 
 
-def test_auto_passes_by_odometry_of_another_clock(auto, without_tf, without_kiss_icp):
+def test_auto_does_not_choose_odometry_with_another_clock(auto, without_tf, without_kiss_icp):
     motion, candidates = auto()
     candidates["odometry"]._on_odometry(odometry(10, 1.0))
     assert motion.locate(frame_at(1000 * SECOND)) is None
     assert "odometry on '/odometry' is -990 s from the clouds" in motion.source.reason
 
 
-def test_auto_registers_the_clouds_where_nobody_tells_of_motion(auto, without_tf):
+def test_auto_chooses_registration_without_tf_and_odometry(auto, without_tf):
     pytest.importorskip("kiss_icp", reason="needs kiss-icp: pip install kiss-icp")
     motion, _ = auto()
     assert np.array_equal(motion.locate(frame_at(10 * SECOND)), np.eye(4))
@@ -264,7 +264,7 @@ def test_auto_registers_the_clouds_where_nobody_tells_of_motion(auto, without_tf
     assert "no odometry on '/odometry'" in motion.source.reason
 
 
-def test_auto_knows_of_no_motion_where_nothing_is_installed(auto, without_tf, without_kiss_icp):
+def test_auto_chooses_none_if_nothing_is_available(auto, without_tf, without_kiss_icp):
     motion, _ = auto()
     assert motion.locate(frame_at(10 * SECOND)) is None
     assert motion.source.name == "none"
@@ -272,7 +272,7 @@ def test_auto_knows_of_no_motion_where_nothing_is_installed(auto, without_tf, wi
         assert part in motion.source.reason
 
 
-def test_auto_waits_at_the_start_of_a_stream_alone(auto, fake_tf, without_kiss_icp):
+def test_auto_waits_only_at_the_start_of_a_stream(auto, fake_tf, without_kiss_icp):
     motion, _ = auto()
     began = time.monotonic()
     motion.locate(frame_at(10 * SECOND))
@@ -282,7 +282,7 @@ def test_auto_waits_at_the_start_of_a_stream_alone(auto, fake_tf, without_kiss_i
     assert len(motion._candidates[0]._buffer.asked) == asked
 
 
-def test_auto_changes_at_a_reset_and_never_before(auto, fake_tf):
+def test_auto_chooses_again_at_a_reset_and_only_there(auto, fake_tf):
     motion, candidates = auto()
     motion.locate(frame_at(5 * SECOND))
     candidates["tf"]._buffer.known.clear()
@@ -295,7 +295,7 @@ def test_auto_changes_at_a_reset_and_never_before(auto, fake_tf):
     assert motion.source.name == "odometry"
 
 
-def test_a_stream_that_is_registered_begins_anew_at_a_reset(auto, without_tf):
+def test_registration_starts_again_at_a_reset(auto, without_tf):
     pytest.importorskip("kiss_icp", reason="needs kiss-icp: pip install kiss-icp")
     motion, _ = auto()
     turned = frame_at(11 * SECOND)

@@ -25,13 +25,13 @@ def test_the_legend_shows_every_class_in_its_colour_and_frame():
     assert heights == sorted(heights, reverse=True)
 
 
-def test_label_info_is_left_out_where_its_package_is_not_installed(monkeypatch):
+def test_label_info_is_none_without_vision_msgs(monkeypatch):
     monkeypatch.setitem(sys.modules, "vision_msgs", None)
     monkeypatch.setitem(sys.modules, "vision_msgs.msg", None)
     assert label_info(LABELS) is None
 
 
-def test_label_info_names_every_class_and_the_unlabelled():
+def test_label_info_names_every_class_and_unlabelled():
     pytest.importorskip("vision_msgs", reason="vision_msgs is not installed")
     info = label_info(LABELS)
     assert {c.class_id: c.class_name for c in info.class_map}[255] == "unlabelled"

@@ -6,17 +6,17 @@ LEVELS = (FULL, WITHOUT_CRF)
 
 
 def feed(shedding, latency, count):
-    """Number of clouds until the level changes, or None if it does not."""
+    """Return the number of clouds until the level changes; None if it does not."""
     return next((i for i in range(1, count + 1) if shedding.add(latency)), None)
 
 
-def test_without_a_budget_no_load_is_shed():
+def test_without_a_budget_the_level_stays():
     shedding = LoadShedding(0.0, LEVELS)
     assert feed(shedding, 9.0, 1000) is None
     assert shedding.level == FULL
 
 
-def test_a_median_above_the_budget_sheds_load_and_one_slow_cloud_does_not():
+def test_a_median_above_the_budget_lowers_the_level_but_one_slow_cloud_does_not():
     shedding = LoadShedding(0.1, LEVELS)
     for latency in [0.05] * 20 + [5.0] + [0.05] * 20:
         assert not shedding.add(latency)
@@ -24,14 +24,14 @@ def test_a_median_above_the_budget_sheds_load_and_one_slow_cloud_does_not():
     assert shedding.level == WITHOUT_CRF
 
 
-def test_the_last_level_is_never_left_downwards():
+def test_there_is_no_level_below_the_last():
     shedding = LoadShedding(0.1, LEVELS)
     assert feed(shedding, 0.2, 100) == 10
     assert feed(shedding, 0.2, 1000) is None
     assert shedding.level == WITHOUT_CRF
 
 
-def test_load_is_restored_when_there_is_room_but_not_just_below_the_budget():
+def test_the_level_is_restored_well_below_the_budget_but_not_just_below_it():
     shedding = LoadShedding(0.1, LEVELS)
     feed(shedding, 0.2, 100)
     assert feed(shedding, 0.09, 1000) is None
@@ -39,7 +39,7 @@ def test_load_is_restored_when_there_is_room_but_not_just_below_the_budget():
     assert shedding.level == FULL
 
 
-def test_a_level_that_fails_is_restored_ever_more_rarely():
+def test_the_wait_grows_after_each_restored_level_that_fails():
     shedding = LoadShedding(0.1, LEVELS)
     feed(shedding, 0.2, 100)
     waits = []

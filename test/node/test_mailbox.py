@@ -10,7 +10,7 @@ pytest.importorskip("rclpy", reason="the package minkowski_perception.node needs
 from minkowski_perception.node.mailbox import Mailbox
 
 
-def test_a_newer_item_displaces_the_older_one():
+def test_a_new_item_replaces_one_that_was_not_taken():
     box = Mailbox()
     assert box.put(1) is None
     assert box.put(2) == 1
@@ -23,7 +23,7 @@ def test_take_waits_for_an_item():
     assert box.take() == "late"
 
 
-def test_closing_wakes_who_waits_and_hands_back_what_was_left():
+def test_closing_wakes_the_waiting_thread_and_returns_the_remaining_item():
     box = Mailbox()
     taken = []
     waiting = threading.Thread(target=lambda: taken.append(box.take()))
@@ -40,8 +40,8 @@ def test_closing_wakes_who_waits_and_hands_back_what_was_left():
     assert box.put("refused") == "refused"
 
 
-def test_every_item_is_either_taken_or_displaced_under_haste():
-    box, taken, displaced = Mailbox(), [], []
+def test_every_item_is_either_taken_or_replaced_when_they_come_fast():
+    box, taken, replaced = Mailbox(), [], []
 
     def consume():
         while (item := box.take()) is not None:
@@ -52,9 +52,9 @@ def test_every_item_is_either_taken_or_displaced_under_haste():
     for item in range(1, 5001):
         old = box.put(item)
         if old is not None:
-            displaced.append(old)
+            replaced.append(old)
     left = box.close()
     consumer.join(5.0)
     remaining = [] if left is None else [left]
-    assert sorted(taken + displaced + remaining) == list(range(1, 5001))
+    assert sorted(taken + replaced + remaining) == list(range(1, 5001))
     assert taken == sorted(taken)

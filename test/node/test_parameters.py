@@ -58,7 +58,7 @@ def test_a_node_without_overrides_has_the_default_settings(make_node):
     assert configured(make_node()) == Settings()
 
 
-def test_integers_are_accepted_as_floats(make_node):
+def test_integers_are_accepted_for_floats(make_node):
     settings = configured(make_node(ego_motion_timeout=1, sensor_pose=[1, 0, 2, 0, 0, 0]))
     assert settings.ego_motion_timeout == 1.0
     assert settings.sensor_pose == (1.0, 0.0, 2.0, 0.0, 0.0, 0.0)
@@ -87,7 +87,7 @@ def test_roll_pitch_and_yaw_follow_rep_103():
         ("input_reliability", "hopeful", "one of best_effort, reliable, not 'hopeful'"),
     ],
 )
-def test_an_invalid_value_is_refused_when_it_is_read(make_node, name, value, message):
+def test_reading_an_invalid_value_raises(make_node, name, value, message):
     node = make_node(**{name: value})
     declare(node)
     with pytest.raises(ConfigurationError, match=message):

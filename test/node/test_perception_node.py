@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The node as a process of its own, fed over DDS with what sensors and bags may bring."""
+"""System tests of the node in its own process, over DDS: valid, malformed and missing data."""
 
 import signal
 from dataclasses import replace
@@ -43,7 +43,7 @@ def rig(tmp_path):
 
 
 def column(message, name):
-    """One field of a cloud, by its own description."""
+    """Return a field of a cloud, read with the message's own description."""
     field = next(f for f in message.fields if f.name == name)
     kind = {2: "u1", 7: "<f4"}[field.datatype]
     rows = np.frombuffer(message.data, np.uint8).reshape(-1, message.point_step)
@@ -51,7 +51,7 @@ def column(message, name):
     return np.ascontiguousarray(rows[:, field.offset : field.offset + size]).view(kind)[:, 0]
 
 
-def test_clouds_come_out_labelled_as_the_segmenter_labels_them(rig, drive):
+def test_the_node_gives_the_labels_of_the_segmenter(rig, drive):
     running = rig(ego_motion="odometry").ready()
     running.wait_for(lambda: running.odometry.get_subscription_count() > 0)
     segmenter = Segmenter.load(engine="torch")
@@ -87,7 +87,7 @@ def test_clouds_come_out_labelled_as_the_segmenter_labels_them(rig, drive):
     assert running.stop() == 0
 
 
-def test_an_empty_cloud_and_one_of_nan_alone_come_out_unlabelled(rig, drive):
+def test_an_empty_cloud_and_a_cloud_of_nan_are_published_unlabelled(rig, drive):
     running = rig().ready()
     frame = drive[0].subset(np.zeros(len(drive[0]), bool))
     running.publish(cloud_message(frame))
@@ -102,7 +102,7 @@ def test_an_empty_cloud_and_one_of_nan_alone_come_out_unlabelled(rig, drive):
     assert running.fresh_values()["labelled"] == "2"
 
 
-def test_malformed_clouds_are_refused_by_name_and_the_next_one_is_labelled(rig, drive):
+def test_malformed_clouds_are_dropped_and_the_next_cloud_is_labelled(rig, drive):
     running = rig().ready()
     short = cloud_message(drive[0])
     short.data = short.data[:100]
@@ -122,7 +122,7 @@ def test_malformed_clouds_are_refused_by_name_and_the_next_one_is_labelled(rig, 
     assert (values["received"], values["labelled"], values["dropped"]) == ("5", "1", "4")
 
 
-def test_a_cloud_out_of_order_is_dropped_and_a_bag_that_loops_starts_the_window_anew(rig, drive):
+def test_a_cloud_out_of_order_is_dropped_and_a_bag_that_loops_starts_a_new_stream(rig, drive):
     running = rig().ready()
     for frame in drive[:3]:
         running.publish(cloud_message(frame))
@@ -140,7 +140,7 @@ def test_a_cloud_out_of_order_is_dropped_and_a_bag_that_loops_starts_the_window_
     assert (values["received"], values["labelled"], values["dropped"]) == ("8", "7", "1")
 
 
-def test_a_cloud_without_a_pose_waits_bounded_and_the_next_one_with_a_pose_is_labelled(rig, drive):
+def test_a_cloud_without_a_pose_is_dropped_and_the_next_one_with_a_pose_is_labelled(rig, drive):
     running = rig(ego_motion="odometry", ego_motion_timeout=0.2).ready()
     running.wait_for(lambda: running.odometry.get_subscription_count() > 0)
     running.publish(cloud_message(drive[0]))
@@ -154,7 +154,7 @@ def test_a_cloud_without_a_pose_waits_bounded_and_the_next_one_with_a_pose_is_la
 
 
 def labels_of(segmenter, motion, frames):
-    """What the node is to answer: the labels of each frame, located and segmented in turn."""
+    """Yield the labels that the node should give: each frame located, then segmented."""
     for frame in frames:
         if not segmenter.continues(frame):
             motion.reset()
@@ -162,7 +162,7 @@ def labels_of(segmenter, motion, frames):
         yield segmenter.segment(replace(frame, pose=pose)).labels
 
 
-def test_clouds_alone_are_registered_and_a_loop_of_the_bag_is_registered_anew(rig, drive):
+def test_registration_starts_again_when_the_bag_loops(rig, drive):
     pytest.importorskip("kiss_icp", reason="needs kiss-icp: pip install kiss-icp")
     running = rig().ready()
     late = [replace(frame, stamp=frame.stamp + 10 * 10**9) for frame in drive[:4]]
@@ -180,14 +180,14 @@ def test_clouds_alone_are_registered_and_a_loop_of_the_bag_is_registered_anew(ri
     assert "ego motion 'kiss_icp': " in running.output()
 
 
-def test_odometry_is_found_and_left_when_it_falls_silent(rig, drive):
+def test_auto_finds_odometry_and_chooses_again_after_it_has_ended(rig, drive):
     running = rig(max_gap=1.0, ego_motion_timeout=0.3).ready()
     running.wait_for(lambda: running.odometry.get_subscription_count() > 0)
     for frame in drive[:3]:
         running.odometry.publish(odometry_message(frame))
         running.publish(cloud_message(frame))
     assert running.fresh_values()["ego_motion"] == "odometry"
-    # It ends, but the stream goes on: no pose is guessed, until the gap is a new stream's start.
+    # Odometry ends but the stream continues: clouds are dropped until a gap starts a new stream.
     running.publish(cloud_message(drive[3]))
     values = running.fresh_values()
     assert (values["ego_motion"], values["dropped_no_pose"]) == ("odometry", "1")
@@ -199,7 +199,7 @@ def test_odometry_is_found_and_left_when_it_falls_silent(rig, drive):
     assert (values["labelled"], values["dropped"], values["resets_gap"]) == ("5", "1", "1")
 
 
-def test_a_burst_of_clouds_is_answered_by_the_latest_and_all_are_accounted_for(rig, drive):
+def test_the_latest_cloud_of_a_burst_is_labelled_and_all_are_counted(rig, drive):
     running = rig().ready()
     burst = [cloud_message(drive[0], stamp=drive[0].stamp + i * 10**8) for i in range(40)]
     for message in burst:
@@ -216,7 +216,7 @@ def test_a_burst_of_clouds_is_answered_by_the_latest_and_all_are_accounted_for(r
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_shutdown_in_mid_frame_ends_in_order_with_the_accounts_balanced(rig, drive, number):
+def test_a_shutdown_during_a_frame_is_orderly_and_all_clouds_are_counted(rig, drive, number):
     running = rig().ready()
     for i in range(8):
         running.clouds.publish(cloud_message(drive[0], stamp=drive[0].stamp + i * 10**8))
@@ -227,7 +227,7 @@ def test_a_shutdown_in_mid_frame_ends_in_order_with_the_accounts_balanced(rig, d
     assert_balanced(running.values)
 
 
-def test_the_lifecycle_can_be_gone_through_by_a_manager_again_and_again(rig, drive):
+def test_lifecycle_transitions_can_be_repeated(rig, drive):
     running = rig(autostart=False).ready("unconfigured")
     for i, frame in enumerate(drive[:2]):
         assert running.change_state(Transition.TRANSITION_CONFIGURE)
@@ -247,7 +247,7 @@ def test_the_lifecycle_can_be_gone_through_by_a_manager_again_and_again(rig, dri
     assert running.stop() == 0
 
 
-def test_wrong_parameters_are_refused_at_configure_with_the_valid_choices(rig):
+def test_configure_fails_with_invalid_parameters_and_names_the_valid_ones(rig):
     for parameters, expected in (
         (
             {"ego_motion": "guess"},
@@ -265,9 +265,7 @@ def test_wrong_parameters_are_refused_at_configure_with_the_valid_choices(rig):
         running.stop()
 
 
-def test_the_crf_is_switched_while_clouds_come_by_parameter_and_by_the_latency_budget(
-    rig, drive, tmp_path
-):
+def test_parameter_and_latency_budget_switch_the_crf_between_clouds(rig, drive, tmp_path):
     save_tiny(tmp_path / "tiny", crf=True, dimension=4, kernel="causal")
     running = rig(model=tmp_path / "tiny.yaml", ego_motion="none", latency_budget=1e-6).ready()
 

@@ -46,7 +46,7 @@ PENDING = KeyValue(key="pending", value="0")
 
 @pytest.fixture(scope="module")
 def bag(tmp_path_factory) -> Path:
-    """A bag of six clouds, 50 Hz, and odometry at other stamps, from before to beyond them."""
+    """A bag of six clouds at 50 Hz, and odometry at stamps before, between and after theirs."""
     path = tmp_path_factory.mktemp("bags") / "drive"
     draw = np.random.default_rng(0)
     with BagWriter(path) as writer:
@@ -61,10 +61,15 @@ def bag(tmp_path_factory) -> Path:
 
 
 class Answerer:
-    """A node that takes clouds and odometry and sends each cloud back, but for some."""
+    """A node that subscribes to clouds and odometry, and publishes each cloud as its answer.
+
+    Args:
+        silent_about: stamps of clouds without an answer.
+        reports: publish the number of these as dropped on /diagnostics.
+    """
 
     def __init__(self, silent_about: tuple[int, ...] = (), reports: bool = False) -> None:
-        self.heard: list[tuple[str, int, bytes]] = []
+        self.received: list[tuple[str, int, bytes]] = []
         self.context = rclpy.Context()
         rclpy.init(context=self.context)
         node = rclpy.create_node("answerer", context=self.context)
@@ -77,13 +82,13 @@ class Answerer:
             diagnostics.publish(DiagnosticArray(status=[DiagnosticStatus(values=values)]))
 
         def on_cloud(cdr: bytes) -> None:
-            self.heard.append(("cloud", stamp_of(cdr), cdr))
+            self.received.append(("cloud", stamp_of(cdr), cdr))
             if stamp_of(cdr) not in silent_about:
                 time.sleep(0.03)  # slower than the recording
                 answers.publish(cdr)
 
         def on_odometry(cdr: bytes) -> None:
-            self.heard.append(("odometry", stamp_of(cdr), cdr))
+            self.received.append(("odometry", stamp_of(cdr), cdr))
 
         qos = QoSProfile(depth=100)
         node.create_subscription(PointCloud2, "/points", on_cloud, qos, raw=True)
@@ -96,7 +101,7 @@ class Answerer:
         self._thread.start()
 
     def stamps(self, kind: str) -> list[int]:
-        return [stamp for heard, stamp, _ in self.heard if heard == kind]
+        return [stamp for name, stamp, _ in self.received if name == kind]
 
     def wait_for(self, kind: str, count: int) -> None:
         deadline = time.monotonic() + 30
@@ -132,7 +137,7 @@ STAMPS = st.lists(st.integers(0, 50), max_size=20, unique=True).map(sorted)
 
 
 @given(STAMPS, STAMPS)
-def test_motion_can_be_interpolated_at_every_cloud_that_poses_surround(clouds, poses):
+def test_a_pose_is_known_at_every_cloud_between_two_poses(clouds, poses):
     items = merge(
         [Cloud(stamp, stamp, b"") for stamp in clouds],
         [StampedPose(stamp, np.eye(4)) for stamp in poses],
@@ -150,7 +155,7 @@ def test_motion_can_be_interpolated_at_every_cloud_that_poses_surround(clouds, p
     assert sent == clouds
 
 
-def test_the_stamp_is_read_out_of_the_bytes_in_either_order():
+def test_the_stamp_is_read_from_the_bytes_in_either_byte_order():
     message = PointCloud2()
     message.header.stamp.sec, message.header.stamp.nanosec = 1_700_000_001, 23
     cdr = serialize_message(message)
@@ -172,7 +177,7 @@ def test_an_odometry_message_holds_the_pose():
     )
 
 
-def test_the_log_has_a_row_for_each_cloud_answered_or_not():
+def test_the_log_has_a_row_for_each_cloud_with_or_without_an_answer():
     file = io.StringIO()
     log = AnswerLog(file)
     for stamp in (1, 2, 1, 3):
@@ -191,7 +196,7 @@ def test_the_log_has_a_row_for_each_cloud_answered_or_not():
 
 
 @pytest.mark.system
-def test_clouds_come_byte_for_byte_and_each_after_the_motion_around_it(bag, answerer):
+def test_the_player_sends_the_recorded_bytes_and_the_odometry(bag, answerer):
     played = play(bag=bag, rate=2.0)
 
     assert played.returncode == 0, played.stderr
@@ -199,7 +204,7 @@ def test_clouds_come_byte_for_byte_and_each_after_the_motion_around_it(bag, answ
     answerer.wait_for("cloud", FRAMES)
     with BagReader(bag) as reader:
         recorded = [cdr for _, _, _, cdr in reader.raw(["/points"])]
-    received = [cdr for kind, _, cdr in answerer.heard if kind == "cloud"]
+    received = [cdr for kind, _, cdr in answerer.received if kind == "cloud"]
     for sent, got in zip(recorded, received, strict=True):
         assert got[: len(sent)] == sent
         assert got[len(sent) :] in (b"", b"\0", b"\0\0", b"\0\0\0")  # DDS pads to 4 bytes
@@ -208,7 +213,7 @@ def test_clouds_come_byte_for_byte_and_each_after_the_motion_around_it(bag, answ
 
 
 @pytest.mark.system
-def test_no_cloud_is_sent_before_the_answer_to_the_one_before_it(bag, answerer, tmp_path):
+def test_each_cloud_waits_for_the_answer_to_the_previous_one(bag, answerer, tmp_path):
     log = tmp_path / "playback.csv"
     played = play(bag=bag, answer_topic="/answers", wait_for_answer=True, rate=100.0, log=log)
 
@@ -221,7 +226,7 @@ def test_no_cloud_is_sent_before_the_answer_to_the_one_before_it(bag, answerer, 
 
 
 @pytest.mark.system
-def test_a_cloud_without_an_answer_holds_up_the_rest_only_so_long(bag, tmp_path):
+def test_the_player_waits_for_an_answer_no_longer_than_the_timeout(bag, tmp_path):
     silent = Answerer(silent_about=(START + STEP, START + (FRAMES - 1) * STEP))
     log = tmp_path / "playback.csv"
     played = play(
@@ -236,7 +241,7 @@ def test_a_cloud_without_an_answer_holds_up_the_rest_only_so_long(bag, tmp_path)
 
 
 @pytest.mark.system
-def test_a_cloud_that_is_told_as_dropped_holds_up_nothing(bag):
+def test_the_player_does_not_wait_for_a_cloud_reported_as_dropped(bag):
     silent = Answerer(silent_about=(START + STEP,), reports=True)
     begun = time.monotonic()
     played = play(bag=bag, answer_topic="/answers", wait_for_answer=True, answer_timeout=25.0)
@@ -256,7 +261,7 @@ def test_a_cloud_that_is_told_as_dropped_holds_up_nothing(bag):
     ],
 )
 @pytest.mark.system
-def test_a_bag_that_cannot_be_played_ends_it_with_a_reason(bag, parameters, message):
+def test_a_bag_that_cannot_be_played_is_an_error_with_a_reason(bag, parameters, message):
     played = play(**{"bag": bag, **parameters})
 
     assert played.returncode == 2
@@ -264,16 +269,16 @@ def test_a_bag_that_cannot_be_played_ends_it_with_a_reason(bag, parameters, mess
 
 
 @pytest.mark.system
-def test_a_bag_that_nobody_listens_to_is_not_played(bag):
+def test_a_bag_without_a_subscriber_is_not_played(bag):
     played = play(bag=bag, listener_timeout=0.3)
 
     assert played.returncode == 1
-    assert "nobody subscribed to '/points' in 0.3 s" in played.stderr
+    assert "no subscriber to '/points' within 0.3 s" in played.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.system
-def test_a_loop_starts_again_until_it_is_stopped(bag, answerer, number):
+def test_a_loop_repeats_until_it_is_stopped(bag, answerer, number):
     command = [sys.executable, "-m", "minkowski_perception.node.player", "--ros-args"]
     command += ["-p", f"bag:={bag}", "-p", "loop:=true", "-p", "rate:=0.5"]
     player = subprocess.Popen(command, env=os.environ)

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""A recorded drive through the node as a process of its own, over DDS."""
+"""System test of the node, in its own process, with a recorded drive over DDS."""
 
 from contextlib import closing
 from dataclasses import replace
@@ -20,19 +20,19 @@ from minkowski_perception.recordings.bags import BagReader
 pytestmark = pytest.mark.system
 
 
-def test_all_clouds_of_a_recorded_drive_come_out_labelled(shared_data, tmp_path):
+def test_all_clouds_of_a_recorded_drive_are_labelled(shared_data, tmp_path):
     path = shared_data / "ika_bag_mcap"
     if not path.is_dir():
         pytest.skip(f"no recording at {path}")
     with BagReader(path) as bag:
         sent = [message for _, message in bag.clouds("/points")]
-        on_the_wire = [cdr for *_, cdr in bag.raw(["/points"])]
+        serialised = [cdr for *_, cdr in bag.raw(["/points"])]
         poses = dict(bag.poses("velodyne"))
     assert len(sent) == 32
 
     with closing(Rig(tmp_path / "node.log", ego_motion="odometry")) as rig:
         rig.ready().wait_for(lambda: rig.odometry.get_subscription_count() > 0)
-        for i, (message, cdr) in enumerate(zip(sent, on_the_wire, strict=True), start=1):
+        for i, (message, cdr) in enumerate(zip(sent, serialised, strict=True), start=1):
             frame = decode(message)
             rig.odometry.publish(odometry_message(replace(frame, pose=poses[frame.stamp])))
             rig.clouds.publish(cdr)  # the bytes of the bag, as a player sends them

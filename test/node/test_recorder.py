@@ -57,7 +57,7 @@ def cloud(number: int) -> PointCloud2:
     return message
 
 
-def test_all_messages_are_in_the_bag_that_were_sent_before_the_end(talker, tmp_path):
+def test_all_messages_sent_before_the_stop_are_in_the_bag(talker, tmp_path):
     clouds = talker.create_publisher(PointCloud2, "/clouds", RELIABLE)
     diagnostics = talker.create_publisher(DiagnosticArray, "/diagnostics", BEST_EFFORT)
     recorder = start(tmp_path / "bag")
@@ -69,11 +69,11 @@ def test_all_messages_are_in_the_bag_that_were_sent_before_the_end(talker, tmp_p
     for number in range(20):
         clouds.publish(cloud(number))
     recorder.send_signal(signal.SIGINT)
-    _, said = recorder.communicate(timeout=20)
+    _, log = recorder.communicate(timeout=20)
     after = time.time_ns()
 
-    assert recorder.returncode == 0, said
-    assert "recorded 20 messages of '/clouds'" in said
+    assert recorder.returncode == 0, log
+    assert "recorded 20 messages of '/clouds'" in log
     with BagReader(tmp_path / "bag") as bag:
         recorded = list(bag.clouds("/clouds"))
         assert [message.header.stamp.sec for _, message in recorded] == list(range(20))
@@ -82,7 +82,7 @@ def test_all_messages_are_in_the_bag_that_were_sent_before_the_end(talker, tmp_p
     assert message_type == "diagnostic_msgs/msg/DiagnosticArray"
 
 
-def test_stopping_before_there_is_anything_to_record_leaves_no_bag(talker, tmp_path):
+def test_stopping_before_the_topics_exist_leaves_no_bag(talker, tmp_path):
     recorder = start(tmp_path / "bag")
     while "recorder" not in talker.get_node_names():
         time.sleep(0.02)
@@ -97,7 +97,7 @@ def test_a_bag_is_not_overwritten(talker, tmp_path):
     talker.create_publisher(DiagnosticArray, "/diagnostics", RELIABLE)
     (tmp_path / "bag").mkdir()
     recorder = start(tmp_path / "bag")
-    _, said = recorder.communicate(timeout=30)
+    _, log = recorder.communicate(timeout=30)
 
     assert recorder.returncode == 2
-    assert "already exists" in said
+    assert "already exists" in log
