@@ -82,7 +82,7 @@ def train(
     with processes(device) as world:
         for chosen in stages:
             training = _Training(chosen, out, world, workers)
-            # The first process decides: it may write the model before others have looked.
+            # The first process decides, as it may write the model before others read it.
             if resume and world.gather(training.finished())[0]:
                 world.say(f"{chosen.title} is finished: {training.path}.yaml")
                 continue
@@ -94,7 +94,11 @@ def train(
 
 
 def _check(plan: Recipe) -> None:
-    """Check what a training would otherwise find out late, after earlier stages or its network."""
+    """Check the drives, the network and the CRF of a stage before the first stage is trained.
+
+    Raises:
+        RecipeError, ModelError, SensorError, RecordingError, LabelSetError: see `train`.
+    """
     labels = LabelSet.load(plan.labels)
     check_drives(plan.data, labels)
     with torch.random.fork_rng():
@@ -131,7 +135,7 @@ class _Training:
         network, start = _network(plan, stage.title)
         self._network = network.to(world.device)
         self._recipe = {**stage.settings, **({} if start is None else {"start": start})}
-        self._start = deepcopy(self._network.state_dict()) if plan.keep_start else None
+        self._initial = deepcopy(self._network.state_dict()) if plan.keep_start else None
         if world.rank:  # processes share the initial weights, and draw different random numbers
             torch.manual_seed(plan.seed + world.rank)
 
@@ -198,8 +202,8 @@ class _Training:
     def finish(self) -> None:
         """Average the weights with those of the start, train the CRF, score and save the model."""
         plan, card = self._plan, self._plan.model_card
-        if self._start is not None:
-            _blend(self._network, self._start, plan.keep_start)
+        if self._initial is not None:
+            _blend(self._network, self._initial, plan.keep_start)
         crf = None if plan.crf is None else self._train_crf()
         save_model(self.path, self._network, card, crf=crf)
         figures = self._scores()

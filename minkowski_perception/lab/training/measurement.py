@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parts of an augmentation that change the measurement.
 
-What belongs to the sensor (its beams, its gain, its colours) is drawn once for a clip; what
-belongs to each shot (noise, lost points) for each frame.
+Properties of the sensor (beams, gain, colours) are drawn once for a clip, those of a measurement
+(noise, dropped points) for each frame.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Jitter:
 
 @dataclass(frozen=True)
 class DropPoints:
-    """Loses points.
+    """Drops points.
 
     Attributes:
         ratio: least and largest share of a frame's points.
@@ -59,18 +59,18 @@ class DropPoints:
 
 @dataclass(frozen=True)
 class DropBeams:
-    """Loses beams of a spinning LiDAR, the same in all frames.
+    """Drops beams of a spinning LiDAR, the same in all frames.
 
     Attributes:
         ratio: least and largest share of the beams.
-        spacing: degrees of elevation that are one beam.
+        spacing: degrees of elevation of one beam.
     """
 
     ratio: tuple[float, float] = (0.0, 0.5)
     spacing: float = 0.4
 
     def __call__(self, clip: Sequence[Frame], rng: Rng) -> list[Frame]:
-        """Return a copy of fewer beams."""
+        """Return a copy with fewer beams."""
         lost = rng.random(_beams(self.spacing)) < rng.uniform(*self.ratio)
         return [frame.subset(~lost[_beam(frame, self.spacing)]) for frame in clip]
 
@@ -81,14 +81,14 @@ class ShiftIntensity:
 
     Attributes:
         gain: least and largest factor.
-        shift: most that is added or taken.
+        shift: largest value that is added or subtracted.
     """
 
     gain: tuple[float, float] = (0.8, 1.2)
     shift: float = 0.1
 
     def __call__(self, clip: Sequence[Frame], rng: Rng) -> list[Frame]:
-        """Return a copy of other intensity, where there is any."""
+        """Return a copy with other intensity, where there is any."""
         gain, shift = rng.uniform(*self.gain), rng.uniform(-self.shift, self.shift)
         return [
             frame
@@ -103,14 +103,14 @@ class ShiftIntensity:
 
 @dataclass(frozen=True)
 class SpeckleIntensity:
-    """Multiplies intensity (0 to 1) by noise: of each point, and of each beam's own gain.
+    """Multiplies intensity (0 to 1) by noise of each point and by a gain of each beam.
 
-    Both are log-normal; how strong they are is drawn once for a clip.
+    Both are log-normal; their standard deviations are drawn once for a clip.
 
     Attributes:
         points: least and largest standard deviation of the points' logarithms.
         beams: the same of the beams' logarithms.
-        spacing: degrees of elevation that are one beam.
+        spacing: degrees of elevation of one beam.
     """
 
     points: tuple[float, float] = (0.0, 0.3)
@@ -118,7 +118,7 @@ class SpeckleIntensity:
     spacing: float = 0.4
 
     def __call__(self, clip: Sequence[Frame], rng: Rng) -> list[Frame]:
-        """Return a copy of speckled intensity, where there is any."""
+        """Return a copy with speckled intensity, where there is any."""
         speckle, spread = rng.uniform(*self.points), rng.uniform(*self.beams)
         gains = spread * rng.normal(size=_beams(self.spacing))
         frames = []
@@ -133,10 +133,10 @@ class SpeckleIntensity:
 
 @dataclass(frozen=True)
 class AutoContrast:
-    """Stretches each colour to its full range, and blends the outcome with what was."""
+    """Stretches each colour to its full range, and blends the result with the original."""
 
     def __call__(self, clip: Sequence[Frame], rng: Rng) -> list[Frame]:
-        """Return a copy of more contrast."""
+        """Return a copy with more contrast."""
         colours = [frame.colour for frame in clip if frame.colour is not None and len(frame)]
         if not colours:
             return list(clip)
@@ -151,12 +151,16 @@ class AutoContrast:
 
 @dataclass(frozen=True)
 class ShiftColour:
-    """Adds to red, green and blue, each up to this share of the full range either way."""
+    """Shifts red, green and blue.
+
+    Attributes:
+        ratio: largest shift in either direction, a share of the full range.
+    """
 
     ratio: float = 0.1
 
     def __call__(self, clip: Sequence[Frame], rng: Rng) -> list[Frame]:
-        """Return a copy of other colours."""
+        """Return a copy with other colours."""
         shift = rng.uniform(-1.0, 1.0, 3) * self.ratio * _BRIGHTEST
         return _recoloured(clip, lambda colour: colour + shift)
 
@@ -172,17 +176,17 @@ class JitterColour:
     sigma: float = 0.05
 
     def __call__(self, clip: Sequence[Frame], rng: Rng) -> list[Frame]:
-        """Return a copy of noisy colours."""
+        """Return a copy with noisy colours."""
         return _recoloured(clip, lambda c: c + _normal(rng, c.shape, self.sigma * _BRIGHTEST))
 
 
 def _beams(spacing: float) -> int:
-    """Beams that there can be, `spacing` degrees of elevation each."""
+    """Return the number of beams of `spacing` degrees from straight down to straight up."""
     return int(180.0 / spacing) + 1
 
 
 def _beam(frame: Frame, spacing: float) -> npt.NDArray[np.intp]:
-    """[N] each point's beam, from straight down up."""
+    """Return the beam of each point, [N], counted from straight down."""
     elevation = np.degrees(np.arctan2(frame.points[:, 2], np.hypot(*frame.points.T[:2])))
     return np.nan_to_num((elevation + 90.0) / spacing).astype(np.intp)
 
@@ -194,7 +198,7 @@ def _normal(rng: Rng, shape: tuple[int, ...], sigma: float) -> npt.NDArray[np.fl
 def _recoloured(
     clip: Sequence[Frame], change: Callable[[npt.NDArray[np.floating]], npt.NDArray[np.floating]]
 ) -> list[Frame]:
-    """Frames whose colours are changed as floats, 0 to 255, where they have any."""
+    """Return frames with their colours, if any, changed by a function on floats 0 to 255."""
     frames = []
     for frame in clip:
         if frame.colour is not None:

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Scores of a model, as it is shipped, on what it was not trained on."""
+"""Scores of a saved model on held-out data."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class HeldOutSequences:
     """Sequences of one sensor.
 
     Attributes:
-        name: of a sensor's model or a data set.
+        name: of the sensor or the data set.
         sequences: of frames.
         full_scale: of intensity, where it is known.
-        frames: the first so many of each sequence; None for all.
+        frames: number of frames from the start of each sequence; None takes all.
     """
 
     name: str
@@ -39,7 +39,7 @@ class HeldOutSequences:
 
 
 def open_held_out(data: Data, labels: LabelSet) -> list[HeldOutSequences]:
-    """Open what a recipe holds out.
+    """Open the held-out data of a recipe.
 
     Raises:
         DatasetError, LabelSetError: as `open_dataset`.
@@ -68,10 +68,10 @@ def evaluate(
     """Score a model frame by frame, as it runs on a robot.
 
     Args:
-        card: path of its card.
-        held_out: what to score it on.
+        card: path of the model's card.
+        held_out: data to score it on.
         device: see `choose_device`.
-        frames: of each sequence the first so many at most.
+        frames: largest number of frames from the start of each sequence; None takes all.
 
     Returns:
         `miou` by name and `iou` by class over all of them, rounded for a card.
