@@ -43,7 +43,7 @@ class World:
         """Whether this process is the first one, which writes and scores."""
         return self.rank == 0
 
-    def say(self, message: str) -> None:
+    def announce(self, message: str) -> None:
         """Print a line on standard error, beside progress bars, from the first process alone."""
         if self.leads:
             tqdm.write(message, file=sys.stderr)

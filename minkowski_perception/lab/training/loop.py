@@ -70,7 +70,7 @@ def train(
         Path of the last stage's model, without suffix.
 
     Raises:
-        RecipeError: the recipe lacks something or asks for the impossible.
+        RecipeError: a setting is missing, unknown or impossible.
         ModelError: the model to start from cannot be loaded.
         CheckpointError: a checkpoint is damaged or of another recipe.
         DatasetError, LabelSetError: a data set cannot be opened.
@@ -84,7 +84,7 @@ def train(
             training = _Training(chosen, out, world, workers)
             # The first process decides, as it may write the model before others read it.
             if resume and world.gather(training.finished())[0]:
-                world.say(f"{chosen.title} is finished: {training.path}.yaml")
+                world.announce(f"{chosen.title} is finished: {training.path}.yaml")
                 continue
             training.train_network(resume, tensorboard)
             if world.leads:
@@ -176,7 +176,9 @@ class _Training:
         if resume and checkpoint.exists():
             trainer.restore(load_checkpoint(checkpoint, self._recipe))
         elif resume:
-            world.say(f"{self._title}: no {checkpoint} to resume from, training from the start")
+            world.announce(
+                f"{self._title}: no {checkpoint} to resume from, training from the start"
+            )
         steps = range(trainer.step, settings.iterations)
         clips = self._clips(sources, settings.iterations * settings.batch_size)
         loader = DataLoader(

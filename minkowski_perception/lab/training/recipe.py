@@ -28,7 +28,7 @@ Seeds = tuple[Annotated[int, Range(least=0)], Annotated[int, Range(least=0)]]
 
 
 class RecipeError(ValueError):
-    """A recipe lacks something, or asks for what is unknown or impossible."""
+    """A recipe cannot be read, or has missing, unknown or impossible settings."""
 
 
 class _ModelName:

@@ -45,7 +45,7 @@ def read_stages(recipe: Mapping[str, Any], out: Path) -> list[Stage]:
         out: folder of the models.
 
     Raises:
-        RecipeError: the recipe lacks something or asks for the impossible, in any stage.
+        RecipeError: a setting of any stage is missing, unknown or impossible.
         LabelSetError: there is no such label set.
     """
     common = {key: value for key, value in recipe.items() if key != "stages"}

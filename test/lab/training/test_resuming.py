@@ -35,10 +35,10 @@ class StopError(Exception):
 
 def stop_at(step, monkeypatch):
     """Let the training log fail after a step."""
-    tell = TrainingLog.step
+    log_step = TrainingLog.step
 
     def fail(self, number, loss, learning_rate):
-        tell(self, number, loss, learning_rate)
+        log_step(self, number, loss, learning_rate)
         if number == step:
             raise StopError
 
