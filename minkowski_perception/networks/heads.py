@@ -1,15 +1,15 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Heads by name: per-voxel outputs of a network, from their logits to fields of a cloud.
+"""Heads by name: per-voxel outputs of a network, from logits to fields of a cloud.
 
-A new output is registered here or anywhere that is imported before its model is loaded:
+A new output registers in a module that is imported before its model is built or loaded:
 
     @head("moving", truth=attrgetter("moving"), needs_motion=True)
     def moving(logits: Tensor) -> Tensor:
         return torch.sigmoid(logits[:, 0])
 
-Its loss and its metric register by the same name, with `lab.training.losses.loss` and
-`metrics.metric`.
+Its loss registers under the same name with `lab.training.losses.loss`, its metric with
+`scoring.output_metric`.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ Output = Callable[[Tensor], Tensor]
 """From logits [M, C] float32 to values [M] of voxels; [M, K] probabilities for `CLASSES`."""
 
 Truth = Callable[[Frame], "npt.NDArray[Any] | None"]
-"""From a frame to the true values [N] of its points; None where the frame has none.
+"""From a frame to the true ids [N] of its points, integers with 255 where unknown or booleans.
 
-Integers and booleans are ids, 255 where unknown; floats are NaN where unknown.
+None for a frame without truth.
 """
 
 
@@ -50,7 +50,7 @@ class Head:
         output: from logits to values. float32 values become a FLOAT32 field, NaN for points
             without a value; integers a field of their type, its largest value for such points.
         channels: number of logits for a label set.
-        truth: reads the true values from a frame, for training and evaluation.
+        truth: reads the true ids from a frame, for training.
         needs_motion: whether values are missing for frames without a pose or an earlier frame.
     """
 

@@ -74,6 +74,7 @@ class AugmentedSegmenter:
             OutOfOrderError, ValueError: see `Segmenter.segment`.
         """
         total = torch.zeros(len(frame), len(self.label_set))
+        outputs: dict[str, torch.Tensor] = {}
         counts = torch.zeros(len(frame))
         timings: Counter[str] = Counter()
         frame_count = voxel_count = 0
@@ -81,6 +82,10 @@ class AugmentedSegmenter:
             prediction = stream.probabilities(_transformed(frame, linear))
             rows = torch.from_numpy(np.flatnonzero(prediction.voxels.valid))
             total[rows] += prediction.voxels.quantization.slice(prediction.values)
+            for name, values in prediction.outputs.items():
+                if values.is_floating_point():
+                    sums = outputs.setdefault(name, torch.zeros(len(frame)))
+                    sums[rows] += prediction.voxels.quantization.slice(values)
             counts[rows] += 1.0
             timings.update(prediction.timings)
             frame_count = prediction.frame_count
@@ -94,6 +99,7 @@ class AugmentedSegmenter:
             dict(timings),
             frame_count,
             voxel_count,
+            {name: (sums / counts).numpy() for name, sums in outputs.items()},
         )
 
 

@@ -122,7 +122,9 @@ class Evaluation:
         else:
             pairs = self._pairs.next(frame)
         if frame.labels is not None:
-            self.scorer.add(frame, prediction.labels, prediction.confidence, pairs)
+            self.scorer.add(
+                frame, prediction.labels, prediction.confidence, pairs, prediction.outputs
+            )
             self._keep_worst(index, frame, prediction.labels)
 
     def _keep_worst(self, index: int, frame: Frame, labels: npt.NDArray[np.uint8]) -> None:

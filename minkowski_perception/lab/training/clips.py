@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -18,6 +19,7 @@ from minkowski_perception.lab.training.composition import Augment
 from minkowski_perception.lab.training.sources import ClipSize, Source
 from minkowski_perception.labels import UNLABELLED
 from minkowski_perception.networks.blocks import SPATIAL_DIMENSION
+from minkowski_perception.networks.heads import CLASSES, HEADS
 from minkowski_perception.sparse import Quantization
 from minkowski_perception.voxels import VoxelFrame, VoxelInput, stack_in_time, voxelize
 
@@ -33,12 +35,24 @@ class Sample(NamedTuple):
         features: [N, C] float32.
         labels: [N] int64.
         points: [N] int64, number of points in each voxel.
+        truth: [N] int64 true ids of each head but the classes, 255 where unknown.
     """
 
     coordinates: Tensor
     features: Tensor
     labels: Tensor
     points: Tensor
+    truth: dict[str, Tensor]
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Sample:
+        """Return a sample with all tensors changed by a function."""
+        return Sample(
+            change(self.coordinates),
+            change(self.features),
+            change(self.labels),
+            change(self.points),
+            {name: change(ids) for name, ids in self.truth.items()},
+        )
 
 
 class ClipDataset(Dataset[Sample]):
@@ -53,6 +67,7 @@ class ClipDataset(Dataset[Sample]):
         length: number of clips.
         max_voxels: largest number of voxels of a clip; larger clips are sampled at random.
         voxel_labels: see `Data`.
+        heads: heads other than the classes whose truth the samples carry.
     """
 
     def __init__(
@@ -65,6 +80,7 @@ class ClipDataset(Dataset[Sample]):
         length: int,
         max_voxels: int | None = None,
         voxel_labels: Literal["first", "agreed"] = "first",
+        heads: Collection[str] = (),
     ) -> None:
         self._sources = sources
         self._size = size
@@ -73,6 +89,7 @@ class ClipDataset(Dataset[Sample]):
         self._seed = seed
         self._length = length
         self._max_voxels = max_voxels
+        self._heads = heads
         self._voxel_labels = _agreed if voxel_labels == "agreed" else Quantization.reduce
 
     def __len__(self) -> int:
@@ -89,19 +106,24 @@ class ClipDataset(Dataset[Sample]):
             clip = self._augment(another(), rng, another)
         frames = [voxelize(frame, self._spec, frame.intensity) for frame in clip]
         coordinates, features = stack_in_time(frames)
-        labels = torch.cat(
-            [
-                self._voxel_labels(voxels.quantization, _valid_labels(frame, voxels))
-                for frame, voxels in zip(clip, frames, strict=True)
-            ]
-        )
+        labels, *others = (self._truth(name, clip, frames) for name in (CLASSES, *self._heads))
         points = torch.cat([voxels.quantization.counts() for voxels in frames])
-        sample = Sample(coordinates, features, labels, points)
+        truth = dict(zip(self._heads, others, strict=True))
+        sample = Sample(coordinates, features, labels, points, truth)
         if self._max_voxels is not None and len(labels) > self._max_voxels:
             drawn = rng.choice(len(labels), self._max_voxels, replace=False)
             kept = torch.from_numpy(np.sort(drawn))
-            return Sample(*(column[kept] for column in sample))
+            return sample.map(lambda column: column[kept])
         return sample
+
+    def _truth(self, head: str, clip: Sequence[Frame], frames: Sequence[VoxelFrame]) -> Tensor:
+        """Return a head's true ids of the voxels of all frames, [N] int64."""
+        return torch.cat(
+            [
+                self._voxel_labels(voxels.quantization, _ids(HEADS[head].truth(frame), voxels))
+                for frame, voxels in zip(clip, frames, strict=True)
+            ]
+        )
 
     def _source(self, rng: np.random.Generator) -> Source:
         if len(self._sources) == 1:
@@ -110,11 +132,11 @@ class ClipDataset(Dataset[Sample]):
         return self._sources[int(rng.choice(len(shares), p=shares / shares.sum()))]
 
 
-def _valid_labels(frame: Frame, voxels: VoxelFrame) -> Tensor:
-    """Return the labels of the points that are in a voxel, [N] int64."""
-    if frame.labels is None:
+def _ids(truth: npt.NDArray[Any] | None, voxels: VoxelFrame) -> Tensor:
+    """Return the true ids of the points that are in a voxel, [N] int64."""
+    if truth is None:
         return torch.full((int(voxels.valid.sum()),), UNLABELLED)
-    return torch.from_numpy(frame.labels[voxels.valid].astype(np.int64))
+    return torch.from_numpy(truth[voxels.valid].astype(np.int64))
 
 
 def _agreed(voxels: Quantization, labels: Tensor) -> Tensor:
@@ -152,4 +174,5 @@ def collate(samples: Sequence[Sample]) -> Sample:
         torch.cat([sample.features for sample in samples]),
         torch.cat([sample.labels for sample in samples]),
         torch.cat([sample.points for sample in samples]),
+        {name: torch.cat([sample.truth[name] for sample in samples]) for name in samples[0].truth},
     )

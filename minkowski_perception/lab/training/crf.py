@@ -129,7 +129,7 @@ def score_clips(model: Model, clips: Dataset[Sample], device: torch.device) -> l
     engine: Engine | None = None
     scored = []
     for i in tqdm(range(len(clips)), desc="scoring clips", unit="clip"):  # type: ignore[arg-type]
-        coordinates, features, labels, _ = clips[i]
+        coordinates, features, labels, *_ = clips[i]
         voxels = (coordinates.to(device), features.to(device))
         engine = engine or _engine_for(network, *voxels)
         score = _by_window if by_window else _at_once

@@ -254,6 +254,7 @@ class _Training:
             length,
             data.max_voxels,
             data.voxel_labels,
+            tuple(self._network.heads),
         )
 
     def _train_crf(self) -> TrilateralCRF:

@@ -1,10 +1,11 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Losses on the logits of voxels."""
+"""Losses on the logits of voxels: of the classes, and of other heads by name."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -14,20 +15,36 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from minkowski_perception.labels import UNLABELLED
+from minkowski_perception.networks.heads import CLASSES
+from minkowski_perception.registry import Registry
+from minkowski_perception.schema import unknown_at
+
+HeadLoss = Callable[[Tensor, Tensor], Tensor]
+"""From logits [N, C] and true ids [N] int64 of the N > 0 voxels of known truth to a scalar."""
+
+LOSSES: Registry[HeadLoss] = Registry("loss")
+"""Losses of the heads other than the classes, by name of the head."""
+
+
+def loss(head: str) -> Callable[[HeadLoss], HeadLoss]:
+    """Return a decorator that registers a function as the loss of a head."""
+    return LOSSES.register(head)
 
 
 @dataclass(frozen=True)
 class Loss:
-    """What is minimised.
+    """Weighted sum of the losses of all heads; the class loss has two parts.
 
     Attributes:
         cross_entropy: weight of the cross entropy.
         lovasz: weight of the Lovasz softmax loss.
         class_weights: in the cross entropy: "inverse_root" lifts rare classes as `class_weights`
-            does, "none" counts all points alike.
+            does, "none" gives all classes the same weight.
         label_smoothing: share of the truth that the cross entropy spreads over all classes.
-        point_power: a voxel counts as its number of points to this power: 0 counts voxels alike,
-            1 points. Scores count points, most of which lie in few voxels near the sensor.
+        point_power: a voxel's weight is its number of points to this power: 0 weights voxels
+            equally, 1 points. Scores count points, most of which lie in few voxels near the
+            sensor.
+        heads: weights of the losses of other heads, by name; 1 where not given.
     """
 
     cross_entropy: float = 1.0
@@ -35,15 +52,16 @@ class Loss:
     class_weights: Literal["inverse_root", "none"] = "inverse_root"
     label_smoothing: float = 0.0
     point_power: float = 0.0
+    heads: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check the weights.
 
         Raises:
-            ValueError: one is negative, or nothing is minimised; points count otherwise than
-                with a power of 0 to 1.
+            ValueError: one is negative, those of the class loss are all zero, or the power is not
+                0 to 1.
         """
-        weights = (self.cross_entropy, self.lovasz, self.label_smoothing)
+        weights = (self.cross_entropy, self.lovasz, self.label_smoothing, *self.heads.values())
         if min(weights) < 0.0 or self.cross_entropy + self.lovasz == 0.0:
             raise ValueError("weights must not be negative, and one must be positive")
         if not 0.0 <= self.point_power <= 1.0:
@@ -56,16 +74,13 @@ class Loss:
         weights: Tensor | None = None,
         points: Tensor | None = None,
     ) -> Tensor:
-        """Loss of voxels; `UNLABELLED` does not count.
+        """Return the class loss of voxels, a scalar; 0 without labelled voxels.
 
         Args:
             logits: [N, K].
-            labels: [N] int64 ids.
+            labels: [N] int64 ids; `UNLABELLED` does not count.
             weights: [K] of the classes, or None.
-            points: [N] in each voxel; None for one.
-
-        Returns:
-            A scalar; zero where no label counts.
+            points: [N] number of points in each voxel; None for one.
         """
         if not (labels != UNLABELLED).any():
             return logits.sum() * 0.0
@@ -90,20 +105,59 @@ class Loss:
             total = total + self.lovasz * lovasz_softmax(logits, labels, UNLABELLED, mass)
         return total
 
+    def check_heads(self, heads: Mapping[str, int]) -> None:
+        """Check that the heads of a network have losses, and that `heads` names them alone.
+
+        Raises:
+            SchemaError: a head has no loss, or a weight no head; the valid ones are listed.
+        """
+        others = {name: channels for name, channels in heads.items() if name != CLASSES}
+        for name in others:
+            LOSSES[name]
+        for name in self.heads:
+            if name not in others:
+                raise unknown_at(f"loss.heads.{name}", "head", name, others)
+
+    def total(
+        self,
+        logits: Mapping[str, Tensor],
+        labels: Tensor,
+        truth: Mapping[str, Tensor],
+        weights: Tensor | None = None,
+        points: Tensor | None = None,
+    ) -> Tensor:
+        """Return the weighted sum of the losses of all heads, a scalar.
+
+        Args:
+            logits: [N, C] by head.
+            labels: see `__call__`.
+            truth: [N] int64 true ids of each head but the classes; `UNLABELLED` does not count.
+            weights: see `__call__`.
+            points: see `__call__`.
+        """
+        total = self(logits[CLASSES], labels, weights, points)
+        for name, ids in truth.items():
+            known = ids != UNLABELLED
+            # Without known truth the loss is 0, but still a function of the head's weights.
+            of_head = (
+                LOSSES[name](logits[name][known], ids[known])
+                if known.any()
+                else logits[name].sum() * 0.0
+            )
+            total = total + self.heads.get(name, 1.0) * of_head
+        return total
+
 
 def lovasz_softmax(
     logits: Tensor, labels: Tensor, ignore: int = 255, mass: Tensor | None = None
 ) -> Tensor:
-    """Surrogate of the mean intersection over union (Berman et al. 2018, classes present).
+    """Return a surrogate of the mean IoU (Berman et al. 2018, classes present), a scalar.
 
     Args:
         logits: [N, K].
         labels: [N] int64 ids.
-        ignore: id that does not count.
-        mass: [N], as how many each counts; None for one.
-
-    Returns:
-        A scalar; zero where no label counts.
+        ignore: id that does not count; without others the result is 0.
+        mass: [N] weights; None for 1.
     """
     counted = labels != ignore
     probability = F.softmax(logits[counted], dim=1)
@@ -113,7 +167,7 @@ def lovasz_softmax(
     for k in torch.unique(labels).tolist():
         truth = labels == k
         errors = (truth.to(probability.dtype) - probability[:, k]).abs()
-        # Behind the last of the class's own errors the gradient is zero: most need no sorting.
+        # Errors below the smallest one of the class itself have gradient 0: they need no sorting.
         matter = errors >= errors[truth].min()
         errors, order = torch.sort(errors[matter], descending=True)
         known, amount = truth[matter][order], mass[matter][order]
@@ -122,11 +176,12 @@ def lovasz_softmax(
 
 
 def _jaccard_gradient(own: Tensor, other: Tensor) -> Tensor:
-    """Gradient of the Lovasz extension of the Jaccard loss, errors sorted from large to small.
+    """Return the gradient [N] of the Lovasz extension of the Jaccard loss.
 
     Args:
-        own: [N], as how many each counts that is of the class; 0 for others.
-        other: likewise, of those that are not.
+        own: [N] weights of the voxels of the class, errors sorted from large to small; 0 for
+            others.
+        other: [N] weights of the voxels of other classes; 0 for those of the class.
     """
     hits = own.sum() - own.cumsum(0)
     union = own.sum() + other.cumsum(0)
@@ -135,15 +190,15 @@ def _jaccard_gradient(own: Tensor, other: Tensor) -> Tensor:
 
 
 def class_shares(labels: npt.NDArray[np.integer], classes: int) -> npt.NDArray[np.float64]:
-    """[K]: each class's share of the labels that count."""
+    """Return each class's share of the labels, [K]; `UNLABELLED` does not count."""
     counts = np.bincount(labels[labels != UNLABELLED], minlength=classes)[:classes]
     return np.asarray(counts / max(counts.sum(), 1))
 
 
 def class_weights(share: npt.NDArray[np.float64]) -> Tensor:
-    """[K] float32: one over the square root of each class's share, mean 1 over the points.
+    """Return class weights [K] float32: inverse square roots of shares, with mean 1 over points.
 
-    The square root lifts rare classes without drowning the common ones.
+    The square root lifts rare classes without making common ones negligible.
     """
     weights = 1.0 / np.sqrt(share + 1e-4)
     return torch.tensor(weights / ((share * weights).sum() or 1.0), dtype=torch.float32)

@@ -317,6 +317,7 @@ class Recipe:
             ValueError: they do not.
         """
         read(Card, self.model_card)
+        self.loss.check_heads(self.network["heads"])
         held_out = self.data.held_out_seeds is not None or self.data.held_out_sets
         if self.validation is not None and not held_out:
             raise ValueError("validation needs held_out_seeds or held_out_sets")

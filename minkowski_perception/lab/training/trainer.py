@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""A network in training: steps, and the state that they leave."""
+"""Training steps of a network, and their state for checkpoints."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ _HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 class Trainer:
-    """Takes the steps of a training.
+    """Trains a network step by step.
 
     Args:
-        network: is trained in place.
-        settings: how.
-        loss: what is minimised.
+        network: trained in place.
+        settings: optimizer, schedule and precision.
+        loss: minimised.
         class_weights: [K] for the loss, or None.
         world: the processes that take each step together.
 
     Raises:
-        RecipeError: the device cannot do what is asked for.
+        RecipeError: the device does not support the settings.
     """
 
     def __init__(
@@ -70,17 +70,20 @@ class Trainer:
 
     @property
     def learning_rate(self) -> float:
-        """Of the next step."""
+        """Learning rate of the next step."""
         return float(self._optimizer.param_groups[0]["lr"])
 
     def advance(self, batch: Sample) -> float:
-        """Take a step and return its loss, that of this process's clips."""
+        """Take a step and return its loss on the clips of this process."""
         device = self._world.device
-        batch = Sample(*(column.to(device) for column in batch))
-        places = coordinates_in(self._dimension, batch.coordinates)
+        batch = batch.map(lambda column: column.to(device))
+        coordinates = coordinates_in(self._dimension, batch.coordinates)
         with torch.autocast(device.type, self._half, enabled=self._half is not None):
-            logits = self._model(batch.features, places)
-        loss = self._loss(logits.float(), batch.labels, self._class_weights, batch.points)
+            logits = self._model(batch.features, coordinates)
+        logits = {name: values.float() for name, values in logits.items()}
+        loss = self._loss.total(
+            logits, batch.labels, batch.truth, self._class_weights, batch.points
+        )
         self._optimizer.zero_grad(set_to_none=True)
         self._scaler.scale(loss).backward()
         self._scaler.unscale_(self._optimizer)
@@ -93,7 +96,7 @@ class Trainer:
         return float(loss.item())
 
     def state(self) -> dict[str, Any]:
-        """All that later steps depend on, tensors and plain values; all processes must ask."""
+        """Return the state of the training, tensors and plain values; a call of all processes."""
         on_cuda = self._world.device.type == "cuda"
         random = {
             "cpu": torch.get_rng_state(),
@@ -109,10 +112,7 @@ class Trainer:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state.
-
-        With another number of processes than left it, random numbers are others.
-        """
+        """Restore a state; with another number of processes, random numbers differ."""
         self.step = int(state["step"])
         self._network.load_state_dict(state["network"])
         self._optimizer.load_state_dict(state["optimizer"])
@@ -125,18 +125,19 @@ class Trainer:
 
 
 class _Logits(nn.Module):
-    """A network from tensors to tensors, as what joins processes wants it."""
+    """A network on plain tensors, as `DistributedDataParallel` needs it."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, features: Tensor, places: Tensor) -> Tensor:
-        return self.network.class_logits(SparseTensor(features, places)).in_input_order()
+    def forward(self, features: Tensor, coordinates: Tensor) -> dict[str, Tensor]:
+        logits = self.network(SparseTensor(features, coordinates))
+        return {name: values.in_input_order() for name, values in logits.items()}
 
 
 def _shared(network: Network, settings: Optimization, world: World) -> nn.Module:
-    """Return the network as all processes train it together."""
+    """Return the network for training by all processes together."""
     model: nn.Module = _Logits(network)
     if world.size == 1:
         return model

@@ -74,7 +74,8 @@ def evaluate(
         frames: largest number of frames from the start of each sequence; None takes all.
 
     Returns:
-        `miou` by name and `iou` by class over all of them, rounded for a card.
+        `miou` by name, `iou` by class over all of them, and `outputs`: figures of other heads
+        that have a metric; rounded for a card.
     """
     model = load_model(card)
     scorer = Scorer(model.label_set, model.label_set)
@@ -87,14 +88,19 @@ def evaluate(
         for sequence in held.sequences:
             stream = segmenter.another_stream()
             for frame in islice(sequence, most):
-                labels = stream.segment(frame).labels
+                result = stream.segment(frame)
                 if frame.labels is not None:
-                    scorer.add(frame, labels)
+                    scorer.add(frame, result.labels, outputs=result.outputs)
     iou = zip(model.label_set.names, scorer.all["classes"].iou.tolist(), strict=True)
+    outputs = {
+        name: {key: value and round(value, 3) for key, value in metric.figures().items()}
+        for name, metric in scorer.outputs.items()
+    }
     return {
         "miou": {
             name: round(confusions["classes"].miou, 3)
             for name, confusions in scorer.by_sequence.items()
         },
         "iou": {name: round(value, 3) for name, value in iou if not np.isnan(value)},
+        **({"outputs": outputs} if outputs else {}),
     }

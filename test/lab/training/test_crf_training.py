@@ -47,7 +47,7 @@ def clip(seed, frames=3):
     coordinates = torch.cat([space, torch.zeros_like(time), time], dim=1)[:, [0, 1, 2, 3, 5]]
     features = torch.rand(len(coordinates), 2, generator=random)
     labels = torch.where(coordinates[:, 1] < 6, 3, 7)
-    return Sample(coordinates, features, labels, torch.ones_like(labels))
+    return Sample(coordinates, features, labels, torch.ones_like(labels), {})
 
 
 CLIPS = [clip(seed) for seed in range(3)]
@@ -62,7 +62,7 @@ def test_a_trained_crf_scores_better_than_the_network_alone(dimension, causal):
     assert (crf.causal, crf.iterations, crf.training) == (causal, 2, False)
     for key, value in model.network.state_dict().items():
         assert torch.equal(value, before[key]), key
-    coordinates, _, labels, _ = clip(9)
+    coordinates, _, labels, *_ = clip(9)
     logits = torch.randn(len(labels), 10, generator=torch.Generator().manual_seed(1))
     logits = logits * 0.1 + 0.1 * torch.nn.functional.one_hot(labels, 10)
     with torch.no_grad():
@@ -119,7 +119,7 @@ def test_network_and_crf_can_be_trained_together():
     model = model_of()
     crf = TrilateralCRF(10, causal=True)
     torch.nn.init.normal_(crf.kernel)
-    coordinates, features, labels, _ = CLIPS[0]
+    coordinates, features, labels, *_ = CLIPS[0]
     voxels = coordinates[:, [4, 1, 2, 3]]
     logits = model.network.train().class_logits(SparseTensor(features, voxels)).at(voxels)
     Loss()(crf(logits, coordinates), labels).backward()

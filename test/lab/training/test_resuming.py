@@ -165,7 +165,7 @@ def _train_by_hand(recipe, processes):
     for step in range(settings.iterations):
         optimizer.zero_grad()
         for rank in range(processes):
-            coordinates, features, labels, _ = collate([clips[step * settings.batch_size + rank]])
+            coordinates, features, labels, *_ = collate([clips[step * settings.batch_size + rank]])
             places = coordinates_in(3, coordinates)
             logits = network.class_logits(SparseTensor(features, places)).at(places)
             (plan.loss(logits, labels, weights) / processes).backward()
