@@ -55,11 +55,11 @@ def test_clips_depend_only_on_seed_and_index(recipe):
     sources = [Drives([list(simulate_drive(1, "vlp16", 3))])]
     spec, augment = VoxelInput.from_dict(recipe["input"]), read_augmentation({}, "augmentation")
     first, second = (ClipDataset(sources, ClipSize(3), spec, augment, 5, 10) for _ in range(2))
-    for a, b in zip(first[4], second[4], strict=True):
+    for a, b in zip(first[4][:4], second[4][:4], strict=True):
         assert torch.equal(a, b)
     batch = collate([first[0], first[1]])
     assert batch.coordinates[:, 0].unique().tolist() == [0, 1]
-    assert len({len(column) for column in batch}) == 1
+    assert len({len(column) for column in batch[:4]}) == 1
     known = batch.labels[batch.labels != 255]
     assert known.min() >= 0
     assert known.max() < 19

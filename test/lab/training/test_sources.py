@@ -106,12 +106,12 @@ def test_a_clip_has_at_most_max_voxels():
     points = np.random.default_rng(0).uniform(-20, 20, (900, 3)).astype(np.float32)
     source = Drives([[Frame(points, labels=np.arange(900) % 7)]])
     everything, some = dataset([source])[0], dataset([source], max_voxels=100)[0]
-    assert [len(column) for column in some] == [100, 100, 100, 100]
+    assert [len(column) for column in some[:4]] == [100, 100, 100, 100]
     assert int(everything.points.sum()) == 900
 
-    known = {tuple(place.tolist()): voxel for place, *voxel in zip(*everything, strict=True)}
+    known = {tuple(place.tolist()): voxel for place, *voxel in zip(*everything[:4], strict=True)}
     assert len({tuple(place) for place in some.coordinates.tolist()}) == 100
-    for place, *voxel in zip(*some, strict=True):
+    for place, *voxel in zip(*some[:4], strict=True):
         assert all(map(torch.equal, voxel, known[tuple(place.tolist())]))
 
 
