@@ -128,7 +128,7 @@ def test_values_become_a_field_of_the_cloud_with_nan_for_points_without_a_voxel(
     result = Segmenter(trained, device="cpu", engine="torch").segment(frame)
     assert np.flatnonzero(np.isnan(result.outputs["ahead"])).tolist() == [3]
     message = SimpleNamespace(**vars(encode_frame(frame)))
-    cloud = append_fields(message, result.fields(KITTI.palette))
+    cloud = append_fields(message, result.fields())
     assert [f.name for f in cloud.fields[-4:]] == ["label", "confidence", "rgb", "ahead"]
     field = cloud.fields[-1]
     assert field.datatype == FLOAT32
