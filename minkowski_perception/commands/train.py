@@ -50,12 +50,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train a model, and print its path and scores."""
     from minkowski_perception.lab.training.loop import train
-    from minkowski_perception.lab.training.recipe import load_recipe
+    from minkowski_perception.lab.training.recipe import RecipeError, load_recipe
     from minkowski_perception.lab.training.stages import read_stages
     from minkowski_perception.networks.model import load_model
 
     recipe = load_recipe(args.recipe)
-    read_stages(recipe, args.out)  # checks the recipe before options change it
+    try:  # before options change the recipe
+        read_stages(recipe, args.out)
+    except RecipeError as error:
+        raise CommandError(f"{args.recipe}: {error}") from error
     parts = [recipe, *(recipe.get("stages") or ())]  # stages are merged over the recipe
     if args.iterations is not None:
         for part in parts:

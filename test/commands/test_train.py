@@ -13,8 +13,11 @@ from minkowski_perception.commands.main import main
     ("text", "message"),
     [
         ("a: [", "recipe.yaml: is not plain YAML"),
-        ("name: a\nnetwork: {}\n", "recipe.labels: missing; valid keys: name, network, labels"),
-        ("name: a\nsed: 3\n", "recipe.sed: unknown key; did you mean 'seed'"),
+        (
+            "name: a\nnetwork: {}\n",
+            "recipe.yaml: recipe.labels: missing; valid keys: name, network, labels",
+        ),
+        ("name: a\nsed: 3\n", "recipe.yaml: recipe.sed: unknown key; did you mean 'seed'"),
         ("just words", "recipe.yaml: must be a mapping"),
         ("base: recipe.yaml", "is its own base"),
         ("stages: 3", "recipe.stages: must be a list, not 3"),
