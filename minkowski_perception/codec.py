@@ -271,7 +271,8 @@ class IntensityScale:
             fitting = next((s for s in (1.0, 255.0) if brightest <= s), 65535.0)
             self.full_scale = max(self.full_scale, fitting)
         scaled = np.nan_to_num(intensity.astype(np.float32) / np.float32(self.full_scale))
-        return scaled.clip(0.0, 1.0)
+        clipped: npt.NDArray[np.float32] = scaled.clip(0.0, 1.0)
+        return clipped
 
 
 def append_fields(message: Any, columns: Mapping[str, npt.NDArray[Any]]) -> CloudData:

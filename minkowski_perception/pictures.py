@@ -137,7 +137,8 @@ def _facing_forward(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         return points
     cosine, sine = np.cos(headings[best]), np.sin(headings[best])
     rotation = np.array([[cosine, sine, 0.0], [-sine, cosine, 0.0], [0.0, 0.0, 1.0]])
-    return points @ rotation.T
+    rotated: npt.NDArray[np.float64] = points @ rotation.T
+    return rotated
 
 
 def _height_colours(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

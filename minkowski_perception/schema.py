@@ -28,6 +28,7 @@ from __future__ import annotations
 import difflib
 import logging
 import math
+import operator
 import re
 import reprlib
 import types
@@ -88,7 +89,7 @@ def parse_yaml(text: str) -> Any:
 
 def dump_yaml(data: Any) -> str:
     """Write plain data as YAML that `parse_yaml` reads; innermost lists take one line."""
-    return yaml.dump(
+    text: str = yaml.dump(
         data,
         Dumper=_Dumper,
         sort_keys=False,
@@ -96,9 +97,10 @@ def dump_yaml(data: Any) -> str:
         allow_unicode=True,
         default_flow_style=None,
     )
+    return text
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]
     """SafeLoader without aliases and duplicate keys, of limited depth."""
 
     def __init__(self, stream: str) -> None:
@@ -130,10 +132,11 @@ class _Loader(yaml.SafeLoader):
                         None, None, f"key {key!r} appears twice", key_node.start_mark
                     )
                 seen.add(key)
-        return super().construct_mapping(node, deep)
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
+        return mapping
 
 
-class _Dumper(yaml.SafeDumper):
+class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
     """SafeDumper that writes a list again where it appears again, instead of an alias."""
 
     def ignore_aliases(self, data: Any) -> bool:
@@ -166,14 +169,16 @@ class Range:
 
     def check(self, value: Any) -> None:
         """Check a number; see `Check`."""
-        limits = {
-            "at least": (self.least, lambda limit: value >= limit),
-            "at most": (self.most, lambda limit: value <= limit),
-            "above": (self.above, lambda limit: value > limit),
-            "below": (self.below, lambda limit: value < limit),
+        limits: dict[str, tuple[float | None, Callable[[Any, float], bool]]] = {
+            "at least": (self.least, operator.ge),
+            "at most": (self.most, operator.le),
+            "above": (self.above, operator.gt),
+            "below": (self.below, operator.lt),
         }
-        given = {text: pair for text, pair in limits.items() if pair[0] is not None}
-        if not all(holds(limit) for limit, holds in given.values()):
+        given = {
+            text: (limit, holds) for text, (limit, holds) in limits.items() if limit is not None
+        }
+        if not all(holds(value, limit) for limit, holds in given.values()):
             wanted = " and ".join(f"{text} {limit:g}" for text, (limit, _) in given.items())
             if given.keys() == {"at least", "at most"}:
                 wanted = f"{self.least:g} to {self.most:g}"

@@ -92,9 +92,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _read_config(path: Path) -> Mapping[str, Any]:
     try:
-        return json.loads(path.read_text())
+        config: dict[str, Any] = json.loads(path.read_text())
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise CommandError(f"cannot read net.config {path}: {error}") from error
+    return config
 
 
 def _scan(args: argparse.Namespace) -> Scan:

@@ -122,8 +122,10 @@ class BasicBlock(nn.Module):
 
     def forward(self, tensor: SparseTensor) -> SparseTensor:
         """Map [N, in_channels] to [N, planes] features on the same voxels."""
-        out = self.conv1(tensor, self.norm1, relu=True)
-        return self.conv2(out, self.norm2, _residual(self.downsample, tensor), relu=True)
+        out: SparseTensor = self.conv1(tensor, self.norm1, relu=True)
+        residual = _residual(self.downsample, tensor)
+        out = self.conv2(out, self.norm2, residual, relu=True)
+        return out
 
 
 class Bottleneck(nn.Module):
@@ -144,9 +146,11 @@ class Bottleneck(nn.Module):
 
     def forward(self, tensor: SparseTensor) -> SparseTensor:
         """Map [N, in_channels] to [N, 4 * planes] features on the same voxels."""
-        out = self.conv1(tensor, self.norm1, relu=True)
+        out: SparseTensor = self.conv1(tensor, self.norm1, relu=True)
         out = self.conv2(out, self.norm2, relu=True)
-        return self.conv3(out, self.norm3, _residual(self.downsample, tensor), relu=True)
+        residual = _residual(self.downsample, tensor)
+        out = self.conv3(out, self.norm3, residual, relu=True)
+        return out
 
 
 def _residual(downsample: nn.Sequential | None, tensor: SparseTensor) -> SparseTensor:

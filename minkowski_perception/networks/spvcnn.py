@@ -114,7 +114,8 @@ class ConvolutionBlock(nn.Module):
 
     def forward(self, tensor: SparseTensor) -> SparseTensor:
         """Map [N, C_in] to [M, C_out] features."""
-        return self.net[0](tensor, self.net[1], relu=True)
+        out: SparseTensor = self.net[0](tensor, self.net[1], relu=True)
+        return out
 
 
 class ResidualBlock(nn.Module):
@@ -145,8 +146,9 @@ class ResidualBlock(nn.Module):
         """Map [N, in_channels] to [N, out_channels] features on the same voxels."""
         net, down = self.net, self.downsample
         residual = tensor if down is None else down[0](tensor, down[1])
-        out = net["0"](tensor, net["1"], relu=True)
-        return net["3"](out, net["4"], residual, relu=True)
+        out: SparseTensor = net["0"](tensor, net["1"], relu=True)
+        out = net["3"](out, net["4"], residual, relu=True)
+        return out
 
 
 class PointTransform(nn.Sequential):
@@ -158,7 +160,8 @@ class PointTransform(nn.Sequential):
 
     def forward(self, points: SparseTensor) -> SparseTensor:
         """Map [N, in_channels] to [N, out_channels] features on the same points."""
-        return self[0](points, self[1], relu=True)
+        out: SparseTensor = self[0](points, self[1], relu=True)
+        return out
 
 
 class LidarUNet(Network):
@@ -273,7 +276,8 @@ class SPVCNN(LidarUNet):
         points = voxel_to_point(y4, x1.map) + self.point_transforms[1](points)
         y4 = self._voxels(points, y4)
         y1 = _upsampled(self.up4, _upsampled(self.up3, y4, x2), x1)
-        return y1 + self.point_transforms[2](points)
+        out: SparseTensor = y1 + self.point_transforms[2](points)
+        return out
 
     def _voxels(self, points: SparseTensor, like: SparseTensor) -> SparseTensor:
         voxels = point_to_voxel(points, like.map)
@@ -289,7 +293,8 @@ def _two_convolutions(first: Convolution, second: Convolution) -> nn.ModuleDict:
 
 
 def _upsampled(stage: nn.ModuleList, tensor: SparseTensor, skip: SparseTensor) -> SparseTensor:
-    return stage[1](cat([stage[0](tensor), skip]))
+    out: SparseTensor = stage[1](cat([stage[0](tensor), skip]))
+    return out
 
 
 # Names end in the width of the stem; W20 is SPVNAS's 64 %.

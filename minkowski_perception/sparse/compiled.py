@@ -25,7 +25,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 _COMPILE = "numba:compile"
 
 
-class _Announcement(Listener):
+class _Announcement(Listener):  # type: ignore[misc]
     """Says once that Numba compiles, so that nobody takes the wait for a hang.
 
     Numba reports no compilation for functions that it loads from its cache.
@@ -45,18 +45,21 @@ register(_COMPILE, _Announcement())
 
 def compiled(function: Function) -> Function:
     """Compile a function at its first call; cache the result on disk if possible."""
+    dispatcher: Function
     try:
-        return njit(nogil=True, error_model="numpy", cache=True)(function)
+        dispatcher = njit(nogil=True, error_model="numpy", cache=True)(function)
     except RuntimeError:  # Numba has no writable cache folder.
-        return njit(nogil=True, error_model="numpy")(function)
+        dispatcher = njit(nogil=True, error_model="numpy")(function)
+    return dispatcher
 
 
 def inlined(function: Function) -> Function:
     """Inline a function into its callers, so that constant arguments stay constants."""
-    return njit(inline="always")(function)
+    dispatcher: Function = njit(inline="always")(function)
+    return dispatcher
 
 
-@intrinsic
+@intrinsic  # type: ignore[untyped-decorator]
 def pointer(typing_context: Any, address: Any) -> Any:
     """Convert an address to a pointer, for `numba.carray`."""
 
@@ -66,7 +69,7 @@ def pointer(typing_context: Any, address: Any) -> Any:
     return types.voidptr(types.int64), generate
 
 
-@intrinsic
+@intrinsic  # type: ignore[untyped-decorator]
 def take_next(typing_context: Any, address: Any) -> Any:
     """Return the int64 at an address and increment it, atomically across threads."""
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+from torch.autograd.function import Function, once_differentiable
 
 from minkowski_perception.sparse.kernel_maps import KernelMap
 
@@ -48,9 +48,10 @@ def convolve(features: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
         return features @ weight[0]
     on_cpu = features.device.type == weight.device.type == "cpu"
     supported = features.dtype == weight.dtype and weight.dtype in (torch.float32, torch.bfloat16)
-    if compiled_convolution is not None and on_cpu and supported:
-        return _CompiledConvolution.apply(features, weight, kernel_map)
-    return _Convolution.apply(features, weight, kernel_map)
+    compiled = compiled_convolution is not None and on_cpu and supported
+    function: type[Function] = _CompiledConvolution if compiled else _Convolution
+    output: Tensor = function.apply(features, weight, kernel_map)
+    return output
 
 
 def gather_gemm_scatter(features: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
@@ -84,7 +85,7 @@ def _require_fit(features: Tensor, weight: Tensor, kernel_map: KernelMap) -> Non
         )
 
 
-class _Convolution(torch.autograd.Function):
+class _Convolution(Function):
     """Convolution in plain PyTorch; only the inputs are saved for the backward pass."""
 
     @staticmethod
@@ -109,7 +110,7 @@ class _Convolution(torch.autograd.Function):
         return grad_features, grad_weight, None
 
 
-class _CompiledConvolution(torch.autograd.Function):
+class _CompiledConvolution(Function):
     """Compiled convolution; the feature gradient is a convolution over the transposed map."""
 
     @staticmethod

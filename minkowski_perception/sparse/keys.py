@@ -124,7 +124,7 @@ class KeyLayout:
         return sum(step << shift for step, shift in zip(offset, self._shifts[1:], strict=True))
 
     def _origin(self, axis: int) -> int:
-        return 2 ** (self.bits[axis] - 1)
+        return 1 << (self.bits[axis] - 1)
 
     def _check(self, coordinates: Tensor) -> None:
         if len(coordinates) == 0:

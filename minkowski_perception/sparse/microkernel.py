@@ -34,7 +34,7 @@ def cpu_has(feature: str) -> bool:
     return bool(binding.get_host_cpu_features().get(feature, False))
 
 
-@intrinsic(prefer_literal=True)
+@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
 def accumulate(
     typing_context: Any,
     rows: Any,
@@ -73,7 +73,7 @@ def accumulate(
     return types.void(*literals, *[types.int64] * 8), generate
 
 
-@intrinsic(prefer_literal=True)
+@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
 def accumulate_outer(
     typing_context: Any,
     rows: Any,
@@ -254,10 +254,11 @@ def _multiply_add_bfloat16(
         return builder.call(dot, [total, feature, factor])
     half = ir.Constant(_INTS, [16] * LANES)
     high = ir.Constant(_INTS, [-65536] * LANES)
-    for widened in (
+    widenings: tuple[Callable[[ir.Value], ir.Value], ...] = (
         lambda pair: builder.shl(pair, half),
         lambda pair: builder.and_(pair, high),
-    ):
+    )
+    for widened in widenings:
         product = builder.bitcast(widened(factor), _FLOATS)
         total = _multiply_add(builder, widened(feature), product, total)
     return total

@@ -154,7 +154,8 @@ class Peer(ABC):
     @torch.no_grad()
     def __call__(self, coordinates: Tensor, features: Tensor) -> Tensor:
         """Return the logits [N, classes] of distinct voxels [N, 1 + D] with features [N, C]."""
-        return self._network(self._tensor(coordinates, features))[CLASSES].features
+        logits: Tensor = self._network(self._tensor(coordinates, features))[CLASSES].features
+        return logits
 
 
 class _MinkowskiLayer(_Layer):

@@ -126,7 +126,10 @@ class Ground:
         """Return x, y, z of the ground at street coordinates s, d, [3]."""
         row = np.clip(np.searchsorted(self._s, s) - 1, 0, len(self._s) - 2)
         column = np.clip(np.searchsorted(self._d, d) - 1, 0, len(self._d) - 2)
-        return self._lift(np.array([[s, d, self._level[row, column]]]))[0]
+        position: npt.NDArray[np.float64] = self._lift(
+            np.array([[s, d, self._level[row, column]]])
+        )[0]
+        return position
 
 
 def _middles(lines: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -191,7 +191,7 @@ def tube(material: Material, points: Sequence[Vector], radius: float, sides: int
 
 
 @lru_cache
-def _sphere(rings: int, sides: int) -> tuple[npt.NDArray, npt.NDArray]:
+def _sphere(rings: int, sides: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.intp]]:
     polar = np.linspace(0, np.pi, rings + 1)[:, None]
     round_ = np.linspace(0, 2 * np.pi, sides, endpoint=False)[None, :]
     vertices = np.stack(

@@ -53,7 +53,9 @@ class LaserMix:
         low, high = np.radians(self.elevations)
         x, y, z = frame.points.astype(np.float64).T
         elevation = np.arctan2(z, np.hypot(x, y)).clip(low + _EPSILON, high - _EPSILON)
-        return count - np.searchsorted(np.linspace(low, high, count + 1), elevation, side="left")
+        edges = np.linspace(low, high, count + 1)
+        band: npt.NDArray[np.intp] = count - np.searchsorted(edges, elevation, side="left")
+        return band
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ class Muon(Optimizer):
 def _muon(gradient: Tensor, state: dict[str, Any], group: Mapping[str, Any]) -> Tensor:
     if not state:
         state["momentum"] = torch.zeros_like(gradient)
-    momentum = state["momentum"].lerp_(gradient, 1.0 - group["momentum"])
+    momentum: Tensor = state["momentum"].lerp_(gradient, 1.0 - group["momentum"])
     ahead = gradient.lerp(momentum, group["momentum"]).flatten(0, -2)
     scale = _ADAM_RMS * math.sqrt(max(ahead.shape))
     return scale * orthogonalized(ahead).view_as(gradient)
@@ -83,9 +83,10 @@ def _adam(gradient: Tensor, state: dict[str, Any], group: Mapping[str, Any]) -> 
         state["square"] = torch.zeros_like(gradient)
     state["step"] += 1
     first, second = group["betas"]
-    mean = state["mean"].lerp_(gradient, 1.0 - first) / (1.0 - first ** state["step"])
-    square = state["square"].lerp_(gradient.square(), 1.0 - second)
-    return mean / ((square / (1.0 - second ** state["step"])).sqrt() + _EPSILON)
+    mean: Tensor = state["mean"].lerp_(gradient, 1.0 - first) / (1.0 - first ** state["step"])
+    square: Tensor = state["square"].lerp_(gradient.square(), 1.0 - second)
+    deviation: Tensor = (square / (1.0 - second ** state["step"])).sqrt()
+    return mean / (deviation + _EPSILON)
 
 
 def orthogonalized(matrix: Tensor) -> Tensor:
@@ -100,7 +101,7 @@ def orthogonalized(matrix: Tensor) -> Tensor:
         [M, N], with the singular vectors of the argument.
     """
     tall = matrix.shape[0] > matrix.shape[1]
-    x = matrix.T if tall else matrix
+    x: Tensor = matrix.T if tall else matrix
     x = x / (x.norm() + _EPSILON)
     a, b, c = _QUINTIC
     for _ in range(_ITERATIONS):

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -184,7 +184,11 @@ def make_optimizer(
     parameters: Iterable[nn.Parameter], settings: Optimization
 ) -> torch.optim.Optimizer:
     """Return the optimizer of parameters."""
-    kinds = {SGD: torch.optim.SGD, AdamW: torch.optim.AdamW, Muon: muon.Muon}
+    kinds: dict[type, Callable[..., torch.optim.Optimizer]] = {
+        SGD: torch.optim.SGD,
+        AdamW: torch.optim.AdamW,
+        Muon: muon.Muon,
+    }
     return kinds[type(settings.optimizer)](
         parameters,
         lr=settings.learning_rate,

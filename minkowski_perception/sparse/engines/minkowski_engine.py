@@ -139,7 +139,7 @@ class MinkowskiEngine(Engine):
             if transposed
             else engine.MinkowskiConvolutionFunction
         )
-        output = function.apply(
+        output: Tensor = function.apply(
             features.contiguous(),
             (kernel if plan.slots is None else kernel[plan.slots]).contiguous(),
             plan.generator,

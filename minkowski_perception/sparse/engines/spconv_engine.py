@@ -114,7 +114,10 @@ class SpconvEngine(Engine):
         ops, _ = _import_spconv()
         inverse = kernel_map.forward is not None
         with one_openmp_thread(features.device):
-            return ops.indice_conv(features, filters, pairs, counts, outputs, inverse=inverse)
+            output: Tensor = ops.indice_conv(
+                features, filters, pairs, counts, outputs, inverse=inverse
+            )
+        return output
 
 
 def native_pairs(kernel_map: KernelMap) -> tuple[Tensor, Tensor]:
