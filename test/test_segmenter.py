@@ -50,7 +50,7 @@ def frames(count, points=400):
 
 
 def by_hand(network, recent):
-    """Labels of the last frame: the 4D tensor put together point by point."""
+    """Return the last frame's labels and probabilities, from a 4D tensor built point by point."""
     rows = {}
     for t, frame in enumerate(recent):
         position = frame.points.astype(np.float64) @ frame.pose[:3, :3].T + frame.pose[:3, 3]
@@ -66,7 +66,7 @@ def by_hand(network, recent):
     return labels.numpy(), probability.numpy()
 
 
-def test_labels_are_those_of_the_network_on_the_last_frames_as_one_4d_tensor():
+def test_labels_equal_those_of_the_network_on_the_last_frames_as_one_4d_tensor():
     small = model()
     segmenter = Segmenter(small, device="cpu", engine="torch", averaging=1)
     stream = list(frames(5))
@@ -79,7 +79,7 @@ def test_labels_are_those_of_the_network_on_the_last_frames_as_one_4d_tensor():
         np.testing.assert_allclose(result.confidence, probability, atol=1e-4)
 
 
-def test_a_past_frame_matters():
+def test_past_frames_change_the_probabilities():
     stream = list(frames(3))
     alone = Segmenter(model(), device="cpu", engine="torch", window=1).segment(stream[-1])
     segmenter = Segmenter(model(), device="cpu", engine="torch")
@@ -88,7 +88,7 @@ def test_a_past_frame_matters():
     assert not np.array_equal(alone.confidence, together.confidence)
 
 
-def test_probabilities_are_averaged_over_frames_and_this_can_be_switched():
+def test_probabilities_are_averaged_over_frames_and_averaging_can_be_switched():
     alone = Segmenter(model(), device="cpu", engine="torch", averaging=1)
     averaged = Segmenter(model(), device="cpu", engine="torch", averaging=2)
     first, second, third = frames(3)
@@ -108,7 +108,7 @@ def test_probabilities_are_averaged_over_frames_and_this_can_be_switched():
         averaged.averaging = 0
 
 
-def test_frames_whose_motion_is_unknown_are_never_averaged():
+def test_frames_without_a_pose_are_never_averaged():
     averaged, alone = (
         Segmenter(model(), device="cpu", engine="torch", averaging=n) for n in (5, 1)
     )
@@ -119,7 +119,7 @@ def test_frames_whose_motion_is_unknown_are_never_averaged():
     assert averaged.state_bytes == alone.state_bytes
 
 
-def test_frames_whose_voxels_share_no_places_are_never_averaged():
+def test_frames_with_voxels_of_their_own_are_never_averaged():
     plain = model(dimension=3, window=1)
     cornered = replace(plain, input=replace(plain.input, shift="minimum"))
     averaged, alone = (
@@ -131,7 +131,7 @@ def test_frames_whose_voxels_share_no_places_are_never_averaged():
         np.testing.assert_array_equal(averaged.segment(frame).confidence, confidence)
 
 
-def test_points_without_a_measurement_get_no_label_and_disturb_none():
+def test_points_without_a_measurement_get_no_label_and_change_no_other():
     frame = next(frames(1))
     expected = Segmenter(model(), device="cpu", engine="torch").segment(frame)
     holes = np.zeros(2 * len(frame), bool)
@@ -147,7 +147,7 @@ def test_points_without_a_measurement_get_no_label_and_disturb_none():
 
 
 @pytest.mark.parametrize("points", [np.empty((0, 3)), np.full((5, 3), np.inf)])
-def test_a_frame_without_any_measurement_is_answered_and_leaves_the_window_alone(points):
+def test_a_frame_without_any_measurement_gets_a_result_and_does_not_change_the_window(points):
     segmenter = Segmenter(model(), device="cpu", engine="torch")
     stream = list(frames(2))
     segmenter.segment(stream[0])
@@ -182,7 +182,7 @@ def test_the_order_of_the_points_changes_nothing(any_model, seed, points, spread
     assert np.array_equal(a.confidence[order], b.confidence)
 
 
-def test_the_same_stream_gives_the_same_bytes():
+def test_results_of_the_same_stream_are_bit_exact():
     runs = []
     for _ in range(2):
         segmenter = Segmenter(model(), device="cpu", engine="torch")
@@ -210,7 +210,7 @@ def test_a_3d_network_takes_one_frame_and_refuses_a_window():
         Segmenter(model(dimension=3, window=1), device="cpu", engine="torch", window=2)
 
 
-def test_the_network_runs_by_the_engine_that_is_asked_for(monkeypatch):
+def test_the_network_runs_on_the_requested_engine(monkeypatch):
     calls = []
 
     class Counting(TorchEngine):
@@ -241,14 +241,14 @@ def test_the_engine_that_is_chosen_at_start_labels_as_plain_pytorch_does(dimensi
         assert np.mean(a.labels == b.labels) >= 0.99, chosen.engine.reason
 
 
-def test_two_deterministic_choices_are_the_same():
+def test_two_deterministic_engine_choices_are_equal():
     choices = [Segmenter(model(), device="cpu", deterministic=True).engine for _ in range(2)]
     assert str(choices[0]) == str(choices[1])
     assert choices[0].engine.precision == torch.float32
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_two_deterministic_runs_on_cuda_give_the_same_bytes(monkeypatch):
+def test_two_deterministic_runs_on_cuda_are_bit_exact(monkeypatch):
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     runs = []
     for _ in range(2):
@@ -260,7 +260,9 @@ def test_two_deterministic_runs_on_cuda_give_the_same_bytes(monkeypatch):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_a_deterministic_run_is_refused_once_cuda_runs_without_what_it_needs(monkeypatch):
+def test_a_deterministic_run_is_refused_after_cuda_started_without_workspace(
+    monkeypatch,
+):
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
     torch.zeros(1, device="cuda")
     with pytest.raises(ValueError, match="CUBLAS_WORKSPACE_CONFIG=:4096:8"):
@@ -268,7 +270,7 @@ def test_a_deterministic_run_is_refused_once_cuda_runs_without_what_it_needs(mon
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_cuda_labels_as_the_cpu_does():
+def test_cuda_gives_the_labels_of_the_cpu():
     stream = list(frames(4))
     cpu, cuda = (Segmenter(model(), device=device, engine="torch") for device in ("cpu", "cuda"))
     for frame in stream:

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The MinkUNet family: residual U-Nets of sparse convolutions in 3D and 4D.
 
-Layer names, shapes and orders are those of Res16UNet in SpatioTemporalSegmentation and of
-MinkowskiEngine's example (Choy et al. 2019), so that their state dictionaries fit. In 4D time is
-never strided: the stem, the down- and the upsampling layers are spatial, and only the blocks'
-3-kernels reach into neighbouring instants.
+Names, shapes and orders of the layers equal those of Res16UNet in SpatioTemporalSegmentation and
+of MinkowskiEngine's example (Choy et al. 2019), so that their state dictionaries fit. In 4D, time
+is never strided: the stem, the down- and the upsampling layers are spatial, and only the 3-kernels
+of the blocks reach into neighbouring frames.
 """
 
 from __future__ import annotations
@@ -58,11 +58,11 @@ _PLAIN_DECODERS = {"MinkUNet": (256, 128, 96, 96), "Res16UNet": (256, 256, 256, 
 
 @dataclass(frozen=True)
 class Architecture:
-    """What distinguishes one MinkUNet from another.
+    """Widths and depths of a MinkUNet.
 
     Attributes:
-        layers: blocks in each of the four encoder and four decoder stages.
-        planes: width of each of those stages.
+        layers: number of blocks of the four encoder and four decoder stages.
+        planes: width of each of these stages.
         bottleneck: whether blocks are bottlenecks (1-3-1, four times wider) or basic (3-3).
         stem: width of the stem.
     """
@@ -154,7 +154,7 @@ class Bottleneck(nn.Module):
 
 
 def _residual(downsample: nn.Sequential | None, tensor: SparseTensor) -> SparseTensor:
-    """Return what a block adds to its convolutions' outcome."""
+    """Return the residual that a block adds to the output of its convolutions."""
     return tensor if downsample is None else downsample[0](tensor, downsample[1])
 
 
@@ -169,7 +169,7 @@ class MinkUNet(Network):
 
     Args:
         architecture: widths and depths, with the options' factor applied.
-        options: what is asked for.
+        options: channels, dimension and kernels.
     """
 
     class_layer = "final"

@@ -71,10 +71,10 @@ class NetworkOptions:
             )
 
     def check_fit(self, features: int, label_set: LabelSet) -> None:
-        """Check that the channels fit a number of features and a label set.
+        """Check that the channels fit the number of input features and the label set.
 
         Raises:
-            SchemaError: some do not; the message says how many would.
+            SchemaError: a number of channels does not fit; the message says which would.
         """
         wanted = {"in_channels": (self.in_channels, features)}
         for name, channels in self.heads.items():
@@ -105,7 +105,7 @@ class Network(nn.Module, ABC):
 
     Args:
         architecture: widths and depths.
-        options: what is asked for.
+        options: channels, dimension and kernels.
 
     Attributes:
         class_layer: name of the class head's layer.
@@ -156,7 +156,7 @@ class Network(nn.Module, ABC):
 
     @property
     def recall(self) -> int:
-        """How many frames back the links of a causal network reach at once."""
+        """Number of frames that the links of a causal network reach back at once."""
         return max((layer.recall for layer in self.linked_layers.values()), default=1)
 
     @abstractmethod

@@ -2,24 +2,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """The networks of SPVNAS and mmdetection3d for LiDAR: U-Nets with two convolutions in their stem.
 
-LidarUNet is their MinkUNet18 and 34, MultiLevelUNet mmdetection3d's MinkUNet34v2, SPVCNN the
-point-voxel network (Tang et al. 2020); sub-networks that SPVNAS found are SPVCNNs too. In 4D time
-is never strided, and only the blocks reach into neighbouring instants, as in MinkUNet.
+LidarUNet is their MinkUNet18 and 34, MultiLevelUNet is MinkUNet34v2 of mmdetection3d, SPVCNN is
+the point-voxel network (Tang et al. 2020); sub-networks found by SPVNAS are SPVCNNs too. In 4D,
+time is never strided, and only the blocks reach into neighbouring frames, as in MinkUNet.
 
-Parameters are named as in SPVNAS's MinkUNet and SPVCNN (rectifiers count, so numbers are missing),
-kernels and norms as in our other networks:
+Parameters have the names of SPVNAS's MinkUNet and SPVCNN (numbers of rectifiers are left out),
+kernels and norms those of the other networks here:
 
     stem.{0,3}.kernel, stem.{1,4}.bn.*                   two convolutions of 3 voxels
     stage{1-4}.0.net.0.kernel, .net.1.bn.*               downsampling
     stage{1-4}.{1,2,..}.net.{0,3}.kernel, .net.{1,4}.bn.*            residual blocks
-    stage{1-4}.{1,2,..}.downsample.0.kernel, .downsample.1.bn.*      where the shortcut has weights
+    stage{1-4}.{1,2,..}.downsample.0.kernel, .downsample.1.bn.*      if the shortcut has weights
     up{1-4}.0.net.0.kernel, .net.1.bn.*                  upsampling
     up{1-4}.1.{0,1,..}.net.*, .downsample.*              residual blocks
     point_transforms.{0,1,2}.0.{kernel,bias}, .1.bn.*    SPVCNN's point branch
     classifier.0.{kernel,bias}
 
-`kernel` is [K, C_in, C_out] in the order of the region (first axis fastest), [C_in, C_out] without
-neighbours: point_transforms and classifier are such, where SPVNAS has linear layers (`weight`
+`kernel` is [K, C_in, C_out] in the order of the region (first axis fastest), and [C_in, C_out]
+without neighbours: in point_transforms and classifier, which SPVNAS has as linear layers (`weight`
 [C_out, C_in]). `bias` is [1, C_out].
 """
 
@@ -46,13 +46,13 @@ from minkowski_perception.sparse import (
 )
 
 WIDTHS = (32, 32, 64, 128, 256, 256, 128, 96, 96)
-"""Stem, encoder and decoder stages at full width."""
+"""Full widths of the stem, the encoder and the decoder stages."""
 
 _DROPOUT = 0.3
 
 
 def scaled_widths(factor: float) -> tuple[int, ...]:
-    """Full widths times a factor, cut off to integers (81, 163, 61) as SPVNAS's `cr` does."""
+    """Return the full widths times a factor, truncated to integers as by SPVNAS's `cr`."""
     return tuple(max(1, int(factor * width)) for width in WIDTHS)
 
 
@@ -63,8 +63,8 @@ class Stage:
     Attributes:
         transition: width after the down- or upsampling.
         middles: width between the two convolutions of each block.
-        width: of the blocks' outputs.
-        shortcut: whether the first block's shortcut has weights, which it needs if widths differ.
+        width: width of the blocks' output.
+        shortcut: whether the shortcut of the first block has weights; it must if widths differ.
     """
 
     transition: int
@@ -99,7 +99,7 @@ class LidarOptions(NetworkOptions):
     """Options of the networks with a width in their name; their stem is two kernels of 3.
 
     Attributes:
-        width: factor on all widths, which are cut off to integers.
+        width: factor on all widths, which are truncated to integers.
     """
 
     width: Width = 1.0
@@ -152,7 +152,7 @@ class ResidualBlock(nn.Module):
 
 
 class PointTransform(nn.Sequential):
-    """What becomes of each point by itself: linear layer, batch norm, rectifier."""
+    """Linear layer, batch norm and rectifier on each point."""
 
     def __init__(self, in_channels: int, out_channels: int, dimension: int) -> None:
         linear = pointwise(in_channels, out_channels, dimension, bias=True)
@@ -169,7 +169,7 @@ class LidarUNet(Network):
 
     Args:
         architecture: widths and depths, with the options' factor applied.
-        options: what is asked for.
+        options: channels, dimension and kernels.
     """
 
     class_layer = "classifier.0"
@@ -219,7 +219,7 @@ class LidarUNet(Network):
         return architecture.decoder[3].width
 
     def encode(self, tensor: SparseTensor) -> list[SparseTensor]:
-        """Features at strides 1, 2, 4, 8 and 16."""
+        """Return features at strides 1, 2, 4, 8 and 16."""
         stem = self.stem
         levels = [stem["3"](stem["0"](tensor, stem["1"], relu=True), stem["4"], relu=True)]
         for stage in (self.stage1, self.stage2, self.stage3, self.stage4):
@@ -251,11 +251,11 @@ class MultiLevelUNet(LidarUNet):
 
 
 class SPVCNN(LidarUNet):
-    """LidarUNet beside which a branch of points keeps what coarse voxels blur.
+    """LidarUNet with a branch of points, which keeps details that coarse voxels blur.
 
-    The points are the voxels of stride 1. Between them and those voxels features pass as they
-    are, so there is no difference between SPVNAS's skip (the stem's output) and mmdetection3d's
-    (the same from points back in voxels).
+    The points are the voxels of stride 1, so features pass between both unchanged. The skip of
+    SPVNAS (the stem's output) therefore equals that of mmdetection3d (the same, from points back
+    to voxels).
     """
 
     def __init__(self, architecture: LidarArchitecture, options: NetworkOptions) -> None:
@@ -285,7 +285,7 @@ class SPVCNN(LidarUNet):
 
 
 def _two_convolutions(first: Convolution, second: Convolution) -> nn.ModuleDict:
-    """Join convolutions and norms; rectifiers, which are fused, would be numbers 2 and 5."""
+    """Join convolutions and norms; numbers 2 and 5 would be the rectifiers, which are fused."""
     middle, out_channels = first.kernel.shape[-1], second.kernel.shape[-1]
     return nn.ModuleDict(
         {"0": first, "1": BatchNorm(middle), "3": second, "4": BatchNorm(out_channels)}

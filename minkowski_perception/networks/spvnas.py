@@ -1,16 +1,16 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Sub-networks that SPVNAS found, from the `net.config` beside each of its checkpoints.
+"""Sub-networks found by SPVNAS, from the `net.config` of each of its checkpoints.
 
-A net.config is a JSON object. `output_channels` are nine widths: stem, encoder and decoder stages.
+A net.config is a JSON object. `output_channels` has nine widths: stem, encoder and decoder stages.
 For stage i of `downsample` and `upsample`:
 
     {part}.{i}.transition                            width after the down- or upsampling
     {part}.{i}.feature                               blocks: 1 or 2
     {part}.{i}.feature.layers.{j}.net.layers.0       width between block j's convolutions
 
-The rest follows from these. A sub-network is an SPVCNN; the shortcut of each stage's first block
-has weights even where widths are equal.
+The other entries follow from these. A sub-network is an SPVCNN whose stages have weights in the
+shortcut of the first block even if widths are equal.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def architecture_of(config: Mapping[str, Any]) -> LidarArchitecture:
     """Return the architecture that a net.config describes.
 
     Raises:
-        ValueError: an entry is missing or no positive integer; it is named.
+        ValueError: an entry is missing or not a positive integer; the message names it.
     """
     if not isinstance(config, Mapping):
         raise ValueError(f"a net.config is a mapping, not {config!r}")

@@ -23,7 +23,7 @@ def build(name, kernel="cube", dimension=3, **options):
 
 
 def trained(network, seed=0):
-    """The network with norms that do something, as after training."""
+    """Return the network with norms that are not the identity, as after training."""
     torch.manual_seed(seed)
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm1d):
@@ -35,7 +35,7 @@ def trained(network, seed=0):
 
 
 def clip():
-    """Voxels [N, 5] of three frames that overlap in space, and their features."""
+    """Return voxels [N, 5] of three frames that overlap in space, and their features."""
     coordinates = torch.randint(-9, 9, (400, 5), generator=torch.manual_seed(1))
     coordinates[:, 0] = 0
     coordinates[:, 4] %= FRAMES
@@ -57,7 +57,7 @@ def clip():
         ("SPVCNN-W16", "cube", "cube"),
     ],
 )
-def test_each_frame_of_the_4d_network_gets_what_the_3d_network_gives(name, flat, deep):
+def test_an_inflated_network_gives_the_3d_logits_on_each_frame(name, flat, deep):
     network = trained(build(name, flat))
     inflated = inflate(network, deep)
     coordinates, features = clip()
@@ -70,7 +70,7 @@ def test_each_frame_of_the_4d_network_gets_what_the_3d_network_gives(name, flat,
         torch.testing.assert_close(together[now], alone, rtol=0.0, atol=1e-5)
 
 
-def test_time_is_there_to_be_learned():
+def test_temporal_weights_start_at_zero_and_get_gradients():
     inflated = inflate(trained(build("MinkUNet14A"))).train()
     coordinates, features = clip()
     inflated.class_logits(SparseTensor(features, coordinates)).features.square().mean().backward()
@@ -91,7 +91,7 @@ def test_a_3d_checkpoint_fits_a_4d_network_of_the_registry():
     assert all(torch.equal(value, flat.state_dict()[key]) for key, value in before.items())
 
 
-def test_the_stem_and_the_mode_stay():
+def test_inflation_keeps_the_stem_and_the_mode():
     network = build("Res16UNet14", stem_kernel=3).eval()
     inflated = inflate(network)
     assert torch.equal(inflated.conv0p1s1.kernel, network.conv0p1s1.kernel)
@@ -99,17 +99,17 @@ def test_the_stem_and_the_mode_stay():
     assert inflate(network.train()).training
 
 
-def test_a_cube_has_no_place_in_a_cross():
+def test_a_cube_cannot_be_inflated_to_a_cross():
     with pytest.raises(ValueError, match=r"4D kernel of 9 offsets lacks the offset \(-1"):
         inflate(build("MinkUNet14A", "cube"), "cross")
 
 
-def test_a_4d_network_is_not_inflated_again():
+def test_a_4d_network_cannot_be_inflated():
     with pytest.raises(ValueError, match="in 4D cannot be inflated"):
         inflate(build("MinkUNet14A", "hybrid", dimension=4))
 
 
-def test_a_network_that_sees_more_features_begins_as_the_one_that_it_starts_from():
+def test_a_network_with_more_features_starts_with_the_logits_of_its_source():
     source = trained(build("MinkUNet14A"))
     target = build_network(
         "MinkUNet14A", in_channels=5, heads={"classes": 5}, dimension=3, width=0.25
@@ -125,7 +125,7 @@ def test_a_network_that_sees_more_features_begins_as_the_one_that_it_starts_from
     )
 
 
-def test_a_network_of_another_width_gives_no_weights():
+def test_a_transfer_between_different_widths_is_refused():
     wider = build_network(
         "MinkUNet14A", in_channels=2, heads={"classes": 5}, dimension=3, width=0.5
     )

@@ -45,13 +45,13 @@ def voxels(dimension, count=300, seed=0):
 
 
 @pytest.mark.parametrize("name", COUNTS_3D)
-def test_parameter_counts_in_3d_are_the_published_ones(name):
+def test_parameter_counts_in_3d_equal_the_published_ones(name):
     network = build_network(name, in_channels=3, heads={"classes": 20})
     assert millions(network) == pytest.approx(COUNTS_3D[name], rel=0.004)
 
 
 @pytest.mark.parametrize(("name", "kernel"), COUNTS_4D)
-def test_parameter_counts_in_4d_are_the_published_ones(name, kernel):
+def test_parameter_counts_in_4d_equal_the_published_ones(name, kernel):
     network = build_network(
         name, in_channels=3, heads={"classes": 12}, dimension=4, kernel=kernel, stem_kernel=3
     )
@@ -59,7 +59,7 @@ def test_parameter_counts_in_4d_are_the_published_ones(name, kernel):
 
 
 @pytest.mark.parametrize("name", sorted(set(network_names()) - {"SPVNAS"}))
-def test_every_network_labels_every_voxel_and_learns_in_every_parameter(name):
+def test_every_network_gives_logits_of_all_voxels_and_gradients_of_all_parameters(name):
     network = build_network(name, in_channels=2, heads={"classes": 5}, dimension=4, width=0.25)
     coordinates = voxels(4)
     tensor = SparseTensor(torch.randn(len(coordinates), 2), coordinates)
@@ -87,7 +87,7 @@ def test_every_kernel_runs_in_3d_and_4d(kernel, dimension):
     assert torch.isfinite(network.class_logits(tensor).features).all()
 
 
-def test_layer_names_and_shapes_are_those_of_the_reference():
+def test_layer_names_and_shapes_equal_those_of_the_reference():
     state = build_network("MinkUNet34C", in_channels=4, heads={"classes": 19}).state_dict()
     expected = {
         "conv0p1s1.kernel": (125, 4, 32),
@@ -109,7 +109,7 @@ def test_layer_names_and_shapes_are_those_of_the_reference():
     assert "block1.0.downsample.0.kernel" not in state
 
 
-def test_in_4d_time_is_mixed_by_the_blocks_alone():
+def test_in_4d_only_the_blocks_connect_frames():
     network = build_network("MinkUNet14A", in_channels=1, heads={"classes": 2}, dimension=4)
     temporal = [
         name
@@ -121,7 +121,7 @@ def test_in_4d_time_is_mixed_by_the_blocks_alone():
     assert all(getattr(m, "stride", (1,))[-1] == 1 for m in network.modules())
 
 
-def test_a_4d_network_on_one_frame_is_the_3d_network_of_its_spatial_weights():
+def test_a_4d_network_on_one_frame_equals_the_3d_network_with_its_spatial_weights():
     flat = build_network(
         "MinkUNet14A", in_channels=2, heads={"classes": 3}, kernel="hybrid", width=0.25
     ).eval()
@@ -141,7 +141,7 @@ def test_a_4d_network_on_one_frame_is_the_3d_network_of_its_spatial_weights():
     torch.testing.assert_close(a, b)
 
 
-def test_shifting_all_voxels_by_the_coarsest_stride_changes_nothing():
+def test_a_shift_of_all_voxels_by_the_coarsest_stride_changes_nothing():
     network = build_network(
         "MinkUNet14A", in_channels=2, heads={"classes": 3}, dimension=4, width=0.25
     ).eval()
@@ -153,7 +153,7 @@ def test_shifting_all_voxels_by_the_coarsest_stride_changes_nothing():
     torch.testing.assert_close(a, b)
 
 
-def test_batches_do_not_see_each_other():
+def test_batch_entries_are_independent():
     network = build_network("MinkUNet14A", in_channels=2, heads={"classes": 3}, width=0.25).eval()
     coordinates = voxels(3)
     features = torch.randn(len(coordinates), 2)
@@ -195,7 +195,7 @@ MINKUNET = {"name": "MinkUNet14A", "in_channels": 1, "heads": {"classes": 2}}
         ({"name": "SPVNAS", "config": {}}, "9 widths as 'output_channels', not None"),
     ],
 )
-def test_impossible_arguments_are_refused_by_value(wrong, message):
+def test_impossible_options_are_refused_with_the_valid_ones(wrong, message):
     with pytest.raises(ValueError, match=message):
         build_network(
             **{"name": "MinkUNet14A", "in_channels": 1, "heads": {"classes": 2}, **wrong}

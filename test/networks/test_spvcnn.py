@@ -25,7 +25,7 @@ NETWORKS = {
 
 
 def convolution(volume, before, after):
-    """Parameters of a convolution and the batch norm after it."""
+    """Return the number of parameters of a convolution and its batch norm."""
     return volume * before * after + 2 * after
 
 
@@ -66,20 +66,20 @@ def scene(dimension=3, count=300, seed=0):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_parameter_counts_are_those_that_the_widths_give_and_the_published_ones(name):
+def test_parameter_counts_follow_from_the_widths_and_equal_the_published_ones(name):
     count = sum(p.numel() for p in build(name).parameters())
     assert count == expected_count(name)
     assert count / 1e6 == pytest.approx(NETWORKS[name][2], abs=0.005)
 
 
-def test_a_width_is_a_factor_cut_off_to_integers_as_cr_is():
+def test_widths_are_truncated_to_integers_as_by_cr():
     state = build("MinkUNet18-W32", width=0.64).state_dict()
     reference = build("MinkUNet18-W20").state_dict()
     assert {k: v.shape for k, v in state.items()} == {k: v.shape for k, v in reference.items()}
     assert state["up3.1.0.net.0.kernel"].shape == (27, 61 + 20, 61)
 
 
-def test_names_and_shapes_are_those_of_spvnas():
+def test_names_and_shapes_equal_those_of_spvnas():
     state = build("SPVCNN-W32").state_dict()
     expected = {
         "stem.0.kernel": (27, 4, 32),
@@ -107,7 +107,7 @@ def test_names_and_shapes_are_those_of_spvnas():
 
 @pytest.mark.parametrize("dimension", [3, 4])
 @pytest.mark.parametrize("name", ["MinkUNet18-W16", "MinkUNet34v2-W32", "SPVCNN-W16"])
-def test_training_and_inference_give_the_same_logits_when_norms_stand_still(name, dimension):
+def test_training_and_inference_give_the_same_logits_with_fixed_norms(name, dimension):
     network, tensor = build(name, dimension=dimension, width=0.25).eval(), scene(dimension)
     step_by_step = network.class_logits(tensor)
     with torch.no_grad():
@@ -117,7 +117,7 @@ def test_training_and_inference_give_the_same_logits_when_norms_stand_still(name
 
 
 def parts(network, tensor):
-    """Features of the encoder's levels, and what the n-th decoder stage makes."""
+    """Return the features of the encoder's levels, and a function that runs a decoder stage."""
     levels = network.encode(tensor)
     assert [level.stride[0] for level in levels] == [1, 2, 4, 8, 16]
 
@@ -128,7 +128,7 @@ def parts(network, tensor):
     return levels, up
 
 
-def test_the_second_version_classifies_strides_16_4_and_1_joined():
+def test_minkunet34v2_classifies_joined_features_of_strides_16_4_and_1():
     network, tensor = build("MinkUNet34v2-W32", width=0.25).eval(), scene()
     (x1, x2, x4, x8, x16), up = parts(network, tensor)
     y4 = up(2, up(1, x16, x8), x4)
@@ -139,7 +139,7 @@ def test_the_second_version_classifies_strides_16_4_and_1_joined():
     torch.testing.assert_close(network.class_logits(tensor).features, expected)
 
 
-def test_points_pass_what_coarse_voxels_blur():
+def test_the_point_branch_of_spvcnn_adds_its_features_at_strides_16_4_and_1():
     network, tensor = build("SPVCNN-W32", width=0.25).eval(), scene()
     (x1, x2, x4, x8, x16), up = parts(network, tensor)
 
@@ -157,7 +157,7 @@ def test_points_pass_what_coarse_voxels_blur():
     torch.testing.assert_close(network.class_logits(tensor).features, z3 @ head.kernel + head.bias)
 
 
-def test_spvcnn_drops_features_in_training_alone():
+def test_spvcnn_drops_features_only_in_training():
     network, tensor = build("SPVCNN-W16", width=0.25).eval(), scene()
     with torch.no_grad():
         assert torch.equal(
@@ -169,7 +169,7 @@ def test_spvcnn_drops_features_in_training_alone():
         )
 
 
-def test_in_4d_time_is_mixed_by_the_blocks_alone():
+def test_in_4d_only_the_blocks_connect_frames():
     network = build("SPVCNN-W16", dimension=4)
     of_blocks = {
         convolution

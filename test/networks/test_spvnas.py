@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Sub-networks of SPVNAS; its published net.configs are not to be had, so this one is made up."""
+"""Tests of SPVNAS's sub-networks, with a made-up net.config: none is available offline."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ MIDDLES = {
 
 
 def net_config():
-    """A net.config with all that SPVNAS writes into one."""
+    """Return a net.config with all entries that SPVNAS writes."""
     config = {"num_classes": 19, "pres": 0.05, "vres": 0.05, "output_channels": OUTPUT}
     widths = {"downsample": OUTPUT[1:5], "upsample": OUTPUT[5:]}
     for part in ("downsample", "upsample"):
@@ -61,7 +61,7 @@ def expected_count():
     return count + (OUTPUT[8] + 1) * 19
 
 
-def test_a_config_gives_the_widths_and_depths_that_it_says():
+def test_a_config_sets_widths_and_depths():
     network = build(net_config())
     state = network.state_dict()
     assert state["stage2.1.net.3.kernel"].shape == (27, 16, 48)
@@ -74,7 +74,7 @@ def test_a_config_gives_the_widths_and_depths_that_it_says():
 
 
 @pytest.mark.parametrize("dimension", [3, 4])
-def test_a_sub_network_labels_every_voxel(dimension):
+def test_a_sub_network_gives_logits_of_all_voxels(dimension):
     coordinates = torch.randint(0, 20, (200, 1 + dimension))
     coordinates[:, 0] = 0
     coordinates = torch.unique(coordinates, dim=0)
@@ -98,6 +98,6 @@ def test_a_sub_network_labels_every_voxel(dimension):
         ),
     ],
 )
-def test_a_config_with_a_wrong_entry_is_refused_by_its_name(key, value, message):
+def test_a_wrong_entry_of_a_config_is_named(key, value, message):
     with pytest.raises(ValueError, match=message):
         build({**net_config(), key: value})

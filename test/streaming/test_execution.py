@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Incremental execution equals the same causal network over the whole sequence as one tensor."""
+"""Tests that incremental execution equals the causal network on a sequence as one tensor."""
 
 from dataclasses import replace
 
@@ -47,7 +47,7 @@ def causal_model(placement="mixed", name="MinkUNet14A", crf=None, seed=0):
 
 
 def drive(frames, seed=0, points=400, step=1.0):
-    """A sensor that turns and moves through a cloud of things of which each frame sees a part.
+    """Yield frames of a sensor that turns and moves; each has a part of the points around it.
 
     With voxels of 5 cm the origin of their coordinates moves every 12.8 metres.
     """
@@ -65,7 +65,7 @@ def drive(frames, seed=0, points=400, step=1.0):
 
 
 def expected_logits(model, frames):
-    """Logits of each frame out of one pass over all of them."""
+    """Return each frame's logits from one pass over all frames, and their spread."""
     voxels = [voxelize(f, SPEC, f.intensity) for f in frames]
     coordinates, features = stack_in_time(voxels)
     with torch.inference_mode():
@@ -75,7 +75,7 @@ def expected_logits(model, frames):
 
 @pytest.mark.parametrize("placement", PLACEMENTS)
 @pytest.mark.parametrize("name", ["MinkUNet14A", "SPVCNN-W16"])
-def test_frame_by_frame_gives_the_logits_of_the_whole_sequence(name, placement):
+def test_incremental_execution_gives_the_logits_of_the_whole_sequence(name, placement):
     model = causal_model(placement, name)
     frames = list(drive(32))
     segmenter = Segmenter(model, precision="float32")
@@ -96,7 +96,7 @@ def test_frame_by_frame_gives_the_logits_of_the_whole_sequence(name, placement):
     st.lists(st.sampled_from(["next", "drop", "gap", "reset", "empty", "save"]), max_size=12),
 )
 @settings(max_examples=20, deadline=None)
-def test_drops_resets_and_restored_states_keep_the_equality(seed, placement, events):
+def test_logits_stay_equal_after_drops_resets_and_restored_states(seed, placement, events):
     model = causal_model(placement)
     segmenter = Segmenter(model, engine="torch")
     frames = list(drive(len(events) + 2, seed, points=60))
@@ -104,13 +104,13 @@ def test_drops_resets_and_restored_states_keep_the_equality(seed, placement, eve
     found = []
     for frame, event in zip(frames, ["next", *events, "next"], strict=True):
         if event == "drop":
-            continue  # the stream goes on without it
+            continue
         if event == "gap":
             late += 5 * 10**9
         frame.stamp += late
         if event == "reset":
             segmenter.reset()
-        if event == "empty":  # a cloud without any measurement is no part of the sequence
+        if event == "empty":  # a cloud without measurements is not part of the sequence
             segmenter.segment(
                 Frame(np.zeros((3, 3), np.float32), frame.stamp, "lidar", pose=frame.pose)
             )
@@ -130,7 +130,7 @@ def test_drops_resets_and_restored_states_keep_the_equality(seed, placement, eve
             assert (next(answers) - logits).abs().max() < 1e-4 * spread
 
 
-def test_two_streams_over_one_network_do_not_see_each_other():
+def test_two_streams_of_one_network_are_independent():
     model = causal_model("cubes")
     left = Segmenter(model, engine="torch")
     right = left.another_stream()
@@ -144,7 +144,7 @@ def test_two_streams_over_one_network_do_not_see_each_other():
     assert left.engine is right.engine
 
 
-def test_a_window_of_a_causal_network_is_the_sequence_cut_short():
+def test_a_window_of_a_causal_network_equals_a_sequence_of_its_frames():
     model = causal_model("voxels")
     frames = list(drive(5))
     segmenter = Segmenter(model, execution="window", window=2, engine="torch")
@@ -156,7 +156,7 @@ def test_a_window_of_a_causal_network_is_the_sequence_cut_short():
 
 
 @pytest.mark.parametrize("execution", ["incremental", "window"])
-def test_a_crf_refines_frame_by_frame_can_be_switched_and_its_state_saved(execution):
+def test_a_crf_steps_frame_by_frame_and_can_be_switched_and_saved(execution):
     torch.manual_seed(3)
     crf = TrilateralCRF(19, chroma="intensity", sigma_space=2, causal=True).eval()
     torch.nn.init.normal_(crf.kernel, std=0.3)
@@ -187,7 +187,7 @@ def test_a_crf_refines_frame_by_frame_can_be_switched_and_its_state_saved(execut
 
 
 @pytest.mark.parametrize("causal", [False, True])
-def test_in_a_window_a_causal_crf_goes_frame_by_frame_and_another_over_the_window(causal):
+def test_in_a_window_a_causal_crf_steps_frame_by_frame_and_others_refine_the_window(causal):
     torch.manual_seed(3)
     crf = TrilateralCRF(19, sigma_space=2, causal=causal).eval()
     torch.nn.init.normal_(crf.kernel, std=0.3)
@@ -211,7 +211,7 @@ def test_in_a_window_a_causal_crf_goes_frame_by_frame_and_another_over_the_windo
         torch.testing.assert_close(segmenter.scores(frame)[1], expected, atol=1e-4, rtol=1e-4)
 
 
-def test_what_is_kept_is_bounded_and_a_reset_frees_it():
+def test_the_state_is_bounded_and_a_reset_frees_it():
     segmenter = Segmenter(causal_model("memory"), engine="torch")
     held = []
     for frame in drive(30, points=100):
@@ -222,7 +222,7 @@ def test_what_is_kept_is_bounded_and_a_reset_frees_it():
     assert segmenter.state_bytes == 0
 
 
-def test_a_state_of_another_execution_is_refused_and_the_stream_starts_anew():
+def test_a_state_of_another_execution_is_refused_and_the_stream_restarts():
     model = causal_model()
     incremental = Segmenter(model, engine="torch")
     window = Segmenter(model, execution="window", engine="torch")

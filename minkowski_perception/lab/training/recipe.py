@@ -15,6 +15,7 @@ from minkowski_perception.lab.training.optimization import Optimization
 from minkowski_perception.labels import LabelSet
 from minkowski_perception.networks.crf import CRFSettings
 from minkowski_perception.networks.model import Card
+from minkowski_perception.networks.registry import network_options
 from minkowski_perception.schema import FILE_NAME, Former, Range, SchemaError, read, read_yaml
 from minkowski_perception.voxels import VoxelInput
 
@@ -317,7 +318,7 @@ class Recipe:
             ValueError: they do not.
         """
         read(Card, self.model_card)
-        self.loss.check_heads(self.network["heads"])
+        self.loss.check_heads(network_options(self.network).heads)
         held_out = self.data.held_out_seeds is not None or self.data.held_out_sets
         if self.validation is not None and not held_out:
             raise ValueError("validation needs held_out_seeds or held_out_sets")
