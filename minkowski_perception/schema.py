@@ -211,11 +211,11 @@ FILE_NAME = Pattern(
 
 
 class Choice:
-    """One of the given names; for names that are no literals.
+    """One of the given names, for names that are known only at run time.
 
     Args:
-        what: a name stands for, for errors.
-        names: the valid ones.
+        what: kind of the names, for error messages.
+        names: the valid names.
     """
 
     def __init__(self, what: str, names: Collection[str]) -> None:

@@ -97,10 +97,10 @@ def test_settings_are_imported_without_heavy_packages():
         "import sys, minkowski_perception.settings;"
         "print(*{'numpy', 'rclpy', 'scipy', 'torch', 'yaml'} & set(sys.modules))"
     )
-    said = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", check], capture_output=True, text=True, check=True
     )
-    assert said.stdout.strip() == ""
+    assert done.stdout.strip() == ""
 
 
 def test_the_parameter_file_and_the_docs_are_as_the_settings_write_them():

@@ -123,7 +123,7 @@ def test_a_cloud_that_cannot_be_labelled_is_one_counted_drop_and_the_stream_goes
     assert stream.accounting.snapshot().dropped == {reason: 1}
     received(stream, cloud(3))
     assert len(segmenter.frames) == 2
-    assert stream.accounting.snapshot().pending == 2  # delivered by whoever asked for them
+    assert stream.accounting.snapshot().pending == 2  # the caller counts them as labelled
 
 
 def test_a_stamp_of_zero_is_replaced_by_the_time_of_reception():

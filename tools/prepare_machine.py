@@ -79,7 +79,7 @@ def install(packages: list[str], prefix: list[str]) -> bool:
 
 
 def main() -> None:
-    """Install what is missing; exit with a message where that cannot be done."""
+    """Install the missing system packages; exit with a message if that is not possible."""
     if reason := problem():
         sys.exit(reason)
     packages = missing_packages()

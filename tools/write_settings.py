@@ -55,7 +55,7 @@ def table() -> str:
 
 
 def page(text: str) -> str:
-    """Return the text of docs/node.md with its table written anew."""
+    """Return the text of docs/node.md with its table updated."""
     before, _, rest = text.partition(_BEGIN)
     _, _, after = rest.partition(_END)
     return f"{before}{_BEGIN}\n{table()}\n{_END}{after}"

@@ -24,7 +24,7 @@ class EgoMotion:
     name = "none"
     coasted = 0
 
-    def __init__(self, reason: str = "asked for") -> None:
+    def __init__(self, reason: str = "requested") -> None:
         self.reason = reason
 
     @property
@@ -76,7 +76,7 @@ class RecordedMotion(EgoMotion):
 
     name = "bag"
 
-    def __init__(self, poses: PoseBuffer, reason: str = "asked for") -> None:
+    def __init__(self, poses: PoseBuffer, reason: str = "requested") -> None:
         super().__init__(reason)
         self._poses = poses
 

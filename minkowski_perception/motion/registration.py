@@ -51,7 +51,7 @@ class Registration(EgoMotion):
 
     name = "kiss_icp"
 
-    def __init__(self, *, deskew: bool = True, reason: str = "asked for") -> None:
+    def __init__(self, *, deskew: bool = True, reason: str = "requested") -> None:
         super().__init__(reason)
         self._library = _kiss_icp()
         self._deskew = deskew

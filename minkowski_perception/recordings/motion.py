@@ -39,7 +39,7 @@ def choose_ego_motion(
         raise BagError(f"topic '{topic}' of {bag.path} has no clouds")
     if choice == "none":
         return StandingStill()
-    reason = "asked for"
+    reason = "requested"
     if choice in ("auto", "bag"):
         frame_id = first.header.frame_id
         source, poses = bag.poses_with_source(frame_id, topic=odometry_topic)

@@ -26,7 +26,7 @@ _COMPILE = "numba:compile"
 
 
 class _Announcement(Listener):  # type: ignore[misc]
-    """Says once that Numba compiles, so that nobody takes the wait for a hang.
+    """Logs that Numba compiles, once, so that the wait is not mistaken for a hang.
 
     Numba reports no compilation for functions that it loads from its cache.
     """

@@ -6,7 +6,7 @@ The IR uses explicit vectors, because compilers do not keep a tile of sums in ve
 themselves. Rows are read and summed in place, without a gather or scatter pass.
 
 Numba's cache depends on the modification time of the calling file: after a change here, touch
-`compiled_convolution.py`. (An installation writes all files anew.)
+`compiled_convolution.py`. (An installation rewrites all files.)
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ STEP = 100_000_000  # ns
 
 
 class HeightSegmenter:
-    """Stands in for a model: what is above the sensor is a car, what is below it is road."""
+    """Replaces the model: points above the sensor are car, points below it are road."""
 
     label_set = KITTI
     model = SimpleNamespace(name="height")
@@ -138,10 +138,10 @@ def test_clouds_that_cannot_be_labelled_are_counted_by_reason(make_bag, tmp_path
         "no_pose": 1,
     }
     assert summary.pending == 0
-    said = capsys.readouterr().err
-    assert len(said.splitlines()) == 4
-    assert "malformed: row_step 1 is less than" in said
-    assert "inference_failed: RuntimeError('nothing to see')" in said
+    printed = capsys.readouterr().err
+    assert len(printed.splitlines()) == 4
+    assert "malformed: row_step 1 is less than" in printed
+    assert "inference_failed: RuntimeError('nothing to see')" in printed
 
 
 def test_frames_come_with_the_pose_at_their_stamp(make_bag, tmp_path):
@@ -157,7 +157,7 @@ def test_ego_motion_none_means_that_the_sensor_stands_still(make_bag, tmp_path):
     summary = label(make_bag([frame_at(1)], (0, 9)), tmp_path / "out", segmenter, "none")
 
     assert np.array_equal(segmenter.seen[0].pose, np.eye(4))
-    assert (summary.ego_motion, summary.ego_motion_reason) == ("none", "asked for")
+    assert (summary.ego_motion, summary.ego_motion_reason) == ("none", "requested")
 
 
 @pytest.mark.parametrize("ego_motion", ["kiss_icp", "auto"])

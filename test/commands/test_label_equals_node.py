@@ -48,5 +48,5 @@ def test_they_give_the_same_bytes_with_ego_motion_from_registration(drive, comma
         assert done.returncode == 0, done.stderr
         summary = json.loads((tmp_path / name / "summary.json").read_text())
         assert (summary["ego_motion"], summary["labelled"]) == ("kiss_icp", 6)
-        assert "ego motion  kiss_icp: asked for" in done.stdout
+        assert "ego motion  kiss_icp: requested" in done.stdout
     assert_same_bytes(tmp_path / "demo", tmp_path / "label", 6)

@@ -57,7 +57,7 @@ def test_recorded_poses_are_used_first(make_bag, choice, source):
     motion = choose(bag, choice)
 
     assert type(motion) is RecordedMotion
-    assert motion.reason == (f"from bag {source}" if choice == "auto" else "asked for")
+    assert motion.reason == (f"from bag {source}" if choice == "auto" else "requested")
     for stamp, pose in POSES:
         np.testing.assert_allclose(motion.locate(frame_at(stamp)), pose, atol=1e-12)
 
@@ -89,7 +89,7 @@ def test_clouds_are_registered_on_request(make_bag):
     motion = choose(make_bag(odometry=["/odom"]), "kiss_icp")
 
     assert type(motion) is Registration
-    assert motion.reason == "asked for"
+    assert motion.reason == "requested"
 
 
 def test_motion_is_unknown_without_poses_and_without_kiss_icp(make_bag, monkeypatch):

@@ -261,7 +261,7 @@ def compare(
                 row.segmenter.reset()
                 scores[case][row.name].labels.begin(case)
             for scene in _scenes(stream, noise, truth):
-                # In turns, so that other work of the machine slows all of them alike.
+                # In turns, so that other processes slow all of them equally.
                 for row in rows:
                     score = scores[case][row.name]
                     started = time.perf_counter()

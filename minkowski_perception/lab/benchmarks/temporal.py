@@ -3,10 +3,10 @@
 """Cost of a frame: incremental 4D compared with 3D and windowed 4D.
 
 All contenders run the same stream on the CPU with the same engine. They take each frame in turns,
-so that other work of the machine slows all of them alike, in a new random order for each frame,
-because a contender that follows a large window finds cold caches. A ratio is the median of the
-ratios of the frames. It compares the network's time, kernel maps included: voxelization takes all
-contenders the same time. Whole frames, from points to labels, are reported too.
+so that other processes slow all of them equally, in a new random order for each frame, because a
+contender that follows a large window finds cold caches. A ratio is the median of the ratios of the
+frames. It compares the network's time, kernel maps included: voxelization takes all contenders the
+same time. Whole frames, from points to labels, are reported too.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ def figures(subject: Subject, evaluation: Evaluation) -> dict[str, Any]:
         matrix = scorer.all[name]
         overall = {"miou": none_if_nan(matrix.miou)} if name == "groups" else {}
         found[name] = overall | _by_name(view, matrix.iou)
-    found["never_said"] = classes.never_predicted
+    found["never_predicted"] = classes.never_predicted
     found["precision"] = _by_name(classes, confusion.precision)
     found["recall"] = _by_name(classes, confusion.recall)
     found["by_range"] = [
@@ -114,7 +114,7 @@ def figures(subject: Subject, evaluation: Evaluation) -> dict[str, Any]:
     found["confusion"] = {
         name: {
             "truth": list(view.label_set.names),
-            "said": [*view.label_set.names, None],
+            "predicted": [*view.label_set.names, None],
             "counts": scorer.all[name].counts.tolist(),
         }
         for name, view in scorer.views.items()

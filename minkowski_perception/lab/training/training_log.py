@@ -27,7 +27,7 @@ class TrainingLog:
         title: in front of the progress bar.
 
     Raises:
-        RecipeError: TensorBoard is asked for and not installed.
+        RecipeError: TensorBoard is requested but not installed.
     """
 
     def __init__(

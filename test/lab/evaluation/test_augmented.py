@@ -99,11 +99,11 @@ def test_each_world_is_its_own_stream_and_probabilities_are_averaged(segmenter):
 
 
 class _EnoughError(Exception):
-    """The test has its frame."""
+    """Ends the prediction after one frame."""
 
 
 class FrameCatcher:
-    """Stands in for a segmenter: keeps the frame and predicts nothing."""
+    """Replaces a segmenter: keeps the frame and predicts nothing."""
 
     label_set = ("only",)
 

@@ -127,7 +127,7 @@ def test_classes_that_the_model_cannot_predict_are_named():
     frame = Frame(np.ones((2, 3), np.float32), labels=np.array([0, 1], np.uint8))
     prediction = Segmentation(np.zeros(2, np.uint8), np.ones(2, np.float32), KITTI, {}, 1, 1)
     evaluation.add(0, frame, prediction, 1.0)
-    assert figures(SUBJECT, evaluation)["never_said"] == ["tram"]
+    assert figures(SUBJECT, evaluation)["never_predicted"] == ["tram"]
     assert re.search(r"^never predicted +tram: ", text(SUBJECT, evaluation), re.MULTILINE)
 
 

@@ -147,16 +147,16 @@ def test_static_points_of_the_other_clip_stay_static(mix):
     mixed = mix(moving_clip(3, 1.0), moving_clip(3, -2.0, 1000), np.random.default_rng(0))
     assert len(mixed) == 3
 
-    def places(frame):
+    def positions(frame):
         """Positions of each point of the other clip, copies in their order."""
         world = frame.points @ frame.pose[:3, :3].T + frame.pose[:3, 3]
         found = {}
-        for place, number in zip(world, frame.intensity.tolist(), strict=True):
+        for position, number in zip(world, frame.intensity.tolist(), strict=True):
             if number >= 1000:
-                found.setdefault(number, []).append(place)
+                found.setdefault(number, []).append(position)
         return found
 
-    first, last = places(mixed[0]), places(mixed[2])
+    first, last = positions(mixed[0]), positions(mixed[2])
     both = first.keys() & last.keys()
     assert len(both) > 10
     for number in both:

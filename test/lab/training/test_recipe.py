@@ -119,7 +119,7 @@ def write_coloured(root, frames):
     for name in names:
         points, rest = rng.uniform(-900, 900, (400, 3)), rng.integers(2, 9, (400, 4))
         rows = (
-            " ".join(map(str, [*place, *other])) for place, other in zip(points, rest, strict=True)
+            " ".join(map(str, [*point, *other])) for point, other in zip(points, rest, strict=True)
         )
         (root / name).write_text("\n".join([*head, *rows]) + "\n")
     for split in ("train", "test"):

@@ -30,7 +30,7 @@ def root(tmp_path_factory):
 
 
 class StopError(Exception):
-    """Stands for the end of a process."""
+    """Simulates the end of a process."""
 
 
 def stop_at(step, monkeypatch):
@@ -166,8 +166,8 @@ def _train_by_hand(recipe, processes):
         optimizer.zero_grad()
         for rank in range(processes):
             coordinates, features, labels, *_ = collate([clips[step * settings.batch_size + rank]])
-            places = coordinates_in(3, coordinates)
-            logits = network.class_logits(SparseTensor(features, places)).at(places)
+            in_3d = coordinates_in(3, coordinates)
+            logits = network.class_logits(SparseTensor(features, in_3d)).at(in_3d)
             (plan.loss(logits, labels, weights) / processes).backward()
         optimizer.step()
         schedule.step()

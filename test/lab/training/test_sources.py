@@ -31,8 +31,8 @@ SPEC = VoxelInput.from_dict({"voxel_size": 1.0, "features": ["one", "intensity"]
 
 def sequence(number, length, points=1, **columns):
     """Return frames with different stamps."""
-    place = np.full((points, 3), 2.0, np.float32)
-    return [Frame(place, stamp=100 * number + i, **columns) for i in range(length)]
+    xyz = np.full((points, 3), 2.0, np.float32)
+    return [Frame(xyz, stamp=100 * number + i, **columns) for i in range(length)]
 
 
 def stamps(clip):
@@ -109,10 +109,10 @@ def test_a_clip_has_at_most_max_voxels():
     assert [len(column) for column in some[:4]] == [100, 100, 100, 100]
     assert int(everything.points.sum()) == 900
 
-    known = {tuple(place.tolist()): voxel for place, *voxel in zip(*everything[:4], strict=True)}
-    assert len({tuple(place) for place in some.coordinates.tolist()}) == 100
-    for place, *voxel in zip(*some[:4], strict=True):
-        assert all(map(torch.equal, voxel, known[tuple(place.tolist())]))
+    known = {tuple(index.tolist()): voxel for index, *voxel in zip(*everything[:4], strict=True)}
+    assert len({tuple(index) for index in some.coordinates.tolist()}) == 100
+    for index, *voxel in zip(*some[:4], strict=True):
+        assert all(map(torch.equal, voxel, known[tuple(index.tolist())]))
 
 
 def test_an_agreed_label_is_unknown_where_points_of_a_voxel_differ():

@@ -95,7 +95,7 @@ def test_stages_give_the_bits_of_separate_trainings(root, tmp_path):
 
 
 class StopError(Exception):
-    """Stands for the end of a process."""
+    """Simulates the end of a process."""
 
 
 def stop_at(step, title, patch):
