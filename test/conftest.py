@@ -55,3 +55,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if str(item.path.relative_to(here)).startswith(_SLOW):
             item.add_marker(pytest.mark.slow)
+
+
+DRIVE_FRAMES = 6
+
+
+@pytest.fixture(scope="session")
+def drive(tmp_path_factory) -> Path:
+    """A bag of six clouds with true labels, and odometry at stamps between theirs."""
+    pytest.importorskip("open3d", reason="needs open3d to simulate clouds")
+    from minkowski_perception.codec import encode_frame
+    from minkowski_perception.lab.simulation.drive import simulate_drive
+    from minkowski_perception.recordings.bags import BagWriter
+
+    path = tmp_path_factory.mktemp("bags") / "drive"
+    with BagWriter(path) as bag:
+        for i, frame in enumerate(simulate_drive(4007, "vlp16", DRIVE_FRAMES + 1)):
+            bag.write_odometry("/odometry", frame.stamp - 30_000_000, frame.pose, "odom", "lidar")
+            if i < DRIVE_FRAMES:
+                cloud = encode_frame(frame, label_field="true_label")
+                bag.write_cloud("/points", cloud, frame.stamp, frame.frame_id)
+    return path

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Fixtures: a short simulated drive, and one run of the demo over it."""
+"""The command line as a user runs it, and one run of the demo."""
 
 import subprocess
 import sys
@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
-DRIVE_FRAMES = 6
 
 
 def run_command(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -25,24 +23,6 @@ def run_command(*arguments: object) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="session")
 def command():
     return run_command
-
-
-@pytest.fixture(scope="session")
-def drive(tmp_path_factory) -> Path:
-    """A bag of six clouds with true labels, and odometry at stamps between theirs."""
-    pytest.importorskip("open3d", reason="needs open3d to simulate clouds")
-    from minkowski_perception.codec import encode_frame
-    from minkowski_perception.lab.simulation.drive import simulate_drive
-    from minkowski_perception.recordings.bags import BagWriter
-
-    path = tmp_path_factory.mktemp("bags") / "drive"
-    with BagWriter(path) as bag:
-        for i, frame in enumerate(simulate_drive(4007, "vlp16", DRIVE_FRAMES + 1)):
-            bag.write_odometry("/odometry", frame.stamp - 30_000_000, frame.pose, "odom", "lidar")
-            if i < DRIVE_FRAMES:
-                cloud = encode_frame(frame, label_field="true_label")
-                bag.write_cloud("/points", cloud, frame.stamp, frame.frame_id)
-    return path
 
 
 @dataclass

@@ -1,0 +1,313 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Every snippet and every command of the documentation is run, with small inputs.
+
+The snippets of a page run in order, in a folder that has the inputs they name (`INPUTS`), so
+that a later one finds what an earlier one wrote. A YAML block whose first line is the comment
+`# NAME.yaml` is written to that file.
+"""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from doc_snippets import PAGES, ROOT, snippets
+from small_recipes import small_recipe, write_sequences
+from tiny_models import save_tiny
+
+import minkowski_perception
+from minkowski_perception.accounting import DropReason
+from minkowski_perception.commands.benchmark import SUBJECTS
+from minkowski_perception.commands.main import COMMANDS, main
+from minkowski_perception.networks.model import available_models, load_model
+from minkowski_perception.settings import SETTINGS, Settings
+
+README = (ROOT / "README.md").read_text()
+NODE = (ROOT / "docs" / "node.md").read_text()
+SETUP = (ROOT / "setup.py").read_text()
+MANIFEST = (ROOT / "package.xml").read_text()
+LAUNCH = "".join(path.read_text() for path in sorted(ROOT.glob("launch/*.py")))
+
+NOT_RUN = {
+    "cd ": "only the test changes folders",
+    "colcon build": "test_package.py builds the package",
+    "git clone": "needs the network",
+    "git commit": "changes the repository",
+    "minkowski-perception benchmark exactness": "needs MinkowskiEngine; test_benchmark_exactness",
+    "minkowski-perception demo": "test_demo.py plays a bag through the node",
+    "mkdir ": "for commands that are not run",
+    "pip install": "needs the network",
+    "python3 -m venv": "for commands that are not run",
+    "pre-commit ": "needs the network",
+    "ros2 ": "needs a ROS installation",
+    "rosdep ": "needs a ROS installation",
+    "source ": "for commands that are not run",
+    "sudo ": "changes the machine",
+    "torchrun ": "test_distributed.py trains in several processes",
+    "touch ": "for commands that are not run",
+}
+"""Commands that are not run, and why; what they name is checked."""
+
+SMALLER = {
+    "benchmark ablation": "--drives 1 --frames 1 --lidars vlp16 --engine torch --models tiny_models",
+    "benchmark engines": "--networks MinkUNet14A --beams 16 --voxel-size 1 --repeats 1 "
+    "--races-only --device cpu",
+    "benchmark memory": "--frames 10 --points 300 --model tiny.yaml",
+    "benchmark networks": "--networks MinkUNet18-W16 --voxel-size 1 --repeats 1",
+    "benchmark temporal": "--beams 16 --frames 1 --engine torch --model tiny.yaml",
+    "evaluate": "--limit 1 --engine torch",
+    "evaluate --dataset simulation ": "--drives 1 --lidars vlp16",
+    "evaluate --dataset simulation_indoor": "--drives 1",
+    "label": "--engine torch",
+    "simulate": "--drives 1 --frames 1",
+    "train": "--iterations 1 --workers 0",
+}
+"""Options that are appended to commands that begin so, to shorten them."""
+
+SHORTER_VALUES = {"--long": "10"}
+"""Values that replace those of an option."""
+
+BAGS = ("path/to/bag", "drive.bag", "recording.mcap")
+CHECKPOINTS = ("minkunet34_w32.pth", "minkunet34_w32_spconv.pth", "minkunet34.pth")
+SCANS = ("data/semantickitti", "path/to/dataset", "DIR")
+MODELS = {"indoor": "indoor_depth", "outdoor": "outdoor_lidar"}
+
+
+def small_inputs(folder: Path, drive: Path) -> None:
+    """Make the files that the pages name, in a folder."""
+    import plain_res16unet
+    import plain_spv
+    import torch
+
+    for name in BAGS:
+        link(folder / name, drive)
+    for name in SCANS:
+        write_sequences(folder / name)
+    link(folder / "scan.bin", folder / SCANS[0] / "sequences" / "00" / "velodyne" / "000000.bin")
+    for name in CHECKPOINTS:
+        state = plain_spv.checkpoint("MinkUNet34-W32", "mmdet3d-spconv", width=0.25)
+        torch.save(plain_spv.file_of(state, "mmdet3d-spconv"), folder / name)
+    zoo = folder / "SemanticKITTI_val_SPVNAS@65GMACs"
+    zoo.mkdir()
+    config = plain_spv.net_config(seed=0)
+    (zoo / "net.config").write_text(json.dumps(config))
+    state = plain_spv.specialized(config, seed=0)
+    torch.save(plain_spv.file_of(state, "spvnas-specialized"), zoo / "init")
+    state = plain_res16unet.checkpoint("Res16UNet34C", width=0.25, stem_kernel=5)
+    torch.save(plain_res16unet.file_of(state, "sts"), folder / "Res16UNet34C.pth")
+    state = plain_res16unet.checkpoint("Res16UNet14A", width=0.25, classes=3)
+    torch.save(plain_res16unet.file_of(state, "sts"), folder / "checkpoint.pth")
+    classes = {"floor": [0, 0, 0], "wall": [9, 9, 9], "other": [99, 99, 99]}
+    (folder / "my_classes.yaml").write_text(yaml.safe_dump({"name": "mine", "classes": classes}))
+    for name, model in MODELS.items():
+        for suffix in (".yaml", ".safetensors"):
+            packaged = Path(minkowski_perception.__file__).parent / "weights" / model
+            link(folder / f"{name}{suffix}", packaged.with_suffix(suffix))
+    save_tiny(folder / "tiny", dimension=4, kernel="causal")
+    (folder / "tiny_models").mkdir()
+    save_tiny(folder / "tiny_models" / "ablation_3d", dimension=3)
+    data = str(folder / SCANS[0])
+    for recipe in [*ROOT.glob("config/training/*.yaml"), Path("my_recipe.yaml")]:
+        path = folder / (recipe.relative_to(ROOT) if recipe.is_absolute() else recipe)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(yaml.safe_dump(small_recipe(Path(data), name=recipe.stem)))
+
+
+def link(path: Path, target: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to(target)
+
+
+def python_inputs() -> dict[str, object]:
+    """Return the variables that Python blocks may use without making them."""
+    from minkowski_perception.segmenter import Segmenter
+
+    rng = np.random.default_rng(0)
+    points = rng.uniform(-15, 15, (2000, 3)).astype(np.float32) * (1, 1, 0.1)
+    return {
+        "points": points,
+        "intensity": rng.uniform(0, 1, 2000).astype(np.float32),
+        "segmenter": Segmenter.load("outdoor_lidar", engine="torch"),
+    }
+
+
+@pytest.fixture(scope="session")
+def inputs(drive, tmp_path_factory):
+    pytest.importorskip("matplotlib", reason="needs matplotlib for pictures")
+    folder = tmp_path_factory.mktemp("inputs")
+    small_inputs(folder, drive)
+    return folder
+
+
+def page_name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_every_snippet_of_a_page_runs(page, inputs, tmp_path, monkeypatch, capsys):
+    for path in inputs.rglob("*"):  # a page's own links, so that pages cannot disturb each other
+        if not path.is_dir() or path.is_symlink():
+            link(tmp_path / path.relative_to(inputs), path.resolve())
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, object] = {}
+    for snippet in snippets(page):
+        if snippet.language == "python":
+            namespace = namespace or python_inputs()
+            exec(compile(snippet.text, snippet.place, "exec"), namespace)
+        elif snippet.language == "yaml":
+            write_yaml(snippet)
+        for words in snippet.commands:
+            run(words, snippet.place)
+    capsys.readouterr()
+
+
+def write_yaml(snippet) -> None:
+    assert isinstance(yaml.safe_load(snippet.text), dict | list), snippet.place
+    if name := re.match(r"# (\S+\.yaml)\n", snippet.text):
+        path = Path(name[1])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        path.write_text(snippet.text)
+
+
+def run(words: list[str], place: str) -> None:
+    """Run a command, or check what it names."""
+    line = " ".join(words)
+    if any(line.startswith(prefix) for prefix in NOT_RUN):
+        return
+    if words[0] == "make":
+        subprocess.run(["make", "--dry-run", *words[1:]], cwd=ROOT, check=True, stdout=-3)
+        return
+    assert words[0] == "minkowski-perception", f"{place}: neither run nor in NOT_RUN: {line}"
+    arguments = words[1:]
+    if set(arguments) <= {*COMMANDS, *SUBJECTS}:  # the text names a command
+        return
+    for option, value in SHORTER_VALUES.items():
+        if option in arguments:
+            arguments[arguments.index(option) + 1] = value
+    for prefix, options in SMALLER.items():
+        if " ".join([*words[1:], ""]).startswith(prefix):
+            arguments += options.split()
+    try:
+        status = main(arguments)
+    except SystemExit as error:
+        status = error.code
+    assert status == 0, f"{place}: {line}"
+
+
+# What commands that are not run name
+
+
+def commands_not_run(prefix: str) -> list[list[str]]:
+    return [
+        words
+        for page in PAGES
+        for snippet in snippets(page)
+        for words in snippet.commands
+        if " ".join(words).startswith(prefix)
+    ]
+
+
+@pytest.mark.parametrize("prefix", NOT_RUN)
+def test_every_exception_is_needed(prefix):
+    assert commands_not_run(prefix), "no page has such a command"
+
+
+def test_every_launch_command_names_a_launch_file_and_its_arguments():
+    used = commands_not_run("ros2 launch minkowski_perception")
+    assert used
+    for _, _, _, name, *arguments in used:
+        assert (ROOT / "launch" / name).exists(), name
+        for argument in arguments:
+            if argument == "--show-args":
+                continue
+            name, _, value = argument.partition(":=")
+            assert name in SETTINGS or f'"{name}"' in LAUNCH, argument
+            if name in SETTINGS:
+                Settings.from_values({name: type(SETTINGS[name].default)(value)})
+
+
+def test_every_executable_of_ros2_run_is_installed():
+    for _, _, package, name, *_ in commands_not_run("ros2 run"):
+        assert package == "minkowski_perception"
+        assert f'"{name} = ' in SETUP, name
+
+
+def test_every_demo_command_parses():
+    import argparse
+
+    from minkowski_perception.commands import demo
+
+    for _, _, *arguments in commands_not_run("minkowski-perception demo"):
+        parser = argparse.ArgumentParser(exit_on_error=False)
+        demo.add_arguments(parser)
+        parser.parse_args(arguments)
+
+
+def test_every_package_to_install_is_a_dependency():
+    built = {"setuptools", "wheel", "ninja", "MinkowskiEngine"}  # docs/engines.md
+    for _, _, *words in commands_not_run("pip install"):
+        for word in words:
+            if word.startswith("-") or "/" in word:
+                continue
+            name = re.split(r"[\[<>=;]", word)[0]
+            assert name in built or re.search(rf'"{name}[">\[=;]', SETUP), word
+
+
+def test_every_skipped_rosdep_key_is_one_of_the_package():
+    for words in commands_not_run("rosdep install"):
+        for key in words[words.index("--skip-keys") + 1].split():
+            assert f"<exec_depend>{key}</exec_depend>" in MANIFEST, key
+
+
+# Statements
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_every_link_leads_somewhere(page):
+    for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
+        if target.startswith("http"):
+            continue
+        name, _, anchor = target.partition("#")
+        path = page.parent / name if name else page
+        assert path.exists(), target
+        assert not anchor or anchor in anchors(path), target
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors that GitHub gives to the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_every_file_of_ours_in_a_page_exists(page):
+    for path in re.findall(
+        r"`((?:minkowski_perception|config|test|docs|launch|tools)/[\w./-]+)`", page.read_text()
+    ):
+        assert (ROOT / path).exists(), path
+
+
+def rows(heading: str, page: str) -> list[tuple[str, str]]:
+    """Return the first two cells of each row of the table under a heading."""
+    section = page.split(f"## {heading}\n")[1].split("\n## ")[0]
+    return re.findall(r"^\| `([^`]+)` \| ([^|]*) \|", section, re.MULTILINE)
+
+
+def test_the_table_of_drop_reasons_is_complete():
+    table = rows("Diagnostics", NODE)
+    assert [reason for reason, _ in table] == [reason.value for reason in DropReason]
+
+
+def test_the_model_table_has_the_figures_of_each_model():
+    table = dict(rows("Models", README))
+    assert sorted(table) == available_models()
+    for name in available_models():
+        row = next(line for line in README.splitlines() if line.startswith(f"| `{name}`"))
+        for lidar, miou in load_model(name).card["figures"]["miou"].items():
+            assert f"{lidar} {miou:.2f}" in row
