@@ -58,7 +58,8 @@ SMALLER = {
     "--races-only --device cpu",
     "benchmark memory": "--frames 10 --points 300 --model tiny.yaml",
     "benchmark networks": "--networks MinkUNet18-W16 --voxel-size 1 --repeats 1",
-    "benchmark temporal": "--beams 16 --frames 1 --engine torch --threads 1 --model tiny.yaml",
+    "benchmark temporal": "--sequence data/semantickitti/sequences/00 --frames 1 "
+    "--engine torch --threads 1 --model tiny.yaml",
     "evaluate": "--limit 1 --engine torch",
     "evaluate --dataset simulation ": "--drives 1 --lidars vlp16",
     "evaluate --dataset simulation_indoor": "--drives 1",
@@ -85,7 +86,7 @@ def small_inputs(folder: Path, drive: Path) -> None:
     link(folder / "path" / "to" / "bag", drive)
     link(folder / "recording.mcap", next(drive.glob("*.mcap")))
     for name in SCANS:
-        write_sequences(folder / name)
+        write_sequences(folder / name, frames=8)
     link(folder / "scan.bin", folder / SCANS[0] / "sequences" / "00" / "velodyne" / "000000.bin")
     for name in CHECKPOINTS:
         state = plain_spv.checkpoint("MinkUNet34-W32", "mmdet3d-spconv", width=0.25)
