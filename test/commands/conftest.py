@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The command line as a user runs it, and one run of the demo."""
+"""Fixtures: the command line as a user runs it, and one run of the demo."""
 
 import subprocess
 import sys
