@@ -161,11 +161,12 @@ def measured():
 @pytest.fixture
 def registries():
     """Remove what a page registers."""
+    from minkowski_perception.lab.training.losses import LOSSES
     from minkowski_perception.networks import registry
     from minkowski_perception.networks.heads import HEADS
     from minkowski_perception.scoring import OUTPUT_METRICS
 
-    tables = (registry._NETWORKS, HEADS, OUTPUT_METRICS)
+    tables = (registry._NETWORKS, HEADS, LOSSES, OUTPUT_METRICS)
     before = [dict(table) for table in tables]
     yield
     for table, entries in zip(tables, before, strict=True):
