@@ -11,7 +11,7 @@ NAME = "minkowski_perception"
 setup(
     name=NAME,
     version="0.1.0",
-    description="Semantic perception of 3D streams on robots, behind a ROS 2 node",
+    description="Label every point of LiDAR and depth clouds, in ROS 2 and in Python",
     author="The minkowski_perception authors",
     author_email="maintainers@minkowski-perception.example",
     license="Apache-2.0",

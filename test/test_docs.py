@@ -3,8 +3,8 @@
 """Every snippet and every command of the documentation is run, with small inputs.
 
 The snippets of a page run in order, in a folder that has the inputs they name (`INPUTS`), so
-that a later one finds what an earlier one wrote. A YAML block whose first line is the comment
-`# NAME.yaml` is written to that file.
+that a later one finds what an earlier one wrote. The first line of a YAML block is the comment
+`# NAME.yaml`; the block is written to that file.
 """
 
 import json
@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from doc_snippets import PAGES, ROOT, snippets
+from doc_snippets import PAGES, ROOT, Snippet, snippets
 from small_recipes import small_recipe, write_sequences
 from tiny_models import save_tiny
 
@@ -46,7 +46,7 @@ NOT_RUN = {
     "rosdep ": "needs a ROS installation",
     "source ": "for commands that are not run",
     "sudo ": "changes the machine",
-    "torchrun ": "test_distributed.py trains in several processes",
+    "torchrun ": "test_resuming.py trains in two processes",
     "touch ": "for commands that are not run",
 }
 """Commands that are not run, and why; what they name is checked."""
@@ -196,13 +196,18 @@ def test_every_snippet_of_a_page_runs(
     capsys.readouterr()
 
 
-def write_yaml(snippet) -> None:
-    assert isinstance(yaml.safe_load(snippet.text), dict | list), snippet.place
-    if name := re.match(r"# (\S+\.yaml)\n", snippet.text):
-        path = Path(name[1])
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
-        path.write_text(snippet.text)
+def write_yaml(snippet: Snippet) -> None:
+    """Write a block to the file that its first line names; a recipe must be valid."""
+    from minkowski_perception.lab.training.recipe import load_recipe
+    from minkowski_perception.lab.training.stages import read_stages
+
+    name = re.match(r"# (\S+\.yaml)\n", snippet.text)
+    assert name, f"{snippet.place}: the first line must be the comment '# NAME.yaml'"
+    path = Path(name[1])
+    path.unlink(missing_ok=True)
+    path.write_text(snippet.text)
+    if {"labels", "base"} & set(yaml.safe_load(snippet.text)):
+        read_stages(load_recipe(path), Path("out"))
 
 
 def run(words: list[str], place: str, measured: set[str]) -> None:
