@@ -343,7 +343,7 @@ class Segmenter:
         """Continue from a state, of a segmenter of the same model and execution, on any device.
 
         Raises:
-            ValueError: the state is of another model or execution; the stream starts anew.
+            ValueError: the state is of another model or execution; a new stream starts.
         """
         self.reset()
         self._execution.restore(part(state, "execution."))

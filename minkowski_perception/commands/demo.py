@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""`minkowski-perception demo`: play a recorded drive through the real node over DDS."""
+"""`minkowski-perception demo`: play a bag through the node, and evaluate its labels."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
     from minkowski_perception.settings import Settings
     from minkowski_perception.summary import Summary
 
-DRIVE_SEED = 4016  # training and its figures use others
+DRIVE_SEED = 4016  # training and validation use other seeds
 DRIVE_LIDAR = "hdl64"
 DRIVE_FRAMES = 40
 
 _DIAGNOSTICS = "/diagnostics"
-_START = 120.0  # seconds, for a slow disk and a busy machine
+_START = 120.0  # seconds; enough for a slow disk and a busy machine
 _ANSWER = 60.0
 _PICTURES = 3
 
@@ -55,20 +55,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--realtime",
         action="store_true",
-        help="play at the recorded pace whether the node keeps up or not; otherwise a cloud is "
-        "held until the one before it is labelled",
+        help="play at the recorded pace, even if the node drops clouds; without it, each cloud "
+        "waits until the one before it is labelled",
     )
     add_run_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Play, record, draw and sum up; 1 if a process fails or a cloud is lost without a reason."""
+    """Play the bag and evaluate the labels; return 1 if a process fails or a cloud is lost."""
     from minkowski_perception.labels import LabelSet
     from minkowski_perception.recordings.bags import BagReader
     from minkowski_perception.recordings.motion import choose_ego_motion
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    # A shell that starts us in the background has SIGINT ignored.
+    # A shell that starts this process in the background lets it ignore SIGINT.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     settings = settings_of(args)
     truth_set = LabelSet.load(args.true_label_set)
@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     with BagReader(path) as bag:
         topic = bag.choose_cloud_topic(args.topic)
         motion = choose_ego_motion(bag, topic, args.ego_motion, args.odometry_topic)
-        # A model or device that cannot be is refused here, before anything has started.
+        # An invalid model or device is an error here, before any process has started.
         label_set = load_segmenter(settings).label_set
         _clear(args.out)
         try:
@@ -94,9 +94,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _simulated_drive(folder: Path) -> Path:
-    """Bag of a simulated drive with true labels and odometry, made if it is not in the folder.
+    """Return the path of a bag of a simulated drive with true labels and odometry.
 
-    One that another version of the simulator made does not count.
+    The drive is simulated unless the folder has it from the same version of the simulator.
     """
     from minkowski_perception.lab.simulation.version import simulator_version
 
@@ -115,7 +115,7 @@ def _simulated_drive(folder: Path) -> Path:
 
 
 def _clear(out: Path) -> None:
-    """Remove what an earlier run left; anything else in the folder stays."""
+    """Remove the results of an earlier run; other files in the folder stay."""
     out.mkdir(parents=True, exist_ok=True)
     if (out / "labelled" / "labelled.mcap").exists():
         shutil.rmtree(out / "labelled")
@@ -140,7 +140,7 @@ def _play(
     in_node = replace(
         settings,
         ego_motion=node_ego_motion(motion),
-        # A lossless run waits for what DDS lost and sends again, after up to 3 s.
+        # Without loss: DDS may send a lost message again only after 3 s.
         ego_motion_timeout=settings.ego_motion_timeout if args.realtime else 10.0,
         input_reliability="reliable",
     )
@@ -186,14 +186,14 @@ def _play(
 
 
 class _Played(NamedTuple):
-    """When a cloud went out and when its labels came back: seconds of one clock."""
+    """Times in seconds, of one clock, at which a cloud was published and its labels arrived."""
 
     published: float
     answered: float
 
 
 def _read_playback(path: Path) -> list[_Played]:
-    """Read the player's log as far as it is written; what has no answer was answered at NaN."""
+    """Read the player's log, maybe still incomplete; `answered` is NaN without an answer."""
     if not path.exists():
         return []
     with open(path, newline="") as file:
@@ -215,7 +215,7 @@ def _evaluate(
     label_set: LabelSet,
     truth_set: LabelSet,
 ) -> Summary:
-    """Sum up what was recorded, and draw some of it."""
+    """Return the summary of the recording, and draw some of its clouds."""
     from tqdm import tqdm
 
     from minkowski_perception.accounting import Counts, DropReason
@@ -250,7 +250,7 @@ def _evaluate(
         ego_motion=motion.name,
         ego_motion_reason=motion.reason,
         ego_motion_coasted=int(report["ego_motion_coasted"]),
-        # What went out and what came back: a cloud that vanished on the way stays pending.
+        # Published and recorded clouds: a cloud that was lost in between stays pending.
         counts=Counts(len(played), labelled, {r: count for r, count in dropped.items() if count}),
         seconds=end - answered[0].published if answered else 0.0,
         latencies=[cloud.answered - cloud.published for cloud in answered],
@@ -259,7 +259,7 @@ def _evaluate(
 
 
 def _node_report(recording: BagReader) -> dict[str, str]:
-    """Last value of each key in the node's diagnostics."""
+    """Return the last value of each key in the node's diagnostics."""
     from rosbags.typesys import Stores, get_typestore
 
     store = get_typestore(Stores.LATEST)
@@ -273,14 +273,14 @@ def _node_report(recording: BagReader) -> dict[str, str]:
 def _labelled_frames(
     bag: BagReader, topic: str, recording: BagReader, truth_field: str
 ) -> Iterator[tuple[Frame, npt.NDArray[np.uint8]]]:
-    """Frames of the bag, with true labels where they carry any, and the labels they were given."""
+    """Yield frames of the bag, with true labels if it has them, and their predicted labels."""
     import numpy as np
 
     from minkowski_perception.codec import decode, existing_field
 
     played = (cloud for _, cloud in bag.clouds(topic))
     for _, labelled in recording.clouds(LABELLED_TOPIC):
-        # Both are in the order of time, and what was dropped is missing from one of them.
+        # Both are in the same order; the recording lacks the dropped clouds.
         original = next(cloud for cloud in played if _stamp(cloud) == _stamp(labelled))
         frame = decode(original, label_field=existing_field(original, truth_field))
         labels = decode(labelled, label_field="label").labels

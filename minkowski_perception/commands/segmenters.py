@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Command-line options of the settings, and the segmenter that they ask for."""
+"""Command-line options for the settings, and the segmenter with these settings."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def settings_of(args: argparse.Namespace, **defaults: Any) -> Settings:
 
 
 def load_segmenter(settings: Settings) -> Segmenter:
-    """Load the model and prepare this process to run it, as the settings ask.
+    """Load the model with the settings, and prepare this process to run it.
 
     Raises:
         CommandError: the model cannot be loaded, or cannot run with these settings.

@@ -141,7 +141,7 @@ def test_a_causal_crf_gives_the_same_frame_by_frame_and_over_a_sequence(chroma, 
         torch.testing.assert_close(scores, expected[rows])
 
 
-def test_a_step_of_a_crf_that_is_not_causal_uses_the_past_alone():
+def test_a_step_of_a_crf_that_is_not_causal_uses_only_the_past():
     crf = crf_of(sigma_space=2)
     logits, coordinates, _ = sequence(frames=2)
     old, new = coordinates[:, 4] == 0, coordinates[:, 4] == 1

@@ -116,12 +116,12 @@ def test_a_network_with_more_features_starts_with_the_logits_of_its_source():
     ).eval()
     transfer(source, target)
     coordinates, features = clip()
-    places = torch.unique(coordinates[:, :4], dim=0)
-    seen = features[: len(places)]
-    more = torch.cat([seen, torch.randn(len(places), 3)], dim=1)
-    expected = source.class_logits(SparseTensor(seen, places)).at(places)
+    voxels = torch.unique(coordinates[:, :4], dim=0)
+    seen = features[: len(voxels)]
+    more = torch.cat([seen, torch.randn(len(voxels), 3)], dim=1)
+    expected = source.class_logits(SparseTensor(seen, voxels)).at(voxels)
     torch.testing.assert_close(
-        target.class_logits(SparseTensor(more, places)).at(places), expected
+        target.class_logits(SparseTensor(more, voxels)).at(voxels), expected
     )
 
 

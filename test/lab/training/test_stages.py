@@ -138,7 +138,7 @@ def test_a_stage_whose_start_has_changed_is_not_finished(root, tmp_path):
         train(recipe, tmp_path, "cpu", workers=0, resume=True)
 
 
-def test_a_finished_stage_with_another_crf_or_card_is_finished_anew(root, tmp_path):
+def test_a_finished_stage_with_another_crf_or_card_is_finished_again(root, tmp_path):
     train(in_stages(root), tmp_path, "cpu", workers=0)
     recipe = in_stages(root, card={"license": "MIT"})
     train(recipe, tmp_path, "cpu", workers=0, resume=True)
