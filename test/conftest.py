@@ -10,6 +10,8 @@ from hypothesis import settings
 
 from minkowski_perception.lab.simulation.open3d_library import provide_libusb
 
+DRIVE_FRAMES = 6
+
 # Tests and the processes that they start share the cores. One thread each is faster than many that
 # wait for each other in every parallel loop.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -55,9 +57,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if str(item.path.relative_to(here)).startswith(_SLOW):
             item.add_marker(pytest.mark.slow)
-
-
-DRIVE_FRAMES = 6
 
 
 @pytest.fixture(scope="session")
