@@ -15,7 +15,7 @@ PAGES = [
 ]
 
 _FENCE = re.compile(
-    r"^```(\w*)\n(.*?)^```$|`((?:minkowski-perception|make|ros2) [^`]+)`", re.S | re.M
+    r"^```(\w*)\n(.*?)^```$|`((?:minkowski-perception|make|pip|ros2) [^`]+)`", re.S | re.M
 )
 
 
