@@ -55,7 +55,7 @@ SMALLER = {
     "benchmark ablation": "--drives 1 --frames 1 --lidars vlp16 --engine torch "
     "--models tiny_models",
     "benchmark engines": "--networks MinkUNet14A --beams 16 --voxel-size 1 --repeats 1 "
-    "--races-only --device cpu",
+    "--races-only --device cpu --threads 1",
     "benchmark memory": "--frames 10 --points 300 --model tiny.yaml",
     "benchmark networks": "--networks MinkUNet18-W16 --voxel-size 1 --repeats 1",
     "benchmark temporal": "--sequence data/semantickitti/sequences/00 --frames 1 "
