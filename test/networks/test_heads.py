@@ -42,8 +42,9 @@ def ahead(logits):
 
 
 @loss("ahead")
-def ahead_loss(logits, truth):
-    return F.binary_cross_entropy_with_logits(logits[:, 0], truth.float())
+def ahead_loss(logits, truth, weights):
+    losses = F.binary_cross_entropy_with_logits(logits[:, 0], truth.float(), reduction="none")
+    return (weights * losses).sum() / weights.sum()
 
 
 @output_metric("ahead")
@@ -157,7 +158,7 @@ def test_the_weight_of_a_loss_comes_from_the_recipe():
     logits = {"classes": torch.zeros(4, 19), "ahead": torch.tensor([[2.0], [-1.0], [0.5], [9.0]])}
     labels = torch.tensor([1, 2, 3, 4])
     ids = torch.tensor([1, 0, 0, 255])
-    expected = ahead_loss(logits["ahead"][:3], ids[:3])
+    expected = ahead_loss(logits["ahead"][:3], ids[:3], torch.ones(3))
     of_classes = Loss()(logits["classes"], labels)
     for loss_of, weight in ((Loss(), 1.0), (Loss(heads={"ahead": 3.0}), 3.0)):
         total = loss_of.total(logits, labels, {"ahead": ids})

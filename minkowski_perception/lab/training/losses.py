@@ -19,8 +19,8 @@ from minkowski_perception.networks.heads import CLASSES
 from minkowski_perception.registry import Registry
 from minkowski_perception.schema import unknown_at
 
-HeadLoss = Callable[[Tensor, Tensor], Tensor]
-"""From logits [N, C] and true ids [N] int64 of the N > 0 voxels of known truth to a scalar."""
+HeadLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""From logits [N, C], true ids [N] int64 and weights [N] to a scalar; N > 0 voxels have a truth."""
 
 LOSSES: Registry[HeadLoss] = Registry("loss")
 """Losses of the heads other than the classes, by name of the head."""
@@ -44,6 +44,8 @@ class Loss:
         point_power: a voxel's weight is its number of points to this power: 0 weights voxels
             equally, 1 points. Scores count points, most of which lie in few voxels near the
             sensor.
+        first_frames: factor on the weight of the voxels of each clip's first frame, which has no
+            past: a network that runs on streams rarely meets such frames.
         heads: weights of the losses of other heads, by name; 1 where not given.
     """
 
@@ -52,20 +54,25 @@ class Loss:
     class_weights: Literal["inverse_root", "none"] = "inverse_root"
     label_smoothing: float = 0.0
     point_power: float = 0.0
+    first_frames: float = 1.0
     heads: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check the weights.
 
         Raises:
-            ValueError: one is negative, those of the class loss are all zero, or the power is not
-                0 to 1.
+            ValueError: one is negative, those of the class loss are all zero, the power is not
+                0 to 1, or the factor is not above 0 and at most 1.
         """
         weights = (self.cross_entropy, self.lovasz, self.label_smoothing, *self.heads.values())
         if min(weights) < 0.0 or self.cross_entropy + self.lovasz == 0.0:
             raise ValueError("weights must not be negative, and one must be positive")
         if not 0.0 <= self.point_power <= 1.0:
             raise ValueError(f"point_power must be 0 to 1, not {self.point_power}")
+        if not 0.0 < self.first_frames <= 1.0:
+            raise ValueError(
+                f"first_frames must be above 0 and at most 1, not {self.first_frames}"
+            )
 
     def __call__(
         self,
@@ -73,6 +80,7 @@ class Loss:
         labels: Tensor,
         weights: Tensor | None = None,
         points: Tensor | None = None,
+        first: Tensor | None = None,
     ) -> Tensor:
         """Return the class loss of voxels, a scalar; 0 without labelled voxels.
 
@@ -81,12 +89,11 @@ class Loss:
             labels: [N] int64 ids; `UNLABELLED` does not count.
             weights: [K] of the classes, or None.
             points: [N] number of points in each voxel; None for one.
+            first: [N] bool, which voxels belong to the first frame of a clip; None for none.
         """
         if not (labels != UNLABELLED).any():
             return logits.sum() * 0.0
-        mass = torch.ones_like(logits[:, 0])
-        if points is not None and self.point_power:
-            mass = points.to(logits.dtype) ** self.point_power
+        mass = self._mass(logits, points, first)
         total = logits.new_zeros(())
         if self.cross_entropy:
             each = F.cross_entropy(
@@ -104,6 +111,15 @@ class Loss:
         if self.lovasz:
             total = total + self.lovasz * lovasz_softmax(logits, labels, UNLABELLED, mass)
         return total
+
+    def _mass(self, logits: Tensor, points: Tensor | None, first: Tensor | None) -> Tensor:
+        """Return the weight of each voxel, [N]."""
+        mass = torch.ones_like(logits[:, 0])
+        if points is not None and self.point_power:
+            mass = points.to(logits.dtype) ** self.point_power
+        if first is not None and self.first_frames != 1.0:
+            mass = torch.where(first, self.first_frames * mass, mass)
+        return mass
 
     def check_heads(self, heads: Mapping[str, int]) -> None:
         """Check that the heads of a network have losses, and that `heads` names them alone.
@@ -125,6 +141,7 @@ class Loss:
         truth: Mapping[str, Tensor],
         weights: Tensor | None = None,
         points: Tensor | None = None,
+        first: Tensor | None = None,
     ) -> Tensor:
         """Return the weighted sum of the losses of all heads, a scalar.
 
@@ -134,13 +151,15 @@ class Loss:
             truth: [N] int64 true ids of each head but the classes; `UNLABELLED` does not count.
             weights: see `__call__`.
             points: see `__call__`.
+            first: see `__call__`.
         """
-        total = self(logits[CLASSES], labels, weights, points)
+        total = self(logits[CLASSES], labels, weights, points, first)
+        mass = self._mass(logits[CLASSES], points, first)
         for name, ids in truth.items():
             known = ids != UNLABELLED
             # Without known truth the loss is 0, but still a function of the head's weights.
             of_head = (
-                LOSSES[name](logits[name][known], ids[known])
+                LOSSES[name](logits[name][known], ids[known], mass[known])
                 if known.any()
                 else logits[name].sum() * 0.0
             )

@@ -61,7 +61,7 @@ class Muon:
 class OneCycle:
     """Up for 5 % of the steps and down for the others: see `torch.optim.lr_scheduler.OneCycleLR`.
 
-    The momentum moves the other way; Muon's is constant.
+    With 20 steps or fewer there is no rise. The momentum moves the other way; Muon's is constant.
     """
 
 
@@ -205,7 +205,8 @@ def make_schedule(optimizer: torch.optim.Optimizer, settings: Optimization) -> L
             optimizer,
             peak,
             steps,
-            pct_start=_ONE_CYCLE_RISE,
+            # A rise within one step has no length, by which PyTorch divides.
+            pct_start=_ONE_CYCLE_RISE if steps * _ONE_CYCLE_RISE > 1.0 else 0.0,
             cycle_momentum=not isinstance(settings.optimizer, Muon),
         )
     warm_up = settings.warm_up

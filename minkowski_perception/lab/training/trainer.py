@@ -81,8 +81,9 @@ class Trainer:
         with torch.autocast(device.type, self._half, enabled=self._half is not None):
             logits = self._model(batch.features, coordinates)
         logits = {name: values.float() for name, values in logits.items()}
+        first = batch.coordinates[:, -1] == 0
         loss = self._loss.total(
-            logits, batch.labels, batch.truth, self._class_weights, batch.points
+            logits, batch.labels, batch.truth, self._class_weights, batch.points, first
         )
         self._optimizer.zero_grad(set_to_none=True)
         self._scaler.scale(loss).backward()

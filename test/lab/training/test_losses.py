@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from minkowski_perception.lab.training.losses import (
+    LOSSES,
     Loss,
     class_shares,
     class_weights,
@@ -118,6 +119,41 @@ def test_with_point_power_one_half_four_points_count_twice():
 def test_a_point_power_above_one_is_refused():
     with pytest.raises(ValueError, match="point_power must be 0 to 1, not 2"):
         Loss(point_power=2.0)
+
+
+@pytest.mark.parametrize("point_power", [0.0, 1.0])
+def test_first_frames_count_less(point_power):
+    logits, truth = torch.randn(8, 3), torch.tensor([0, 1, 2, 255, 0, 1, 2, 2])
+    points = torch.tensor([4, 8, 12, 4, 1, 3, 5, 2])
+    first = torch.arange(8) < 4
+    found = Loss(point_power=point_power, first_frames=0.25)(logits, truth, None, points, first)
+    if point_power:  # a quarter of the points, in the same voxels
+        fewer = torch.where(first, points // 4, points)
+        expected = Loss(point_power=1.0)(logits, truth, None, fewer)
+    else:  # all others four times
+        times = torch.where(first, 1, 4)
+        expected = Loss()(logits.repeat_interleave(times, 0), truth.repeat_interleave(times))
+    torch.testing.assert_close(found, expected)
+    equal = Loss(point_power=point_power)
+    assert torch.equal(
+        equal(logits, truth, None, points, first), equal(logits, truth, None, points)
+    )
+
+
+def test_the_losses_of_other_heads_get_the_weights_of_their_voxels(monkeypatch):
+    monkeypatch.setitem(LOSSES, "weighed", lambda logits, ids, weights: (ids * weights).sum())
+    logits = {"classes": torch.zeros(4, 3), "weighed": torch.zeros(4, 1)}
+    truth = {"weighed": torch.tensor([1, 255, 100, 50])}
+    labels = torch.full((4,), 255)
+    points, first = torch.tensor([4, 9, 16, 25]), torch.tensor([True, True, False, False])
+    half = Loss(point_power=0.5, first_frames=0.5)
+    assert half.total(logits, labels, truth, None, points, first) == 1 * 1 + 100 * 4 + 50 * 5
+
+
+@pytest.mark.parametrize("factor", [0.0, 1.5])
+def test_a_factor_of_first_frames_outside_0_to_1_is_refused(factor):
+    with pytest.raises(ValueError, match="first_frames must be above 0 and at most 1"):
+        Loss(first_frames=factor)
 
 
 def test_label_smoothing_spreads_a_share_over_all_classes():

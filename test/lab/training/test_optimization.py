@@ -21,13 +21,13 @@ def settings(**changes):
     return read(Optimization, recipe, "optimization")
 
 
-def rates(**changes):
+def rates(steps=STEPS, **changes):
     """Return the learning rate of each step."""
-    chosen = settings(**changes)
+    chosen = settings(iterations=steps, **changes)
     optimizer = make_optimizer([torch.nn.Parameter(torch.zeros(1))], chosen)
     schedule = make_schedule(optimizer, chosen)
     found = []
-    for _ in range(STEPS):
+    for _ in range(steps):
         found.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
         schedule.step()
@@ -64,6 +64,14 @@ def test_one_cycle_peaks_after_a_twentieth_of_the_steps_and_is_the_default():
     assert max(found) == pytest.approx(PEAK, rel=0.01)
     assert found.index(max(found)) == STEPS // 20 - 1
     assert found[-1] < 1e-3 * PEAK
+
+
+@pytest.mark.parametrize("steps", [1, 2, 19, 20, 21, 22])
+def test_one_cycle_of_any_number_of_steps_falls_to_the_end(steps):
+    found = rates(steps)
+    assert all(0.0 < rate <= PEAK for rate in found)
+    assert found[-1] < 1e-3 * PEAK
+    assert max(found) > 0.9 * PEAK or steps < 3
 
 
 def test_steps_of_sgd_follow_the_formula():
