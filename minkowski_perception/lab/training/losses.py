@@ -20,7 +20,10 @@ from minkowski_perception.registry import Registry
 from minkowski_perception.schema import unknown_at
 
 HeadLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""From logits [N, C], true ids [N] int64 and weights [N] to a scalar; N > 0 voxels have a truth."""
+"""From logits [N, C], true ids [N] int64 and weights [N] of N > 0 voxels to a scalar.
+
+Only voxels of known truth are given.
+"""
 
 LOSSES: Registry[HeadLoss] = Registry("loss")
 """Losses of the heads other than the classes, by name of the head."""
