@@ -2,22 +2,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every snippet and every command of the documentation is run, with small inputs.
 
-The snippets of a page run in order, in a folder that has the inputs they name (`INPUTS`), so
-that a later one finds what an earlier one wrote. The first line of a YAML block is the comment
+The snippets of a page run in order, in a folder with the inputs that they name (`doc_inputs.py`),
+so that a later one finds what an earlier one wrote. The first line of a YAML block is the comment
 `# NAME.yaml`; the block is written to that file.
 """
 
-import json
 import re
 import subprocess
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
+from doc_inputs import link, python_inputs, write_inputs
 from doc_snippets import PAGES, ROOT, Snippet, snippets
-from small_recipes import small_recipe, write_sequences
-from tiny_models import save_tiny
 
 import minkowski_perception
 from minkowski_perception.accounting import DropReason
@@ -30,6 +27,8 @@ NODE = (ROOT / "docs" / "node.md").read_text()
 SETUP = (ROOT / "setup.py").read_text()
 MANIFEST = (ROOT / "package.xml").read_text()
 LAUNCH = "".join(path.read_text() for path in sorted(ROOT.glob("launch/*.py")))
+
+LANGUAGES = ("bash", "sh", "python", "yaml", "inline")
 
 NOT_RUN = {
     "cd ": "only the test changes folders",
@@ -72,79 +71,12 @@ SMALLER = {
 SHORTER_VALUES = {"--long": "10"}
 """Values that replace those of an option."""
 
-CHECKPOINTS = ("minkunet34_w32.pth", "minkunet34_w32_spconv.pth", "minkunet34.pth")
-SCANS = ("data/semantickitti", "path/to/dataset")
-MODELS = {"indoor": "indoor_depth", "outdoor": "outdoor_lidar"}
-
-
-def small_inputs(folder: Path, drive: Path) -> None:
-    """Make the files that the pages name, in a folder."""
-    import plain_res16unet
-    import plain_spv
-    import torch
-
-    link(folder / "path" / "to" / "bag", drive)
-    link(folder / "recording.mcap", next(drive.glob("*.mcap")))
-    for name in SCANS:
-        write_sequences(folder / name, frames=8)
-    link(folder / "scan.bin", folder / SCANS[0] / "sequences" / "00" / "velodyne" / "000000.bin")
-    for name in CHECKPOINTS:
-        state = plain_spv.checkpoint("MinkUNet34-W32", "mmdet3d-spconv", width=0.25)
-        torch.save(plain_spv.file_of(state, "mmdet3d-spconv"), folder / name)
-    zoo = folder / "SemanticKITTI_val_SPVNAS@65GMACs"
-    zoo.mkdir()
-    config = plain_spv.net_config(seed=0)
-    (zoo / "net.config").write_text(json.dumps(config))
-    state = plain_spv.specialized(config, seed=0)
-    torch.save(plain_spv.file_of(state, "spvnas-specialized"), zoo / "init")
-    state = plain_res16unet.checkpoint("Res16UNet34C", width=0.25, stem_kernel=5)
-    torch.save(plain_res16unet.file_of(state, "sts"), folder / "Res16UNet34C.pth")
-    state = plain_res16unet.checkpoint("Res16UNet14A", width=0.25, classes=3)
-    torch.save(plain_res16unet.file_of(state, "sts"), folder / "checkpoint.pth")
-    classes = {"floor": [0, 0, 0], "wall": [9, 9, 9], "other": [99, 99, 99]}
-    (folder / "my_classes.yaml").write_text(yaml.safe_dump({"name": "mine", "classes": classes}))
-    for name, model in MODELS.items():
-        for suffix in (".yaml", ".safetensors"):
-            packaged = Path(minkowski_perception.__file__).parent / "weights" / model
-            link(folder / f"{name}{suffix}", packaged.with_suffix(suffix))
-    (folder / "data" / "mine" / "00" / "scans").mkdir(parents=True)
-    np.save(folder / "data" / "mine" / "00" / "scans" / "100.npy", np.ones((5, 5)))
-    save_tiny(folder / "tiny", dimension=4, kernel="causal")
-    (folder / "tiny_models").mkdir()
-    save_tiny(folder / "tiny_models" / "ablation_3d", dimension=3)
-    (folder / "config" / "training").mkdir(parents=True)
-    for recipe in ROOT.glob("config/training/*.yaml"):
-        content = small_recipe(folder / SCANS[0], name=recipe.stem)
-        if stages := yaml.safe_load(recipe.read_text()).get("stages"):
-            content["stages"] = [{"name": stage["name"]} for stage in stages]
-        (folder / recipe.relative_to(ROOT)).write_text(yaml.safe_dump(content))
-    mine = small_recipe(folder / SCANS[0], name="my_recipe")
-    (folder / "my_recipe.yaml").write_text(yaml.safe_dump(mine))
-
-
-def link(path: Path, target: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.symlink_to(target)
-
-
-def python_inputs() -> dict[str, object]:
-    """Return the variables that Python blocks may use without making them."""
-    from minkowski_perception.segmenter import Segmenter
-
-    rng = np.random.default_rng(0)
-    points = rng.uniform(-15, 15, (2000, 3)).astype(np.float32) * (1, 1, 0.1)
-    return {
-        "points": points,
-        "intensity": rng.uniform(0, 1, 2000).astype(np.float32),
-        "segmenter": Segmenter.load("outdoor_lidar", engine="torch"),
-    }
-
 
 @pytest.fixture(scope="session")
 def inputs(drive, tmp_path_factory):
     pytest.importorskip("matplotlib", reason="needs matplotlib for pictures")
     folder = tmp_path_factory.mktemp("inputs")
-    small_inputs(folder, drive)
+    write_inputs(folder, drive)
     return folder
 
 
@@ -186,6 +118,7 @@ def test_every_snippet_of_a_page_runs(
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, object] = {}
     for snippet in snippets(page):
+        assert snippet.language in LANGUAGES, f"{snippet.place}: language '{snippet.language}'"
         if snippet.language == "python":
             namespace = namespace or python_inputs()
             exec(compile(snippet.text, snippet.place, "exec"), namespace)
