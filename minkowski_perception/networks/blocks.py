@@ -95,6 +95,12 @@ class Blocks:
         self.region = block_region(dimension, kernel)
         self._links = links if kernel == "causal" else None
 
+    @property
+    def recall(self) -> int:
+        """Number of frames that links reach back at once; 0 without links."""
+        links = self._links
+        return 0 if links is None or set(links.levels) == {"none"} else links.recall
+
     def first(self, in_channels: int, out_channels: int, level: int) -> Convolution:
         """Return a block's first kernel; `level` is 0 for stride 1, 4 for stride 16."""
         kind = "none" if self._links is None else self._links.levels[level]

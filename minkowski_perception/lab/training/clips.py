@@ -15,8 +15,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from minkowski_perception.frame import Frame
+from minkowski_perception.lab.training.clip_size import ClipSize
 from minkowski_perception.lab.training.composition import Augment
-from minkowski_perception.lab.training.sources import ClipSize, Source
+from minkowski_perception.lab.training.sources import Source
 from minkowski_perception.labels import UNLABELLED
 from minkowski_perception.networks.blocks import SPATIAL_DIMENSION
 from minkowski_perception.networks.heads import CLASSES, HEADS
@@ -60,7 +61,7 @@ class ClipDataset(Dataset[Sample]):
 
     Args:
         sources: of the clips.
-        size: length of the clips.
+        size: number of frames of the clips.
         spec: voxels and features of the network.
         augment: augmentation of the clips.
         seed: of all random numbers.

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Geometric parts of an augmentation, drawn once for all frames of a clip.
 
-Poses change with the points, so that static objects keep their positions from frame to frame.
+Poses change with the points, so that static objects keep their positions from frame to frame,
+except by `JitterPoses`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from scipy.spatial.transform import Rotation
 
 from minkowski_perception.frame import Frame
 from minkowski_perception.lab.simulation.noise import smooth_noise
@@ -194,6 +196,33 @@ class ForgetMotion:
     def __call__(self, clip: Sequence[Frame], rng: Rng) -> list[Frame]:
         """Return a copy without poses."""
         return [replace(frame, pose=None) for frame in clip]
+
+
+@dataclass(frozen=True)
+class JitterPoses:
+    """Moves and turns the pose of each frame by Gaussian noise, as odometry errs.
+
+    The standard deviations are drawn for a clip, from 0 to the values here.
+
+    Attributes:
+        shift: largest standard deviation along each axis of the sensor, metres.
+        turn: largest standard deviation of the rotation about each axis, degrees.
+    """
+
+    shift: float = 0.05
+    turn: float = 0.15
+
+    def __call__(self, clip: Sequence[Frame], rng: Rng) -> list[Frame]:
+        """Return a copy with other poses; frames without a pose keep none."""
+        shift, turn = rng.uniform(0.0, self.shift), rng.uniform(0.0, self.turn)
+        frames = []
+        for frame in clip:
+            error = _translation(rng.normal(0.0, shift, 3))
+            angles = np.radians(rng.normal(0.0, turn, 3))
+            error[:3, :3] = Rotation.from_rotvec(angles).as_matrix()
+            pose = None if frame.pose is None else frame.pose @ error
+            frames.append(replace(frame, pose=pose))
+        return frames
 
 
 def _translation(offset: Array) -> Array:

@@ -24,7 +24,6 @@ from minkowski_perception.lab.training.distributed import StepSampler, World, pr
 from minkowski_perception.lab.training.losses import class_weights
 from minkowski_perception.lab.training.recipe import Recipe, RecipeError
 from minkowski_perception.lab.training.sources import (
-    ClipSize,
     Drives,
     Source,
     check_drives,
@@ -247,7 +246,7 @@ class _Training:
         plan, data = self._plan, self._plan.data
         return ClipDataset(
             sources,
-            ClipSize(data.clip or plan.window, data.shorter, data.stride),
+            plan.clip_size,
             plan.spec,
             plan.augmentation,
             plan.seed,

@@ -151,6 +151,8 @@ class Optimization:
         precision: of the network's arithmetic: float16 (on CUDA only) and bfloat16 are mixed with
             float32 by `torch.autocast`; weights stay float32.
         sync_batch_norm: whether batch norm uses the voxels of all processes; on CUDA only.
+        freeze_batch_norm: whether batch norm keeps the statistics of the start, as for steps of
+            few clips; its weights are trained nevertheless.
         checkpoint_every: number of steps between checkpoints.
     """
 
@@ -166,6 +168,7 @@ class Optimization:
     gradient_clip: Annotated[float, Range(above=0.0)] | None = None
     precision: Literal["float32", "float16", "bfloat16"] = "float32"
     sync_batch_norm: bool = False
+    freeze_batch_norm: bool = False
     checkpoint_every: Annotated[int, Range(least=1)] = 200
 
     def __post_init__(self) -> None:
@@ -178,6 +181,8 @@ class Optimization:
             raise ValueError("learning_rate must be above 0")
         if self.warm_up is not None and isinstance(self.schedule, OneCycle):
             raise ValueError("a one_cycle schedule has a warm-up of its own")
+        if self.sync_batch_norm and self.freeze_batch_norm:
+            raise ValueError("sync_batch_norm needs statistics that are not frozen")
 
 
 def make_optimizer(

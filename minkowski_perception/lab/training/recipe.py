@@ -9,18 +9,28 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
+from minkowski_perception.lab.training.clip_size import ClipSize, Shares
 from minkowski_perception.lab.training.composition import Augment, read_augmentation
 from minkowski_perception.lab.training.losses import Loss
 from minkowski_perception.lab.training.optimization import Optimization
 from minkowski_perception.labels import LabelSet
 from minkowski_perception.networks.crf import CRFSettings
 from minkowski_perception.networks.model import Card
+from minkowski_perception.networks.network import NetworkOptions
 from minkowski_perception.networks.registry import network_options
-from minkowski_perception.schema import FILE_NAME, Former, Range, SchemaError, read, read_yaml
+from minkowski_perception.schema import (
+    FILE_NAME,
+    Former,
+    Range,
+    SchemaError,
+    error_at,
+    read,
+    read_yaml,
+)
 from minkowski_perception.voxels import VoxelInput
 
-_REPLACED = ("optimizer", "schedule", "warm_up", "lattice")
-"""Mappings that are replaced, not merged with the base: their settings depend on the choice."""
+_REPLACED = ("optimizer", "schedule", "warm_up", "lattice", "clip", "stride")
+"""Mappings that are replaced, not merged with the base: their keys depend on the choice."""
 
 Count = Annotated[int, Range(least=1)]
 Share = Annotated[float, Range(least=0.0, most=1.0)]
@@ -48,7 +58,8 @@ def load_recipe(path: Path) -> dict[str, Any]:
     """Read a recipe from its file, merged over its base.
 
     `base` names another recipe, relative to the file. Mappings are merged key by key; other values
-    are replaced, and so are the mappings of an optimizer, schedule, warm-up or lattice.
+    are replaced, and so are the mappings of an optimizer, schedule, warm-up, lattice, clip or
+    stride.
 
     Raises:
         RecipeError: a file cannot be read or is not a mapping, or a recipe is its own base.
@@ -114,6 +125,19 @@ class HeldOut:
     frames: Count | None = None
 
 
+def _read_count(value: Any, path: str) -> int | Shares:
+    """Read a number, or a mapping of numbers to their shares.
+
+    Raises:
+        SchemaError: the value is neither; a number is not 1 or more, or a share not above 0.
+    """
+    if not isinstance(value, Mapping):
+        return read(Count, value, path)
+    if not value:
+        raise error_at(path, "must have at least one number")
+    return read(Mapping[Count, Weight], value, path)  # type: ignore[type-abstract]
+
+
 @dataclass(frozen=True)
 class Data:
     """Sources of clips: simulated drives, data sets, or both.
@@ -134,9 +158,12 @@ class Data:
         share: of the clips that come from drives, relative to the data sets.
         sets: data sets to train on.
         held_out_sets: data sets to score the model on.
-        clip: largest number of frames of a clip; by default the window.
-        shorter: share of the clips that may be shorter, as at the start of a stream.
-        stride: frames of the sequence from each frame of a clip to the next one.
+        clip: largest number of frames of a clip, by default the window; or a mapping of numbers to
+            the shares of the clips that have as many frames.
+        shorter: share of the clips that may be shorter, as at the start of a stream; by default
+            0.4. Not for a mapping, which has the short ones as well.
+        stride: frames of the sequence from each frame of a clip to the next one; or a mapping of
+            numbers to the shares of the clips that have this stride.
         max_voxels: largest number of voxels of a clip; larger clips are sampled at random.
         voxel_labels: label of a voxel: "first", that of its first point, or "agreed", the label
             that all its points share, and unknown where they differ.
@@ -154,9 +181,9 @@ class Data:
     share: Weight = 1.0
     sets: tuple[DataSet, ...] = ()
     held_out_sets: tuple[HeldOut, ...] = ()
-    clip: Count | None = None
-    shorter: Share = 0.4
-    stride: Count = 1
+    clip: Annotated[int | Shares | None, _read_count] = None
+    shorter: Share | None = None
+    stride: Annotated[int | Shares, _read_count] = 1
     max_voxels: Count | None = None
     voxel_labels: Literal["first", "agreed"] = "first"
 
@@ -164,7 +191,7 @@ class Data:
         """Check that there is something to train on.
 
         Raises:
-            ValueError: there is not, or the drives are not fully described.
+            ValueError: there is not, or the drives or clips are not described as they must be.
         """
         if self.seeds is None and not self.sets:
             raise ValueError(
@@ -184,6 +211,8 @@ class Data:
                 f"counted_scenes must name some of {', '.join(self.drawn_scenes)}, "
                 f"not {', '.join(self.counted_scenes) or 'nothing'}"
             )
+        if isinstance(self.clip, Mapping) and self.shorter is not None:
+            raise ValueError("shorter is for a single number of clip, not for a mapping")
         if self.latest_start and not self.cameras:
             raise ValueError(f"latest_start {self.latest_start} must be 0 without cameras")
 
@@ -318,7 +347,9 @@ class Recipe:
             ValueError: they do not.
         """
         read(Card, self.model_card)
-        self.loss.check_heads(network_options(self.network).heads)
+        options = network_options(self.network)
+        self.loss.check_heads(options.heads)
+        self._check_clips(options)
         held_out = self.data.held_out_seeds is not None or self.data.held_out_sets
         if self.validation is not None and not held_out:
             raise ValueError("validation needs held_out_seeds or held_out_sets")
@@ -326,6 +357,30 @@ class Recipe:
             raise ValueError("fresh_head needs a start")
         if self.keep_start and (self.start is None or self.fresh_head):
             raise ValueError("keep_start needs a start, and no fresh_head")
+
+    def _check_clips(self, options: NetworkOptions) -> None:
+        """Check that clips fit into the drives, and that links reach no further than clips.
+
+        Raises:
+            SchemaError: they do not, or the kernels are not possible.
+        """
+        size, data = self.clip_size, self.data
+        if data.seeds is not None and size.span > data.frames:
+            raise error_at(
+                "data.frames",
+                f"must be {size.span} or more, as many as the longest clip spans, not "
+                f"{data.frames}",
+            )
+        try:
+            recall = options.blocks.recall
+        except ValueError as error:
+            raise error_at("network", str(error)) from error
+        if self.optimization.iterations and recall >= size.longest:
+            raise error_at(
+                "network.recall",
+                f"must be at most {size.longest - 1}, the longest clip minus one, not {recall}: "
+                "links that reach back further are never trained",
+            )
 
     @classmethod
     def from_dict(cls, data: Any, path: str = "recipe") -> Recipe:
@@ -348,6 +403,14 @@ class Recipe:
     def spec(self) -> VoxelInput:
         """Voxels and features of the network."""
         return VoxelInput.from_dict(self.input)
+
+    @property
+    def clip_size(self) -> ClipSize:
+        """Number of frames of the clips."""
+        data = self.data
+        length = self.window if data.clip is None else data.clip
+        shorter = ClipSize.shorter if data.shorter is None else data.shorter
+        return ClipSize(length, shorter, data.stride)
 
     @property
     def model_card(self) -> dict[str, Any]:

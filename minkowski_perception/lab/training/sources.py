@@ -25,6 +25,7 @@ from minkowski_perception.lab.simulation.camera import get_camera
 from minkowski_perception.lab.simulation.lidar import get_lidar
 from minkowski_perception.lab.simulation.recording import Recording
 from minkowski_perception.lab.simulation.version import simulator_version
+from minkowski_perception.lab.training.clip_size import ClipSize
 from minkowski_perception.lab.training.losses import class_shares
 from minkowski_perception.lab.training.recipe import Data, DataSet, HeldOut
 from minkowski_perception.labels import LabelSet
@@ -33,31 +34,6 @@ Rng = np.random.Generator
 
 _COUNTED_FRAMES = 200
 """Frames of a data set, spread evenly, in which classes are counted."""
-
-
-@dataclass(frozen=True)
-class ClipSize:
-    """Length of clips.
-
-    Attributes:
-        window: largest number of frames.
-        shorter: share of the clips that may be shorter, as at the start of a stream.
-        stride: frames of the sequence from each frame of a clip to the next one.
-    """
-
-    window: int
-    shorter: float = 0.4
-    stride: int = 1
-
-    def draw(self, rng: Rng) -> int:
-        """Draw a number of frames."""
-        if rng.random() < 1.0 - self.shorter:
-            return self.window
-        return int(rng.integers(1, self.window + 1))
-
-    def span(self, length: int) -> int:
-        """Return the number of frames of the sequence that a clip of some length spans."""
-        return (length - 1) * self.stride + 1
 
 
 class Source(Protocol):
@@ -91,10 +67,9 @@ class Drives:
     def clip(self, rng: Rng, size: ClipSize, index: int | None = None) -> list[Frame]:
         """Return a random clip."""
         drive = self.drives[int(rng.integers(len(self.drives)))]
-        length = size.draw(rng)
-        start = int(rng.integers(len(drive) - size.span(length) + 1))
-        chosen = drive[start : start + size.span(length) : size.stride]
-        return [_upright(frame) for frame in chosen]
+        rows = size.draw(rng)
+        start = int(rng.integers(len(drive) - rows[-1]))
+        return [_upright(drive[start + row]) for row in rows]
 
     def class_shares(self, classes: int) -> npt.NDArray[np.float64]:
         """Return the share of each class in the labels, [classes]."""
@@ -127,8 +102,8 @@ class Recordings:
         else:
             newest = int(_order(self.seed, index // total, total)[index % total])
         sequence, newest = self._find(newest)
-        rows = range(newest, newest - size.span(size.draw(rng)), -size.stride)
-        return [self._read(sequence, row) for row in reversed(rows) if row >= 0]
+        rows = reversed(size.draw(rng))
+        return [self._read(sequence, newest - row) for row in rows if row <= newest]
 
     def class_shares(self, classes: int) -> npt.NDArray[np.float64]:
         """Return the share of each class in the labels of some frames, [classes]."""

@@ -54,6 +54,9 @@ class Trainer:
         if on_cpu and settings.sync_batch_norm:
             raise RecipeError("sync_batch_norm needs CUDA")
         self._network = network.train()
+        if settings.freeze_batch_norm:
+            for norm in (m for m in network.modules() if isinstance(m, nn.BatchNorm1d)):
+                norm.eval()
         self._dimension = network.dimension
         self._world = world
         self._settings = settings

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from minkowski_perception.frame import Frame
 from minkowski_perception.lab.training.geometry import (
@@ -9,6 +10,7 @@ from minkowski_perception.lab.training.geometry import (
     Elastic,
     Flip,
     ForgetMotion,
+    JitterPoses,
     Mount,
     Reverse,
     Rotate,
@@ -154,3 +156,20 @@ def test_half_of_the_clips_are_reversed():
     ]
     assert set(orders) == {(0, 1, 2), (2, 1, 0)}
     assert 30 < orders.count((2, 1, 0)) < 70
+
+
+def test_poses_err_from_frame_to_frame_by_up_to_the_standard_deviations():
+    before = clip(40, 1)
+    largest = []
+    for seed in range(30):
+        varied = JitterPoses(shift=0.1, turn=2.0)(before, np.random.default_rng(seed))
+        errors = [np.linalg.inv(a.pose) @ b.pose for a, b in zip(before, varied, strict=True)]
+        shifts = np.std([error[:3, 3] for error in errors])
+        turns = np.degrees(np.std([Rotation.from_matrix(e[:3, :3]).as_rotvec() for e in errors]))
+        largest.append((shifts, turns))
+        for old, new in zip(before, varied, strict=True):
+            assert np.array_equal(old.points, new.points)
+    assert np.max(largest, axis=0) == pytest.approx([0.1, 2.0], rel=0.2)
+    assert np.min(largest, axis=0) == pytest.approx([0.0, 0.0], abs=0.2)
+    (without,) = JitterPoses()([Frame(before[0].points)], np.random.default_rng(0))
+    assert without.pose is None

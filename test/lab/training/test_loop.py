@@ -8,11 +8,12 @@ import torch
 pytest.importorskip("open3d", reason="needs open3d to simulate drives")
 
 from minkowski_perception.lab.simulation.drive import simulate_drive
+from minkowski_perception.lab.training.clip_size import ClipSize
 from minkowski_perception.lab.training.clips import ClipDataset, collate
 from minkowski_perception.lab.training.composition import read_augmentation
 from minkowski_perception.lab.training.loop import train
 from minkowski_perception.lab.training.recipe import load_recipe
-from minkowski_perception.lab.training.sources import ClipSize, Drives
+from minkowski_perception.lab.training.sources import Drives
 from minkowski_perception.lab.training.stages import read_stages
 from minkowski_perception.networks.model import load_model
 from minkowski_perception.voxels import VoxelInput

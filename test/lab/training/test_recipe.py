@@ -42,6 +42,61 @@ def test_every_shipped_recipe_is_valid(path):
         _check(stage.plan, path)
 
 
+def causal(root, data, **network):
+    """Return a recipe of a causal network whose clips have settings in `data`."""
+    recipe = small_recipe(root, augmentation=[{"jitter_poses": {}}], window=3)
+    recipe["network"] |= {"dimension": 4, "kernel": "causal", **network}
+    recipe["data"] |= data
+    return recipe
+
+
+def test_clips_of_drawn_lengths_and_strides_train_rich_links(tmp_path):
+    write_sequences(tmp_path, frames=6)
+    data = {"clip": {1: 1, 2: 1, 4: 2}, "stride": {1: 2, 2: 1}}
+    recipe = causal(tmp_path, data, links=["voxel"] * 5, recall=3)
+    recipe |= {"loss": {"first_frames": 0.25}}
+    recipe["optimization"] |= {"freeze_batch_norm": True}
+    plan = Recipe.from_dict(recipe)
+    assert (plan.clip_size.longest, plan.clip_size.span) == (4, 7)
+    model = load_model(train(recipe, tmp_path / "out", "cpu", workers=0).with_suffix(".yaml"))
+    assert model.network.recall == 3
+    linked = model.network.linked_layers
+    assert {name.partition(".")[0] for name in linked} == {f"block{i}" for i in range(1, 9)}
+    past = [layer.kernel[-1].abs().max() for layer in linked.values()]
+    assert min(past) > 0
+
+
+@pytest.mark.parametrize(
+    ("data", "network", "message"),
+    [
+        ({"clip": {2: 1, 3: 1}}, {"recall": 3}, "recall: must be at most 2, the longest clip"),
+        ({}, {"recall": 4}, "recipe.network.recall: must be at most 2, .* minus one, not 4"),
+        ({"clip": 1}, {}, "recipe.network.recall: must be at most 0, .*, not 1"),
+        ({}, {"links": ["voxel"]}, "recipe.network: links must be 5 of"),
+        ({"clip": {}}, {}, "recipe.data.clip: must have at least one number"),
+        ({"clip": {0: 1}}, {}, "key recipe.data.clip.0: must be at least 1, not 0"),
+        ({"clip": {2: 0}}, {}, "recipe.data.clip.2: must be above 0, not 0"),
+        ({"clip": "long"}, {}, "recipe.data.clip: must be an integer, not 'long'"),
+        ({"stride": {1: -1}}, {}, "recipe.data.stride.1: must be above 0, not -1"),
+        ({"clip": {2: 1}, "shorter": 0.4}, {}, "shorter is for a single number of clip"),
+        (
+            {"seeds": [0, 1], "lidars": {"vlp16": 1}, "frames": 6, "stride": {1: 1, 3: 1}},
+            {},
+            "recipe.data.frames: must be 7 or more, as many as the longest clip spans, not 6",
+        ),
+    ],
+)
+def test_clips_that_do_not_fit_are_refused(data, network, message, tmp_path):
+    with pytest.raises(RecipeError, match=message):
+        Recipe.from_dict(causal(tmp_path, data, **network))
+
+
+def test_a_network_that_is_not_trained_may_have_any_recall(tmp_path):
+    recipe = causal(tmp_path, {}, recall=4)
+    recipe["optimization"] = {"iterations": 0}
+    Recipe.from_dict(recipe)
+
+
 def _check(recipe, path):
     assert path.name in recipe.card.training
     points = np.random.default_rng(0).uniform(-5, 5, (500, 3)).astype(np.float32)
@@ -132,15 +187,15 @@ def test_a_published_recipe_in_4d_takes_a_step(tmp_path):
 def test_a_recipe_is_merged_over_its_base(tmp_path):
     first, second = {"step": {"at": [5]}}, {"poly": {"power": 1.0}}
     base = {
-        "data": {"clip": 3, "sets": [1, 2]},
+        "data": {"clip": 3, "stride": {1: 1, 2: 1}, "sets": [1, 2]},
         "optimization": {"batch_size": 2, "schedule": first},
     }
-    own = {"data": {"sets": [3]}, "optimization": {"schedule": second}}
+    own = {"data": {"stride": {3: 1}, "sets": [3]}, "optimization": {"schedule": second}}
     (tmp_path / "a.yaml").write_text(yaml.safe_dump({"name": "a", **base}))
     (tmp_path / "b.yaml").write_text(yaml.safe_dump({"name": "b", "base": "a.yaml", **own}))
     assert load_recipe(tmp_path / "b.yaml") == {
         "name": "b",
-        "data": {"clip": 3, "sets": [3]},
+        "data": {"clip": 3, "stride": {3: 1}, "sets": [3]},
         "optimization": {"batch_size": 2, "schedule": second},
     }
 

@@ -144,11 +144,12 @@ def test_two_processes_step_with_the_mean_of_their_gradients(root, tmp_path):
 
 def _train_by_hand(recipe, processes):
     """Return parameters after steps with the mean gradient of processes, computed in turn."""
+    from minkowski_perception.lab.training.clip_size import ClipSize
     from minkowski_perception.lab.training.clips import ClipDataset, collate, coordinates_in
     from minkowski_perception.lab.training.losses import class_weights
     from minkowski_perception.lab.training.optimization import make_optimizer, make_schedule
     from minkowski_perception.lab.training.recipe import Recipe
-    from minkowski_perception.lab.training.sources import ClipSize, open_sources
+    from minkowski_perception.lab.training.sources import open_sources
     from minkowski_perception.labels import LabelSet
     from minkowski_perception.networks import build_network
     from minkowski_perception.sparse import SparseTensor

@@ -11,11 +11,11 @@ from small_recipes import small_recipe, write_sequences
 from minkowski_perception.frame import Frame
 from minkowski_perception.lab.simulation.recording import RecordingError
 from minkowski_perception.lab.simulation.sensors import SensorError
+from minkowski_perception.lab.training.clip_size import ClipSize
 from minkowski_perception.lab.training.clips import ClipDataset
 from minkowski_perception.lab.training.composition import read_augmentation
 from minkowski_perception.lab.training.recipe import Data, Recipe
 from minkowski_perception.lab.training.sources import (
-    ClipSize,
     Drives,
     Recordings,
     check_drives,
@@ -69,11 +69,17 @@ def test_clips_stay_within_their_sequence_and_are_short_at_its_start():
     }
 
 
-def test_shorter_clips_occur_at_their_share():
-    size, rng = ClipSize(3, shorter=0.5), np.random.default_rng(0)
-    lengths = Counter(size.draw(rng) for _ in range(3000))
-    assert lengths[3] / 3000 == pytest.approx(0.5 + 0.5 / 3, abs=0.03)
-    assert lengths[1] / 3000 == pytest.approx(0.5 / 3, abs=0.03)
+def test_clips_of_a_drive_have_the_lengths_and_strides_that_are_drawn():
+    source = Drives([sequence(0, 12), sequence(1, 12)])
+    size, rng = ClipSize({1: 1, 4: 3}, stride={1: 1, 3: 1}), np.random.default_rng(0)
+    found = Counter(tuple(stamps(source.clip(rng, size))) for _ in range(4000))
+    starts = {1: range(12), 4: range(9), 10: range(3)}  # by span
+    assert found.keys() == {
+        tuple(100 * number + start + row for row in rows)
+        for rows in (range(1), range(4), range(0, 12, 3))
+        for number in (0, 1)
+        for start in starts[rows[-1] + 1]
+    }
 
 
 def test_frames_are_valid_upright_and_have_intensity_up_to_one():
