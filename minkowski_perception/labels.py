@@ -23,6 +23,9 @@ UNLABELLED = 255
 
 UNLABELLED_COLOUR = (110, 110, 110)
 
+MOVING_IDS = {"semantickitti_raw": range(252, 260)}
+"""Ids of moving objects, by data sets that distinguish them from static ones."""
+
 _RAW_LABELS = 2**16
 _FOLDER = resources.files("minkowski_perception") / "label_sets"
 _SUFFIXES = (".yaml", ".yml")
@@ -142,6 +145,14 @@ class LabelSet:
     def movable_ids(self) -> npt.NDArray[np.intp]:
         """Ids of the movable classes."""
         return np.array([self.names.index(name) for name in self.movable], dtype=np.intp)
+
+    @property
+    def divided_by_motion(self) -> tuple[str, ...]:
+        """Classes that SemanticKITTI's ids divide into still and moving; none in other sets."""
+        ids = MOVING_IDS["semantickitti_raw"]
+        sources = self.sources.get("semantickitti_raw", {})
+        found = {name for label, name in sources.items() if label in ids}
+        return tuple(name for name in self.names if name in found)
 
     @property
     def palette(self) -> npt.NDArray[np.uint8]:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy.spatial import cKDTree
 
 from minkowski_perception.frame import Frame
-from minkowski_perception.labels import LabelSet
+from minkowski_perception.labels import UNLABELLED, LabelSet
 
 
 class ConfusionMatrix:
@@ -152,6 +152,13 @@ class Flicker:
     def share(self) -> float:
         """Share of the pairs whose labels differ; NaN if there are none."""
         return self.changed / self.compared if self.compared else float("nan")
+
+
+def true_labels(frame: Frame) -> npt.NDArray[np.uint8]:
+    """Return a frame's true labels [N], 255 for points without a measurement or a label."""
+    assert frame.labels is not None
+    labelled = frame.valid & (frame.labels >= 0) & (frame.labels < UNLABELLED)
+    return np.where(labelled, frame.labels, UNLABELLED).astype(np.uint8)
 
 
 def still_points(

@@ -7,10 +7,11 @@ Truth and prediction are compared in *views*: label sets that both are mapped to
 
 A network's other per-point outputs are scored by metrics that register under the output's name:
 
-    @output_metric("moving")
-    class AveragePrecision:
-        def update(self, frame: Frame, values: npt.NDArray[Any]) -> None: ...
-        def figures(self) -> dict[str, float | None]: ...
+    @output_metric("ground")
+    class GroundAccuracy:
+        def __init__(self, label_set: LabelSet, ranges: npt.NDArray[np.float64]) -> None: ...
+        def update(self, frame, values, labels) -> None: ...
+        def figures(self) -> dict[str, Any]: ...
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ from minkowski_perception.metrics import (
     Flicker,
     pair_still_points,
     still_points,
+    true_labels,
 )
+from minkowski_perception.moving import MOVING, MovingScores
 
 Pairs = tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]
 """Rows [P] of a frame, and rows [P] of the next one, of points that measured the same place."""
@@ -81,17 +84,32 @@ class Confusions(dict[str, ConfusionMatrix]):
 class OutputMetric(Protocol):
     """Metric of a per-point output other than the labels."""
 
-    def update(self, frame: Frame, values: npt.NDArray[Any]) -> None:
-        """Count a frame of N points with the output's values, [N] or [N, C]."""
+    def update(
+        self, frame: Frame, values: npt.NDArray[Any], labels: npt.NDArray[np.uint8]
+    ) -> None:
+        """Count a frame of N points.
 
-    def figures(self) -> Mapping[str, float | None]:
-        """Return the figures by name; None where nothing was counted."""
+        Args:
+            frame: with true labels.
+            values: [N] or [N, C] of the output.
+            labels: [N] predicted labels in the classes of the true ones.
+        """
+
+    def figures(self) -> Mapping[str, Any]:
+        """Return the figures by name; None where nothing was counted.
+
+        Parts by name or by range, as in `MovingScores.figures`, are further mappings or lists of
+        mappings.
+        """
 
 
-OUTPUT_METRICS: dict[str, Callable[[], OutputMetric]] = {}
+MetricFactory = Callable[[LabelSet, npt.NDArray[np.float64]], OutputMetric]
+"""From the label set of the truth and the edges of the bins of range, metres, to a metric."""
+
+OUTPUT_METRICS: dict[str, MetricFactory] = {}
 """Metrics by name of the output that they score."""
 
-_Metric = TypeVar("_Metric", bound=Callable[[], OutputMetric])
+_Metric = TypeVar("_Metric", bound=MetricFactory)
 
 
 def output_metric(output: str) -> Callable[[_Metric], _Metric]:
@@ -102,6 +120,9 @@ def output_metric(output: str) -> Callable[[_Metric], _Metric]:
         return metric
 
     return register
+
+
+output_metric(MOVING)(MovingScores)
 
 
 class Scorer:
@@ -186,9 +207,12 @@ class Scorer:
         if confidence is not None:
             self._add_calibration(truth, labels, confidence)
         self._add_flicker(labels, pairs)
+        classes = self.views["classes"]
         for name, values in (outputs or {}).items():
-            if name in OUTPUT_METRICS:
-                self.outputs.setdefault(name, OUTPUT_METRICS[name]()).update(frame, values)
+            if name in OUTPUT_METRICS and name not in self.outputs:
+                self.outputs[name] = OUTPUT_METRICS[name](classes.label_set, self.ranges)
+            if name in self.outputs:
+                self.outputs[name].update(frame, values, classes.prediction[labels])
 
     def _add_ranges(
         self, frame: Frame, truth: npt.NDArray[np.integer], labels: npt.NDArray[np.uint8]
@@ -246,10 +270,3 @@ class StillPairs:
         still = still_points(true_labels(frame), frame.moving, self._label_set)
         before, self._before = self._before, (frame, still)
         return None if before is None else pair_still_points(before[0], frame, before[1], still)
-
-
-def true_labels(frame: Frame) -> npt.NDArray[np.uint8]:
-    """Return a frame's true labels [N], 255 for points without a measurement or a label."""
-    assert frame.labels is not None
-    labelled = frame.valid & (frame.labels >= 0) & (frame.labels < UNLABELLED)
-    return np.where(labelled, frame.labels, UNLABELLED).astype(np.uint8)

@@ -14,7 +14,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     {"files", "schema"},
     {"accounting", "frame", "labels", "registry", "settings"},
-    {"codec", "metrics", "scoring", "sparse", "trial"},
+    {"codec", "metrics", "moving", "scoring", "sparse", "trial"},
     {"device", "voxels", "pictures", "summary"},
     {"networks"},
     {"motion"},

@@ -166,16 +166,18 @@ def test_another_output_is_scored_by_the_metric_of_its_name(monkeypatch):
 
     @output_metric("moving")
     class MeanValue:
-        def __init__(self):
+        def __init__(self, label_set, ranges):
+            assert (label_set, ranges.tolist()) == (KITTI, [0.0, 20.0, np.inf])
             self.values = []
 
-        def update(self, frame, values):
+        def update(self, frame, values, labels):
+            np.testing.assert_array_equal(labels, frame.labels)
             self.values += values[frame.moving].tolist()
 
         def figures(self):
             return {"mean_if_moving": float(np.mean(self.values))}
 
-    scorer = Scorer(KITTI, KITTI)
+    scorer = Scorer(KITTI, KITTI, ranges=[20.0])
     frame = street(0, moving=np.arange(100) >= 50)
     for value in (0.25, 0.75):
         outputs = {"moving": np.full(100, value), "unknown": np.zeros(100)}

@@ -4,8 +4,8 @@
 
 A new output registers in a module that is imported before its model is built or loaded:
 
-    @head("moving", truth=attrgetter("moving"), needs_motion=True)
-    def moving(logits: Tensor) -> Tensor:
+    @head("ground", truth=lambda frame: frame.labels == 0)
+    def ground(logits: Tensor) -> Tensor:
         return torch.sigmoid(logits[:, 0])
 
 Its loss registers under the same name with `lab.training.losses.loss`, its metric with
@@ -25,6 +25,7 @@ from torch import Tensor
 
 from minkowski_perception.frame import Frame
 from minkowski_perception.labels import LabelSet
+from minkowski_perception.moving import MOVING, true_motion
 from minkowski_perception.registry import Registry
 
 CLASSES = "classes"
@@ -51,7 +52,8 @@ class Head:
             without a value; integers a field of their type, its largest value for such points.
         channels: number of logits for a label set.
         truth: reads the true ids from a frame, for training.
-        needs_motion: whether values are missing for frames without a pose or an earlier frame.
+        needs_motion: whether values are missing for frames without a pose or an earlier frame,
+            and training leaves such frames out.
     """
 
     output: Output
@@ -103,3 +105,9 @@ def missing_value(dtype: torch.dtype) -> float:
 def class_probabilities(logits: Tensor) -> Tensor:
     """Return the probabilities [M, K] of the classes."""
     return torch.softmax(logits, dim=1)
+
+
+@head(MOVING, truth=true_motion, needs_motion=True)
+def moving_probability(logits: Tensor) -> Tensor:
+    """Return the probability [M] that a voxel moves."""
+    return torch.sigmoid(logits[:, 0])

@@ -49,9 +49,10 @@ def ahead_loss(logits, truth, weights):
 
 @output_metric("ahead")
 class AheadAccuracy:
-    hits = points = 0
+    def __init__(self, label_set, ranges):
+        self.hits = self.points = 0
 
-    def update(self, frame, values):
+    def update(self, frame, values, labels):
         self.hits += int(((values > 0.5) == (frame.points[:, 0] > 0)).sum())
         self.points += len(frame)
 
@@ -163,6 +164,22 @@ def test_the_weight_of_a_loss_comes_from_the_recipe():
     for loss_of, weight in ((Loss(), 1.0), (Loss(heads={"ahead": 3.0}), 3.0)):
         total = loss_of.total(logits, labels, {"ahead": ids})
         torch.testing.assert_close(total, of_classes + weight * expected)
+
+
+def test_voxels_weigh_as_in_the_cross_entropy_of_the_classes():
+    logits = {"classes": torch.zeros(3, 19), "ahead": torch.tensor([[2.0], [-1.0], [0.5]])}
+    labels, ids, points = (
+        torch.tensor([1, 2, 255]),
+        torch.tensor([1, 0, 0]),
+        torch.tensor([4, 1, 9]),
+    )
+    weights = torch.ones(19)
+    weights[1] = 5.0
+    expected = ahead_loss(logits["ahead"], ids, torch.tensor([2.0 * 5.0, 1.0, 3.0]))
+    loss_of = Loss(point_power=0.5)
+    total = loss_of.total(logits, labels, {"ahead": ids}, weights, points)
+    of_classes = loss_of(logits["classes"], labels, weights, points)
+    torch.testing.assert_close(total, of_classes + expected)
 
 
 def test_without_known_truth_a_loss_is_zero_and_has_gradients():

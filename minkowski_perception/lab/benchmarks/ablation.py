@@ -42,9 +42,9 @@ from minkowski_perception.lab.simulation.drive import HELD_OUT_SEED, held_out_se
 from minkowski_perception.lab.simulation.lidar import get_lidar
 from minkowski_perception.lab.simulation.noise import Noise
 from minkowski_perception.labels import UNLABELLED, LabelSet
-from minkowski_perception.metrics import none_if_nan
+from minkowski_perception.metrics import none_if_nan, true_labels
 from minkowski_perception.networks.model import Model, load_model
-from minkowski_perception.scoring import Pairs, Scorer, StillPairs, true_labels
+from minkowski_perception.scoring import Pairs, Scorer, StillPairs
 from minkowski_perception.segmenter import Segmenter
 from minkowski_perception.settings import Settings
 

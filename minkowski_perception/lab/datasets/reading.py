@@ -13,12 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from minkowski_perception.frame import Frame
-from minkowski_perception.labels import LabelSet
+from minkowski_perception.labels import MOVING_IDS, LabelSet
 
 Item = TypeVar("Item")
-
-_MOVING = {"semantickitti_raw": range(252, 260)}
-"""Ids of moving objects, by data sets that distinguish them from static ones."""
 
 
 class DatasetError(ValueError):
@@ -93,7 +90,7 @@ class LabelIds:
             labels = target.mapping_from(source)
         else:
             labels = target.mapping_from(label_set)[label_set.mapping_from(source)]
-        return cls(labels, _MOVING.get(source))
+        return cls(labels, MOVING_IDS.get(source))
 
     def moves(self, ids: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_] | None:
         """Return [N] bool, whether each of [N] ids is a moving object; None if unknown."""

@@ -21,7 +21,8 @@ from tqdm import tqdm
 from minkowski_perception.frame import Frame
 from minkowski_perception.lab.evaluation import EvaluationError
 from minkowski_perception.labels import UNLABELLED, LabelSet
-from minkowski_perception.scoring import Scorer, StillPairs, View, true_labels
+from minkowski_perception.metrics import true_labels
+from minkowski_perception.scoring import Scorer, StillPairs, View
 from minkowski_perception.segmenter import Segmentation
 
 GROUPS = "outdoor_groups7"

@@ -204,7 +204,11 @@ def summary(evaluation: Evaluation) -> list[tuple[str, str]]:
         )
     )
     for name, metric in scorer.outputs.items():
-        values = (f"{key.replace('_', ' ')} {_figure(v)}" for key, v in metric.figures().items())
+        values = (
+            f"{key.replace('_', ' ')} {_figure(value)}"
+            for key, value in metric.figures().items()
+            if not isinstance(value, Mapping | list)
+        )
         rows.append((name, ", ".join(values)))
     if missing := scorer.views["classes"].never_predicted:
         rows.append(("never predicted", f"{', '.join(missing)}: the model has no such class"))
@@ -242,7 +246,7 @@ def tables(scorer: Scorer) -> dict[str, Table]:
         found["group"] = _confusion_table("group", scorer, "groups")
     bins = zip(pairwise(scorer.ranges), scorer.by_range, strict=True)
     by_range = {
-        f"{near:g} m and more" if np.isinf(far) else f"{near:g} to {far:g} m": confusions
+        _range(near, None if np.isinf(far) else far): confusions
         for (near, far), confusions in bins
     }
     for kind, parts in (("range", by_range), ("sequence", scorer.by_sequence)):
@@ -257,7 +261,32 @@ def tables(scorer: Scorer) -> dict[str, Table]:
             for name, confusions in parts.items()
         ]
         found[kind] = Table(heads, rows)
+    for name, metric in scorer.outputs.items():
+        for key, part in metric.figures().items():
+            if key.startswith("by_") and part:
+                kind = key.removeprefix("by_")
+                found[f"{kind} ({name})"] = _output_table(kind, part)
     return found
+
+
+def _output_table(
+    kind: str, parts: Mapping[str, Mapping[str, Any]] | Sequence[Mapping[str, Any]]
+) -> Table:
+    """Return the figures of an output by the name of a class, or by range."""
+    if not isinstance(parts, Mapping):
+        parts = {
+            _range(part["from"], part["to"]): {
+                key: value for key, value in part.items() if key not in ("from", "to")
+            }
+            for part in parts
+        }
+    keys = next(iter(parts.values()))
+    rows = [[name, *map(_figure, figures.values())] for name, figures in parts.items()]
+    return Table([kind, *(key.replace("_", " ") for key in keys)], rows)
+
+
+def _range(near: float, far: float | None) -> str:
+    return f"{near:g} m and more" if far is None else f"{near:g} to {far:g} m"
 
 
 _MIOU: Mapping[str, str] = {"classes": "mIoU", "groups": "of groups"}
@@ -300,6 +329,8 @@ def _present(matrix: ConfusionMatrix) -> str:
 
 
 def _figure(value: float | None) -> str:
+    if isinstance(value, int):
+        return f"{value:,}"
     return _NOTHING if value is None else f"{value:.3f}"
 
 

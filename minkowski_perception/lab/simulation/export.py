@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minkowski_perception.frame import Frame
-from minkowski_perception.labels import UNLABELLED, LabelSet
+from minkowski_perception.labels import MOVING_IDS, UNLABELLED, LabelSet
 
 CLOUD_TOPIC, ODOMETRY_TOPIC, ODOMETRY_FRAME = "/points", "/odometry", "odom"
 LABEL_FIELD = "true_label"
@@ -23,9 +23,6 @@ _TO_KITTI_CAMERA = np.array(
     [[0.0, -1.0, 0.0, 0.0], [0.0, 0.0, -1.0, 0.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]]
 )
 """From the LiDAR frame (x forward, z up) to the camera frame of poses.txt (z forward, y down)."""
-
-_FIRST_MOVING_ID = 252
-"""First of the raw ids of SemanticKITTI that denote moving objects."""
 
 # Several raw ids map to other-vehicle; these are neither bus nor train.
 _RAW_OTHER_VEHICLE = {"other-vehicle": (20, 259)}
@@ -116,7 +113,7 @@ def _raw_ids(label_set: LabelSet) -> tuple[npt.NDArray[np.uint32], npt.NDArray[n
     moving: dict[str, int] = {}
     for raw, name in known.items():
         assert isinstance(raw, int)
-        (static if raw < _FIRST_MOVING_ID else moving).setdefault(name, raw)
+        (moving if raw in MOVING_IDS["semantickitti_raw"] else static).setdefault(name, raw)
     for name, ids in _RAW_OTHER_VEHICLE.items():
         static[name], moving[name] = ids
     tables = np.zeros((2, 256), dtype=np.uint32)  # 0 is no class

@@ -118,13 +118,18 @@ class ClipDataset(Dataset[Sample]):
         return sample
 
     def _truth(self, head: str, clip: Sequence[Frame], frames: Sequence[VoxelFrame]) -> Tensor:
-        """Return a head's true ids of the voxels of all frames, [N] int64."""
-        return torch.cat(
-            [
-                self._voxel_labels(voxels.quantization, _ids(HEADS[head].truth(frame), voxels))
-                for frame, voxels in zip(clip, frames, strict=True)
-            ]
-        )
+        """Return a head's true ids of the voxels of all frames, [N] int64.
+
+        They are unknown in frames in which `Segmenter` would give no value, see `Head`.
+        """
+        truth = []
+        has_past = False
+        for frame, voxels in zip(clip, frames, strict=True):
+            known = has_past and frame.pose is not None
+            ids = HEADS[head].truth(frame) if known or not HEADS[head].needs_motion else None
+            truth.append(self._voxel_labels(voxels.quantization, _ids(ids, voxels)))
+            has_past = has_past or len(voxels.coordinates) > 0
+        return torch.cat(truth)
 
     def _source(self, rng: np.random.Generator) -> Source:
         if len(self._sources) == 1:

@@ -79,13 +79,16 @@ class Shift:
     most: float = 50.0
 
     def __call__(self, clip: Sequence[Frame], rng: Rng) -> list[Frame]:
-        """Return a shifted copy; frames without a pose get one."""
+        """Return a shifted copy; frames without a pose get one, and lose `moving`."""
         shift = rng.uniform(-self.most, self.most, 3)
-        poses = [np.eye(4) if frame.pose is None else frame.pose for frame in clip]
-        return [
-            replace(frame, pose=in_changed_world(pose, np.eye(3), shift))
-            for frame, pose in zip(clip, poses, strict=True)
-        ]
+        shifted = []
+        for frame in clip:
+            if frame.pose is None:
+                frame = replace(frame, pose=np.eye(4), moving=None)
+            assert frame.pose is not None
+            pose = in_changed_world(frame.pose, np.eye(3), shift)
+            shifted.append(replace(frame, pose=pose))
+        return shifted
 
 
 @dataclass(frozen=True)

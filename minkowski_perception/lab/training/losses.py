@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from minkowski_perception.labels import UNLABELLED
+from minkowski_perception.moving import MOVING
 from minkowski_perception.networks.heads import CLASSES
 from minkowski_perception.registry import Registry
 from minkowski_perception.schema import unknown_at
@@ -155,9 +156,13 @@ class Loss:
             weights: see `__call__`.
             points: see `__call__`.
             first: see `__call__`.
+
+        Voxels weigh in the other heads' losses as in the cross entropy of the classes.
         """
         total = self(logits[CLASSES], labels, weights, points, first)
         mass = self._mass(logits[CLASSES], points, first)
+        if weights is not None:
+            mass = mass * F.pad(weights, (0, 1), value=1.0)[labels.clamp(max=len(weights))]
         for name, ids in truth.items():
             known = ids != UNLABELLED
             # Without known truth the loss is 0, but still a function of the head's weights.
@@ -168,6 +173,24 @@ class Loss:
             )
             total = total + self.heads.get(name, 1.0) * of_head
         return total
+
+
+_MOVING_WEIGHT = 4.0
+"""Weight of a moving voxel in the loss: about the square root of the odds of being still."""
+
+
+@loss(MOVING)
+def moving_loss(logits: Tensor, ids: Tensor, weights: Tensor) -> Tensor:
+    """Return the weighted mean cross entropy of moving and still, with more weight on moving.
+
+    The weight W alone would shift the best logit by log W. The loss therefore adds log W to the
+    logits; its minimum is then at the true probability, which outputs can state as it is.
+    """
+    more = logits.new_tensor(_MOVING_WEIGHT)
+    losses = F.binary_cross_entropy_with_logits(
+        logits[:, 0] + more.log(), ids.to(logits.dtype), pos_weight=more, reduction="none"
+    )
+    return (weights * losses).sum() / weights.sum()
 
 
 def lovasz_softmax(

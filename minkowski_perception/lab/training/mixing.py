@@ -119,7 +119,8 @@ def _pairs(clip: Sequence[Frame], other: Sequence[Frame]) -> list[tuple[Frame, F
     """Return each frame, oldest first, with its frame of the other clip, in its sensor's frame.
 
     Clips are paired from their newest frames backwards; a shorter other clip repeats its oldest
-    frame.
+    frame. Frames of the other clip lose `moving` where they do not continue its motion: if they
+    repeat a frame, or the poses of one clip are unknown.
     """
     pairs = []
     for age, frame in enumerate(reversed(clip)):
@@ -127,6 +128,9 @@ def _pairs(clip: Sequence[Frame], other: Sequence[Frame]) -> list[tuple[Frame, F
         here, there = _since(frame, clip[-1]), _since(mate, other[-1])
         if age and here is not None and there is not None:
             mate = _moved(mate, np.linalg.inv(here) @ there)
+        repeated = len(other) < len(clip) and age + 1 >= len(other)
+        if repeated or here is None or there is None:
+            mate = replace(mate, moving=None)
         pairs.append((frame, mate))
     return pairs[::-1]
 

@@ -93,7 +93,11 @@ def evaluate(
                     scorer.add(frame, result.labels, outputs=result.outputs)
     iou = zip(model.label_set.names, scorer.all["classes"].iou.tolist(), strict=True)
     outputs = {
-        name: {key: value and round(value, 3) for key, value in metric.figures().items()}
+        name: {
+            key: value and round(value, 3)
+            for key, value in metric.figures().items()
+            if value is None or isinstance(value, int | float)
+        }
         for name, metric in scorer.outputs.items()
     }
     return {

@@ -53,6 +53,31 @@ def street() -> Evaluation:
     )
 
 
+def test_figures_of_moving_points_are_in_the_json_and_in_tables():
+    evaluation = Evaluation(KITTI, KITTI, ranges=[10.0])
+    evaluation.begin("08")
+    labels = np.repeat([KITTI.names.index(n) for n in ("car", "road")], 4).astype(np.uint8)
+    points = np.zeros((8, 3), np.float32)
+    points[:, 0] = np.tile([1.0, 20.0], 4)
+    frame = Frame(points, labels=labels, moving=np.arange(8) < 4, pose=np.eye(4))
+    values = np.array([0.9, 0.9, 0.9, 0.1, 0.8, 0.1, 0.1, np.nan], np.float32)
+    result = Segmentation(labels, values, KITTI, {}, 2, 1, {"moving": values})
+    evaluation.add(0, frame, result, 0.5)
+
+    found = json.loads(json.dumps(figures(SUBJECT, evaluation)))["outputs"]["moving"]
+    assert (found["points"], found["iou"], found["coverage"]) == (7, 0.6, 0.875)
+    assert found["by_class"]["car"]["recall"] == 0.75
+    assert [part["to"] for part in found["by_range"]] == [10.0, None]
+
+    for report in (text(SUBJECT, evaluation), markdown(SUBJECT, evaluation, {})):
+        assert re.search(r"moving.*points 7, moving points 4, iou 0.600, precision 0.750", report)
+    report = markdown(SUBJECT, evaluation, {})
+    row = "| 0 to 10 m | 4 | 2 | 0.667 | 0.667 | 1.000 | 1.000 | 0.500 |"
+    assert "## By range (moving)\n\n| range | points |" in report
+    assert row in report
+    assert "| car | 4 | 4 | 0.750 | 1.000 | 0.750 | 1.000 | - |" in report
+
+
 def test_figures_equal_those_counted_by_hand():
     found = json.loads(json.dumps(figures(SUBJECT, street())))
 
