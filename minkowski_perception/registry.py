@@ -42,4 +42,4 @@ class Registry(dict[str, T]):
         return enter
 
     def __missing__(self, name: str) -> NoReturn:
-        raise unknown_at(repr(name), self._kind, name, self)
+        raise unknown_at("", f"{self._kind} {name!r}", name, self)

@@ -65,7 +65,7 @@ def test_a_network_of_spvnas_is_measured_from_its_config(scan, tmp_path, capsys)
     ("options", "message"),
     [
         (["--networks", "Net"], "unknown network 'Net'"),
-        (["--networks", "SPVNAS"], "SPVNAS needs a config"),
+        (["--networks", "SPVNAS"], "network.config: missing"),
         (["--device", "abacus"], "not 'abacus'"),
         (["--voxel-size", "0"], "0.005 to 5, not 0.0"),
         (["--config", "absent"], "cannot read net.config absent"),

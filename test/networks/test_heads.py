@@ -194,7 +194,7 @@ def test_without_known_truth_a_loss_is_zero_and_has_gradients():
 @pytest.mark.parametrize(
     ("heads", "weights", "message"),
     [
-        ({"classes": 19, "third": 3}, {}, "'third': unknown loss; .*ahead"),
+        ({"classes": 19, "third": 3}, {}, "unknown loss 'third'; .*ahead"),
         (HEADS, {"ahed": 1.0}, "loss.heads.ahed: unknown head; did you mean 'ahead'"),
         ({"classes": 19, "ahead": 2}, {}, "heads.ahead: must be 1 to fit"),
         ({"ahead": 1}, {}, "heads must name 'classes', not ahead"),
@@ -271,7 +271,7 @@ def test_a_model_with_an_unknown_head_is_refused(tmp_path):
     card["input"] = {"voxel_size": 0.5, "features": ["one"]}
     card["network"] = {"name": "MinkUNet14A", "in_channels": 1, "width": 0.125}
     card["network"]["heads"] = {"classes": 19, "ahed": 1}
-    with pytest.raises(ModelError, match="'ahed': unknown head; did you mean 'ahead'"):
+    with pytest.raises(ModelError, match="unknown head 'ahed'; did you mean 'ahead'"):
         save_model(tmp_path / "x", network, card)
 
 

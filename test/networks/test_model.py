@@ -146,7 +146,7 @@ def test_missing_unknown_misshapen_and_infinite_weights_are_all_listed(saved):
         ({"crf": {"sigma_chroma": float("nan")}}, "crf.sigma_chroma: must be a finite number"),
         ({"crf": {"sigma_time": 99}}, "crf.sigma_time: must be 1 to 32, not 99"),
         ({"figures": 0.7}, "figures: must be a mapping"),
-        ({"network": {**NETWORK, "name": "Net"}}, "'Net': unknown network; valid: MinkUNet14"),
+        ({"network": {**NETWORK, "name": "Net"}}, "unknown network 'Net'; valid: MinkUNet14"),
         ({"input": {**INPUT, "features": ["smell", "z"]}}, r"input.features\[0\]: .*'smell'"),
         ({"input": {**INPUT, "voxel_size": 0.0}}, "input.voxel_size: must be 0.005 to 5, not 0.0"),
         ({"window": "many"}, "window: must be an integer, not 'many'"),

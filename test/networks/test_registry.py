@@ -165,7 +165,7 @@ def test_batch_entries_are_independent():
 
 def test_an_unknown_name_is_refused_with_the_valid_ones():
     with pytest.raises(
-        ValueError, match=r"'MinkUNet99': unknown network; did you mean .*MinkUNet34C"
+        ValueError, match=r"unknown network 'MinkUNet99'; did you mean .*MinkUNet34C"
     ):
         build_network("MinkUNet99", in_channels=1, heads={"classes": 2})
 
@@ -181,7 +181,7 @@ MINKUNET = {"name": "MinkUNet14A", "in_channels": 1, "heads": {"classes": 2}}
         ({"in_channels": 0}, "in_channels: must be at least 1, not 0"),
         ({"heads": {}}, "heads must name 'classes', not none"),
         ({"heads": {"classes": 0}}, "heads.classes: must be at least 1, not 0"),
-        ({"heads": {"classes": 2, "clases": 2}}, "'clases': unknown head; did you mean 'classes'"),
+        ({"heads": {"classes": 2, "clases": 2}}, "unknown head 'clases'; did you mean 'classes'"),
         ({"width": 0.0}, "width: must be at most 4 and above 0, not 0.0"),
         ({"kernel": "sphere"}, "kernel: must be one of cube, cross, hybrid, causal, not 'sphere'"),
         ({"kernel": "causal"}, "'hybrid' or, in 4D, 'causal', not 'causal' in 3D"),
