@@ -51,6 +51,9 @@ TIME_NAMES = (
 )
 """Names of per-point time fields, in order of precedence."""
 
+TRUE_MOVING = "true_moving"
+"""Name of the field, beside that of true labels, that is not 0 for points that truly move."""
+
 _TYPE_NAMES = ("INT8", "UINT8", "INT16", "UINT16", "INT32", "UINT32", "FLOAT32", "FLOAT64")
 _TYPE_SIZES = (1, 1, 2, 2, 4, 4, 4, 8)
 _PADDING_NAMES = ("", "_")  # names of gaps in PCD files; they can repeat
@@ -207,7 +210,8 @@ def decode(message: Any, *, label_field: str | None = None) -> Frame:
 
     Args:
         message: sensor_msgs/PointCloud2, or any object with its attributes.
-        label_field: name of the field with true labels; None to read no labels.
+        label_field: name of the field with true labels, beside which `moving` is read from
+            `TRUE_MOVING` if there is that field; None to read neither.
 
     Raises:
         CloudError: the message is malformed, or lacks the label field.
@@ -221,6 +225,7 @@ def decode(message: Any, *, label_field: str | None = None) -> Frame:
     if not isinstance(frame_id, str):
         raise CloudError(f"header.frame_id must be a string, not {frame_id!r:.80}")
     intensity = layout.find(*INTENSITY_NAMES)
+    moving = None if label_field is None else layout.find(TRUE_MOVING)
     return Frame(
         points=layout.points(),
         stamp=stamp,
@@ -229,7 +234,21 @@ def decode(message: Any, *, label_field: str | None = None) -> Frame:
         colour=_colour(layout),
         time=_time(layout, stamp),
         labels=None if label_field is None else _labels(layout, label_field),
+        moving=None if moving is None else layout.values(moving, np.bool_),
     )
+
+
+def field_values(message: Any, name: str) -> npt.NDArray[Any] | None:
+    """Return a copy [N] of a field with a single value, None if there is no such field.
+
+    Raises:
+        CloudError: the message is malformed.
+    """
+    layout = _Layout.of(message)
+    field = layout.find(name)
+    if field is None:
+        return None
+    return layout.values(field, layout.view(field).dtype.newbyteorder("="))
 
 
 def existing_field(message: Any, name: str | None) -> str | None:
@@ -326,11 +345,11 @@ def append_fields(message: Any, columns: Mapping[str, npt.NDArray[Any]]) -> Clou
 
 
 def encode_frame(frame: Frame, label_field: str | None = None) -> CloudData:
-    """Encode a frame: x, y, z and, if present, intensity, rgb, time and labels.
+    """Encode a frame: x, y, z and, if present, intensity, rgb, time, labels and `TRUE_MOVING`.
 
     Args:
         frame: the frame.
-        label_field: name of the field for the frame's labels; None to omit them.
+        label_field: name of the field for the frame's labels; None to omit them and `moving`.
 
     Raises:
         ValueError: `label_field` is given, but the frame has no labels, their dtype is unsupported
@@ -349,14 +368,19 @@ def encode_frame(frame: Frame, label_field: str | None = None) -> CloudData:
         if frame.labels is None:
             raise ValueError("the frame has no labels to encode")
         datatype = _datatype("labels", frame.labels)
-        if label_field in (*columns, *_PADDING_NAMES):
+        if label_field in (*columns, *_PADDING_NAMES, TRUE_MOVING):
             raise ValueError(
-                f"label field cannot be named '{label_field}': padding, or one of {list(columns)}"
+                f"label field cannot be named '{label_field}': padding, or one of "
+                f"{[*columns, TRUE_MOVING]}"
             )
         field = Field(label_field, step, datatype)
         fields.append(field)
         columns[label_field] = frame.labels
         step += field.size
+        if frame.moving is not None:
+            fields.append(Field(TRUE_MOVING, step, UINT8))
+            columns[TRUE_MOVING] = frame.moving
+            step += 1
     cloud = _new_cloud(1, len(frame), fields, step, is_bigendian=False)
     _write_columns(cloud, columns)
     cloud.is_dense = bool(frame.valid.all())

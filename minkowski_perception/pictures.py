@@ -13,12 +13,15 @@ import numpy.typing as npt
 
 from minkowski_perception.frame import Frame
 from minkowski_perception.labels import UNLABELLED, LabelSet
+from minkowski_perception.moving import calls_moving
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BACKGROUND = "#0d1017"
 FOREGROUND = "#c9d1d9"
+OUTLINE = "#ffffff"
+"""Colour around points that move."""
 
 _WIDTH, _HEIGHT = 16.0, 10.0  # inches
 _DPI = 100
@@ -73,6 +76,7 @@ def save_comparison(
     label_set: LabelSet,
     title: str = "",
     truth: npt.NDArray[np.uint8] | None = None,
+    moving: npt.NDArray[np.floating] | None = None,
 ) -> None:
     """Write a PNG with a camera view and a top view, and the labels on the right.
 
@@ -87,6 +91,8 @@ def save_comparison(
         label_set: names and colours of the labels.
         title: one line above the panels.
         truth: [N] uint8 ground truth labels.
+        moving: [N] probability that a point moves; points above 0.5 are outlined, and so are those
+            that truly move beside them.
 
     Raises:
         ImportError: Matplotlib is not installed.
@@ -103,11 +109,18 @@ def save_comparison(
     else:
         columns = {"input": _height_colours(points), **columns}
 
+    outlined = {}
+    if moving is not None:
+        outlined["labels"] = calls_moving(moving)[frame.valid]
+        if frame.moving is not None:
+            outlined["truth"] = frame.moving[frame.valid]
+
     figure.text(0.01, 0.965, title, color=FOREGROUND, fontsize=14)
     for row, view in enumerate((_camera_view(points), _view_from_above(points))):
         for column, (name, colours) in enumerate(columns.items()):
-            _draw(figure, row, column, view, colours, name if row == 0 else "")
-    _draw_legend(figure, shown, label_set)
+            outline = outlined.get(name)
+            _draw(figure, row, column, view, colours, name if row == 0 else "", outline)
+    _draw_legend(figure, shown, label_set, moving=bool(outlined))
     save_figure(figure, path)
 
 
@@ -200,6 +213,7 @@ def _draw(
     view: _View,
     colours: npt.NDArray[np.float64],
     name: str,
+    outlined: npt.NDArray[np.bool_] | None = None,
 ) -> None:
     width = 0.485
     height = width * _WIDTH / _ASPECT / _HEIGHT
@@ -209,6 +223,10 @@ def _draw(
     axes.set(xlim=(-1, 1), ylim=(-1 / _ASPECT, 1 / _ASPECT), xticks=[], yticks=[])
     for spine in axes.spines.values():
         spine.set_color("#232a36")
+    if outlined is not None:
+        around = outlined[view.rows]
+        right, up = view.positions[around].T
+        axes.scatter(right, up, s=4.0 * view.sizes[around] + 6.0, c=OUTLINE, linewidths=0)
     axes.scatter(
         view.positions[:, 0],
         view.positions[:, 1],
@@ -220,7 +238,9 @@ def _draw(
     axes.text(0.012, 0.97, name, color=FOREGROUND, fontsize=12, va="top", transform=axes.transAxes)
 
 
-def _draw_legend(figure: Figure, labels: npt.NDArray[np.uint8], label_set: LabelSet) -> None:
+def _draw_legend(
+    figure: Figure, labels: npt.NDArray[np.uint8], label_set: LabelSet, moving: bool = False
+) -> None:
     from matplotlib.patches import Patch
 
     counts = np.bincount(labels, minlength=256)
@@ -230,6 +250,8 @@ def _draw_legend(figure: Figure, labels: npt.NDArray[np.uint8], label_set: Label
         for label in np.argsort(-counts, kind="stable")
         if counts[label]
     ]
+    if moving:
+        patches.append(Patch(fill=False, edgecolor=OUTLINE, label="moving"))
     figure.legend(
         handles=patches,
         loc="lower center",

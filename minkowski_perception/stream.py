@@ -43,7 +43,8 @@ class Labelled:
     """A labelled cloud.
 
     Attributes:
-        frame: the decoded cloud, with its pose and, where the stream has a truth field, labels.
+        frame: the decoded cloud, with its pose and, where the stream has a truth field, labels
+            and, where known, which points move.
         result: labels and further outputs of each point.
         cloud: the input cloud with `label`, `confidence`, `rgb` and further outputs appended.
         timings: seconds by stage: "decode", "pose", those of `Segmentation`, and "encode".

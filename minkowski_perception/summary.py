@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from minkowski_perception.accounting import Counts
 from minkowski_perception.frame import Frame
 from minkowski_perception.labels import UNLABELLED, LabelSet
 from minkowski_perception.metrics import ConfusionMatrix, none_if_nan
+from minkowski_perception.moving import MOVING, calls_moving
 from minkowski_perception.scoring import Scorer
 
 
@@ -46,6 +48,9 @@ class Summary:
         miou: mean IoU over the classes in the truth; None if no point had a true class.
         iou: IoU by class name in the truth's label set.
         accuracy: share of the points with a true class that are predicted as it; None like `miou`.
+        moving_share: share of the points with a value of the output "moving" that move; None
+            without any.
+        moving: figures of the output "moving", see `MovingScores.figures`; empty without truth.
     """
 
     bag: str
@@ -67,6 +72,8 @@ class Summary:
     miou: float | None = None
     iou: Mapping[str, float] = dataclasses.field(default_factory=dict)
     accuracy: float | None = None
+    moving_share: float | None = None
+    moving: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(
@@ -125,6 +132,8 @@ class Summary:
             miou=none_if_nan(statistics.confusion.miou),
             iou=statistics.iou,
             accuracy=none_if_nan(statistics.confusion.accuracy),
+            moving_share=statistics.moving_share,
+            moving=statistics.moving,
         )
 
     def save(self, path: Path) -> None:
@@ -158,6 +167,13 @@ class Summary:
         )
         if self.miou is not None:
             rows.append(("mIoU", f"{self.miou:.3f} over the {len(self.iou)} classes in the truth"))
+        if self.moving_share is not None:
+            rows.append(("moving", f"{self.moving_share:.1%} of the points of known motion"))
+        if self.moving.get("iou") is not None:
+            precision, recall = self.moving["precision"], self.moving["recall"]
+            text = f"{self.moving['iou']:.3f}  (recall {recall:.3f}"
+            text += ")" if precision is None else f", precision {precision:.3f})"
+            rows.append(("moving IoU", text))
         lines = [f"{name:<12}{value}" for name, value in rows]
         lines += ["", f"{'class':<20}{'points':>8}" + (f"{'IoU':>8}" if self.iou else "")]
         for name in dict.fromkeys([*self.label_shares, *self.iou]):
@@ -179,22 +195,32 @@ class LabelStatistics:
         self._label_set = label_set
         self._truth_set = truth_set
         self._histogram = np.zeros(256, dtype=np.int64)
+        self._moving = self._of_known_motion = 0
         self._scorer: Scorer | None = None
 
-    def add(self, frame: Frame, labels: npt.NDArray[np.uint8]) -> None:
+    def add(
+        self,
+        frame: Frame,
+        labels: npt.NDArray[np.uint8],
+        outputs: Mapping[str, npt.NDArray[Any]] | None = None,
+    ) -> None:
         """Count the labels of one cloud.
 
         Args:
             frame: N points, with true labels if the cloud carries any.
             labels: [N] predicted ids, 255 where unlabelled.
+            outputs: further outputs [N] by name.
 
         Raises:
             LabelSetError: the frame has true labels, and no mapping leads to their set.
         """
         self._histogram += np.bincount(labels, minlength=256)
+        if outputs and MOVING in outputs:
+            self._moving += int(np.count_nonzero(calls_moving(outputs[MOVING])))
+            self._of_known_motion += int(np.count_nonzero(~np.isnan(outputs[MOVING])))
         if frame.labels is not None:
             self._scorer = self._scorer or Scorer(self._truth_set, self._label_set)
-            self._scorer.add(frame, labels)
+            self._scorer.add(frame, labels, outputs=outputs)
 
     @property
     def points(self) -> int:
@@ -210,6 +236,19 @@ class LabelStatistics:
             names[int(label)]: float(self._histogram[label] / self.points)
             for label in order[self._histogram[order] > 0]
         }
+
+    @property
+    def moving_share(self) -> float | None:
+        """Share of the points of known motion that move; None without any."""
+        return self._moving / self._of_known_motion if self._of_known_motion else None
+
+    @property
+    def moving(self) -> Mapping[str, Any]:
+        """Figures of the output "moving"; empty if no cloud says which points truly move."""
+        if self._scorer is None or MOVING not in self._scorer.outputs:
+            return {}
+        figures = self._scorer.outputs[MOVING].figures()
+        return figures if figures["coverage"] is not None else {}
 
     @property
     def confusion(self) -> ConfusionMatrix:

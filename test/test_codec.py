@@ -27,6 +27,7 @@ from minkowski_perception.codec import (
     append_fields,
     decode,
     encode_frame,
+    field_values,
     fill_message,
 )
 from minkowski_perception.frame import Frame
@@ -703,3 +704,23 @@ def test_a_real_organised_cloud_fits_a_pinhole_camera(shared_data):
     again = decode(with_header(cloud))
     np.testing.assert_array_equal(again.points, frame.points)
     assert not cloud.is_dense
+
+
+def test_which_points_truly_move_is_a_field_beside_the_true_labels():
+    frame = Frame(
+        np.ones((3, 3), np.float32),
+        labels=np.array([0, 1, 2], np.uint8),
+        moving=np.array([True, False, True]),
+    )
+    message = with_header(encode_frame(frame, "truth"))
+    assert [f.name for f in message.fields][-2:] == ["truth", "true_moving"]
+    again = decode(message, label_field="truth")
+    assert again.moving.tolist() == [True, False, True]
+    assert again.labels.tolist() == [0, 1, 2]
+    assert decode(message).moving is None
+    assert field_values(message, "true_moving").tolist() == [1, 0, 1]
+    assert field_values(message, "moving") is None
+    without = with_header(encode_frame(frame))
+    assert "true_moving" not in [f.name for f in without.fields]
+    with pytest.raises(ValueError, match="label field cannot be named 'true_moving'"):
+        encode_frame(frame, "true_moving")

@@ -126,3 +126,23 @@ def test_an_empty_cloud_gives_an_empty_picture(tmp_path):
     path = picture_of(tmp_path, np.empty((0, 3), dtype=np.float32), np.empty(0))
 
     assert image.imread(path).shape[1] > 1000
+
+
+def test_moving_points_are_outlined_in_the_labels_and_in_the_truth(tmp_path):
+    points, path = wall_ahead(), tmp_path / "picture.png"
+    labels = np.full(len(points), BUILDING, np.uint8)
+    left, right = points[:, 1] > 2, points[:, 1] < -2
+    frame = Frame(points, labels=labels, moving=left)
+    values = np.where(right, 0.9, np.nan).astype(np.float32)
+    save_comparison(path, frame, labels, KITTI, truth=labels, moving=values)
+
+    pixels = pixels_of(path, (255, 255, 255))
+    in_camera = pixels[pixels[:, 1] < 0.49]
+    for panel in (in_camera[in_camera[:, 0] < 0.5], in_camera[in_camera[:, 0] > 0.5]):
+        assert len(panel) > 100
+    middle = 0.25, 0.75
+    assert in_camera[in_camera[:, 0] < 0.5][:, 0].mean() < middle[0]
+    assert in_camera[in_camera[:, 0] > 0.5][:, 0].mean() > middle[1]
+
+    save_comparison(path, frame, labels, KITTI, truth=labels)
+    assert len(pixels_of(path, (255, 255, 255))) == 0

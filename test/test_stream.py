@@ -135,9 +135,11 @@ def test_a_stamp_of_zero_is_replaced_by_the_time_of_reception():
 def test_true_labels_are_read_where_a_cloud_has_them():
     segmenter = Segmenter()
     stream = Stream(segmenter, StandingStill(), truth_field="truth")
-    frame = Frame(np.ones((2, 3), np.float32), labels=np.array([4, 5], np.uint8))
+    moving = np.array([False, True])
+    frame = Frame(np.ones((2, 3), np.float32), labels=np.array([4, 5], np.uint8), moving=moving)
     with_truth = SimpleNamespace(header=cloud(0).header, **vars(encode_frame(frame, "truth")))
-    assert received(stream, with_truth).frame.labels.tolist() == [4, 5]
+    found = received(stream, with_truth).frame
+    assert (found.labels.tolist(), found.moving.tolist()) == ([4, 5], [False, True])
     assert received(stream, cloud(1)).frame.labels is None
 
 

@@ -131,3 +131,34 @@ def test_the_table_is_narrower_than_80_columns():
     assert "200 ms median" in table
     assert "road                   66.7%   0.500" in table
     assert max(len(line) for line in table.splitlines()) < 80
+
+
+def test_moving_points_are_counted_and_scored_if_their_truth_is_known(tmp_path):
+    statistics = LabelStatistics(KITTI, KITTI)
+    labels = ids(KITTI, "car", "car", "road", "road")
+    values = np.array([0.9, 0.2, 0.8, np.nan], np.float32)
+    statistics.add(frame_of(4), labels, {"moving": values})
+
+    summary = summary_of(statistics)
+
+    assert (summary.moving_share, summary.moving) == (2 / 3, {})
+    assert "moving      66.7% of the points of known motion" in summary.table()
+    assert "moving IoU" not in summary.table()
+
+    frame = Frame(np.ones((4, 3)), labels=labels, moving=np.array([True, True, False, False]))
+    statistics.add(frame, labels, {"moving": values})
+    summary = summary_of(statistics)
+    summary.save(tmp_path / "summary.json")
+
+    saved = json.loads((tmp_path / "summary.json").read_text())["moving"]
+    assert (saved["points"], saved["iou"], saved["recall"]) == (3, 1 / 3, 0.5)
+    assert saved["by_class"]["car"]["precision"] == 1.0
+    assert "moving IoU  0.333  (recall 0.500, precision 0.500)" in summary.table()
+
+
+def test_without_the_output_the_summary_says_nothing_of_motion():
+    statistics = LabelStatistics(KITTI, KITTI)
+    statistics.add(frame_of(1), ids(KITTI, "car"))
+    summary = summary_of(statistics)
+    assert (summary.moving_share, summary.moving) == (None, {})
+    assert "moving" not in summary.table()

@@ -219,6 +219,7 @@ def _evaluate(
     from tqdm import tqdm
 
     from minkowski_perception.accounting import Counts, DropReason
+    from minkowski_perception.moving import MOVING
     from minkowski_perception.pictures import save_comparison
     from minkowski_perception.recordings.bags import BagReader
     from minkowski_perception.summary import LabelStatistics, Summary
@@ -230,12 +231,12 @@ def _evaluate(
         pictured = {labelled * (2 * i + 1) // (2 * _PICTURES) for i in range(_PICTURES)}
         pairs = _labelled_frames(bag, topic, recording, args.true_label_field) if labelled else ()
         progress = tqdm(pairs, "evaluating", labelled, unit=" clouds", disable=None)
-        for index, (frame, labels) in enumerate(progress):
-            statistics.add(frame, labels)
+        for index, (frame, labels, moving) in enumerate(progress):
+            statistics.add(frame, labels, {} if moving is None else {MOVING: moving})
             if index in pictured:
                 title = f"{bag.path.name}, cloud {index + 1} of {labelled}: {len(frame):,} points"
                 picture = args.out / f"cloud_{index + 1:04}.png"
-                save_comparison(picture, frame, labels, label_set, title)
+                save_comparison(picture, frame, labels, label_set, title, moving=moving)
 
     played = _read_playback(args.out / "playback.csv")
     answered = [cloud for cloud in played if not math.isnan(cloud.answered)]
@@ -272,11 +273,15 @@ def _node_report(recording: BagReader) -> dict[str, str]:
 
 def _labelled_frames(
     bag: BagReader, topic: str, recording: BagReader, truth_field: str
-) -> Iterator[tuple[Frame, npt.NDArray[np.uint8]]]:
-    """Yield frames of the bag, with true labels if it has them, and their predicted labels."""
+) -> Iterator[tuple[Frame, npt.NDArray[np.uint8], npt.NDArray[np.float32] | None]]:
+    """Yield frames of the bag, with true labels if it has them, and their predicted labels.
+
+    The third of each is the field `moving` of the labelled cloud, None without one.
+    """
     import numpy as np
 
-    from minkowski_perception.codec import decode, existing_field
+    from minkowski_perception.codec import decode, existing_field, field_values
+    from minkowski_perception.moving import MOVING
 
     played = (cloud for _, cloud in bag.clouds(topic))
     for _, labelled in recording.clouds(LABELLED_TOPIC):
@@ -285,7 +290,7 @@ def _labelled_frames(
         frame = decode(original, label_field=existing_field(original, truth_field))
         labels = decode(labelled, label_field="label").labels
         assert labels is not None
-        yield frame, labels.astype(np.uint8)
+        yield frame, labels.astype(np.uint8), field_values(labelled, MOVING)
 
 
 def _stamp(message: Any) -> tuple[int, int]:

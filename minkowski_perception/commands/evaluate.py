@@ -227,6 +227,8 @@ def _write_markdown(path: Path, subject: Subject, evaluation: Evaluation) -> Non
             f"accuracy {worst.accuracy:.0%}"
         )
         label_set = evaluation.scorer.views["classes"].label_set
-        save_comparison(picture, worst.frame, worst.labels, label_set, caption, worst.truth)
+        save_comparison(
+            picture, worst.frame, worst.labels, label_set, caption, worst.truth, worst.moving
+        )
         pictures[caption] = picture.name
     file.write_text(markdown(subject, evaluation, pictures))

@@ -129,7 +129,7 @@ def label_bag(
         frame = labelled.frame
         writer.write_cloud(LABELLED_TOPIC, labelled.cloud, frame.stamp, frame.frame_id)
         accounting.labelled()
-        statistics.add(frame, labelled.result.labels)
+        statistics.add(frame, labelled.result.labels, labelled.result.outputs)
     motion = stream.ego_motion
     return Summary.of(
         bag=str(bag.path),

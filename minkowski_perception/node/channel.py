@@ -9,6 +9,7 @@ waits.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -21,6 +22,7 @@ from visualization_msgs.msg import MarkerArray
 
 from minkowski_perception.accounting import Accounting, DropReason
 from minkowski_perception.codec import fill_message
+from minkowski_perception.moving import MOVING, moving_share
 from minkowski_perception.node.diagnostics import Monitor, Stages, count_values
 from minkowski_perception.node.ego_motion import create_ego_motion
 from minkowski_perception.node.legend import label_info, legend_markers
@@ -59,6 +61,7 @@ class Channel:
         self._worker: threading.Thread | None = None
         self._answers: deque[float] = deque(maxlen=50)
         self._state_bytes = 0
+        self._moving_share: float | None = None
         self._crf_wanted = False
         self._shedding = LoadShedding(0.0, (FULL,))
         self._legend_frame = ""
@@ -178,6 +181,8 @@ class Channel:
         self.frame_id = labelled.frame.frame_id
         # Read here, since no other thread may access the segmenter's state.
         self._state_bytes = stream.segmenter.state_bytes
+        moving = labelled.result.outputs.get(MOVING)
+        self._moving_share = None if moving is None else moving_share(moving)
         self._answers.append(time.perf_counter())
         self._stages.add(timings)
         if self._shedding.add(timings["latency"]):
@@ -242,8 +247,16 @@ class Channel:
             "ego_motion_coasted": str(motion.coasted),
             "intensity_full_scale": f"{scale.full_scale} ({scale.how})",
             "rate_hz": f"{self._rate():.2f}",
+            **self._moving_value(),
             **{f"resets_{reason}": str(n) for reason, n in sorted(segmenter.resets.items())},
         }
+
+    def _moving_value(self) -> dict[str, str]:
+        """Return the share of moving points in the last cloud, if the model has that output."""
+        share = self._moving_share
+        if share is None:
+            return {}
+        return {"moving_share": "unknown" if math.isnan(share) else f"{share:.4f}"}
 
     def _rate(self) -> float:
         """Return the labelled clouds per second."""

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from minkowski_perception.codec import decode, encode_frame
+from minkowski_perception.codec import decode, encode_frame, field_values
 from minkowski_perception.commands.label import (
     LABELLED_TOPIC,
     label_bag,
@@ -270,3 +270,33 @@ def test_a_bag_of_ros_1_is_labelled_too(shared_data, command, tmp_path):
     assert done.returncode == 0, done.stderr
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert (summary["received"], summary["labelled"]) == (1, 1)
+
+
+class MovingSegmenter(HeightSegmenter):
+    """Calls points on the left moving, but in the first frame."""
+
+    first = True
+
+    def segment(self, frame):
+        result = super().segment(frame)
+        values = np.where(frame.points[:, 1] > 0, 0.75, 0.25).astype(np.float32)
+        values[:] = np.nan if self.first else values
+        self.first = False
+        return replace(result, outputs={"moving": values})
+
+
+def test_moving_is_a_field_of_the_labelled_clouds_and_scored(make_bag, tmp_path):
+    frames = [frame_at(i) for i in range(3)]
+    frames = [replace(frame, moving=frame.points[:, 1] > 0) for frame in frames]
+    summary = label(make_bag(frames), tmp_path / "out", MovingSegmenter())
+
+    left = np.concatenate([frame.moving for frame in frames[1:]])
+    assert summary.moving_share == pytest.approx(left.mean())
+    assert (summary.moving["iou"], summary.moving["coverage"]) == (1.0, pytest.approx(2 / 3))
+    with BagReader(tmp_path / "out") as bag:
+        clouds = [message for _, message in bag.clouds(LABELLED_TOPIC)]
+    assert np.isnan(field_values(clouds[0], "moving")).all()
+    for frame, cloud in zip(frames[1:], clouds[1:], strict=True):
+        values = field_values(cloud, "moving")
+        assert values.dtype == np.float32
+        np.testing.assert_array_equal(values > 0.5, frame.moving)

@@ -102,6 +102,23 @@ def test_an_empty_cloud_and_a_cloud_of_nan_are_published_unlabelled(rig, drive):
     assert running.fresh_values()["labelled"] == "2"
 
 
+def test_moving_is_a_field_and_its_share_is_in_the_diagnostics(rig, drive, tmp_path):
+    heads = {"classes": 19, "moving": 1}
+    save_tiny(tmp_path / "tiny", dimension=4, kernel="causal", heads=heads)
+    card = str(tmp_path / "tiny.yaml")
+    running = rig(model=card, ego_motion="none").ready()
+    for i, frame in enumerate(drive[:2], start=1):
+        running.publish(cloud_message(frame))
+        running.wait_for(lambda expected=i: len(running.labelled) == expected)
+        if i == 1:
+            assert running.fresh_values()["moving_share"] == "unknown"
+    assert [f.name for f in running.labelled[1].fields][-2:] == ["rgb", "moving"]
+    first, second = (column(cloud, "moving") for cloud in running.labelled)
+    assert np.isnan(first).all()
+    share = np.count_nonzero(second > 0.5) / np.count_nonzero(~np.isnan(second))
+    assert float(running.fresh_values()["moving_share"]) == pytest.approx(share, abs=1e-4)
+
+
 def test_malformed_clouds_are_dropped_and_the_next_cloud_is_labelled(rig, drive):
     running = rig().ready()
     short = cloud_message(drive[0])

@@ -22,6 +22,7 @@ from minkowski_perception.frame import Frame
 from minkowski_perception.lab.evaluation import EvaluationError
 from minkowski_perception.labels import UNLABELLED, LabelSet
 from minkowski_perception.metrics import true_labels
+from minkowski_perception.moving import MOVING
 from minkowski_perception.scoring import Scorer, StillPairs, View
 from minkowski_perception.segmenter import Segmentation
 
@@ -68,6 +69,7 @@ class Example:
         truth: [N] uint8, in the data set's classes.
         labels: [N] uint8, prediction in the same.
         accuracy: share of the points with a true class that are predicted as it.
+        moving: [N] probability of moving, None without that output.
     """
 
     sequence: str
@@ -76,6 +78,7 @@ class Example:
     truth: npt.NDArray[np.uint8]
     labels: npt.NDArray[np.uint8]
     accuracy: float
+    moving: npt.NDArray[np.float32] | None = None
 
 
 class Evaluation:
@@ -126,15 +129,16 @@ class Evaluation:
             self.scorer.add(
                 frame, prediction.labels, prediction.confidence, pairs, prediction.outputs
             )
-            self._keep_worst(index, frame, prediction.labels)
+            self._keep_worst(index, frame, prediction)
 
-    def _keep_worst(self, index: int, frame: Frame, labels: npt.NDArray[np.uint8]) -> None:
+    def _keep_worst(self, index: int, frame: Frame, prediction: Segmentation) -> None:
         view = self.scorer.views["classes"]
-        truth, predicted = true_labels(frame), view.prediction[labels]
+        truth, predicted = true_labels(frame), view.prediction[prediction.labels]
         counted = truth < len(view.label_set)
         accuracy = float((predicted == truth)[counted].mean()) if counted.any() else 1.0
         if self.worst is None or accuracy < self.worst.accuracy:
-            self.worst = Example(self._sequence, index, frame, truth, predicted, accuracy)
+            moving = prediction.outputs.get(MOVING)
+            self.worst = Example(self._sequence, index, frame, truth, predicted, accuracy, moving)
 
 
 class Labeller(Protocol):
