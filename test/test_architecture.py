@@ -12,7 +12,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # Each part may import itself and the parts before it in this list.
 LAYERS = [
-    {"files", "schema"},
+    {"allocator", "files", "schema"},
     {"accounting", "frame", "labels", "registry", "settings"},
     {"codec", "metrics", "moving", "scoring", "sparse", "trial"},
     {"device", "voxels", "pictures", "summary"},

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from minkowski_perception.allocator import keep_freed_memory
 from minkowski_perception.commands import CommandError
 
 
@@ -54,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
     from minkowski_perception.lab.training.stages import read_stages
     from minkowski_perception.networks.model import load_model
 
+    keep_freed_memory()
     recipe = load_recipe(args.recipe)
     try:  # before options change the recipe
         read_stages(recipe, args.out)
