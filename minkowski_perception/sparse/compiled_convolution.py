@@ -20,7 +20,9 @@ from torch.nn import functional as F
 
 from minkowski_perception.sparse.compiled import (
     Array,
+    bits_of,
     compiled,
+    float_of,
     inlined,
     pointer,
     take_next,
@@ -294,7 +296,8 @@ def _convolve(
             return
         high = min(low + block, rows)
         for row in range(high - low):
-            sums[row] = initial
+            for c in range(columns):
+                sums[row, c] = initial[c]
         for k in range(len(starts) - 1):
             start = _lower_bound(row_of, starts[k], starts[k + 1], low)
             end = _lower_bound(row_of, start, starts[k + 1], high)
@@ -308,14 +311,14 @@ def _convolve(
                     _add_panel(width, 0, task, start, end)
                 panel += width * steps * VECTOR_BYTES
                 target += width * VECTOR_BYTES
-        for row in range(high - low):
-            if residual:
-                at = residual + (low + row) * residual_stride
-                _add_row(sums[row], at, channels, residual_bfloat16)
-            if relu:
+        if residual:
+            at = residual + low * residual_stride
+            _add_rows(sums, high - low, channels, at, residual_stride, residual_bfloat16)
+        if relu:
+            for row in range(high - low):
                 for c in range(columns):
                     sums[row, c] = max(sums[row, c], np.float32(0))
-            _store_row(sums[row, :channels], result, low + row, result_bfloat16)
+        _store_rows(sums, low, high, channels, result, result_bfloat16)
 
 
 @compiled
@@ -370,35 +373,39 @@ def _add_tiles(rows: int, width: int, bfloat16: int, task: Task, start: int, end
 
 
 @compiled
-def _add_row(sums: Array, address: int, channels: int, bfloat16: bool) -> None:
-    if bfloat16:
-        halves = carray(pointer(address), (channels,), np.uint16)
-        widened = np.empty(channels, np.uint32)
-        for c in range(channels):
-            widened[c] = np.uint32(halves[c]) << np.uint32(16)
-        values = widened.view(np.float32)
-        for c in range(channels):
-            sums[c] += values[c]
-    else:
-        row = carray(pointer(address), (channels,), np.float32)
-        for c in range(channels):
-            sums[c] += row[c]
+def _add_rows(
+    sums: Array, count: int, channels: int, address: int, stride: int, bfloat16: bool
+) -> None:
+    """Add rows at an address, `stride` bytes from one to the next."""
+    for row in range(count):
+        at = pointer(address + row * stride)
+        if bfloat16:
+            halves = carray(at, (channels,), np.uint16)
+            for c in range(channels):
+                sums[row, c] += float_of(np.uint32(halves[c]) << np.uint32(16))
+        else:
+            values = carray(at, (channels,), np.float32)
+            for c in range(channels):
+                sums[row, c] += values[c]
 
 
 @compiled
-def _store_row(sums: Array, result: int, row: int, bfloat16: bool) -> None:
-    """Write a row of the result; bfloat16 is rounded to nearest, ties to even."""
-    columns = len(sums)
+def _store_rows(
+    sums: Array, low: int, high: int, channels: int, result: int, bfloat16: bool
+) -> None:
+    """Write rows low to high of the result; bfloat16 is rounded to nearest, ties to even."""
     if bfloat16:
-        bits = sums.view(np.uint32)
-        halves = carray(pointer(result + 2 * row * columns), (columns,), np.uint16)
-        for c in range(columns):
-            odd = (bits[c] >> np.uint32(16)) & np.uint32(1)
-            halves[c] = (bits[c] + np.uint32(0x7FFF) + odd) >> np.uint32(16)
+        halves = carray(pointer(result), (high, channels), np.uint16)
+        for row in range(high - low):
+            for c in range(channels):
+                bits = bits_of(sums[row, c])
+                odd = (bits >> np.uint32(16)) & np.uint32(1)
+                halves[low + row, c] = (bits + np.uint32(0x7FFF) + odd) >> np.uint32(16)
     else:
-        target = carray(pointer(result + 4 * row * columns), (columns,), np.float32)
-        for c in range(columns):
-            target[c] = sums[c]
+        target = carray(pointer(result), (high, channels), np.float32)
+        for row in range(high - low):
+            for c in range(channels):
+                target[low + row, c] = sums[row, c]
 
 
 @compiled
