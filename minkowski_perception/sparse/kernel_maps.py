@@ -4,15 +4,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from minkowski_perception.sparse.coordinates import CoordinateMap, scaled
+from minkowski_perception.sparse.keys import KeyLayout
 from minkowski_perception.sparse.regions import KernelRegion
 
 try:
@@ -94,8 +95,7 @@ class KernelMap:
         if self.forward is not None:
             return tuple(-delta for delta in self.forward.deltas)
         step = tuple(s * self.dilation for s in self.source.stride)
-        layout = self.source.layout
-        return tuple(layout.delta(scaled(offset, step)) for offset in self.region.offsets)
+        return _deltas(self.source.layout, self.region, step)
 
     @cached_property
     def pairs(self) -> Pairs:
@@ -135,13 +135,9 @@ class KernelMap:
         """
         return self.source.neighbours(self.target.keys, self.deltas)
 
-    def _mirrored(self) -> dict[int, int]:
+    def _mirrored(self) -> Mapping[int, int]:
         """Index of the opposite offset, for the second offset of each opposite pair."""
-        position = {offset: k for k, offset in enumerate(self.region.offsets)}
-        twins = {
-            k: position.get(tuple(-step for step in offset), k) for offset, k in position.items()
-        }
-        return {k: twin for k, twin in twins.items() if twin < k}
+        return _opposites(self.region)
 
     def _search(self, offsets: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
         """Find the input and output rows of some offsets, in few calls."""
@@ -156,3 +152,17 @@ class KernelMap:
             inputs = rows[offset, outputs].int()
             found += zip(inputs.split(counts), outputs.int().split(counts), strict=True)
         return found
+
+
+@cache
+def _deltas(layout: KeyLayout, region: KernelRegion, step: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the key differences of a region's offsets, scaled by a step."""
+    return tuple(layout.delta(scaled(offset, step)) for offset in region.offsets)
+
+
+@cache
+def _opposites(region: KernelRegion) -> Mapping[int, int]:
+    """Return the index of the opposite offset, for the second offset of each opposite pair."""
+    position = {offset: k for k, offset in enumerate(region.offsets)}
+    twins = {k: position.get(tuple(-step for step in offset), k) for offset, k in position.items()}
+    return {k: twin for k, twin in twins.items() if twin < k}

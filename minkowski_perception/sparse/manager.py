@@ -26,7 +26,8 @@ class CoordinateManager:
 
     Args:
         given: coordinate map of that tensor.
-        order: [N] int64, index of each row in the coordinates that the tensor was created from.
+        order: [N] int64, index of each row in the coordinates that the tensor was created from;
+            None if both have the same order.
         engine: runs the convolutions in inference; None for plain PyTorch.
         extent: [D], in units of the finest voxels; coarser voxels that reach beyond it are not
             created, so some voxels have no parent. None for no bound.
@@ -37,7 +38,7 @@ class CoordinateManager:
     def __init__(
         self,
         given: CoordinateMap,
-        order: Tensor,
+        order: Tensor | None,
         engine: Engine | None = None,
         extent: Tensor | None = None,
         memory: Memory | None = None,
@@ -52,8 +53,13 @@ class CoordinateManager:
         self._kernel_maps: dict[tuple[Stride, Stride, Offsets, int], KernelMap] = {}
 
     @cached_property
-    def input_rows(self) -> Tensor:
-        """[N] int64, row of each of the coordinates that the first tensor was created from."""
+    def input_rows(self) -> Tensor | None:
+        """[N] int64, row of each of the coordinates that the first tensor was created from.
+
+        None if they have the order of the rows.
+        """
+        if self._order is None:
+            return None
         rows = torch.empty_like(self._order)
         rows[self._order] = torch.arange(len(rows), device=rows.device)
         return rows

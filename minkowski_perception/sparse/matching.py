@@ -37,7 +37,8 @@ def match(source: Tensor, target: Tensor, deltas: Sequence[int]) -> list[tuple[T
     results = (inputs.numpy(), outputs.numpy(), counts, progress)
     small = len(deltas) * (len(source) + len(target)) < _SMALL
     run_on_threads(lambda: _merge(*arguments, *results), 1 if small else thread_count())
-    return [(inputs[k, :n], outputs[k, :n]) for k, n in enumerate(counts)]
+    rows = zip(inputs.unbind(), outputs.unbind(), counts.tolist(), strict=True)
+    return [(source_rows[:n], target_rows[:n]) for source_rows, target_rows, n in rows]
 
 
 @compiled

@@ -61,10 +61,15 @@ class SparseTensor:
             steps = torch.tensor(strides, device=coordinates.device)
             if (coordinates[:, 1:] % steps).any():
                 raise ValueError(f"coordinates are not all multiples of the stride {strides}")
-        keys, order = torch.sort(layout.pack(coordinates))
-        if (keys[1:] == keys[:-1]).any():
-            raise ValueError("duplicate coordinates; call quantize() first")
-        self.features = features[order]
+        keys = layout.pack(coordinates)
+        order = None
+        # The voxels of a frame are in canonical order already.
+        if not (keys[1:] > keys[:-1]).all():
+            keys, order = torch.sort(keys)
+            if (keys[1:] == keys[:-1]).any():
+                raise ValueError("duplicate coordinates; call quantize() first")
+            features = features.index_select(0, order)
+        self.features = features
         extent = coordinates[:, 1:].amax(dim=0) + 1 if clip and len(coordinates) else None
         self.map = CoordinateMap(keys, layout, strides)
         self.manager = CoordinateManager(self.map, order, engine, extent, memory)
@@ -126,7 +131,8 @@ class SparseTensor:
             ValueError: this tensor is not on the voxels of the first one.
         """
         self.require_voxels(self.manager.given)
-        return self.features.index_select(0, self.manager.input_rows[which])
+        rows = self.manager.input_rows
+        return self.features[which] if rows is None else self.features.index_select(0, rows[which])
 
     def require_voxels(self, coordinate_map: CoordinateMap) -> None:
         """Check that this tensor has the voxels of a map.
