@@ -20,6 +20,7 @@ from minkowski_perception.sparse import KeyLayout, Quantization, quantize
 Array = npt.NDArray[np.float32]
 
 _Feature: TypeAlias = "Callable[[_Points], Array]"
+"""From N points in M voxels to a value for each point [N] or each voxel [M]."""
 
 ORIGIN_GRID = 256
 """Origins are multiples of this number of voxels, so the lattices of all strides stay aligned."""
@@ -30,8 +31,8 @@ class _Points(NamedTuple):
 
     positions: Array
     """[3, N] metres, in the sensor frame."""
-    heights: Array
-    """[N] metres above the sensor, along the odometry frame's z axis."""
+    up: npt.NDArray[np.float64]
+    """[1, 3], the odometry frame's z axis in the sensor frame."""
     intensity: Array
     colour: npt.NDArray[np.uint8] | None
     offsets: Array
@@ -57,27 +58,23 @@ def _colour(channel: int) -> _Feature:
 
 
 def _spread_z(points: _Points) -> Array:
-    heights = torch.from_numpy(points.offsets[2].astype(np.float64))
-    moments = points.quantization.reduce(torch.stack([heights, heights**2], dim=1), "mean")
-    variance = moments[:, 1] - moments[:, 0] ** 2
-    return points.quantization.slice(variance.clamp(min=0).sqrt().float()).numpy()
+    heights = points.offsets[2].astype(np.float64)
+    powers = torch.from_numpy(np.stack([heights, heights**2]))
+    mean, mean_square = points.quantization.reduce(powers.T, "mean").unbind(dim=1)
+    return (mean_square - mean**2).clamp(min=0).sqrt().float().numpy()
 
 
-def _per_voxel(compute: Callable[[Tensor], Tensor]) -> _Feature:
-    def of_points(points: _Points) -> Array:
-        values = compute(points.quantization.coordinates[:, 1:]).float()
-        return points.quantization.slice(values).numpy()
-
-    return of_points
+def _coordinates(compute: Callable[[Tensor], Tensor]) -> _Feature:
+    return lambda points: compute(points.quantization.coordinates[:, 1:]).float().numpy()
 
 
 # Positions are relative to the sensor, so features do not depend on where the robot is.
 _FEATURES: Mapping[str, _Feature] = {
-    "one": lambda points: np.ones(points.positions.shape[1], dtype=np.float32),
+    "one": lambda points: np.ones(len(points.quantization.first), dtype=np.float32),
     "x": _position(0),
     "y": _position(1),
     "z": _position(2),
-    "height": lambda points: points.heights,
+    "height": lambda points: _product(points.up, points.positions)[0].astype(np.float32),
     "range": lambda points: np.sqrt(sum(axis * axis for axis in points.positions)),
     "intensity": lambda points: points.intensity,
     "red": _colour(0),
@@ -88,11 +85,14 @@ _FEATURES: Mapping[str, _Feature] = {
     "offset_z": _offset(2),
     "spread_z": _spread_z,
     # Coordinate features of SpatioTemporalSegmentation.
-    "voxel_x": _per_voxel(lambda voxels: voxels[:, 0] - voxels[:, 0].double().mean()),
-    "voxel_y": _per_voxel(lambda voxels: voxels[:, 1] - voxels[:, 1].double().mean()),
-    "voxel_z": _per_voxel(lambda voxels: voxels[:, 2] - voxels[:, 2].min()),
+    "voxel_x": _coordinates(lambda voxels: voxels[:, 0] - voxels[:, 0].double().mean()),
+    "voxel_y": _coordinates(lambda voxels: voxels[:, 1] - voxels[:, 1].double().mean()),
+    "voxel_z": _coordinates(lambda voxels: voxels[:, 2] - voxels[:, 2].min()),
 }
 FEATURES = tuple(_FEATURES)
+
+_OF_VOXELS = frozenset({"one", "spread_z", "voxel_x", "voxel_y", "voxel_z"})
+"""Features with a value for each voxel; the others have one for each point."""
 
 _ROUNDINGS: Mapping[str, Callable[..., npt.NDArray[np.floating]]] = {
     "floor": np.floor,
@@ -247,19 +247,30 @@ def voxelize(
     centre = 0.5 if spec.rounding == "floor" else 0.0
     points = _Points(
         positions,
-        _product(pose[2:3, :3], positions)[0].astype(np.float32),
+        pose[2:3, :3],
         intensity[valid],
         None if frame.colour is None else frame.colour[valid],
         (scaled - cells - centre).astype(np.float32),
         quantization,
     )
+    features = _features(spec, points)
+    voxels = quantization.coordinates[:, 1:]
+    return VoxelFrame(voxels, torch.from_numpy(origin), features, quantization, valid)
+
+
+def _features(spec: VoxelInput, points: _Points) -> Tensor:
+    """Return the features [M, C] of the voxels; those of points are reduced."""
     columns = [
         _FEATURES[name](points) * np.float32(scale) + np.float32(offset)
         for name, scale, offset in zip(spec.features, spec.scale, spec.offsets, strict=True)
     ]
-    features = quantization.reduce(torch.from_numpy(np.stack(columns, axis=1)), spec.reduce)
-    voxels = quantization.coordinates[:, 1:]
-    return VoxelFrame(voxels, torch.from_numpy(origin), features, quantization, valid)
+    of_points = [i for i, name in enumerate(spec.features) if name not in _OF_VOXELS]
+    if of_points:
+        values = torch.from_numpy(np.stack([columns[i] for i in of_points])).T
+        reduced = points.quantization.reduce(values, spec.reduce)
+        for i, column in zip(of_points, reduced.unbind(dim=1), strict=True):
+            columns[i] = column.numpy()
+    return torch.from_numpy(np.stack(columns, axis=1))
 
 
 def _product(rows: npt.NDArray[np.float64], points: Array) -> npt.NDArray[np.float64]:

@@ -11,7 +11,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from minkowski_perception.sparse.keys import KeyLayout
+from minkowski_perception.sparse.keys import KeyLayout, group, join
 from minkowski_perception.sparse.regions import KernelRegion
 
 Stride = tuple[int, ...]
@@ -67,7 +67,7 @@ class CoordinateMap:
             stride: stride of the result.
             extent: [D]; voxels that reach beyond it are dropped.
         """
-        keys = torch.unique(self.layout.floor(self.keys, stride))
+        keys, _, _ = group(self.layout.floor(self.keys, stride))
         if extent is not None:
             ends = self.layout.unpack(keys)[:, 1:] + torch.tensor(stride, device=keys.device)
             keys = keys[(ends <= extent).all(dim=1)]
@@ -109,15 +109,8 @@ class RecentVoxels:
             the updated voxels, and the source row of each: below M a row of `seen`, from M on a
             row of this object.
         """
-        new = RecentVoxels.of(seen, self.age.dtype)
-        # The sort is stable: a voxel of the new frame comes before the same voxel of an old one.
-        keys, order = torch.sort(torch.cat([seen.keys, self.map.keys]), stable=True)
-        ages = torch.cat([new.age, self.age + 1]).index_select(0, order)
-        lasts = ages <= recall
-        lasts[1:] &= keys[1:] != keys[:-1]
-        rows = lasts.nonzero()[:, 0]
-        voxels = CoordinateMap(keys.index_select(0, rows), seen.layout, seen.stride)
-        return RecentVoxels(voxels, ages.index_select(0, rows)), order.index_select(0, rows)
+        keys, ages, rows = join(seen.keys, self.map.keys, self.age, recall)
+        return RecentVoxels(CoordinateMap(keys, seen.layout, seen.stride), ages), rows
 
     def shifted(self, offset: Tensor) -> tuple[RecentVoxels, Tensor]:
         """Shift by an offset [D], a multiple of the stride; drop voxels outside the key range.

@@ -9,11 +9,17 @@ coordinate adds a constant to its key, so neighbour search is a search in a sort
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch import Tensor
+
+try:
+    from minkowski_perception.sparse import compiled_keys
+except Exception:  # Numba is absent or does not fit NumPy: use PyTorch.
+    compiled_keys = None  # type: ignore[assignment]
 
 _BITS = {
     1: (20, 43),
@@ -74,6 +80,11 @@ class KeyLayout:
     def _shifts(self) -> tuple[int, ...]:
         return tuple(sum(self.bits[i + 1 :]) for i in range(len(self.bits)))
 
+    @cached_property
+    def _origins(self) -> tuple[int, ...]:
+        """Offset of each column, so that the fields of a key are not negative."""
+        return (0, *(1 << (bits - 1) for bits in self.bits[1:]))
+
     def pack(self, coordinates: Tensor) -> Tensor:
         """Return the keys of coordinates.
 
@@ -87,19 +98,24 @@ class KeyLayout:
             CoordinateRangeError: a value is outside `limits`; the message names the axis.
         """
         coordinates = coordinates.long()
-        self._check(coordinates)
-        keys = coordinates[:, 0] << self._shifts[0]
-        for axis in range(1, len(self.bits)):
-            keys = keys + ((coordinates[:, axis] + self._origin(axis)) << self._shifts[axis])
+        if len(coordinates) == 0:
+            return coordinates.new_zeros(0)
+        if compiled_keys is not None and coordinates.device.type == "cpu":
+            keys, low, high = compiled_keys.pack(coordinates, self._origins, self._shifts)
+        else:
+            keys = coordinates.new_zeros(len(coordinates))
+            for axis, (origin, shift) in enumerate(zip(self._origins, self._shifts, strict=True)):
+                keys += (coordinates[:, axis] + origin) << shift
+            low, high = torch.aminmax(coordinates, dim=0)
+        self._check(low.tolist(), high.tolist())
         return keys
 
     def unpack(self, keys: Tensor) -> Tensor:
         """Return the coordinates [N, 1 + D] int64 of keys [N]; the inverse of `pack`."""
-        columns = [keys >> self._shifts[0]]
-        for axis in range(1, len(self.bits)):
-            field = (keys >> self._shifts[axis]) & (2 ** self.bits[axis] - 1)
-            columns.append(field - self._origin(axis))
-        return torch.stack(columns, dim=1)
+        fields = zip(self.bits, self._origins, self._shifts, strict=True)
+        return torch.stack(
+            [(keys >> shift & (1 << bits) - 1) - origin for bits, origin, shift in fields], dim=1
+        )
 
     def floor(self, keys: Tensor, stride: tuple[int, ...]) -> Tensor:
         """Return the keys of the coordinates, rounded down to multiples of a stride."""
@@ -123,17 +139,56 @@ class KeyLayout:
                 )
         return sum(step << shift for step, shift in zip(offset, self._shifts[1:], strict=True))
 
-    def _origin(self, axis: int) -> int:
-        return 1 << (self.bits[axis] - 1)
-
-    def _check(self, coordinates: Tensor) -> None:
-        if len(coordinates) == 0:
-            return
-        low, high = torch.aminmax(coordinates, dim=0)
+    def _check(self, low: Sequence[int], high: Sequence[int]) -> None:
+        """Check the smallest and the largest value of each column."""
         for axis, (least, largest) in enumerate(self.limits):
             if low[axis] < least or high[axis] > largest:
                 name = "batch" if axis == 0 else f"axis {axis - 1}"
                 raise CoordinateRangeError(
-                    f"{name} ranges from {int(low[axis])} to {int(high[axis])}; "
+                    f"{name} ranges from {low[axis]} to {high[axis]}; "
                     f"valid in {self.dimension}D: {least} to {largest}"
                 )
+
+
+def group(keys: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Group equal keys.
+
+    Args:
+        keys: [N] int64, in any order.
+
+    Returns:
+        the M different keys, ascending; [N] int64, the row of each key among them; [M] int64, the
+        lowest index of each.
+    """
+    if compiled_keys is not None and keys.device.type == "cpu":
+        return compiled_keys.group(keys)
+    ordered, order = torch.sort(keys, stable=True)
+    starts = torch.ones_like(keys, dtype=torch.bool)
+    starts[1:] = ordered[1:] != ordered[:-1]
+    inverse = torch.empty_like(order)
+    inverse[order] = torch.cumsum(starts, dim=0) - 1
+    return ordered[starts], inverse, order[starts]
+
+
+def join(seen: Tensor, known: Tensor, ages: Tensor, recall: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Join the keys of a frame with those of earlier frames, which become one frame older.
+
+    Args:
+        seen: [M] int64 keys of the frame, ascending and unique.
+        known: [N] int64 keys of earlier frames, likewise.
+        ages: [N] integers, frames since these were last seen.
+        recall: age above which keys are dropped.
+
+    Returns:
+        the keys, ascending and unique; their ages, 1 for those of the frame; int64, the source of
+        each: below M a row of `seen`, from M on a row of `known`.
+    """
+    if compiled_keys is not None and seen.device.type == "cpu":
+        return compiled_keys.join(seen, known, ages, recall)
+    # The sort is stable: a key of the frame comes before the same key of an earlier one.
+    keys, order = torch.sort(torch.cat([seen, known]), stable=True)
+    ages = torch.cat([ages.new_ones(len(seen)), ages + 1]).index_select(0, order)
+    lasts = ages <= recall
+    lasts[1:] &= keys[1:] != keys[:-1]
+    rows = lasts.nonzero()[:, 0]
+    return keys.index_select(0, rows), ages.index_select(0, rows), order.index_select(0, rows)

@@ -10,7 +10,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from minkowski_perception.sparse.keys import KeyLayout
+from minkowski_perception.sparse.keys import KeyLayout, group
+
+try:
+    from minkowski_perception.sparse import compiled_means
+except Exception:  # Numba is absent or does not fit NumPy: use PyTorch.
+    compiled_means = None  # type: ignore[assignment]
 
 
 @dataclass(frozen=True)
@@ -19,11 +24,13 @@ class Quantization:
 
     Attributes:
         coordinates: [M, 1 + D] int64, the occupied voxels in canonical order.
+        keys: [M] int64, their keys.
         inverse: [N] int64, the row of `coordinates` for each point.
         first: [M] int64, the lowest point index in each voxel.
     """
 
     coordinates: Tensor
+    keys: Tensor
     inverse: Tensor
     first: Tensor
 
@@ -44,8 +51,11 @@ class Quantization:
             ValueError: `how` is neither "first" nor "mean".
         """
         if how == "first":
-            return values[self.first]
+            return values.index_select(0, self.first)
         if how == "mean":
+            compilable = values.device.type == "cpu" and not values.requires_grad
+            if compiled_means is not None and compilable:
+                return compiled_means.mean(values, self.inverse, len(self.first))
             total = values.new_zeros(len(self.first), values.shape[1], dtype=torch.float64)
             total.index_add_(0, self.inverse, values.double())
             return (total / self.counts()[:, None]).to(values.dtype)
@@ -57,7 +67,7 @@ class Quantization:
 
     def slice(self, values: Tensor) -> Tensor:
         """Map values of voxels [M, ...] to points [N, ...]."""
-        return values[self.inverse]
+        return values.index_select(0, self.inverse)
 
 
 def quantize(coordinates: Tensor) -> Quantization:
@@ -71,9 +81,5 @@ def quantize(coordinates: Tensor) -> Quantization:
         CoordinateRangeError: a coordinate is outside the range of its dimension.
     """
     layout = KeyLayout.for_dimension(coordinates.shape[1] - 1)
-    keys, order = torch.sort(layout.pack(coordinates), stable=True)
-    starts = torch.ones_like(keys, dtype=torch.bool)
-    starts[1:] = keys[1:] != keys[:-1]
-    inverse = torch.empty_like(order)
-    inverse[order] = torch.cumsum(starts, dim=0) - 1
-    return Quantization(layout.unpack(keys[starts]), inverse, order[starts])
+    keys, inverse, first = group(layout.pack(coordinates))
+    return Quantization(layout.unpack(keys), keys, inverse, first)
