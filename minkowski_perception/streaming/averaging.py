@@ -22,10 +22,16 @@ from minkowski_perception.sparse import (
 )
 from minkowski_perception.voxels import VoxelFrame
 
+try:
+    from minkowski_perception.streaming import compiled_averaging
+except Exception:  # Numba is absent or does not fit NumPy: use PyTorch.
+    compiled_averaging = None  # type: ignore[assignment]
+
 _LAYOUT = KeyLayout.for_dimension(3)
-_CENTRE = KernelRegion(((0, 0, 0),))
+_OWN = KernelRegion(((0, 0, 0),))
 _NEIGHBOURS = KernelRegion(tuple(filter(any, cube((3, 3, 3)).offsets)))
 """The 26 neighbours of a voxel."""
+_COLUMNS = [_LAYOUT.delta(offset) for offset in cube((3, 3, 1)).offsets]
 _LEAST = 1e-3
 """Lower limit of probabilities, so that no single frame can rule a class out."""
 
@@ -90,19 +96,14 @@ class TemporalAverage:
             voxels: M voxels of a frame that is later than that of the last call.
             probabilities: [M, K] float32, class probabilities of this frame.
         """
-        seen = _map(voxels.coordinates)
-        now = F.pad(probabilities.clamp(min=_LEAST).log(), (0, 1), value=1)
+        seen = CoordinateMap(voxels.quantization.keys, _LAYOUT, (1, 1, 1))
+        now = probabilities.clamp(min=_LEAST).log()
         if self._past is None:
             recent = RecentVoxels.of(seen, torch.int16)
-            self._past = _Past(recent, voxels.origin, now.half())
+            self._past = _Past(recent, voxels.origin, F.pad(now, (0, 1), value=1).half())
             return probabilities
         past = self._past.rebased(voxels.origin)
-        faded = past.sums * ((1 - 1 / self.length) ** past.voxels.age)[:, None]
-        centre, neighbours = (
-            pool(faded, KernelMap(past.voxels.map, seen, region), "sum")
-            for region in (_CENTRE, _NEIGHBOURS)
-        )
-        sums = now + centre + neighbours / neighbours[:, -1:].clamp(min=1)
+        sums = _sums(now, seen, past, (1 - 1 / self.length) ** past.voxels.age)
         self._past = past.updated(seen, sums, 2 * self.length)
         return torch.softmax(sums[:, :-1] / sums[:, -1:], dim=1)
 
@@ -130,7 +131,7 @@ class TemporalAverage:
         """Replace the state by one that `state` returned.
 
         Raises:
-            ValueError: the tensors have other names.
+            ValueError: the tensors have other names, or do not fit each other.
         """
         self.clear()
         if not state:
@@ -140,11 +141,27 @@ class TemporalAverage:
             raise ValueError(
                 f"the state of an average has voxels, origin, age and sums, not {names}"
             )
-        voxels = CoordinateMap(state["voxels"], _LAYOUT, (1, 1, 1))
-        recent = RecentVoxels(voxels, state["age"])
-        self._past = _Past(recent, state["origin"], state["sums"])
+        keys, age, sums = state["voxels"], state["age"], state["sums"]
+        if not len(keys) == len(age) == len(sums) or (keys[1:] <= keys[:-1]).any():
+            raise ValueError("voxels must be ascending, with an age and sums each")
+        voxels = RecentVoxels(CoordinateMap(keys, _LAYOUT, (1, 1, 1)), age)
+        self._past = _Past(voxels, state["origin"], sums)
 
 
-def _map(coordinates: Tensor) -> CoordinateMap:
-    """Return the map of voxels [M, 3] that are in canonical order, without duplicates."""
-    return CoordinateMap(_LAYOUT.pack(F.pad(coordinates, (1, 0))), _LAYOUT, (1, 1, 1))
+def _sums(now: Tensor, seen: CoordinateMap, past: _Past, fading: Tensor) -> Tensor:
+    """Return the sums [M, K + 1] of a frame's voxels.
+
+    Args:
+        now: [M, K], log-probabilities of the frame.
+        seen: its voxels.
+        past: V voxels of earlier frames.
+        fading: [V], factor on each of their sums.
+    """
+    voxels = past.voxels.map
+    if compiled_averaging is not None:
+        return compiled_averaging.sums(now, seen.keys, voxels.keys, past.sums, fading, _COLUMNS)
+    faded = past.sums * fading[:, None]
+    own, neighbours = (
+        pool(faded, KernelMap(voxels, seen, region), "sum") for region in (_OWN, _NEIGHBOURS)
+    )
+    return F.pad(now, (0, 1), value=1) + own + neighbours / neighbours[:, -1:].clamp(min=1)

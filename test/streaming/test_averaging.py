@@ -3,12 +3,14 @@
 from collections import defaultdict
 from dataclasses import replace
 from itertools import product
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
 
 from minkowski_perception.frame import Frame
+from minkowski_perception.streaming import averaging
 from minkowski_perception.streaming.averaging import TemporalAverage
 from minkowski_perception.voxels import VoxelInput, voxelize
 
@@ -25,6 +27,17 @@ def drive(frames: int, seed: int = 0):
         voxels = voxelize(Frame(points.astype(np.float32), pose=pose), SPEC)
         logits = torch.from_numpy(draw.normal(0, 2, (len(voxels.coordinates), 3))).float()
         yield voxels, logits.softmax(dim=1)
+
+
+@pytest.fixture(params=["compiled", "plain PyTorch"], autouse=True)
+def loops(request):
+    if request.param == "compiled":
+        if averaging.compiled_averaging is None:
+            pytest.skip("needs Numba")
+        yield
+    else:
+        with mock.patch.object(averaging, "compiled_averaging", None):
+            yield
 
 
 def test_a_voxel_has_the_weighted_geometric_mean_of_itself_and_its_neighbours():
@@ -94,3 +107,38 @@ def test_a_restored_average_gives_the_same_results():
 def test_a_state_with_other_tensors_is_refused():
     with pytest.raises(ValueError, match=r"age and sums, not 0\.keys, 0\.scores"):
         TemporalAverage(3).restore({"0.scores": torch.zeros(1), "0.keys": torch.zeros(1)})
+
+
+def test_voxels_of_a_state_that_are_not_in_order_are_refused():
+    average = TemporalAverage(3)
+    average(*next(drive(1)))
+    state = average.state()
+    with pytest.raises(ValueError, match="voxels must be ascending, with an age and sums each"):
+        average.restore(state | {"voxels": state["voxels"].flip(0)})
+    with pytest.raises(ValueError, match="voxels must be ascending, with an age and sums each"):
+        average.restore(state | {"age": state["age"][1:]})
+
+
+@pytest.mark.parametrize("classes", [1, 3, 19])
+@pytest.mark.parametrize("extent", [2, 40])
+def test_compiled_sums_equal_those_of_pytorch_to_the_bit(classes, extent):
+    pytest.importorskip("numba", reason="needs Numba: pip install numba")
+    from minkowski_perception.streaming import compiled_averaging
+
+    draw = np.random.default_rng(0)
+    compiled, plain = TemporalAverage(3), TemporalAverage(3)
+    for i in range(8):
+        pose = np.eye(4)
+        pose[:3, 3] = 1.3 * i
+        # Up to several blocks of voxels, with frames that hardly overlap.
+        points = draw.uniform(0, extent, (4000 if i % 3 else 40, 3)) - pose[:3, 3]
+        voxels = voxelize(Frame(points.astype(np.float32), pose=pose), SPEC)
+        logits = torch.from_numpy(draw.normal(0, 3, (len(voxels.coordinates), classes))).float()
+        expected = None
+        for average, loops in ((compiled, compiled_averaging), (plain, None)):
+            with mock.patch.object(averaging, "compiled_averaging", loops):
+                result = average(voxels, logits.softmax(dim=1))
+            assert expected is None or torch.equal(result, expected)
+            expected = result
+        for name, tensor in compiled.state().items():
+            assert torch.equal(tensor, plain.state()[name]), name
