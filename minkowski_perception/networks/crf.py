@@ -160,6 +160,7 @@ class TrilateralCRF(nn.Module):
         self.num_classes = num_classes
         self.chroma = self._settings.chroma
         self.sigma_space = self._settings.sigma_space
+        self._space_bits = self.sigma_space.bit_length() - 1
         self.sigma_time = self._settings.sigma_time
         self.sigma_chroma = self._settings.sigma_chroma
         self.iterations = self._settings.iterations
@@ -274,14 +275,15 @@ class TrilateralCRF(nn.Module):
     ) -> tuple[Tensor, CRFState]:
         """Run mean field; return refined logits [N, K] and the nodes with their marginals."""
         # Centred, since keys in 7D have few bits; a shift of the lattice does not change results.
-        origin = torch.div(cells.amin(dim=0) + cells.amax(dim=0), 2, rounding_mode="floor")
+        low, high = torch.aminmax(cells, dim=0)
+        origin = (low + high) >> 1
         origin[0] = 0
         try:
             voxels = quantize(cells - origin)
         except CoordinateRangeError as error:
             raise CoordinateRangeError(f"the CRF's lattice: {error}") from error
         layout = self._layout
-        nodes = CoordinateMap(layout.pack(voxels.coordinates), layout, (1,) * layout.dimension)
+        nodes = CoordinateMap(voxels.keys, layout, (1,) * layout.dimension)
         unary = _mean(voxels, logits)
         before = None if past is None else self._message_of(past, nodes, origin)
         kernel_map = KernelMap(nodes, nodes, self.region)
@@ -303,26 +305,27 @@ class TrilateralCRF(nn.Module):
 
     def _message_of(self, past: CRFState, nodes: CoordinateMap, origin: Tensor) -> Tensor:
         """Return the message [M, K] of the frame sigma_time back, constant in the mean field."""
-        cells = past.nodes.clone()
-        if (cells[:, _SPACE] % self.sigma_space).any():
+        cells, marginals = past.nodes.clone(), past.marginals
+        if (cells[:, _SPACE] & (self.sigma_space - 1)).any():
             raise ValueError(
                 f"a state can be rebased by multiples of sigma_space, {self.sigma_space}, alone"
             )
-        cells[:, _SPACE] //= self.sigma_space
+        cells[:, _SPACE] >>= self._space_bits
         cells -= origin
         limits = torch.tensor(self._layout.limits, device=cells.device)
-        near = (cells[:, -1] == -self.sigma_time) & (
-            (cells >= limits[:, 0]) & (cells <= limits[:, 1])
-        ).all(dim=1)
-        source = CoordinateMap(self._layout.pack(cells[near]), self._layout, nodes.stride)
+        near = ((cells >= limits[:, 0]) & (cells <= limits[:, 1])).all(dim=1)
+        near &= cells[:, -1] == -self.sigma_time
+        if not near.all():
+            cells, marginals = cells[near], marginals[near]
+        source = CoordinateMap(self._layout.pack(cells), self._layout, nodes.stride)
         back = KernelMap(source, nodes, KernelRegion(self.region.offsets[-1:]))
-        return convolve(past.marginals[near], self.kernel[-1:], back)
+        return convolve(marginals, self.kernel[-1:], back)
 
     def _cells(self, coordinates: Tensor, chroma: Tensor | None) -> Tensor:
         """Return the cell of each voxel, [N, 1 + D] int64, with the time of the voxel."""
         columns = [
             coordinates[:, :1],
-            torch.div(coordinates[:, _SPACE], self.sigma_space, rounding_mode="floor"),
+            coordinates[:, _SPACE] >> self._space_bits,
             coordinates[:, 4:],
         ]
         if chroma is not None:
