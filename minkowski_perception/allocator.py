@@ -3,8 +3,8 @@
 """Memory allocator of this process, set to keep freed memory.
 
 Networks allocate and free the same large arrays over and over. By default glibc returns such
-memory to the operating system, which clears it page by page when it is needed again; that can take
-half of the time of a training step.
+memory to the operating system, which clears it page by page when it is needed again. What that
+costs depends on the machine: from nothing to half of a training step.
 """
 
 from __future__ import annotations
@@ -37,4 +37,5 @@ def keep_freed_memory() -> bool:
     if os.environ.get(VARIABLE) == "system" or platform.libc_ver()[0] != "glibc":
         return False
     mallopt = ctypes.CDLL(None).mallopt
-    return all([mallopt(parameter, value) == 1 for parameter, value in _SETTINGS.items()])
+    accepted = [mallopt(parameter, value) == 1 for parameter, value in _SETTINGS.items()]
+    return all(accepted)
