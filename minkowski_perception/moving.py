@@ -59,6 +59,9 @@ class MovingScores:
     Args:
         label_set: of the frames' labels.
         ranges: edges of the bins of range in metres, from 0 to infinity.
+
+    Attributes:
+        multi_scan: confusion in the classes of the multi-scan task, which tell moving from still.
     """
 
     def __init__(self, label_set: LabelSet, ranges: npt.ArrayLike = (0.0, np.inf)) -> None:
@@ -68,7 +71,7 @@ class MovingScores:
         self._counts = np.zeros((len(label_set) + 1, len(self._ranges) - 1, 2, _BINS), np.int64)
         self._without_value = 0
         self._divided = label_set.divided_by_motion
-        self._multi_scan = ConfusionMatrix(len(label_set) + len(self._divided))
+        self.multi_scan = ConfusionMatrix(len(label_set) + len(self._divided))
 
     def update(
         self, frame: Frame, values: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]
@@ -101,32 +104,37 @@ class MovingScores:
         found = np.bincount(cells, minlength=self._counts.size)
         self._counts += found.reshape(self._counts.shape)
         if self._divided:
-            self._multi_scan.update(
+            self.multi_scan.update(
                 self._by_motion(classes, moves == 1),
                 self._by_motion(labels[counted].astype(np.int64), calls_moving(values[counted])),
             )
+
+    @property
+    def histogram(self) -> npt.NDArray[np.int64]:
+        """Numbers of points [2, B]: still and moving ones, by bin of probability."""
+        return np.asarray(self._counts.sum(axis=(0, 1)))
 
     def figures(self) -> dict[str, Any]:
         """Return the figures by name (docs/evaluation.md); None where nothing was counted."""
         names = self._label_set.names
         points = int(self._counts.sum())
         by_class = {
-            name: _figures(of_class)
+            name: motion_figures(of_class)
             for name, of_class in zip(names, self._counts.sum(axis=1), strict=False)
             if of_class[1].any() or of_class[:, _MIDDLE + 1 :].any()
         }
-        found = _figures(self._counts.sum(axis=(0, 1)))
+        found = motion_figures(self.histogram)
         known = points + self._without_value
         found["coverage"] = points / known if known else None
         if self._divided:
-            matrix = self._multi_scan
+            matrix = self.multi_scan
             moving = (f"moving-{name}" for name in self._divided)
             iou = zip([*names, *moving], map(none_if_nan, matrix.iou), strict=True)
             found[f"miou{len(matrix)}"] = none_if_nan(matrix.miou)
             found[f"iou{len(matrix)}"] = dict(iou)
         found["by_class"] = by_class
         found["by_range"] = [
-            {"from": float(near), "to": none_if_infinite(far), **_figures(of_range)}
+            {"from": float(near), "to": none_if_infinite(far), **motion_figures(of_range)}
             for (near, far), of_range in zip(
                 pairwise(self._ranges), self._counts.sum(axis=0), strict=True
             )
@@ -159,8 +167,8 @@ def _bins(values: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
     return np.asarray(steps.astype(np.int64) + _MIDDLE)
 
 
-def _figures(counts: npt.NDArray[np.int64]) -> dict[str, Any]:
-    """Return figures of points [2, _BINS] by truth and bin of probability."""
+def motion_figures(counts: npt.NDArray[np.int64]) -> dict[str, Any]:
+    """Return figures of numbers of points [2, B], see `MovingScores.histogram`."""
     (still, moving), (false, hits) = counts.sum(axis=1), counts[:, _MIDDLE + 1 :].sum(axis=1)
     return {
         "points": int(still + moving),

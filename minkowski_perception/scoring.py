@@ -143,6 +143,7 @@ class Scorer:
         all: confusion of all points.
         moving: of the points that truly move.
         by_range: of the points of each bin of range.
+        parts: of points that the caller chooses, by the names given to `add`.
         by_sequence: of the points of each sequence, by the name given to `begin`.
         calibration: in the truth's classes, of points with a label and a true class.
         flicker_by_frame: flicker in the model's own classes by number of the frame in its stream.
@@ -164,6 +165,7 @@ class Scorer:
         self.all = Confusions(self.views)
         self.moving = Confusions(self.views)
         self.by_range = [Confusions(self.views) for _ in self.ranges[1:]]
+        self.parts: dict[str, Confusions] = {}
         self.by_sequence: dict[str, Confusions] = {}
         self.calibration = Calibration()
         self.flicker_by_frame: list[Flicker] = []
@@ -186,6 +188,7 @@ class Scorer:
         confidence: npt.NDArray[np.floating] | None = None,
         pairs: Pairs | None = None,
         outputs: Mapping[str, npt.NDArray[Any]] | None = None,
+        parts: Mapping[str, npt.NDArray[np.bool_]] | None = None,
     ) -> None:
         """Count the next frame of the stream.
 
@@ -196,12 +199,16 @@ class Scorer:
             pairs: points that the last frame and this one both measured (`StillPairs`); None to
                 leave flicker out.
             outputs: further outputs [N] or [N, C] by name.
+            parts: which points [N] count in `self.parts` too, by name.
         """
         truth = true_labels(frame)
         for confusions in self._current:
             confusions.count(truth, labels)
         if frame.moving is not None:
             self.moving.count(truth[frame.moving], labels[frame.moving])
+        for name, chosen in (parts or {}).items():
+            part = self.parts.setdefault(name, Confusions(self.views))
+            part.count(truth[chosen], labels[chosen])
         if len(self.by_range) > 1:
             self._add_ranges(frame, truth, labels)
         if confidence is not None:

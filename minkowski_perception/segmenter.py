@@ -430,13 +430,17 @@ class Segmenter:
             values = self._average(voxels, values)
             timings["average"] = perf_counter() - started
         frame_count = self._execution.frames
-        if frame.pose is None or frame_count < 2:
+        if not self._knows_motion(frame):
             outputs |= {
                 name: torch.full_like(each, missing_value(each.dtype))
                 for name, each in outputs.items()
                 if HEADS[name].needs_motion
             }
         return Probabilities(voxels, values, timings, frame_count, scores.voxel_count, outputs)
+
+    def _knows_motion(self, frame: Frame) -> bool:
+        """Return whether the outputs of the frame rest on motion, for heads that need it."""
+        return frame.pose is not None and self._execution.frames > 1
 
     def scores(self, frame: Frame) -> tuple[VoxelFrame, torch.Tensor]:
         """Return a frame's voxels and their class logits, [M, K] float32, before any averaging.

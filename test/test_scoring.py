@@ -186,3 +186,18 @@ def test_another_output_is_scored_by_the_metric_of_its_name(monkeypatch):
     assert {name: m.figures() for name, m in scorer.outputs.items()} == {
         "moving": {"mean_if_moving": 0.5}
     }
+
+
+def test_chosen_points_count_in_their_part_too():
+    scorer = Scorer(KITTI, KITTI)
+    frame = random_frame(1, KITTI, points=60)
+    frame.points[7] = np.nan
+    labels = np.where(np.arange(60) < 30, frame.labels, 255).astype(np.uint8)
+    for _ in range(2):
+        scorer.add(frame, labels, parts={"early": np.arange(60) < 20, "none": np.zeros(60, bool)})
+    known = frame.valid & (frame.labels < len(KITTI))
+    early = scorer.parts["early"]["classes"]
+    assert early.points == 2 * int(known[:20].sum())
+    assert early.miou == 1.0
+    assert scorer.parts["none"]["classes"].points == 0
+    assert scorer.points == 2 * int(known.sum())

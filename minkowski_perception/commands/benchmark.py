@@ -8,7 +8,7 @@ import argparse
 
 from minkowski_perception.commands import add_commands
 
-SUBJECTS = ("ablation", "engines", "exactness", "memory", "networks", "temporal")
+SUBJECTS = ("ablation", "engines", "exactness", "memory", "networks", "temporal", "time")
 """Subjects of measurements; each is the module benchmark_{subject} of this folder."""
 
 

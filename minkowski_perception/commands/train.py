@@ -46,6 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--iterations", type=int, help="number of steps of each stage, instead of the recipe's"
     )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        help="seed of the random numbers of each stage, instead of the recipe's",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -65,6 +70,9 @@ def run(args: argparse.Namespace) -> int:
     if args.iterations is not None:
         for part in parts:
             part.setdefault("optimization", {})["iterations"] = args.iterations
+    if args.seed is not None:
+        for part in parts:
+            part["seed"] = args.seed
     if args.root:
         _set_roots(parts, dict(args.root))
     path = train(

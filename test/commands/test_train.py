@@ -73,6 +73,20 @@ def test_options_apply_to_every_stage(recipe, tmp_path, capsys):
     assert "9/9" not in output.err
 
 
+def test_the_seed_replaces_that_of_every_stage(recipe, tmp_path, capsys):
+    settings = yaml.safe_load(recipe.read_text())
+    stages = [{"name": "first"}, {"name": "more", "seed": 9}]
+    arguments = ["--device", "cpu", "--workers", "0", "--iterations", "1"]
+    arguments += ["--root", f"semantickitti={tmp_path / 'here'}"]
+    weights = []
+    for seed, given in ((9, []), (3, ["--seed", "9"])):
+        recipe.write_text(yaml.safe_dump({**settings, "seed": seed, "stages": stages}))
+        out = tmp_path / str(seed)
+        assert main(["train", str(recipe), "--out", str(out), *arguments, *given]) == 0
+        weights.append((out / "small.safetensors").read_bytes())
+    assert weights[0] == weights[1]
+
+
 def test_a_missing_data_set_is_refused(recipe, tmp_path, capsys):
     assert main(["train", str(recipe), "--out", str(tmp_path / "out")]) == 2
     assert "elsewhere" in capsys.readouterr().err

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -47,6 +47,8 @@ from minkowski_perception.networks.model import Model, load_model
 from minkowski_perception.scoring import Pairs, Scorer, StillPairs
 from minkowski_perception.segmenter import Segmenter
 from minkowski_perception.settings import Settings
+
+Rng = np.random.Generator
 
 TRUTH = "semantickitti19"
 LIDARS = ("hdl64", "vlp32", "vlp16")
@@ -164,12 +166,15 @@ def find_models(
 
 
 def contenders(
-    models: Mapping[str, Model], device: str = "auto", engine: str = "auto"
+    models: Mapping[str, Model],
+    device: str = "auto",
+    engine: str = "auto",
+    kind: type[Segmenter] = Segmenter,
 ) -> list[Contender]:
     """Return the rows of the table: each model without and with its CRF, and both averaged."""
     rows = []
     for name, model in models.items():
-        plain = Segmenter(
+        plain = kind(
             model, device=device, engine=engine, precision="float32", crf=False, averaging=1
         )
         for crf in (False, True) if model.crf is not None else (False,):
@@ -260,7 +265,7 @@ def compare(
             for row in rows:
                 row.segmenter.reset()
                 scores[case][row.name].labels.begin(case)
-            for scene in _scenes(stream, noise, truth):
+            for scene in scenes(stream, noise, truth):
                 # In turns, so that other processes slow all of them equally.
                 for row in rows:
                     score = scores[case][row.name]
@@ -273,8 +278,16 @@ def compare(
     return scores
 
 
-def _scenes(stream: Stream, noise: Noise | None, truth: LabelSet) -> Iterator[Scene]:
-    """Yield the frames of a stream, with noise if any, and their truth."""
+def scenes(
+    stream: Stream, noise: Callable[[Frame, Rng], Frame] | None, truth: LabelSet
+) -> Iterator[Scene]:
+    """Yield the frames of a stream, with noise if any, and their truth.
+
+    Args:
+        stream: of simulated or recorded frames.
+        noise: from a frame and its own random numbers to the frame as it is measured.
+        truth: label set of the frames.
+    """
     pairs = StillPairs(truth)
     for index, clean in enumerate(stream.frames):
         rng = np.random.default_rng([stream.seed, 3, index])

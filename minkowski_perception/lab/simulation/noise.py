@@ -4,18 +4,20 @@
 
 They used elastic distortion, Gaussian noise on coordinates and a chromatic shift. For LiDARs, a
 shift of the intensity replaces the chromatic one, and points drop out. Each frame draws its own
-noise, so that earlier frames help a network to remove it.
+noise, so that earlier frames help a network to remove it; `DriveNoise` lasts.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import map_coordinates, uniform_filter
+from scipy.spatial.transform import Rotation
 
-from minkowski_perception.frame import Frame
+from minkowski_perception.frame import NANOSECONDS, Frame
 
 Array = npt.NDArray[np.float64]
 Rng = np.random.Generator
@@ -55,6 +57,92 @@ class Noise:
             shifted = gain * intensity + offset * brightest
             intensity = shifted.clip(0.0, brightest).astype(np.float32)
         return replace(frame, points=points.astype(np.float32), intensity=intensity)
+
+
+@dataclass(frozen=True)
+class DriveNoise:
+    """Errors of a sensor and its odometry that last a whole drive, which no average removes.
+
+    Attributes:
+        tilt: standard deviation of the error of the mounting angle about each axis, degrees.
+        speed: standard deviation of the error of distances travelled, as a share of them.
+        turn: standard deviation of the drift of the heading, degrees per second.
+        beam_range: standard deviation of each beam's error of range, metres.
+        beams_lost: largest share of beams that are lost.
+        beam_gain: standard deviation of the logarithm of each beam's factor on the intensity.
+        gain: minimum and maximum factor on the intensity.
+        offset: maximum shift of the intensity, as a share of a frame's maximum.
+        spacing: degrees of elevation of one beam.
+    """
+
+    tilt: float = 0.3
+    speed: float = 0.02
+    turn: float = 0.3
+    beam_range: float = 0.03
+    beams_lost: float = 0.25
+    beam_gain: float = 0.2
+    gain: tuple[float, float] = (0.5, 1.5)
+    offset: float = 0.2
+    spacing: float = 0.4
+
+    def of_drive(self, rng: Rng) -> Callable[[Frame], Frame]:
+        """Draw the errors of a drive.
+
+        Returns:
+            A function that takes the frames of the drive, with a pose, in order and returns them
+            with the errors; lost points become NaN and keep their index.
+        """
+        beams = beam_count(self.spacing)
+        tilt = _rotation(rng.normal(0.0, self.tilt, 3))
+        speed, turn = 1.0 + rng.normal(0.0, self.speed), rng.normal(0.0, self.turn)
+        ranges = rng.normal(0.0, self.beam_range, beams)
+        lost = rng.random(beams) < rng.uniform(0.0, self.beams_lost)
+        gains = rng.uniform(*self.gain) * np.exp(rng.normal(0.0, self.beam_gain, beams))
+        offset = rng.uniform(-self.offset, self.offset)
+        first: Frame | None = None
+
+        def change(frame: Frame) -> Frame:
+            nonlocal first
+            first = frame if first is None else first
+            assert first.pose is not None
+            assert frame.pose is not None
+            beam = beam_of(frame, self.spacing)
+            distance = np.linalg.norm(frame.points, axis=1)
+            points = frame.points * (1.0 + ranges[beam] / np.maximum(distance, 1e-3))[:, None]
+            points[lost[beam]] = np.nan
+            moved = np.linalg.inv(first.pose) @ frame.pose
+            drift = np.eye(4)
+            drift[:3, :3] = _rotation([0.0, 0.0, turn * (frame.stamp - first.stamp) / NANOSECONDS])
+            moved[:3, 3] *= speed
+            intensity = frame.intensity
+            if intensity is not None:
+                brightest = intensity.max(initial=0.0)
+                intensity = gains[beam] * intensity + offset * brightest
+                intensity = intensity.clip(0.0, brightest).astype(np.float32)
+            return replace(
+                frame,
+                points=(points @ tilt.T).astype(np.float32),
+                intensity=intensity,
+                pose=first.pose @ drift @ moved,
+            )
+
+        return change
+
+
+def beam_count(spacing: float) -> int:
+    """Return the number of beams of `spacing` degrees from straight down to straight up."""
+    return int(180.0 / spacing) + 1
+
+
+def beam_of(frame: Frame, spacing: float) -> npt.NDArray[np.intp]:
+    """Return the beam of each point, [N], counted from straight down."""
+    elevation = np.degrees(np.arctan2(frame.points[:, 2], np.hypot(*frame.points.T[:2])))
+    return np.nan_to_num((elevation + 90.0) / spacing).astype(np.intp)
+
+
+def _rotation(angles: npt.ArrayLike) -> Array:
+    """Return the [3, 3] rotation about the axis `angles` by its length, degrees."""
+    return np.asarray(Rotation.from_rotvec(angles, degrees=True).as_matrix())
 
 
 def smooth_noise(points: npt.NDArray[np.floating], spacing: float, rng: Rng) -> Array:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minkowski_perception.frame import Frame
+from minkowski_perception.lab.simulation.noise import beam_count, beam_of
 
 Rng = np.random.Generator
 
@@ -71,8 +72,8 @@ class DropBeams:
 
     def __call__(self, clip: Sequence[Frame], rng: Rng) -> list[Frame]:
         """Return a copy with fewer beams."""
-        lost = rng.random(_beams(self.spacing)) < rng.uniform(*self.ratio)
-        return [frame.subset(~lost[_beam(frame, self.spacing)]) for frame in clip]
+        lost = rng.random(beam_count(self.spacing)) < rng.uniform(*self.ratio)
+        return [frame.subset(~lost[beam_of(frame, self.spacing)]) for frame in clip]
 
 
 @dataclass(frozen=True)
@@ -120,11 +121,11 @@ class SpeckleIntensity:
     def __call__(self, clip: Sequence[Frame], rng: Rng) -> list[Frame]:
         """Return a copy with speckled intensity, where there is any."""
         speckle, spread = rng.uniform(*self.points), rng.uniform(*self.beams)
-        gains = spread * rng.normal(size=_beams(self.spacing))
+        gains = spread * rng.normal(size=beam_count(self.spacing))
         frames = []
         for frame in clip:
             if frame.intensity is not None:
-                noise = gains[_beam(frame, self.spacing)] + _normal(rng, (len(frame),), speckle)
+                noise = gains[beam_of(frame, self.spacing)] + _normal(rng, (len(frame),), speckle)
                 speckled = (frame.intensity * np.exp(noise)).clip(0.0, 1.0)
                 frame = replace(frame, intensity=speckled.astype(np.float32))
             frames.append(frame)
@@ -178,17 +179,6 @@ class JitterColour:
     def __call__(self, clip: Sequence[Frame], rng: Rng) -> list[Frame]:
         """Return a copy with noisy colours."""
         return _recoloured(clip, lambda c: c + _normal(rng, c.shape, self.sigma * _BRIGHTEST))
-
-
-def _beams(spacing: float) -> int:
-    """Return the number of beams of `spacing` degrees from straight down to straight up."""
-    return int(180.0 / spacing) + 1
-
-
-def _beam(frame: Frame, spacing: float) -> npt.NDArray[np.intp]:
-    """Return the beam of each point, [N], counted from straight down."""
-    elevation = np.degrees(np.arctan2(frame.points[:, 2], np.hypot(*frame.points.T[:2])))
-    return np.nan_to_num((elevation + 90.0) / spacing).astype(np.intp)
 
 
 def _normal(rng: Rng, shape: tuple[int, ...], sigma: float) -> npt.NDArray[np.float32]:

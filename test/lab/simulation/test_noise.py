@@ -1,10 +1,12 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from minkowski_perception.frame import Frame
-from minkowski_perception.lab.simulation.noise import Noise
+from minkowski_perception.lab.simulation.noise import DriveNoise, Noise, beam_of
 
 NONE = Noise(jitter=0.0, elastic=0.0, dropout=0.0, gain=(1.0, 1.0), offset=0.0)
 
@@ -103,3 +105,61 @@ def test_frames_without_valid_points_or_intensity_are_accepted():
     assert nothing.intensity is None
     hole = under(Noise(), Frame(np.full((2, 3), np.nan, np.float32)))
     assert not hole.valid.any()
+
+
+# Noise that lasts a drive
+
+NO_DRIVE_NOISE = DriveNoise(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, (1.0, 1.0), 0.0)
+
+
+def some_drive(count: int = 4) -> list[Frame]:
+    """Return frames of one cloud from a sensor that moves 2 m a frame, 0.1 s apart."""
+    frames = []
+    for i in range(count):
+        pose = np.eye(4)
+        pose[0, 3] = 2.0 * i
+        frames.append(replace(some_frame(3000), stamp=i * 10**8, pose=pose))
+    return frames
+
+
+def over_drive(noise: DriveNoise, seed: int = 1) -> list[Frame]:
+    return list(map(noise.of_drive(np.random.default_rng(seed)), some_drive()))
+
+
+def test_zero_noise_of_a_drive_changes_nothing():
+    for frame, same in zip(some_drive(), over_drive(NO_DRIVE_NOISE), strict=True):
+        np.testing.assert_allclose(same.points, frame.points, atol=1e-5)
+        np.testing.assert_allclose(same.intensity, frame.intensity, atol=1e-6)
+        np.testing.assert_allclose(same.pose, frame.pose, atol=1e-12)
+
+
+def test_errors_of_points_are_the_same_in_all_frames_of_a_drive_and_differ_between_drives():
+    first, *others = over_drive(DriveNoise())
+    for frame in others:
+        assert frame.points.tobytes() == first.points.tobytes()
+        assert frame.intensity.tobytes() == first.intensity.tobytes()
+    other, *_ = over_drive(DriveNoise(), seed=2)
+    assert other.points.tobytes() != first.points.tobytes()
+
+
+def test_whole_beams_are_lost_and_err_in_range():
+    noise = replace(NO_DRIVE_NOISE, beam_range=0.1, beams_lost=0.5)
+    clean, noisy = some_drive(1)[0], over_drive(noise)[0]
+    beam, lost = beam_of(clean, noise.spacing), ~noisy.valid
+    assert not set(beam[lost]) & set(beam[~lost])
+    assert 0.0 < lost.mean() < 0.6
+    error = np.linalg.norm(noisy.points, axis=1) - np.linalg.norm(clean.points, axis=1)
+    for each in set(beam[~lost]):
+        assert np.ptp(error[beam == each]) < 1e-4
+    assert np.nanstd(error) == pytest.approx(0.1, rel=0.4)
+
+
+def test_poses_drift_with_distance_and_time():
+    speed = replace(NO_DRIVE_NOISE, speed=0.1)
+    errors = [f.pose[0, 3] / (2.0 * i) - 1 for i, f in enumerate(over_drive(speed)) if i]
+    assert errors[0] != 0.0
+    np.testing.assert_allclose(errors, errors[0])
+    turn = replace(NO_DRIVE_NOISE, turn=5.0)
+    headings = [np.arctan2(f.pose[1, 0], f.pose[0, 0]) for f in over_drive(turn)]
+    np.testing.assert_allclose(headings, headings[1] * np.arange(4), atol=1e-12)
+    assert headings[1] != 0.0

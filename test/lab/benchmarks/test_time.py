@@ -1,0 +1,328 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("open3d", exc_type=ImportError)
+
+from tiny_models import save_tiny
+
+from minkowski_perception.frame import Frame
+from minkowski_perception.lab.benchmarks import BenchmarkError, time
+from minkowski_perception.lab.benchmarks.ablation import Stream
+from minkowski_perception.lab.benchmarks.time import DriveScore, Row, Sightings
+from minkowski_perception.labels import UNLABELLED, LabelSet
+from minkowski_perception.metrics import ConfusionMatrix
+
+KITTI = LabelSet.load("semantickitti19")
+CAR, ROAD, POLE = (KITTI.names.index(name) for name in ("car", "road", "pole"))
+
+
+# Parts of the points
+
+
+def test_sightings_count_the_frames_and_the_gap_of_each_cell():
+    sightings = Sightings()
+    rng = np.random.default_rng(0)
+    seen: dict[tuple[int, ...], list[int]] = {}  # frames by cell
+    for number in range(12):
+        points = rng.uniform(-1.5, 1.5, (40, 3))
+        measured = rng.random(40) < 0.5
+        times, gaps = sightings.update(points, measured)
+        cells = [tuple(cell) for cell in np.floor(points / time.CELL).astype(int).tolist()]
+        frames = [seen.get(cell, []) for cell in cells]
+        assert times.tolist() == [len(each) for each in frames]
+        assert gaps.tolist() == [number - each[-1] if each else 0 for each in frames]
+        for cell in {cell for cell, known in zip(cells, measured, strict=True) if known}:
+            seen.setdefault(cell, []).append(number)
+
+
+def street(frames=6):
+    """A road from 1 m to 60 m, a parked car, a driving one, and a pole that is away for 4 frames.
+
+    Points of a kind are a metre apart, so that each has a cell of its own. The sensor stands.
+    """
+    road = np.stack([np.arange(1.0, 61.0) + 0.1, np.full(60, 0.1), np.full(60, 0.1)], axis=1)
+    car = road[:5] + np.array([0.0, 5.0, 0.0])
+    kinds = np.repeat([ROAD, CAR, CAR, POLE, UNLABELLED], [60, 5, 5, 5, 1])
+    made = []
+    for i in range(frames):
+        driving = car + np.array([0.0, 5.0 + i, 0.0])
+        pole = car - np.array([0.0, 10.0 if i in (0, 5) else 40.0 + i, 0.0])
+        points = np.concatenate([road, car, driving, pole, [[2.0, 2.0, 2.0]]]).astype(np.float32)
+        moving = np.arange(76) // 5 == 13  # points 65 to 69
+        made.append(
+            Frame(
+                points,
+                stamp=10**9 + i * 10**8,
+                intensity=np.ones(76, np.float32),
+                labels=kinds.astype(np.uint8),
+                moving=moving,
+                pose=np.eye(4),
+            )
+        )
+    return Stream("street", 7, made)
+
+
+class FakeSegmenter:
+    """Predicts the labels, and the probability of moving, that a function returns."""
+
+    def __init__(self, predict, label_set=KITTI):
+        self.label_set, self.state_bytes = label_set, 100
+        self._predict = predict
+
+    def reset(self):
+        self._count = 0
+
+    def segment(self, frame):
+        labels, moving = self._predict(frame, self._count)
+        self._count += 1
+        outputs = {} if moving is None else {"moving": moving.astype(np.float32)}
+        return SimpleNamespace(labels=labels.astype(np.uint8), outputs=outputs)
+
+
+def fake_row(name, *predict, twin="3D"):
+    return Row(name, twin, [FakeSegmenter(each) for each in predict])
+
+
+def perfect(frame, _):
+    return frame.labels, frame.moving
+
+
+def figures_of(*rows, streams=None, conditions=("clean",)):
+    streams = streams or [street()]
+    scores = time.measure(rows, streams, KITTI, conditions)
+    return time.report(rows, scores, streams, rows[-1].name)
+
+
+def test_each_part_has_its_points():
+    scores = time.measure([fake_row("3D", perfect)], [street()], KITTI, ["clean"])
+    (drive,) = scores["clean"]["3D"][0].drives
+    points = {name: int(counts.sum()) for name, counts in drive.confusions.items()}
+    assert points == {
+        "all": 6 * 75,
+        "first_seen": 75 + 5 * 5 + 4 * 5,  # the whole first frame, the driving car, the pole
+        "reseen": 5,  # the pole in its last frame
+        "seen_often": 3 * 65,
+        "moving": 6 * 5,
+        "parked": 6 * 5,
+        "beyond_30m": 6 * 31 + 4 * 5,  # the road, and the pole elsewhere
+        "miou25": 5 * 75,  # without the first frame
+    }
+    assert drive.motion.sum(axis=1).tolist() == [5 * 70, 5 * 5]
+
+
+def test_an_error_lowers_the_metrics_of_its_part_alone():
+    def far_road_is_parking(frame, _):
+        far = (frame.labels == ROAD) & (frame.points[:, 0] >= 50)
+        return np.where(far, KITTI.names.index("parking"), frame.labels), frame.moving
+
+    def car_is_still(frame, _):
+        return frame.labels, np.zeros(len(frame))
+
+    figures = figures_of(
+        fake_row("3D", perfect),
+        fake_row("far", far_road_is_parking),
+        fake_row("still", car_is_still),
+    )["rows"]
+    far, still = (figures[name]["values"]["clean"] for name in ("far", "still"))
+    assert figures["3D"]["values"]["clean"] == {
+        **dict.fromkeys(time.METRICS, 100.0),
+        "flicker": 0.0,
+    }
+    assert far["beyond_30m"] == pytest.approx(100 * (20 / 31 + 1) / 2)
+    assert far["all"] == pytest.approx(100 * (49 / 60 + 1 + 1) / 3)
+    assert (far["moving"], far["parked"], far["moving_ap"]) == (100.0, 100.0, 100.0)
+    # Road, car and pole are right, half of the cars are still ones; no car is a moving one.
+    assert still["miou25"] == pytest.approx(100 * (1 + 0.5 + 1 + 0) / 4)
+    assert still["moving_iou"] == 0.0
+    assert still["moving_ap"] == pytest.approx(100 * 5 / 75)
+    assert still["all"] == 100.0
+
+
+def test_without_the_head_what_needs_it_is_none():
+    def classes_alone(frame, _):
+        return frame.labels, None
+
+    report = figures_of(fake_row("3D", perfect), fake_row("bare", classes_alone))
+    of_row, gains = report["rows"]["bare"]["values"]["clean"], report["gains"]["clean"]
+    for metric in ("miou25", "moving_ap", "moving_iou"):
+        assert of_row[metric] is None
+        assert gains[metric] is None
+    assert gains["all"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+    assert report["moving"]["iou"] is None
+    assert set(report["gains"]["clean"]) == set(time.METRICS)
+
+
+@pytest.mark.parametrize("condition", time.CONDITIONS)
+def test_all_models_get_the_same_frames_and_the_truth_stays(condition):
+    seen = [], []
+
+    def remember(frames):
+        return lambda frame, _: (frames.append(frame), perfect(frame, _))[1]
+
+    rows = [fake_row("3D", remember(seen[0])), fake_row("other", remember(seen[1]))]
+    scores = time.measure(rows, [street()], KITTI, [condition])
+    for one, other, clean in zip(*seen, street().frames, strict=True):
+        assert one.points.tobytes() == other.points.tobytes()
+        assert np.array_equal(one.pose, other.pose)
+        same = np.array_equal(one.points, clean.points) and np.array_equal(one.pose, clean.pose)
+        assert same == (condition == "clean")
+    (drive,) = scores[condition]["3D"][0].drives
+    measured = sum(int(frame.valid[:75].sum()) for frame in seen[0])
+    assert drive.confusions["all"].sum() == measured
+
+
+# Intervals
+
+
+def drive_score(rng):
+    """Random counts of three classes."""
+    counts = rng.integers(0, 50, (3, 4))
+    motion = np.zeros((2, 2049), np.int64)
+    motion[:, [400, 1500]] = rng.integers(1, 50, (2, 2))
+    return DriveScore({"all": counts}, motion, np.array([100, int(rng.integers(0, 30))]))
+
+
+def test_draws_keep_the_number_of_drives_of_each_case():
+    cases = ["a", "b", "a", "b", "b"]
+    draws = time.draw_drives(cases, 400)
+    assert draws.shape == (401, 5)
+    assert draws[0].tolist() == [1] * 5
+    assert (draws[:, [0, 2]].sum(axis=1) == 2).all()
+    assert (draws[:, [1, 3, 4]].sum(axis=1) == 3).all()
+    assert draws[1:].mean(axis=0) == pytest.approx(np.ones(5), abs=0.15)
+    assert len({tuple(row) for row in draws[:, [1, 3, 4]].tolist()}) == 10
+
+
+def test_gains_and_intervals_equal_a_bootstrap_by_hand():
+    rng = np.random.default_rng(3)
+    names, seeds, drives = ("3D", "4D"), 2, 6
+    scores = {
+        name: [[drive_score(rng) for _ in range(drives)] for _ in range(seeds)] for name in names
+    }
+    draws = time.draw_drives(["a"] * drives, 300)
+    found = {
+        name: [time.metric_values(each, draws) for each in of_seeds]
+        for name, of_seeds in scores.items()
+    }
+    gain = time._gain(found["4D"], found["3D"], "all")
+
+    def miou(of_drives, times):
+        matrix = ConfusionMatrix(3)
+        for score, count in zip(of_drives, times, strict=True):
+            for _ in range(count):
+                matrix.counts += score.confusions["all"]
+        return 100 * matrix.miou
+
+    differences = [
+        np.mean(
+            [miou(scores["4D"][s], times) - miou(scores["3D"][s], times) for s in range(seeds)]
+        )
+        for times in draws
+    ]
+    assert gain["value"] == pytest.approx(differences[0])
+    assert [gain["low"], gain["high"]] == pytest.approx(
+        np.percentile(differences[1:], [2.5, 97.5]).tolist()
+    )
+    assert gain["low"] < gain["value"] < gain["high"]
+    ap, flicker = found["3D"][0]["moving_ap"], found["3D"][0]["flicker"]
+    changed = sum(score.flicker[1] for score in scores["3D"][0])
+    assert flicker[0] == pytest.approx(100 * changed / (100 * drives))
+    total = sum(score.motion for score in scores["3D"][0])
+    (low_still, high_still), (low, high) = total[:, [400, 1500]]
+    precise, overall = high / (high + high_still), (low + high) / total.sum()
+    assert low_still > 0
+    assert ap[0] == pytest.approx(100 * (high * precise + low * overall) / (low + high))
+
+
+def test_a_gain_on_every_drive_excludes_zero():
+    def half_of_the_road(frame, _):
+        wrong = (frame.labels == ROAD) & (np.arange(len(frame)) < 30)
+        return np.where(wrong, CAR, frame.labels), frame.moving
+
+    streams = [street(), street(4), street(3)]
+    report = figures_of(
+        fake_row("3D", half_of_the_road, half_of_the_road),
+        fake_row("4D", perfect, perfect),
+        streams=streams,
+    )
+    gain = report["gains"]["clean"]["all"]
+    assert 0.0 < gain["low"] <= gain["value"] <= gain["high"]
+    assert report["rows"]["4D"]["seeds"] == 2
+    assert report["twin"] == "3D"
+    assert report["cost"]["over_3d"] > 0.0
+    assert report["moving"] == {
+        "iou": 1.0,
+        "precision": 1.0,
+        "recall": 1.0,
+        "average_precision": 1.0,
+        "false_positive_share": 0.0,
+    }
+    assert "+" in time.table(report)
+
+
+# Rows
+
+
+def save_seeds(folder, seeds=2):
+    heads = {"classes": 19, "moving": 1}
+    folders = [folder / str(seed) for seed in range(seeds)]
+    for each in folders:
+        each.mkdir()
+        save_tiny(each / "time_3d", dimension=3, heads=heads)
+        save_tiny(each / "time_rich", crf=True, dimension=4, kernel="causal", heads=heads)
+    return folders
+
+
+def test_every_row_has_the_twin_of_its_settings_and_a_model_of_each_seed(tmp_path):
+    folders = save_seeds(tmp_path)
+    save_tiny(folders[0] / "of_one_seed", dimension=3)
+    rows = time.open_rows(
+        folders, "time_3d", "time_rich", windows=[2], device="cpu", engine="torch"
+    )
+    assert {row.name: row.twin for row in rows} == {
+        "time_3d": "time_3d",
+        "time_3d + averaging": "time_3d + averaging",
+        "time_rich": "time_3d",
+        "time_rich + averaging": "time_3d + averaging",
+        "time_rich + CRF": "time_3d + CRF",
+        "time_rich + CRF + averaging": "time_3d + CRF + averaging",
+        "time_rich, window of 2": "time_3d",
+    }
+    assert {len(row.segmenters) for row in rows} == {2}
+    assert rows[-1].segmenters[0].execution == "window 2"
+
+
+def test_missing_models_are_named(tmp_path):
+    folders = save_seeds(tmp_path, 1)
+    with pytest.raises(BenchmarkError, match="no models time_causal in each of"):
+        time.open_rows(folders, "time_3d", "time_rich", names=["time_causal"])
+    with pytest.raises(BenchmarkError, match="no models time_3d, time_rich in each of"):
+        time.open_rows([tmp_path / "absent"], "time_3d", "time_rich")
+
+
+def test_a_3d_network_guesses_motion_from_the_second_frame_on(tmp_path):
+    rows = time.open_rows(
+        save_seeds(tmp_path, 1), "time_3d", "time_rich", device="cpu", engine="torch"
+    )
+    stream = street()
+    scores = time.measure(rows[:3:2], [stream], KITTI, ["clean"])
+    for name in ("time_3d", "time_rich"):
+        (drive,) = scores["clean"][name][0].drives
+        assert drive.motion.sum() == 5 * 75
+        assert drive.confusions["miou25"].sum() == 5 * 75
+
+
+def test_drives_are_named_by_their_lidar():
+    streams = time.simulated_drives(2, 1, ["vlp16", "vlp32"], seed=9100)
+    assert [(stream.case, stream.seed) for stream in streams] == [
+        ("vlp16", 9100),
+        ("vlp32", 9101),
+        ("vlp16", 9102),
+        ("vlp32", 9103),
+    ]
+    with pytest.raises(ValueError, match="seed must be 4000 or more"):
+        time.simulated_drives(1, 1, seed=3999)
