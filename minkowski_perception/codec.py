@@ -314,9 +314,7 @@ def append_fields(message: Any, columns: Mapping[str, npt.NDArray[Any]]) -> Clou
             is that of a coordinate or of padding.
     """
     layout = _Layout.of(message)
-    columns = {name: _packed(c) if name == "rgb" else c for name, c in columns.items()}
-    appended = []
-    end = _aligned(layout.point_step, 4)
+    columns = _with_packed_colour(columns)
     for name, column in columns.items():
         if name in ("x", "y", "z", *_PADDING_NAMES):
             raise ValueError(f"field '{name}' cannot be appended: it is a coordinate or padding")
@@ -324,11 +322,7 @@ def append_fields(message: Any, columns: Mapping[str, npt.NDArray[Any]]) -> Clou
             raise ValueError(
                 f"{name} has shape {list(column.shape)}, but the cloud has {len(layout)} points"
             )
-        datatype = FLOAT32 if name == "rgb" else _datatype(name, column)
-        field = Field(name, 0, datatype)
-        field = replace(field, offset=_aligned(end, field.size))
-        appended.append(field)
-        end = field.offset + field.size
+    appended, end = _fields_of(columns, _aligned(layout.point_step, 4))
     cloud = _new_cloud(
         layout.height,
         layout.width,
@@ -359,31 +353,38 @@ def encode_frame(frame: Frame, label_field: str | None = None) -> CloudData:
     if frame.intensity is not None:
         columns["intensity"] = frame.intensity
     if frame.colour is not None:
-        columns["rgb"] = _packed(frame.colour)
+        columns["rgb"] = frame.colour
     if frame.time is not None:
         columns["time"] = frame.time
-    fields = [Field(name, 4 * i, FLOAT32) for i, name in enumerate(columns)]
-    step = 4 * len(columns)
     if label_field is not None:
         if frame.labels is None:
             raise ValueError("the frame has no labels to encode")
-        datatype = _datatype("labels", frame.labels)
         if label_field in (*columns, *_PADDING_NAMES, TRUE_MOVING):
             raise ValueError(
                 f"label field cannot be named '{label_field}': padding, or one of "
                 f"{[*columns, TRUE_MOVING]}"
             )
-        field = Field(label_field, step, datatype)
-        fields.append(field)
         columns[label_field] = frame.labels
-        step += field.size
         if frame.moving is not None:
-            fields.append(Field(TRUE_MOVING, step, UINT8))
-            columns[TRUE_MOVING] = frame.moving
-            step += 1
-    cloud = _new_cloud(1, len(frame), fields, step, is_bigendian=False)
-    _write_columns(cloud, columns)
+            columns[TRUE_MOVING] = frame.moving.astype(np.uint8)
+    cloud = encode_fields(columns)
     cloud.is_dense = bool(frame.valid.all())
+    return cloud
+
+
+def encode_fields(columns: Mapping[str, npt.NDArray[Any]]) -> CloudData:
+    """Encode per-point arrays as a dense cloud of one row, with a field for each in this order.
+
+    Args:
+        columns: arrays [N] by name, as in `append_fields`, with x, y and z.
+
+    Raises:
+        ValueError: a dtype is unsupported by PointField.
+    """
+    columns = _with_packed_colour(columns)
+    fields, end = _fields_of(columns, 0)
+    cloud = _new_cloud(1, len(columns["x"]), fields, end, is_bigendian=False)
+    _write_columns(cloud, columns)
     return cloud
 
 
@@ -516,6 +517,21 @@ def _packed(colours: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint32]:
     words = np.zeros((len(colours), 4), dtype=np.uint8)
     words[:, 2::-1] = colours
     return words.view("<u4").reshape(-1)
+
+
+def _with_packed_colour(columns: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+    return {name: _packed(c) if name == "rgb" else c for name, c in columns.items()}
+
+
+def _fields_of(columns: Mapping[str, npt.NDArray[Any]], start: int) -> tuple[list[Field], int]:
+    """Return aligned fields for columns (packed `rgb`) from an offset on, and where they end."""
+    fields = []
+    for name, column in columns.items():
+        field = Field(name, 0, FLOAT32 if name == "rgb" else _datatype(name, column))
+        field = replace(field, offset=_aligned(start, field.size))
+        fields.append(field)
+        start = field.offset + field.size
+    return fields, start
 
 
 def _datatype(name: str, column: npt.NDArray[Any]) -> int:

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of labelled clouds in a camera view and a top view; Matplotlib helpers."""
+"""Pictures of labelled clouds in a camera view and a top view, and of maps; Matplotlib helpers."""
 
 from __future__ import annotations
 
@@ -121,6 +121,47 @@ def save_comparison(
             outline = outlined.get(name)
             _draw(figure, row, column, view, colours, name if row == 0 else "", outline)
     _draw_legend(figure, shown, label_set, moving=bool(outlined))
+    save_figure(figure, path)
+
+
+def save_map(
+    path: Path,
+    points: npt.NDArray[np.floating],
+    labels: npt.NDArray[np.uint8],
+    label_set: LabelSet,
+    voxel_size: float,
+    title: str = "",
+) -> None:
+    """Write a PNG of a map from above: the highest voxel of each column, in its class colour.
+
+    Args:
+        path: file to write.
+        points: [V, 3], V > 0 centres of voxels in the odometry frame, metres.
+        labels: [V] uint8.
+        label_set: names and colours of the labels.
+        voxel_size: metres.
+        title: one line above the map.
+
+    Raises:
+        ImportError: Matplotlib is not installed.
+    """
+    figure = new_figure(_WIDTH, _HEIGHT, dpi=_DPI, layout=None, facecolor=BACKGROUND)
+    cells = np.round((points[:, :2] - points[:, :2].min(axis=0)) / voxel_size).astype(np.intp)
+    width, height = cells.max(axis=0) + 1
+    image = np.zeros((height, width, 4), dtype=np.uint8)
+    upwards = np.argsort(points[:, 2], kind="stable")  # the last one of a column remains
+    opaque = np.full((len(labels), 1), 255, dtype=np.uint8)
+    colours = np.concatenate([label_set.palette[labels], opaque], axis=1)
+    image[cells[upwards, 1], cells[upwards, 0]] = colours[upwards]
+    left, bottom = points[:, :2].min(axis=0) - voxel_size / 2
+    extent = (left, left + width * voxel_size, bottom, bottom + height * voxel_size)
+    figure.text(0.01, 0.965, title, color=FOREGROUND, fontsize=14)
+    axes = figure.add_axes((0.05, 0.12, 0.94, 0.82), facecolor="#12161f")
+    axes.imshow(image, origin="lower", extent=extent, interpolation="nearest")
+    axes.set_xlabel("x, m", color=FOREGROUND)
+    axes.set_ylabel("y, m", color=FOREGROUND)
+    axes.tick_params(colors=FOREGROUND)
+    _draw_legend(figure, labels, label_set)
     save_figure(figure, path)
 
 

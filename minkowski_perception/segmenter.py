@@ -30,6 +30,7 @@ from minkowski_perception.device import (
 from minkowski_perception.frame import Frame
 from minkowski_perception.labels import UNLABELLED, LabelSet
 from minkowski_perception.motion.deskew import deskew
+from minkowski_perception.moving import MOVING
 from minkowski_perception.networks.blocks import SPATIAL_DIMENSION
 from minkowski_perception.networks.heads import CLASSES, HEADS, missing_value
 from minkowski_perception.networks.model import Model, load_model
@@ -45,6 +46,7 @@ from minkowski_perception.streaming.execution import (
     WindowExecution,
     part,
 )
+from minkowski_perception.streaming.map import LabelledMap, VoxelMap
 from minkowski_perception.trial import trial_frame
 from minkowski_perception.voxels import VoxelFrame, stack_in_time, voxelize
 
@@ -65,8 +67,8 @@ class Segmentation:
             finite, exactly at the sensor, or kilometres away).
         confidence: [N] float32, probability of the label, 0 where there is none.
         label_set: the classes of the labels.
-        timings: seconds by stage: "deskew", "voxelize", "network", "crf", "average" and "slice",
-            those that ran.
+        timings: seconds by stage: "deskew", "voxelize", "network", "crf", "average", "map" and
+            "slice", those that ran.
         frame_count: frames that the outputs rest on: those of the window; with incremental
             execution all since the stream's start.
         voxel_count: voxels that the network computed.
@@ -144,6 +146,11 @@ class Segmenter:
             averaged; 1 for none; see `TemporalAverage`. Frames without a pose, and models whose
             voxels start at each frame's own corner (shift "minimum"), are never averaged: their
             voxels do not stay in place from frame to frame.
+        map: whether to remember the voxels of the stream; see `labelled_map`. Frames without a
+            pose are not remembered.
+        map_range: metres; see `VoxelMap`.
+        map_voxels: see `VoxelMap`.
+        map_moving: whether the map includes moving things; see `VoxelMap.labelled`.
         deskew: whether clouds with per-point times are de-skewed by their motion; see `deskew`.
         intensity_full_scale: the sensor's largest intensity (1, 255, ...); None to detect it.
         max_gap: seconds; see `Continuity`.
@@ -166,6 +173,10 @@ class Segmenter:
         window: int | None = None,
         crf: bool | None = None,
         averaging: int = Settings.averaging,
+        map: bool = Settings.map,
+        map_range: float = Settings.map_range,
+        map_voxels: int = Settings.map_voxels,
+        map_moving: bool = Settings.map_moving,
         deskew: bool = Settings.deskew,
         intensity_full_scale: float | None = None,
         max_gap: float = Settings.max_gap,
@@ -185,6 +196,14 @@ class Segmenter:
         self._new_stream = partial(Continuity, max_gap, max_step_back)
         self._new_scale = partial(IntensityScale, intensity_full_scale)
         self.averaging = averaging
+        if map and model.input.shift == "minimum":
+            raise ValueError(
+                f"model '{model.name}' has no map: its voxels start at each frame's own corner"
+            )
+        self._new_map = partial(
+            VoxelMap, model.label_set, model.input, map_range, map_voxels, map_moving
+        )
+        self._map = self._new_map() if map else None
         self._new_execution, self._trial_length = self._plan(execution, window)
         self._check_crf(crf)
         self._deterministic = deterministic and self.device.type == "cuda"
@@ -233,6 +252,7 @@ class Segmenter:
         self._runner = copy.copy(self._runner)
         self._execution = self._new_execution(self._runner)
         self._average = TemporalAverage(self.averaging)
+        self._map = None if self._map is None else self._new_map()
 
     def __repr__(self) -> str:
         return (
@@ -314,7 +334,8 @@ class Segmenter:
     @property
     def state_bytes(self) -> int:
         """Bytes that are kept of the stream's frames."""
-        return self._execution.nbytes + self._average.nbytes
+        of_map = 0 if self._map is None else self._map.nbytes
+        return self._execution.nbytes + self._average.nbytes + of_map
 
     def reset(self) -> None:
         """Forget the stream: the next frame starts a new one."""
@@ -324,6 +345,12 @@ class Segmenter:
     def _forget(self) -> None:
         self._execution.clear()
         self._average.clear()
+        if self._map is not None:
+            self._map.clear()
+
+    def labelled_map(self) -> LabelledMap | None:
+        """Return the map of the stream so far; None if the segmenter keeps none."""
+        return None if self._map is None else self._map.labelled()
 
     def state(self) -> dict[str, torch.Tensor]:
         """Return all that is kept of the stream, as tensors by name.
@@ -337,10 +364,14 @@ class Segmenter:
             **{f"execution.{name}": t for name, t in self._execution.state().items()},
             **{f"average.{name}": t for name, t in self._average.state().items()},
         }
+        if self._map is not None:
+            state |= {f"map.{name}": t for name, t in self._map.state().items()}
         return {name: t.clone(memory_format=torch.contiguous_format) for name, t in state.items()}
 
     def restore(self, state: Mapping[str, torch.Tensor]) -> None:
         """Continue from a state, of a segmenter of the same model and execution, on any device.
+
+        A map is restored if both segmenters keep one.
 
         Raises:
             ValueError: the state is of another model or execution; a new stream starts.
@@ -348,6 +379,8 @@ class Segmenter:
         self.reset()
         self._execution.restore(part(state, "execution."))
         self._average.restore({name: t.cpu() for name, t in part(state, "average.").items()})
+        if self._map is not None:
+            self._map.restore({name: t.cpu() for name, t in part(state, "map.").items()})
         self._continuity.restore(part(state, "continuity."))
         self.intensity_scale.full_scale = float(state["intensity_full_scale"])
 
@@ -425,7 +458,7 @@ class Segmenter:
         voxels, scores, timings = self._score(frame)
         started = perf_counter()
         outputs = {name: HEADS[name].output(each).cpu() for name, each in scores.logits.items()}
-        values = outputs.pop(CLASSES)
+        alone = values = outputs.pop(CLASSES)
         if self._average.length > 1 and frame.pose is not None and len(values):
             values = self._average(voxels, values)
             timings["average"] = perf_counter() - started
@@ -436,6 +469,11 @@ class Segmenter:
                 for name, each in outputs.items()
                 if HEADS[name].needs_motion
             }
+        if self._map is not None and frame.pose is not None:
+            started = perf_counter()
+            position = frame.pose[:3, 3]
+            self._map.add(voxels, alone, outputs.get(MOVING), position, frame.stamp)
+            timings["map"] = perf_counter() - started
         return Probabilities(voxels, values, timings, frame_count, scores.voxel_count, outputs)
 
     def _knows_motion(self, frame: Frame) -> bool:

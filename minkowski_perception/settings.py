@@ -171,6 +171,28 @@ class Settings:
         unit="frames",
         live=True,
     )
+    map: bool = _setting(
+        False,
+        "Publish the voxels that the stream has seen, with their labels, on ~/map once a second.",
+        node_only=True,  # label has an option --map of its own
+    )
+    map_range: float = _setting(
+        100.0,
+        "Distance from the sensor beyond which voxels leave the map.",
+        range=(1.0, 1000.0),
+        unit="m",
+    )
+    map_voxels: int = _setting(
+        500_000,
+        "Largest number of voxels in the map, of 70 bytes each with 19 classes; those that were "
+        "seen longest ago go first.",
+        range=(1000, 10_000_000),
+    )
+    map_moving: bool = _setting(
+        False,
+        "Include moving things in the map and, where it is unknown what moves, the classes that "
+        "can move.",
+    )
     ego_motion: str = _setting(
         AUTO,
         "Source of the sensor's motion: tf, the topic odometry, registration of the clouds by "
@@ -267,6 +289,7 @@ class Settings:
                 for name, setting in SETTINGS.items()
                 if not setting.node_only and name not in not_options
             },
+            "map": self.map,
             "window": self.window or None,
             "crf": None if self.crf else False,
             "intensity_full_scale": self.intensity_full_scale or None,

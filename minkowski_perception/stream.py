@@ -18,12 +18,14 @@ from minkowski_perception.codec import (
     CloudError,
     append_fields,
     decode,
+    encode_fields,
     existing_field,
 )
 from minkowski_perception.frame import Frame
 from minkowski_perception.motion.ego_motion import EgoMotion, NoPoseError
 from minkowski_perception.segmenter import Segmentation, Segmenter
 from minkowski_perception.streaming.continuity import OutOfOrderError
+from minkowski_perception.streaming.map import LabelledMap
 
 
 class Dropped(Exception):  # noqa: N818 - an outcome, not a fault
@@ -54,6 +56,21 @@ class Labelled:
     result: Segmentation
     cloud: CloudData
     timings: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class MapCloud:
+    """The map of a stream.
+
+    Attributes:
+        voxels: of the map.
+        cloud: their centres, with the fields of `LabelledMap.fields`.
+        frame_id: name of the odometry frame.
+    """
+
+    voxels: LabelledMap
+    cloud: CloudData
+    frame_id: str
 
 
 class Stream:
@@ -103,6 +120,14 @@ class Stream:
         except Exception as error:
             # A cloud that the network fails on must not end a run over thousands, nor the node.
             raise self.drop(DropReason.INFERENCE_FAILED, repr(error)) from error
+
+    def map(self) -> MapCloud | None:
+        """Return the map of the stream so far; None if its segmenter keeps none."""
+        voxels = self.segmenter.labelled_map()
+        if voxels is None:
+            return None
+        frame_id = self.ego_motion.source.fixed_frame
+        return MapCloud(voxels, encode_fields(voxels.fields()), frame_id)
 
     def drop(self, reason: DropReason, cause: object) -> Dropped:
         """Count a received cloud as dropped; return the exception that says so."""

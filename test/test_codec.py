@@ -26,6 +26,7 @@ from minkowski_perception.codec import (
     IntensityScale,
     append_fields,
     decode,
+    encode_fields,
     encode_frame,
     field_values,
     fill_message,
@@ -562,7 +563,7 @@ def test_a_frame_is_decoded_as_it_was_encoded(data):
     ("labels", "field", "complaint"),
     [
         (None, "label", "no labels"),
-        (np.zeros(1, np.int64), "label", "labels has type INT64; choose one of INT8"),
+        (np.zeros(1, np.int64), "label", "label has type INT64; choose one of INT8"),
         (np.zeros(1, np.uint8), "x", "cannot be named 'x': padding, or one of"),
         (np.zeros(1, np.uint8), "", "cannot be named '': padding, or one of"),
     ],
@@ -724,3 +725,24 @@ def test_which_points_truly_move_is_a_field_beside_the_true_labels():
     assert "true_moving" not in [f.name for f in without.fields]
     with pytest.raises(ValueError, match="label field cannot be named 'true_moving'"):
         encode_frame(frame, "true_moving")
+
+
+def test_encoded_fields_are_aligned_and_read_back():
+    columns = {
+        **{axis: np.arange(3, dtype=np.float32) for axis in "xyz"},
+        "label": np.array([1, 2, 255], np.uint8),
+        "age": np.array([0.5, np.nan, 1.0], np.float32),
+        "rgb": np.array([[1, 2, 3], [4, 5, 6], [7, 8, 9]], np.uint8),
+    }
+    cloud = encode_fields(columns)
+
+    assert [(f.name, f.offset) for f in cloud.fields] == [
+        *(("x", 0), ("y", 4), ("z", 8), ("label", 12), ("age", 16), ("rgb", 20))
+    ]
+    assert (cloud.height, cloud.width, cloud.point_step, cloud.is_dense) == (1, 3, 24, True)
+    stamp = SimpleNamespace(sec=1, nanosec=2)
+    message = SimpleNamespace(header=SimpleNamespace(stamp=stamp, frame_id="odom"), **vars(cloud))
+    frame = decode(message, label_field="label")
+    np.testing.assert_array_equal(frame.points[:, 1], columns["y"])
+    np.testing.assert_array_equal(frame.labels, columns["label"])
+    np.testing.assert_array_equal(frame.colour, columns["rgb"])

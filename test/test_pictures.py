@@ -9,7 +9,7 @@ from minkowski_perception.frame import Frame
 from minkowski_perception.labels import UNLABELLED_COLOUR, LabelSet
 
 image = pytest.importorskip("matplotlib.image")
-from minkowski_perception.pictures import save_comparison  # noqa: E402
+from minkowski_perception.pictures import save_comparison, save_map  # noqa: E402
 
 KITTI = LabelSet.load("semantickitti19")
 CAR = KITTI.names.index("car")
@@ -146,3 +146,20 @@ def test_moving_points_are_outlined_in_the_labels_and_in_the_truth(tmp_path):
 
     save_comparison(path, frame, labels, KITTI, truth=labels)
     assert len(pixels_of(path, (255, 255, 255))) == 0
+
+
+def test_a_map_shows_the_highest_voxel_of_each_column_with_x_right_and_y_up(tmp_path):
+    x, y, z = np.meshgrid(np.arange(60), np.arange(40), [0, 1], indexing="ij")
+    points = 0.5 * np.stack([x, y, z], axis=-1).reshape(-1, 3).astype(np.float32)
+    labels = np.where((points[:, 0] > 15) & (points[:, 1] > 10), CAR, BUILDING).astype(np.uint8)
+    labels[points[:, 2] == 0] = KITTI.names.index("road")
+    order = np.random.default_rng(0).permutation(len(points))
+    path = tmp_path / "new" / "map.png"
+    save_map(path, points[order] + 1000, labels[order], KITTI, 0.5, "a square")
+
+    car, building = (pixels_of(path, KITTI.colours[label]) for label in (CAR, BUILDING))
+    assert len(car) > 1000
+    assert 2.5 < len(building) / len(car) < 3.5
+    assert car[:, 0].min() > building[:, 0].min() + 0.1
+    assert car[:, 1].max() < building[:, 1].max() - 0.1
+    assert not len(pixels_of(path, KITTI.colours[KITTI.names.index("road")]))

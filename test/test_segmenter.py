@@ -21,16 +21,18 @@ from minkowski_perception.sparse.engines.base import EngineError
 from minkowski_perception.sparse.engines.torch_engine import TorchEngine
 from minkowski_perception.streaming.averaging import TemporalAverage
 from minkowski_perception.streaming.continuity import OutOfOrderError
+from minkowski_perception.streaming.map import VoxelMap
 from minkowski_perception.trial import trial_frame
 from minkowski_perception.voxels import VoxelInput
 
 VOXEL = 0.5
 
 
-def model(dimension=4, window=3):
+def model(dimension=4, window=3, **heads):
     torch.manual_seed(0)
+    heads = {"classes": 19, **heads}
     network = build_network(
-        "MinkUNet14A", in_channels=2, heads={"classes": 19}, dimension=dimension, width=0.25
+        "MinkUNet14A", in_channels=2, heads=heads, dimension=dimension, width=0.25
     )
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm1d):
@@ -416,3 +418,109 @@ def test_a_state_restored_from_a_file_lands_on_the_segmenters_device(tmp_path):
     restored.restore(load_file(tmp_path / "state.safetensors"))
     expected = segmenter.segment(stream[3])
     np.testing.assert_array_equal(restored.segment(stream[3]).labels, expected.labels)
+
+
+def mapped(chosen, **options):
+    return Segmenter(
+        chosen, device="cpu", engine="torch", map=True, map_moving=True, map_range=20.0, **options
+    )
+
+
+def test_the_map_has_the_classes_of_each_frame_alone_whatever_the_averaging():
+    alone = Segmenter(model(), device="cpu", engine="torch", averaging=1)
+    small = model()
+    expected = VoxelMap(small.label_set, small.input, 20.0, 500_000, keep_moving=True)
+    segmenter = mapped(small)
+    for frame in frames(4):
+        result = segmenter.segment(frame)
+        voxels, logits = alone.scores(frame)
+        expected.add(voxels, logits.softmax(dim=1), None, frame.pose[:3, 3], frame.stamp)
+    assert "map" in result.timings
+    found = segmenter.labelled_map()
+    for name, column in expected.labelled().fields().items():
+        np.testing.assert_array_equal(found.fields()[name], column)
+    assert len(found) > 1.1 * len(voxels.coordinates)
+    assert found.stamp == frame.stamp
+    assert np.isnan(found.moving).all()
+
+
+def test_without_a_map_nothing_is_remembered_for_it():
+    plain, other = Segmenter(model(), device="cpu", engine="torch"), mapped(model())
+    for frame in frames(2):
+        result, expected = plain.segment(frame), other.segment(frame)
+        np.testing.assert_array_equal(result.confidence, expected.confidence)
+    assert plain.labelled_map() is None
+    assert "map" not in result.timings
+    assert not [name for name in plain.state() if name.startswith("map.")]
+    assert plain.state_bytes < other.state_bytes
+
+
+def test_a_new_stream_starts_with_an_empty_map():
+    segmenter = mapped(model())
+    first, second, third = frames(3)
+    segmenter.segment(first)
+    alone = len(segmenter.labelled_map())
+    segmenter.segment(second.points)  # a single shot leaves the stream as it is
+    assert len(segmenter.labelled_map()) == alone
+    assert len(segmenter.another_stream().labelled_map()) == 0
+    segmenter.segment(second)
+    assert len(segmenter.labelled_map()) > alone
+    segmenter.segment(replace(third, stamp=10**12))
+    assert segmenter.resets["gap"] == 1
+    fresh = mapped(model())
+    fresh.segment(third)
+    assert len(segmenter.labelled_map()) == len(fresh.labelled_map())
+    segmenter.reset()
+    assert len(segmenter.labelled_map()) == 0
+
+
+def test_frames_whose_motion_is_unknown_are_not_in_the_map():
+    segmenter = mapped(model())
+    for frame in frames(2):
+        segmenter.segment(replace(frame, pose=None))
+    assert len(segmenter.labelled_map()) == 0
+
+
+def test_a_map_of_voxels_that_do_not_stay_in_place_is_refused():
+    plain = model(dimension=3, window=1)
+    cornered = replace(plain, input=replace(plain.input, shift="minimum"))
+    with pytest.raises(ValueError, match="model 'small' has no map: its voxels start at"):
+        mapped(cornered)
+
+
+def test_moving_in_the_map_is_the_mean_of_the_head_where_motion_was_known():
+    segmenter = mapped(model(moving=1), averaging=1)
+    first, second, _ = frames(3)
+
+    def voxel_of(points):
+        return [tuple(p) for p in np.floor(points / VOXEL).astype(int).tolist()]
+
+    segmenter.segment(first)
+    assert np.isnan(segmenter.labelled_map().moving).all()  # one frame shows no motion
+    result = segmenter.segment(second)
+    seen = dict(zip(voxel_of(second.odometry_points), result.outputs["moving"], strict=True))
+    found = segmenter.labelled_map()
+    for voxel, moving in zip(voxel_of(found.points), found.moving, strict=True):
+        np.testing.assert_allclose(moving, seen.get(voxel, np.nan))
+
+
+def test_the_map_is_saved_and_restored_to_the_bit(tmp_path):
+    whole = mapped(model(moving=1))
+    stream = list(frames(5))
+    for frame in stream[:3]:
+        whole.segment(frame)
+    save_file(whole.state(), tmp_path / "state.safetensors")
+    restored = whole.another_stream()
+    restored.restore(load_file(tmp_path / "state.safetensors"))
+    for frame in stream[3:]:
+        whole.segment(frame)
+        restored.segment(frame)
+    expected, state = whole.state(), restored.state()
+    assert state.keys() == expected.keys()
+    assert "map.voxels" in state
+    for name, tensor in expected.items():
+        torch.testing.assert_close(state[name], tensor, rtol=0, atol=0, equal_nan=True)
+    without = Segmenter(model(moving=1), device="cpu", engine="torch")
+    without.restore(state)
+    assert without.labelled_map() is None
+    assert "map.voxels" not in without.state()

@@ -80,7 +80,7 @@ def test_the_segmenter_takes_every_shared_setting_with_the_same_default():
         name: parameter.default for name, parameter in parameters.items() if name != "model"
     }
     shared = {name for name, setting in SETTINGS.items() if not setting.node_only}
-    assert shared == {*options, "model", "threads"}
+    assert shared == {*options, "model", "threads"} - {"map"}  # commands have their own --map
 
 
 def test_zero_and_true_leave_the_choice_to_segmenter_and_model():

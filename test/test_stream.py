@@ -14,6 +14,7 @@ from minkowski_perception.motion.ego_motion import EgoMotion, NoPoseError, Stand
 from minkowski_perception.segmenter import Segmentation
 from minkowski_perception.stream import Dropped, Stream
 from minkowski_perception.streaming.continuity import Continuity
+from minkowski_perception.streaming.map import LabelledMap
 
 START = 1_700_000_000_000_000_000
 STEP = 10**8
@@ -147,3 +148,28 @@ def test_closing_a_stream_closes_its_source_of_motion():
     motion = Motion()
     Stream(Segmenter(), motion).close()
     assert motion.closed == 1
+
+
+def test_the_map_comes_in_the_frame_of_the_source_of_motion():
+    segmenter = Segmenter()
+    segmenter.labelled_map = lambda: None
+    stream = Stream(segmenter, Motion())
+    assert stream.map() is None
+    found = LabelledMap(
+        np.ones((2, 3)),
+        np.array([3, 0], np.uint8),
+        np.array([0.5, 0.25], np.float32),
+        np.array([np.nan, 0.0], np.float32),
+        np.array([0.0, 1.5], np.float32),
+        START,
+        segmenter.label_set,
+    )
+    segmenter.labelled_map = lambda: found
+    stream.ego_motion.fixed_frame = "wheels"
+    result = stream.map()
+    assert (result.voxels, result.frame_id) == (found, "wheels")
+    names = [field.name for field in result.cloud.fields]
+    assert names == ["x", "y", "z", "label", "confidence", "moving", "age", "rgb"]
+    message = SimpleNamespace(header=cloud(0).header, **vars(result.cloud))
+    assert decode(message, label_field="label").labels.tolist() == [3, 0]
+    assert np.array_equal(decode(message, label_field="label").points, found.points)

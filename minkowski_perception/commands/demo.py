@@ -15,7 +15,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from minkowski_perception.commands.label import LABELLED_TOPIC, add_run_arguments
+from minkowski_perception.commands.label import LABELLED_TOPIC, MAP_TOPIC, add_run_arguments
 from minkowski_perception.commands.processes import (
     ProcessError,
     Processes,
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from minkowski_perception.frame import Frame
     from minkowski_perception.labels import LabelSet
     from minkowski_perception.motion.ego_motion import EgoMotion
+    from minkowski_perception.networks.model import Model
     from minkowski_perception.recordings.bags import BagReader
     from minkowski_perception.settings import Settings
     from minkowski_perception.summary import Summary
@@ -77,14 +78,17 @@ def run(args: argparse.Namespace) -> int:
         topic = bag.choose_cloud_topic(args.topic)
         motion = choose_ego_motion(bag, topic, args.ego_motion, args.odometry_topic)
         # An invalid model or device is an error here, before any process has started.
-        label_set = load_segmenter(settings).label_set
+        model = load_segmenter(settings).model
+        settings = replace(settings, map=model.input.shift == "none")
         _clear(args.out)
         try:
             _play(args, settings, bag, topic, motion)
         except ProcessError as error:
             print(f"minkowski-perception demo: {error}", file=sys.stderr)
             return 1
-        summary = _evaluate(args, bag, topic, motion, label_set, truth_set)
+        summary = _evaluate(args, bag, topic, motion, model.label_set, truth_set)
+        if settings.map:
+            _draw_map(args.out, bag.path.name, model)
     summary.save(args.out / "summary.json")
     print(f"{summary.table()}\n\nresults are in {args.out}")
     if summary.pending:
@@ -119,7 +123,7 @@ def _clear(out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     if (out / "labelled" / "labelled.mcap").exists():
         shutil.rmtree(out / "labelled")
-    names = ("node.log", "recorder.log", "player.log", "playback.csv", "summary.json")
+    names = ("node.log", "recorder.log", "player.log", "playback.csv", "summary.json", "map.png")
     for file in [*(out / name for name in names), *out.glob("cloud_????.png")]:
         file.unlink(missing_ok=True)
 
@@ -144,6 +148,7 @@ def _play(
         ego_motion_timeout=settings.ego_motion_timeout if args.realtime else 10.0,
         input_reliability="reliable",
     )
+    topics = [LABELLED_TOPIC, _DIAGNOSTICS, *([MAP_TOPIC] if settings.map else [])]
     print(f"Playing {bag.path} through the node ...")
     with Processes(args.out, isolated_environment()) as processes:
         processes.start(
@@ -155,7 +160,7 @@ def _play(
         processes.start(
             "recorder",
             "recorder",
-            {"bag": str(recording), "topics": [LABELLED_TOPIC, _DIAGNOSTICS]},
+            {"bag": str(recording), "topics": topics},
         )
         processes.wait_until(recording.exists, "a recording", _START)
         processes.start(
@@ -257,6 +262,25 @@ def _evaluate(
         latencies=[cloud.answered - cloud.published for cloud in answered],
         statistics=statistics,
     )
+
+
+def _draw_map(out: Path, name: str, model: Model) -> None:
+    """Draw the last recorded map, unless it is empty."""
+    from minkowski_perception.codec import decode
+    from minkowski_perception.pictures import save_map
+    from minkowski_perception.recordings.bags import BagReader
+
+    with BagReader(out / "labelled") as recording:
+        if MAP_TOPIC not in recording.cloud_topics():
+            return
+        *_, (_, message) = recording.clouds(MAP_TOPIC)
+    voxels = decode(message, label_field="label")
+    if len(voxels):
+        assert voxels.labels is not None
+        labels = voxels.labels.astype("uint8")
+        title = f"{name}: the map, {len(voxels):,} voxels"
+        size = model.input.voxel_size
+        save_map(out / "map.png", voxels.points, labels, model.label_set, size, title)
 
 
 def _node_report(recording: BagReader) -> dict[str, str]:

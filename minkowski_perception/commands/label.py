@@ -7,9 +7,11 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from minkowski_perception.commands import CommandError
 from minkowski_perception.commands.segmenters import (
     add_segmenter_arguments,
     load_segmenter,
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 LABELLED_TOPIC = "/minkowski_perception/labelled"
 """Topic of the labelled clouds, the same as the node's."""
+MAP_TOPIC = "/minkowski_perception/map"
+"""Topic of the map, the same as the node's."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +35,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bag", type=Path, help="ROS 1 or ROS 2 bag (sqlite3 or MCAP)")
     parser.add_argument(
         "--out", type=Path, required=True, help="folder for the bag 'labelled' and summary.json"
+    )
+    parser.add_argument(
+        "--map",
+        type=Path,
+        metavar="FILE",
+        help="also make a map of the bag's voxels; write it to this PLY file, and to the end of "
+        f"the bag 'labelled' as {MAP_TOPIC}",
     )
     add_run_arguments(parser)
 
@@ -70,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     from minkowski_perception.recordings.motion import choose_ego_motion
     from minkowski_perception.stream import Stream
 
-    settings = settings_of(args)
+    settings = replace(settings_of(args), map=args.map is not None)
     truth_set = LabelSet.load(args.true_label_set)
     with BagReader(args.bag) as bag:
         topic = bag.choose_cloud_topic(args.topic)
@@ -80,8 +91,12 @@ def run(args: argparse.Namespace) -> int:
         stream = Stream(load_segmenter(settings), motion, truth_field=args.true_label_field)
         with BagWriter(args.out / "labelled") as writer:
             summary = label_bag(bag, topic, stream, writer, truth_set)
+            if args.map is not None:
+                _write_map(stream, writer, args.map)
     summary.save(args.out / "summary.json")
     print(f"{summary.table()}\n\n{args.out / 'labelled'}\n{args.out / 'summary.json'}")
+    if args.map is not None:
+        print(args.map)
     return 0 if summary.labelled else 1
 
 
@@ -145,3 +160,21 @@ def label_bag(
         latencies=latencies,
         statistics=statistics,
     )
+
+
+def _write_map(stream: Stream, writer: BagWriter, path: Path) -> None:
+    """Write the map to the bag and to a PLY file.
+
+    Raises:
+        CommandError: the file cannot be written.
+    """
+    from minkowski_perception.recordings.ply import write_ply
+
+    found = stream.map()
+    assert found is not None
+    writer.write_cloud(MAP_TOPIC, found.cloud, found.voxels.stamp, found.frame_id, latched=True)
+    columns = found.voxels.fields() | dict(zip("xyz", found.voxels.points.T, strict=True))
+    try:
+        write_ply(path, columns)
+    except OSError as error:
+        raise CommandError(f"cannot write {path}: {error.strerror}") from error

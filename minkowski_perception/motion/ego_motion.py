@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from minkowski_perception.frame import Frame, upright
 from minkowski_perception.motion.poses import Pose, PoseBuffer
 
@@ -18,10 +20,12 @@ class EgoMotion:
     Attributes:
         name: of the source in parameters, diagnostics and summaries.
         reason: why this source was chosen.
+        fixed_frame: name of the odometry frame, once the source has given a pose.
         coasted: number of frames whose pose was extrapolated from the previous velocity.
     """
 
     name = "none"
+    fixed_frame = "odom_lidar"  # as KISS-ICP names it; nobody publishes its transforms
     coasted = 0
 
     def __init__(self, reason: str = "requested") -> None:
@@ -63,7 +67,10 @@ class StandingStill(EgoMotion):
 
     def locate(self, frame: Frame) -> Pose:
         """Return `upright` for every frame."""
-        return upright(frame.frame_id)
+        pose = upright(frame.frame_id)
+        if np.array_equal(pose, np.eye(4)):
+            self.fixed_frame = frame.frame_id
+        return pose
 
 
 class RecordedMotion(EgoMotion):
@@ -71,13 +78,17 @@ class RecordedMotion(EgoMotion):
 
     Args:
         poses: all of them.
+        fixed_frame: see `EgoMotion`.
         reason: see `EgoMotion`.
     """
 
     name = "bag"
 
-    def __init__(self, poses: PoseBuffer, reason: str = "requested") -> None:
+    def __init__(
+        self, poses: PoseBuffer, fixed_frame: str = "odom", reason: str = "requested"
+    ) -> None:
         super().__init__(reason)
+        self.fixed_frame = fixed_frame
         self._poses = poses
 
     def locate(self, frame: Frame) -> Pose:

@@ -28,6 +28,7 @@ from minkowski_perception.node.ego_motion import create_ego_motion
 from minkowski_perception.node.legend import label_info, legend_markers
 from minkowski_perception.node.load_shedding import FULL, WITHOUT_CRF, LoadShedding
 from minkowski_perception.node.mailbox import Mailbox
+from minkowski_perception.node.map_publisher import PERIOD, MapPublisher
 from minkowski_perception.segmenter import Segmenter
 from minkowski_perception.settings import Settings
 from minkowski_perception.sparse.threads import thread_count
@@ -42,6 +43,8 @@ _RECENT = 3.0
 
 class Channel:
     """Labels the clouds of the topic `cloud` of a node and publishes them on `~/labelled`.
+
+    With the setting `map`, it also publishes the map on `~/map`.
 
     Attributes:
         accounting: counts of the clouds since the node was created.
@@ -68,6 +71,7 @@ class Channel:
         self._labelled = node.create_lifecycle_publisher(PointCloud2, "~/labelled", RELIABLE)
         self._legend = node.create_publisher(MarkerArray, "~/legend", LATCHED)
         self._label_info: Any = None
+        self._map: MapPublisher | None = None
 
     # Lifecycle
 
@@ -85,6 +89,7 @@ class Channel:
             settings.latency_budget, (FULL, WITHOUT_CRF) if has_crf else (FULL,)
         )
         self._publish_label_info(segmenter)
+        self._map = MapPublisher(self._node) if settings.map else None
         reliability = ReliabilityPolicy[settings.input_reliability.upper()]
         depth = 10 if reliability == ReliabilityPolicy.RELIABLE else 1
         self._subscription = self._node.create_subscription(
@@ -120,7 +125,9 @@ class Channel:
             self._node.destroy_subscription(self._subscription)
         if self._stream is not None:
             self._stream.close()
-        self._subscription = self._stream = None
+        if self._map is not None:
+            self._map.close()
+        self._subscription = self._stream = self._map = None
         self._legend_frame = ""
 
     # Settings that can change at any time
@@ -149,7 +156,7 @@ class Channel:
             self.accounting.dropped(DropReason.SUPERSEDED)
 
     def _work(self, mailbox: Mailbox[tuple[PointCloud2, float]], stream: Stream) -> None:
-        while (item := mailbox.take()) is not None:
+        while (item := self._take(mailbox, stream)) is not None:
             message, arrival = item
             started = time.perf_counter()
             try:
@@ -174,6 +181,23 @@ class Channel:
                     "publish": finished - encoded,
                 },
             )
+            if self._map is not None:
+                self._map.note_labelled()
+                self._map.publish(stream)
+        if self._map is not None:
+            self._map.publish(stream, at_once=True)
+
+    def _take(
+        self, mailbox: Mailbox[tuple[PointCloud2, float]], stream: Stream
+    ) -> tuple[PointCloud2, float] | None:
+        """Return the next cloud, None at the end; the map is published while there is none."""
+        if self._map is None:
+            return mailbox.take()
+        while True:
+            try:
+                return mailbox.take(PERIOD)
+            except TimeoutError:
+                self._map.publish(stream)
 
     def _note_labelled(
         self, stream: Stream, labelled: Labelled, timings: dict[str, float]

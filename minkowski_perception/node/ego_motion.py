@@ -88,6 +88,7 @@ class OdometryMotion(EgoMotion):
             if stamp < self._last - self._jump:
                 self._poses.clear()  # a bag that loops: the older poses have later stamps
             self._last = stamp
+            self.fixed_frame = message.header.frame_id
             self._poses.add(stamp, matrix @ self._sensor_pose)
             self._condition.notify_all()
 
@@ -147,7 +148,7 @@ class TfMotion(EgoMotion):
                 "TF needs the package tf2_ros, which is not installed "
                 "(apt install ros-$ROS_DISTRO-tf2-ros-py)"
             ) from error
-        self._fixed_frame = settings.fixed_frame
+        self.fixed_frame = settings.fixed_frame
         self._timeout = settings.ego_motion_timeout
         self._errors: Any = tf2_ros.TransformException
         self._buffer = tf2_ros.Buffer()
@@ -189,11 +190,11 @@ class TfMotion(EgoMotion):
         while True:
             try:
                 # The buffer's own look-up would wait, and by ROS time, which may be paused.
-                return self._buffer.lookup_transform_core(self._fixed_frame, frame.frame_id, when)
+                return self._buffer.lookup_transform_core(self.fixed_frame, frame.frame_id, when)
             except self._errors as error:
                 if time.monotonic() >= deadline:
                     raise NoPoseError(
-                        f"no transform from '{frame.frame_id}' to '{self._fixed_frame}' within "
+                        f"no transform from '{frame.frame_id}' to '{self.fixed_frame}' within "
                         f"{self._timeout:g} s: {error}"
                     ) from error
             time.sleep(_TF_POLL)
@@ -202,7 +203,7 @@ class TfMotion(EgoMotion):
         """Return the stamp of the latest transform in nanoseconds; 0 if there is none."""
         try:
             found = self._buffer.lookup_transform_core(
-                self._fixed_frame, frame.frame_id, rclpy.time.Time()
+                self.fixed_frame, frame.frame_id, rclpy.time.Time()
             )
         except self._errors:
             return 0

@@ -27,10 +27,17 @@ class Mailbox(Generic[T]):
             self._condition.notify()
             return replaced
 
-    def take(self) -> T | None:
-        """Wait for an item and take it out; return None once the mailbox is closed."""
+    def take(self, timeout: float | None = None) -> T | None:
+        """Wait for an item and take it out; return None once the mailbox is closed.
+
+        Raises:
+            TimeoutError: neither happened within the seconds.
+        """
         with self._condition:
-            self._condition.wait_for(lambda: self._item is not None or self._closed)
+            if not self._condition.wait_for(
+                lambda: self._item is not None or self._closed, timeout
+            ):
+                raise TimeoutError
             if self._closed:
                 return None
             item, self._item = self._item, None

@@ -57,7 +57,8 @@ class PerceptionNode(LifecycleNode):
 
     Subscribes `cloud` (sensor_msgs/PointCloud2) and, depending on `ego_motion`, `odometry` or TF.
     Publishes `~/labelled` (PointCloud2), `~/legend` (MarkerArray, latched), `~/label_info`
-    (vision_msgs/LabelInfo, latched, where that package is installed) and `/diagnostics`.
+    (vision_msgs/LabelInfo, latched, where that package is installed), `~/map` (PointCloud2,
+    latched, with the setting `map`) and `/diagnostics`.
     """
 
     def __init__(self, **kwargs: Any) -> None:

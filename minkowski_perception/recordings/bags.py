@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -62,6 +62,14 @@ _LATCHED = Qos(
     _FOREVER,
     avoid_ros_namespace_conventions=False,
 )
+
+
+class RecordedPoses(NamedTuple):
+    """Poses of a sensor, where they are from, and the name of the odometry frame."""
+
+    source: PoseSource
+    fixed_frame: str
+    poses: StampedPoses
 
 
 class BagError(ValueError):
@@ -177,55 +185,58 @@ class BagReader:
             BagError: the odometry topic is missing, there are several and no transforms, no
                 transforms connect the frames, or the bag is corrupt. The choices are listed.
         """
-        return self.poses_with_source(frame_id, fixed_frame, topic)[1]
+        return self.poses_with_source(frame_id, fixed_frame, topic).poses
 
     def poses_with_source(
         self, frame_id: str, fixed_frame: str | None = None, topic: str | None = None
-    ) -> tuple[PoseSource, StampedPoses]:
-        """Return the source of the poses, and the poses; see `poses`."""
+    ) -> RecordedPoses:
+        """Return the poses with their source and frame; see `poses`."""
         tree = self._transforms()
         odometry = self.odometry_topics()
         if topic is not None or len(odometry) == 1:
             chosen = self._choose("odometry", odometry, topic)
-            poses = self._odometry_poses(chosen, tree, frame_id, fixed_frame)
-            if poses or topic is not None:
-                return "odometry", poses
-        poses = self._transform_poses(tree, frame_id, fixed_frame)
-        if not poses and len(odometry) > 1:
+            found = self._odometry_poses(chosen, tree, frame_id, fixed_frame)
+            if found.poses or topic is not None:
+                return found
+        found = self._transform_poses(tree, frame_id, fixed_frame)
+        if not found.poses and len(odometry) > 1:
             self._choose("odometry", odometry, None)
-        return "transforms", poses
+        return found
 
     def _odometry_poses(
         self, topic: str, tree: _TransformTree, frame_id: str, fixed_frame: str | None
-    ) -> StampedPoses:
+    ) -> RecordedPoses:
         poses: dict[int, Pose] = {}
+        name = ""
         for _, _, message in self._messages([topic]):
             if fixed_frame is not None and _plain(message.header.frame_id) != _plain(fixed_frame):
                 continue
+            name = message.header.frame_id
             stamp = _nanoseconds(message.header.stamp)
             body = _pose(message.pose.pose.position, message.pose.pose.orientation)
             mount = tree.path(frame_id, message.child_frame_id)
             sensor = np.eye(4) if mount is None else mount.at(stamp)
             if body is not None and sensor is not None:
                 poses[stamp] = body @ sensor
-        return sorted(poses.items(), key=lambda item: item[0])
+        return RecordedPoses("odometry", name, sorted(poses.items(), key=lambda item: item[0]))
 
     def _transform_poses(
         self, tree: _TransformTree, frame_id: str, fixed_frame: str | None
-    ) -> StampedPoses:
+    ) -> RecordedPoses:
         above = tree.above(frame_id)
         if fixed_frame is None:
             fixed_frame = "odom" if "odom" in above else above[-1]
         path = tree.path(frame_id, fixed_frame)
         if path is None:
             if not tree.edges:
-                return []
+                return RecordedPoses("transforms", fixed_frame, [])
             raise BagError(
                 f"no transforms of {self.path} connect '{frame_id}' to '{fixed_frame}'; "
                 f"the frames above '{frame_id}' are {above[1:]}"
             )
         poses = ((stamp, path.at(stamp)) for stamp in path.stamps())
-        return [(stamp, pose) for stamp, pose in poses if pose is not None]
+        known = [(stamp, pose) for stamp, pose in poses if pose is not None]
+        return RecordedPoses("transforms", fixed_frame, known)
 
     def _transforms(self) -> _TransformTree:
         tree = _TransformTree()
@@ -343,8 +354,13 @@ class BagWriter:
         self._writer.close()
         return False
 
-    def write_cloud(self, topic: str, cloud: CloudData, stamp: int, frame_id: str) -> None:
-        """Write a cloud as sensor_msgs/PointCloud2, received at its stamp (nanoseconds)."""
+    def write_cloud(
+        self, topic: str, cloud: CloudData, stamp: int, frame_id: str, latched: bool = False
+    ) -> None:
+        """Write a cloud as sensor_msgs/PointCloud2, received at its stamp (nanoseconds).
+
+        See `write_raw` for `latched`.
+        """
         field_type = self._store.types["sensor_msgs/msg/PointField"]
         message = self._store.types[CLOUD_TYPE](
             header=self._header(stamp, frame_id),
@@ -357,7 +373,7 @@ class BagWriter:
             data=np.frombuffer(cloud.data, dtype=np.uint8),
             is_dense=cloud.is_dense,
         )
-        self._write(topic, CLOUD_TYPE, stamp, message)
+        self._write(topic, CLOUD_TYPE, stamp, message, latched)
 
     def write_odometry(
         self, topic: str, stamp: int, pose: Pose, frame_id: str, child_frame_id: str
@@ -406,8 +422,17 @@ class BagWriter:
         )
         self._write("/tf", TRANSFORMS_TYPE, stamp, types[TRANSFORMS_TYPE]([transform]))
 
-    def write_raw(self, topic: str, message_type: str, receive_time: int, cdr: bytes) -> None:
+    def write_raw(
+        self,
+        topic: str,
+        message_type: str,
+        receive_time: int,
+        cdr: bytes,
+        latched: bool = False,
+    ) -> None:
         """Write a serialized message, such as those of `BagReader.raw`.
+
+        Players latch a topic whose first message was latched, and /tf_static.
 
         Raises:
             BagError: the message type is not in ROS 2's common interfaces.
@@ -417,15 +442,17 @@ class BagWriter:
         key = topic, message_type
         if key not in self._connections:
             # Subscribers to static transforms request transient local durability.
-            qos = [_LATCHED] if topic == "/tf_static" else []
+            qos = [_LATCHED] if latched or topic == "/tf_static" else []
             self._connections[key] = self._writer.add_connection(
                 topic, message_type, typestore=self._store, offered_qos_profiles=qos
             )
         self._writer.write(self._connections[key], receive_time, cdr)
 
-    def _write(self, topic: str, message_type: str, stamp: int, message: Any) -> None:
+    def _write(
+        self, topic: str, message_type: str, stamp: int, message: Any, latched: bool = False
+    ) -> None:
         cdr = self._store.serialize_cdr(message, message_type)
-        self.write_raw(topic, message_type, stamp, bytes(cdr))
+        self.write_raw(topic, message_type, stamp, bytes(cdr), latched)
 
     def _header(self, stamp: int, frame_id: str) -> Any:
         time = self._store.types["builtin_interfaces/msg/Time"](*divmod(stamp, 10**9))

@@ -42,11 +42,10 @@ def choose_ego_motion(
     reason = "requested"
     if choice in ("auto", "bag"):
         frame_id = first.header.frame_id
-        source, poses = bag.poses_with_source(frame_id, topic=odometry_topic)
+        source, fixed_frame, poses = bag.poses_with_source(frame_id, topic=odometry_topic)
         if poses:
-            return RecordedMotion(
-                _pose_buffer(poses), reason if choice == "bag" else f"from bag {source}"
-            )
+            reason = reason if choice == "bag" else f"from bag {source}"
+            return RecordedMotion(_pose_buffer(poses), fixed_frame, reason)
         reason = "the bag has no odometry or transforms"
         if choice == "bag":
             raise BagError(f"{bag.path} has no odometry or transforms of frame '{frame_id}'")

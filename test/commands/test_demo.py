@@ -15,6 +15,7 @@ import pytest
 
 from minkowski_perception.codec import decode, encode_frame
 from minkowski_perception.commands import demo
+from minkowski_perception.commands.label import MAP_TOPIC
 from minkowski_perception.recordings.bags import BagReader, BagWriter
 from minkowski_perception.sparse.selection import ENGINES
 
@@ -32,8 +33,11 @@ def test_the_demo_writes_labelled_clouds_pictures_and_a_summary(demo_run):
     assert 0.0 < summary["latency_ms"]["median"] <= summary["latency_ms"]["p99"]
     assert sum(summary["label_shares"].values()) == pytest.approx(1.0)
     assert len(list(demo_run.out.glob("cloud_*.png"))) == 3
+    assert (demo_run.out / "map.png").stat().st_size > 10_000
     with BagReader(demo_run.out / "labelled") as bag:
-        assert bag.cloud_topics() == {TOPIC: 6}
+        topics = bag.cloud_topics()
+    assert topics.pop(MAP_TOPIC) >= 1
+    assert topics == {TOPIC: 6}
 
 
 def test_the_summary_matches_the_labels_in_the_bag(demo_run):

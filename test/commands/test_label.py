@@ -13,6 +13,7 @@ import pytest
 from minkowski_perception.codec import decode, encode_frame, field_values
 from minkowski_perception.commands.label import (
     LABELLED_TOPIC,
+    MAP_TOPIC,
     label_bag,
 )
 from minkowski_perception.frame import Frame
@@ -300,3 +301,39 @@ def test_moving_is_a_field_of_the_labelled_clouds_and_scored(make_bag, tmp_path)
         values = field_values(cloud, "moving")
         assert values.dtype == np.float32
         np.testing.assert_array_equal(values > 0.5, frame.moving)
+
+
+@pytest.mark.system
+def test_the_map_is_written_to_a_ply_file_and_to_the_end_of_the_bag(drive, command, tmp_path):
+    pytest.importorskip("trimesh", reason="needs trimesh to read PLY files")
+    from minkowski_perception.lab.datasets.ply import read_cloud
+
+    ply = tmp_path / "new" / "map.ply"
+    done = command("label", drive, "--out", tmp_path, "--map", ply, "--map-range", 30)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == str(ply)
+    with BagReader(tmp_path / "labelled") as bag:
+        assert bag.cloud_topics() == {LABELLED_TOPIC: 6, MAP_TOPIC: 1}
+        [(when, message)] = bag.clouds(MAP_TOPIC)
+        *_, (last, _) = bag.clouds(LABELLED_TOPIC)
+        poses = bag_poses(drive)
+    assert when == last
+    assert message.header.frame_id == "odom"
+    names = [field.name for field in message.fields]
+    assert names == ["x", "y", "z", "label", "confidence", "moving", "age", "rgb"]
+    recorded, written = decode(message, label_field="label"), read_cloud(ply)
+    np.testing.assert_allclose(written.points, recorded.points)
+    np.testing.assert_array_equal(written.labels, recorded.labels)
+    np.testing.assert_array_equal(written.colour, recorded.colour)
+    np.testing.assert_array_equal(recorded.colour, np.array(KITTI.colours)[recorded.labels])
+    assert len(recorded) > 1000
+    assert not np.isin(recorded.labels, KITTI.movable_ids).any()
+    assert np.linalg.norm(recorded.points - poses[-1][:3, 3], axis=1).max() < 31
+    header = ply.read_bytes().split(b"end_header")[0].decode()
+    assert "property float moving\nproperty float age\nproperty uchar red" in header
+
+
+def bag_poses(path):
+    with BagReader(path) as bag:
+        return [pose for _, pose in bag.poses("lidar")]

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from minkowski_perception.commands.label import MAP_TOPIC
 from minkowski_perception.recordings.bags import BagReader
 
 pytestmark = pytest.mark.system
@@ -32,10 +33,22 @@ def assert_same_bytes(demo, label, count):
         assert online.data.tobytes() == offline.data.tobytes()
 
 
+def last_map(out):
+    with BagReader(out / "labelled") as bag:
+        *_, (_, message) = bag.clouds(MAP_TOPIC)
+    return message
+
+
 def test_the_node_and_the_label_command_give_the_same_bytes(demo_run, drive, command, tmp_path):
-    labelled = command("label", drive, "--out", tmp_path, "--deterministic")
+    ply = tmp_path / "map.ply"
+    labelled = command("label", drive, "--out", tmp_path, "--deterministic", "--map", ply)
     assert labelled.returncode == 0, labelled.stderr
     assert_same_bytes(demo_run.out, tmp_path, 6)
+    online, offline = (last_map(out) for out in (demo_run.out, tmp_path))
+    assert online.header.frame_id == offline.header.frame_id == "odom"
+    assert online.header.stamp.nanosec == offline.header.stamp.nanosec
+    assert online.width > 1000
+    assert online.data.tobytes() == offline.data.tobytes()
 
 
 def test_they_give_the_same_bytes_with_ego_motion_from_registration(drive, command, tmp_path):

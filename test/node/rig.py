@@ -85,6 +85,7 @@ class Rig:
         subscribe(PointCloud2, f"{NAME}/labelled", self.labelled.append, RELIABLE)
         subscribe(MarkerArray, f"{NAME}/legend", self.legends.append, latched)
         subscribe(DiagnosticArray, "/diagnostics", self._on_diagnostics, RELIABLE)
+        self.latched = latched
         self.clouds = self.node.create_publisher(PointCloud2, "cloud", RELIABLE)
         self.odometry = self.node.create_publisher(Odometry, "odometry", RELIABLE)
 
@@ -109,6 +110,10 @@ class Rig:
         if state == "active":
             self.wait_for(lambda: self.clouds.get_subscription_count() > 0)
         return self
+
+    def subscribe_latched(self, name, callback):
+        """Subscribe to a latched topic of clouds of the node."""
+        self.node.create_subscription(PointCloud2, f"{NAME}/{name}", callback, self.latched)
 
     def call(self, kind, name, request):
         """Call a service of the node; return its response."""

@@ -41,6 +41,7 @@ def settings(node, **values):
 
 def odometry(seconds, x, w=1.0):
     message = Odometry()
+    message.header.frame_id = "wheels"
     message.header.stamp.sec = seconds
     message.pose.pose.position.x = x
     message.pose.pose.orientation.w = w
@@ -64,6 +65,7 @@ def test_odometry_is_interpolated_at_the_stamp_and_transformed_to_the_sensor(nod
     motion._on_odometry(odometry(11, 3.0))
     pose = motion.locate(frame_at(10 * SECOND + SECOND // 2))
     np.testing.assert_allclose(pose[:3, 3], [2.5, 0.0, 1.0])
+    assert motion.fixed_frame == "wheels"
 
 
 def test_locate_waits_for_odometry(node):

@@ -58,3 +58,13 @@ def test_every_item_is_either_taken_or_replaced_when_they_come_fast():
     remaining = [] if left is None else [left]
     assert sorted(taken + replaced + remaining) == list(range(1, 5001))
     assert taken == sorted(taken)
+
+
+def test_a_wait_that_is_too_long_raises_and_the_next_item_still_comes():
+    box = Mailbox()
+    with pytest.raises(TimeoutError):
+        box.take(0.01)
+    box.put(1)
+    assert box.take(0.01) == 1
+    box.close()
+    assert box.take(0.01) is None

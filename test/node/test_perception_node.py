@@ -308,3 +308,46 @@ def test_parameter_and_latency_budget_switch_the_crf_between_clouds(rig, drive, 
     values = running.fresh_values()
     assert (values["crf"], values["load_level"]) == ("false", "without_crf")
     assert (values["averaging"], values["labelled"]) == ("2", "15")
+
+
+def test_the_map_is_latched_and_in_the_frame_of_the_odometry(rig, drive):
+    running = rig(ego_motion="odometry", map=True, map_moving=True).ready()
+    running.wait_for(lambda: running.odometry.get_subscription_count() > 0)
+    segmenter = Segmenter.load(engine="torch", map=True, map_moving=True)
+    for frame in drive[:3]:
+        running.odometry.publish(odometry_message(frame))
+        running.publish(cloud_message(frame))
+        segmenter.segment(frame)
+    first, second = [], []
+    running.subscribe_latched("map", first.append)
+    running.wait_for(lambda: first)
+    running.fresh_values()  # more than a second passes
+    assert len(first) == 1  # nothing changed
+    [message] = first
+    expected = segmenter.labelled_map()
+    assert message.header == stamped(PointCloud2(), drive[2].stamp, "odom").header
+    np.testing.assert_array_equal(column(message, "label"), expected.labels)
+    np.testing.assert_allclose(column(message, "x"), expected.points[:, 0], rtol=1e-6)
+    np.testing.assert_allclose(column(message, "age"), expected.age)
+    assert np.isnan(column(message, "moving")).all()
+    assert float(running.values["map_ms"]) > 0.0
+    running.subscribe_latched("map", second.append)
+    running.wait_for(lambda: second)
+    assert second == first
+    running.odometry.publish(odometry_message(drive[3]))
+    running.publish(cloud_message(drive[3]))
+    running.wait_for(lambda: len(first) == 2)
+    assert first[1].header.stamp != first[0].header.stamp
+    running.odometry.publish(odometry_message(drive[4]))
+    running.clouds.publish(cloud_message(drive[4]))
+    running.wait_for(lambda: len(running.labelled) == 5)
+    assert running.stop() == 0
+    assert first[-1].header.stamp == cloud_message(drive[4]).header.stamp
+
+
+def test_without_the_setting_there_is_no_map(rig, drive):
+    running = rig().ready()
+    running.publish(cloud_message(drive[0]))
+    assert running.node.count_publishers("/minkowski_perception/map") == 0
+    assert running.node.count_publishers("/minkowski_perception/labelled") == 1
+    assert "map_ms" not in running.fresh_values()

@@ -288,18 +288,34 @@ def test_messages_written_before_an_exception_can_be_read(tmp_path):
         assert bag.cloud_topics() == {"/points": 1}
 
 
+def offered_qos(path):
+    """Return the QoS profiles of each topic in a bag's metadata."""
+    information = yaml.safe_load((path / "metadata.yaml").read_text())
+    return {
+        topic["topic_metadata"]["name"]: topic["topic_metadata"]["offered_qos_profiles"]
+        for topic in information["rosbag2_bagfile_information"]["topics_with_message_count"]
+    }
+
+
 def test_static_transforms_are_transient_local(tmp_path):
     static = [("base", "lidar", 0, (0, 0, 1), NO_TURN)]
     moving = [("odom", "base", 1, (0, 0, 0), NO_TURN)]
     path = write_transforms(tmp_path / "bag", moving=moving, static=static)
 
-    information = yaml.safe_load((path / "metadata.yaml").read_text())
-    profiles = {
-        topic["topic_metadata"]["name"]: topic["topic_metadata"]["offered_qos_profiles"]
-        for topic in information["rosbag2_bagfile_information"]["topics_with_message_count"]
-    }
+    profiles = offered_qos(path)
     assert profiles["/tf"] == ""
     assert yaml.safe_load(profiles["/tf_static"])[0]["durability"] == 1  # transient local
+
+
+def test_a_latched_cloud_is_transient_local(tmp_path):
+    frame = Frame(np.zeros((5, 3), np.float32), 1)
+    with BagWriter(tmp_path / "bag") as bag:
+        bag.write_cloud("/points", encode_frame(frame), 1, "lidar")
+        bag.write_cloud("/map", encode_frame(frame), 1, "odom", latched=True)
+
+    profiles = offered_qos(tmp_path / "bag")
+    assert profiles["/points"] == ""
+    assert yaml.safe_load(profiles["/map"])[0]["durability"] == 1
 
 
 def test_odometry_is_read_as_it_was_written(tmp_path):

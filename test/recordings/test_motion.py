@@ -36,9 +36,9 @@ def make_bag(tmp_path):
             writer.write_cloud("/points", encode_frame(frame_at(SECOND)), SECOND, "lidar")
             for topic in odometry:
                 for stamp, pose in POSES:
-                    writer.write_odometry(topic, stamp, pose, "odom", "lidar")
+                    writer.write_odometry(topic, stamp, pose, "wheels", "lidar")
             for stamp, pose in transforms:
-                writer.write_transform(stamp, pose, "odom", "lidar")
+                writer.write_transform(stamp, pose, "world", "lidar")
         return tmp_path / "bag"
 
     return make
@@ -58,6 +58,7 @@ def test_recorded_poses_are_used_first(make_bag, choice, source):
 
     assert type(motion) is RecordedMotion
     assert motion.reason == (f"from bag {source}" if choice == "auto" else "requested")
+    assert motion.fixed_frame == {"odometry": "wheels", "transforms": "world"}[source]
     for stamp, pose in POSES:
         np.testing.assert_allclose(motion.locate(frame_at(stamp)), pose, atol=1e-12)
 
@@ -70,10 +71,15 @@ def test_one_of_several_odometry_topics_must_be_named(make_bag):
         choose(bag)
 
 
-def test_with_none_the_sensor_stands_still(make_bag):
+def test_with_none_the_sensor_stands_still(make_bag, tmp_path):
     motion = choose(make_bag(odometry=["/odom"]), "none")
 
     assert type(motion) is StandingStill
+    motion.locate(frame_at(0))
+    assert motion.fixed_frame == "lidar"
+    optical = choose(tmp_path / "bag", "none")
+    optical.locate(Frame(np.zeros((5, 3)), 0, "camera_optical_frame"))
+    assert optical.fixed_frame == "odom_lidar"
 
 
 def test_clouds_are_registered_if_the_bag_has_no_poses(make_bag):
@@ -82,6 +88,7 @@ def test_clouds_are_registered_if_the_bag_has_no_poses(make_bag):
 
     assert type(motion) is Registration
     assert motion.reason == "the bag has no odometry or transforms"
+    assert motion.fixed_frame == "odom_lidar"
 
 
 def test_clouds_are_registered_on_request(make_bag):

@@ -1,0 +1,43 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Writer of PLY files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+_TYPES = {"float64": "double", "float32": "float", "uint8": "uchar", "uint16": "ushort"}
+"""Names of NumPy's types in PLY."""
+
+
+def write_ply(path: Path, columns: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Write vertices as a binary little-endian PLY file; missing folders are created.
+
+    Args:
+        path: file to write.
+        columns: arrays [N] by name, which become properties; `rgb` is [N, 3] uint8 and becomes
+            red, green and blue. Types are float64, float32, uint8 and uint16.
+    """
+    columns = dict(columns)
+    if "rgb" in columns:
+        columns |= zip(("red", "green", "blue"), columns.pop("rgb").T, strict=True)
+    rows = np.empty(
+        len(next(iter(columns.values()))),
+        dtype=[(name, column.dtype.newbyteorder("<")) for name, column in columns.items()],
+    )
+    for name, column in columns.items():
+        rows[name] = column
+    header = [
+        "ply",
+        "format binary_little_endian 1.0",
+        f"element vertex {len(rows)}",
+        *(f"property {_TYPES[column.dtype.name]} {name}" for name, column in columns.items()),
+        "end_header\n",
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes("\n".join(header).encode() + rows.tobytes())
