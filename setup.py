@@ -10,7 +10,7 @@ NAME = "minkowski_perception"
 
 setup(
     name=NAME,
-    version="0.1.0",
+    version="0.2.0",
     description="Label every point of LiDAR and depth clouds, in ROS 2 and in Python",
     author="The minkowski_perception authors",
     author_email="maintainers@minkowski-perception.example",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from minkowski_perception.networks.model import available_models, load_model
     from minkowski_perception.segmenter import Segmenter
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = ["Frame", "LabelSet", "Segmenter", "available_models", "load_model"]
 

@@ -4,6 +4,7 @@
 
 import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -51,6 +52,11 @@ def test_setup_and_manifest_have_the_same_name_version_and_license():
     assert version == MANIFEST.findtext("version") == minkowski_perception.__version__
     assert name == MANIFEST.findtext("name") == minkowski_perception.__name__
     assert license == MANIFEST.findtext("license")
+
+
+def test_the_changelog_begins_with_this_version_or_with_what_comes_after_it():
+    headings = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert minkowski_perception.__version__ in headings[: 2 if headings[0] == "Unreleased" else 1]
 
 
 def test_the_manifest_is_valid():
