@@ -161,7 +161,8 @@ class Frame:
     @property
     def valid(self) -> npt.NDArray[np.bool_]:
         """[N] bool, whether all three coordinates of a point are finite."""
-        return np.asarray(np.isfinite(self.points).all(axis=1))
+        x, y, z = np.isfinite(self.points).T  # ten times as fast as `all(axis=1)`
+        return np.asarray(x & y & z)
 
     @property
     def odometry_points(self) -> npt.NDArray[np.float64]:
