@@ -204,20 +204,21 @@ def kernel_gradient(features: Tensor, grad: Tensor, kernel_map: KernelMap) -> Te
     waiting = iter(shares)
 
     def run() -> None:
-        _kernel_gradient(
-            features.data_ptr(),
-            4 * features.stride(0),
-            channels,
-            pairs.inputs.data_ptr(),
-            grad.data_ptr(),
-            4 * grad.stride(0),
-            widths,
-            pairs.outputs.data_ptr(),
-            starts,
-            len(grad),
-            next(waiting),
-            result.data_ptr(),
-        )
+        for share in waiting:
+            _kernel_gradient(
+                features.data_ptr(),
+                4 * features.stride(0),
+                channels,
+                pairs.inputs.data_ptr(),
+                grad.data_ptr(),
+                4 * grad.stride(0),
+                widths,
+                pairs.outputs.data_ptr(),
+                starts,
+                len(grad),
+                share,
+                result.data_ptr(),
+            )
 
     run_on_threads(run, len(shares))
     return result[:, :, :outputs]

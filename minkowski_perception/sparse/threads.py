@@ -26,15 +26,17 @@ def thread_count() -> int:
 
 
 def run_on_threads(function: Callable[[], None], count: int) -> None:
-    """Run a function on `count` threads, including the calling one; return when all are done.
+    """Run a function that takes pieces of work until none remains on up to `count` threads.
 
-    Unlike OpenMP's threads these do not spin while they wait, so other processes on the machine
-    cause little delay.
+    The calling thread is one of them. Threads that have not started when it finds no more work
+    are not waited for. Unlike OpenMP's threads these do not spin while they wait. So other
+    processes on the machine cause little delay.
     """
     others = [_pool(count - 1).submit(function) for _ in range(count - 1)]
     function()
     for other in others:
-        other.result()
+        if not other.cancel():
+            other.result()
 
 
 @cache
