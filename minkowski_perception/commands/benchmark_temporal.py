@@ -111,6 +111,8 @@ def run(args: argparse.Namespace) -> int:
         print(temporal.table(report))
         most = report["state_bytes"][temporal.INCREMENTAL]
         print(f"\n{temporal.state_sentence(model.network, most)}")
+        report["stages"] = temporal.stages(model, incremental, frames)
+        print(f"\nA frame with CRF and averaging:\n{temporal.stage_table(report['stages'])}\n")
         report["second_stream"] = temporal.second_stream(
             incremental, frames[:_SECOND_STREAM_FRAMES]
         )

@@ -36,6 +36,7 @@ def test_incremental_is_compared_with_3d_and_windows(model, tmp_path, capsys):
     assert list(saved["window_over_incremental"]) == ["3", "5", "8"]
     assert list(saved["milliseconds"]) == list(saved["state_bytes"]) == NAMES
     assert saved["second_stream"]["state_bytes"] > 0
+    assert saved["stages"]["average"] > 0
     assert not saved["random_weights"]
     assert saved["long"]["frames"] == 10
     assert picture.read_bytes().startswith(b"\x89PNG")

@@ -7,6 +7,9 @@ so that other processes slow all of them equally, in a new random order for each
 contender that follows a large window finds cold caches. A ratio is the median of the ratios of the
 frames. It compares the network's time, kernel maps included: voxelization takes all contenders the
 same time. Whole frames, from points to labels, are reported too.
+
+The stages of a frame are those of the model as a robot runs it: incremental, with its CRF and
+averaging.
 """
 
 from __future__ import annotations
@@ -14,12 +17,13 @@ from __future__ import annotations
 import gc
 import random
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import cycle, islice
 from statistics import median
 from typing import Any
 
-from minkowski_perception.frame import Frame
+from minkowski_perception.frame import NANOSECONDS, Frame
 from minkowski_perception.lab.benchmarks import BenchmarkError
 from minkowski_perception.lab.benchmarks.timing import held_memory
 from minkowski_perception.networks import build_network
@@ -35,6 +39,10 @@ FLAT, INCREMENTAL = "3D", "4D incremental"
 MOST_OVER_3D = 1.25
 LEAST_OVER_INCREMENTAL = 0.8
 """Limits of the ratios in the table; the second for each frame of a window."""
+
+
+_WARM_UP, _STAGED = 12, 30
+"""Frames before averaging has its usual past, and frames whose stages are measured."""
 
 
 def windowed(length: int) -> str:
@@ -179,6 +187,38 @@ def _ratio(seconds: Sequence[float], others: Sequence[float]) -> float:
     return median(a / b for a, b in zip(seconds, others, strict=True))
 
 
+def stages(model: Model, like: Segmenter, frames: Sequence[Frame]) -> dict[str, float]:
+    """Return the median milliseconds of each stage of a frame, and of the whole "frame".
+
+    Args:
+        model: runs incrementally, with its CRF and averaging.
+        like: a segmenter with the engine to use.
+        frames: of one stream, 2 or more; they are labelled forth and back.
+    """
+    engine = like.engine.engine
+    segmenter = Segmenter(
+        model,
+        device="cpu",
+        execution="incremental",
+        engine=engine.name,
+        precision=precision_name(engine.precision),
+    )
+    seconds: dict[str, list[float]] = {}
+    for frame in islice(_forth_and_back(frames), _WARM_UP + _STAGED):
+        gc.collect()
+        started = time.perf_counter()
+        timings = segmenter.segment(frame).timings
+        for stage, value in {**timings, "frame": time.perf_counter() - started}.items():
+            seconds.setdefault(stage, []).append(value)
+    return {stage: 1e3 * median(values[-_STAGED:]) for stage, values in seconds.items()}
+
+
+def _forth_and_back(frames: Sequence[Frame]) -> Iterator[Frame]:
+    """Yield the frames forth and back without end, with stamps of 10 Hz."""
+    for i, frame in enumerate(cycle([*frames, *frames[-2:0:-1]])):
+        yield replace(frame, stamp=(i + 1) * NANOSECONDS // 10)
+
+
 def second_stream(segmenter: Segmenter, frames: Iterable[Frame]) -> dict[str, int]:
     """Return the bytes that a second stream over the same network takes.
 
@@ -217,6 +257,12 @@ def table(figures: Mapping[str, Any]) -> str:
         limit = LEAST_OVER_INCREMENTAL * length
         lines.append(f"{name:36}{''.join(ratios)}   limit: at least {limit:.1f}")
     return "\n".join(lines)
+
+
+def stage_table(milliseconds: Mapping[str, float]) -> str:
+    """Return the figures of `stages` as lines of text."""
+    lines = [f"{'stage':16}{'ms':>8}"]
+    return "\n".join([*lines, *(f"{name:16}{ms:>8.1f}" for name, ms in milliseconds.items())])
 
 
 def state_sentence(network: Network, most: int) -> str:

@@ -1,6 +1,7 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +19,8 @@ from minkowski_perception.lab.benchmarks.temporal import (
     contenders,
     report,
     second_stream,
+    stage_table,
+    stages,
     table,
     windowed,
 )
@@ -71,6 +74,15 @@ def test_frames_count_after_all_windows_are_full(causal):
     assert all(cost.state_bytes > 0 for cost in costs.values())
     with pytest.raises(BenchmarkError, match="1 frames once a window of 8 is full, not 2"):
         compare({name: s.another_stream() for name, s in segmenters.items()}, stream(8), 2)
+
+
+def test_stages_are_those_of_a_frame_with_averaging(causal):
+    frames = [replace(frame, pose=np.eye(4)) for frame in stream(3)]
+    incremental = contenders(causal, "torch")[INCREMENTAL]
+    figures = stages(causal, incremental, frames)
+    assert list(figures) == ["voxelize", "network", "average", "slice", "frame"]
+    assert 0 < max(ms for name, ms in figures.items() if name != "frame") < figures["frame"]
+    assert [row.split()[0] for row in stage_table(figures).splitlines()] == ["stage", *figures]
 
 
 def test_contenders_have_the_same_engine_and_widths(causal):
