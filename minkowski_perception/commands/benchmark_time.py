@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--drives",
         type=positive,
         default=8,
-        help="number of simulated drives of each LiDAR (%(default)s)",
+        help="number of simulated drives of each LiDAR; two or more in all (%(default)s)",
     )
     parser.add_argument(
         "--frames", type=positive, default=16, help="frames of each drive (%(default)s)"
@@ -111,9 +111,10 @@ def run(args: argparse.Namespace) -> int:
         streams = time.simulated_drives(args.drives, args.frames, args.lidars, args.seed)
         truth = LabelSet.load(ablation.TRUTH)
         scores = time.measure(rows, streams, truth, args.conditions)
+        figures = time.report(rows, scores, streams, f"{args.row} + averaging")
     except (ImportError, ValueError) as error:
         raise CommandError(str(error)) from error
-    report = {"machine": machine, **time.report(rows, scores, streams, f"{args.row} + averaging")}
+    report = {"machine": machine, **figures}
     print(
         f"{args.drives} drives of {args.frames} frames by each of {', '.join(args.lidars)}, seeds "
         f"from {args.seed}; {machine}\n"

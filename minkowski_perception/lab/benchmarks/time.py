@@ -396,12 +396,15 @@ class _Run:
             self._score.drives.append(DriveScore(confusions, None, flicker))
 
 
-def draw_drives(cases: Sequence[str], count: int = DRAWS) -> Counts:
+def draw_drives(cases: list[str], count: int = DRAWS) -> Counts:
     """Return how often each of D drives counts in each draw, [1 + count, D].
 
-    The first draw is each drive once; the others have of each case as many as there are.
+    The first draw is each drive once; the others have of each case as many as there are. If a case
+    has a single drive, which would never vary, cases do not matter.
     """
     rng = np.random.default_rng(0)
+    if min(map(cases.count, cases)) == 1:
+        cases = [""] * len(cases)
     draws = np.ones((1 + count, len(cases)), np.int64)
     for case in sorted(set(cases)):
         columns = np.flatnonzero(np.array(cases) == case)
@@ -451,7 +454,12 @@ def report(
         scores: of `measure`.
         streams: the drives.
         headline: name of the row whose gains, cost and motion come first.
+
+    Raises:
+        BenchmarkError: there are fewer than two drives, which give no interval.
     """
+    if len(streams) < 2:
+        raise BenchmarkError("intervals need two drives or more")
     draws = draw_drives([stream.case for stream in streams])
     figures: dict[str, dict[str, Any]] = {
         row.name: {"twin": row.twin, "seeds": len(row.segmenters), "values": {}, "gains": {}}
@@ -503,7 +511,10 @@ def _gain(
     twin: Sequence[Mapping[str, npt.NDArray[np.float64]]],
     metric: str,
 ) -> dict[str, float] | None:
-    """Return the mean difference between a row and its twin over the seeds, with its interval."""
+    """Return the mean difference between a row and its twin over the seeds, with its interval.
+
+    None where a value is missing.
+    """
     pairs = zip(own, twin, strict=True)
     value, *drawn = np.mean([a[metric] - b[metric] for a, b in pairs], axis=0)
     if np.isnan(value):

@@ -92,7 +92,7 @@ def perfect(frame, _):
 
 
 def figures_of(*rows, streams=None, conditions=("clean",)):
-    streams = streams or [street()]
+    streams = streams or [street(), street()]
     scores = time.measure(rows, streams, KITTI, conditions)
     return time.report(rows, scores, streams, rows[-1].name)
 
@@ -195,6 +195,17 @@ def test_draws_keep_the_number_of_drives_of_each_case():
     assert (draws[:, [1, 3, 4]].sum(axis=1) == 3).all()
     assert draws[1:].mean(axis=0) == pytest.approx(np.ones(5), abs=0.15)
     assert len({tuple(row) for row in draws[:, [1, 3, 4]].tolist()}) == 10
+
+
+def test_drives_are_drawn_from_all_cases_if_a_case_has_one():
+    draws = time.draw_drives(["a", "b", "b"], 200)
+    assert (draws.sum(axis=1) == 3).all()
+    assert set(draws[:, 0].tolist()) == {0, 1, 2, 3}
+
+
+def test_a_single_drive_gives_no_interval():
+    with pytest.raises(BenchmarkError, match="intervals need two drives or more"):
+        figures_of(fake_row("3D", perfect), streams=[street()])
 
 
 def test_gains_and_intervals_equal_a_bootstrap_by_hand():
