@@ -168,7 +168,7 @@ def _write_map(stream: Stream, writer: BagWriter, path: Path) -> None:
     Raises:
         CommandError: the file cannot be written.
     """
-    from minkowski_perception.recordings.ply import write_ply
+    from minkowski_perception.recordings.ply_writer import write_ply
 
     found = stream.map()
     assert found is not None

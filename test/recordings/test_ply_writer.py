@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minkowski_perception.recordings.ply import write_ply
+from minkowski_perception.recordings.ply_writer import write_ply
 
 COLUMNS = {
     "x": np.array([0.1, 1e6 + 0.125, -3.0]),
