@@ -32,8 +32,8 @@ _OWN = KernelRegion(((0, 0, 0),))
 _NEIGHBOURS = KernelRegion(tuple(filter(any, cube((3, 3, 3)).offsets)))
 """The 26 neighbours of a voxel."""
 _COLUMNS = [_LAYOUT.delta(offset) for offset in cube((3, 3, 1)).offsets]
-_LEAST = 1e-3
-"""Lower limit of probabilities, so that no single frame can rule a class out."""
+LEAST_PROBABILITY = 1e-3
+"""Lower limit of averaged probabilities, so that no single frame can rule a class out."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class TemporalAverage:
             probabilities: [M, K] float32, class probabilities of this frame.
         """
         seen = CoordinateMap(voxels.quantization.keys, _LAYOUT, (1, 1, 1))
-        now = probabilities.clamp(min=_LEAST).log()
+        now = probabilities.clamp(min=LEAST_PROBABILITY).log()
         if self._past is None:
             recent = RecentVoxels.of(seen, torch.int16)
             self._past = _Past(recent, voxels.origin, F.pad(now, (0, 1), value=1).half())
@@ -160,7 +160,20 @@ def _sums(now: Tensor, seen: CoordinateMap, past: _Past, fading: Tensor) -> Tens
     voxels = past.voxels.map
     if compiled_averaging is not None:
         return compiled_averaging.sums(now, seen.keys, voxels.keys, past.sums, fading, _COLUMNS)
-    faded = past.sums * fading[:, None]
+    return sums_with_past(now, seen, voxels, past.sums * fading[:, None])
+
+
+def sums_with_past(
+    now: Tensor, seen: CoordinateMap, voxels: CoordinateMap, faded: Tensor
+) -> Tensor:
+    """Return the sums [M, K + 1] of a frame's voxels, differentiable.
+
+    Args:
+        now: [M, K], log-probabilities of the frame.
+        seen: its voxels.
+        voxels: V voxels of earlier frames.
+        faded: [V, K + 1], their sums, faded.
+    """
     own, neighbours = (
         pool(faded, KernelMap(voxels, seen, region), "sum") for region in (_OWN, _NEIGHBOURS)
     )

@@ -36,6 +36,7 @@ class Sample(NamedTuple):
         features: [N, C] float32.
         labels: [N] int64.
         points: [N] int64, number of points in each voxel.
+        posed: [N] bool, whether the pose of each voxel's frame is known.
         truth: [N] int64 true ids of each head but the classes, 255 where unknown.
     """
 
@@ -43,6 +44,7 @@ class Sample(NamedTuple):
     features: Tensor
     labels: Tensor
     points: Tensor
+    posed: Tensor
     truth: dict[str, Tensor]
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Sample:
@@ -52,6 +54,7 @@ class Sample(NamedTuple):
             change(self.features),
             change(self.labels),
             change(self.points),
+            change(self.posed),
             {name: change(ids) for name, ids in self.truth.items()},
         )
 
@@ -109,8 +112,14 @@ class ClipDataset(Dataset[Sample]):
         coordinates, features = stack_in_time(frames)
         labels, *others = (self._truth(name, clip, frames) for name in (CLASSES, *self._heads))
         points = torch.cat([voxels.quantization.counts() for voxels in frames])
+        posed = torch.cat(
+            [
+                torch.full((len(voxels.coordinates),), frame.pose is not None)
+                for frame, voxels in zip(clip, frames, strict=True)
+            ]
+        )
         truth = dict(zip(self._heads, others, strict=True))
-        sample = Sample(coordinates, features, labels, points, truth)
+        sample = Sample(coordinates, features, labels, points, posed, truth)
         if self._max_voxels is not None and len(labels) > self._max_voxels:
             drawn = rng.choice(len(labels), self._max_voxels, replace=False)
             kept = torch.from_numpy(np.sort(drawn))
@@ -180,5 +189,6 @@ def collate(samples: Sequence[Sample]) -> Sample:
         torch.cat([sample.features for sample in samples]),
         torch.cat([sample.labels for sample in samples]),
         torch.cat([sample.points for sample in samples]),
+        torch.cat([sample.posed for sample in samples]),
         {name: torch.cat([sample.truth[name] for sample in samples]) for name in samples[0].truth},
     )

@@ -50,6 +50,8 @@ class Loss:
             sensor.
         first_frames: factor on the weight of the voxels of each clip's first frame, which has no
             past: a network that runs on streams rarely meets such frames.
+        averaged: share of the class loss that is computed on logits averaged over the frames of a
+            clip (`averaged_logits`), from which labels are chosen at run time.
         heads: weights of the losses of other heads, by name; 1 where not given.
     """
 
@@ -59,20 +61,22 @@ class Loss:
     label_smoothing: float = 0.0
     point_power: float = 0.0
     first_frames: float = 1.0
+    averaged: float = 0.0
     heads: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check the weights.
 
         Raises:
-            ValueError: one is negative, those of the class loss are all zero, the power is not
-                0 to 1, or the factor is not above 0 and at most 1.
+            ValueError: one is negative, those of the class loss are all zero, the power or the
+                share is not 0 to 1, or the factor is not above 0 and at most 1.
         """
         weights = (self.cross_entropy, self.lovasz, self.label_smoothing, *self.heads.values())
         if min(weights) < 0.0 or self.cross_entropy + self.lovasz == 0.0:
             raise ValueError("weights must not be negative, and one must be positive")
-        if not 0.0 <= self.point_power <= 1.0:
-            raise ValueError(f"point_power must be 0 to 1, not {self.point_power}")
+        for name in ("point_power", "averaged"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"{name} must be 0 to 1, not {getattr(self, name)}")
         if not 0.0 < self.first_frames <= 1.0:
             raise ValueError(
                 f"first_frames must be above 0 and at most 1, not {self.first_frames}"
@@ -146,6 +150,7 @@ class Loss:
         weights: Tensor | None = None,
         points: Tensor | None = None,
         first: Tensor | None = None,
+        averaged: Tensor | None = None,
     ) -> Tensor:
         """Return the weighted sum of the losses of all heads, a scalar.
 
@@ -156,10 +161,14 @@ class Loss:
             weights: see `__call__`.
             points: see `__call__`.
             first: see `__call__`.
+            averaged: [N, K], averaged logits of the classes; None for those of single frames.
 
         Voxels weigh in the other heads' losses as in the cross entropy of the classes.
         """
         total = self(logits[CLASSES], labels, weights, points, first)
+        if averaged is not None:
+            of_average = self(averaged, labels, weights, points, first)
+            total = torch.lerp(total, of_average, self.averaged)
         mass = self._mass(logits[CLASSES], points, first)
         if weights is not None:
             mass = mass * F.pad(weights, (0, 1), value=1.0)[labels.clamp(max=len(weights))]

@@ -349,6 +349,11 @@ class Recipe:
         read(Card, self.model_card)
         options = network_options(self.network)
         self.loss.check_heads(options.heads)
+        if self.loss.averaged and self.spec.shift == "minimum":
+            raise error_at(
+                "loss.averaged",
+                "must be 0 with input.shift 'minimum': such models are never averaged",
+            )
         self._check_clips(options)
         held_out = self.data.held_out_seeds is not None or self.data.held_out_sets
         if self.validation is not None and not held_out:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from minkowski_perception.lab.training.averaging import averaged_logits
 from minkowski_perception.lab.training.clips import Sample, coordinates_in
 from minkowski_perception.lab.training.distributed import World
 from minkowski_perception.lab.training.losses import Loss
@@ -21,6 +22,7 @@ from minkowski_perception.lab.training.optimization import (
 )
 from minkowski_perception.lab.training.recipe import RecipeError
 from minkowski_perception.networks import Network
+from minkowski_perception.networks.heads import CLASSES
 from minkowski_perception.sparse import SparseTensor
 
 _HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -85,8 +87,11 @@ class Trainer:
             logits = self._model(batch.features, coordinates)
         logits = {name: values.float() for name, values in logits.items()}
         first = batch.coordinates[:, -1] == 0
+        averaged = None
+        if self._loss.averaged:
+            averaged = averaged_logits(logits[CLASSES], batch.coordinates, batch.posed)
         loss = self._loss.total(
-            logits, batch.labels, batch.truth, self._class_weights, batch.points, first
+            logits, batch.labels, batch.truth, self._class_weights, batch.points, first, averaged
         )
         self._optimizer.zero_grad(set_to_none=True)
         self._scaler.scale(loss).backward()

@@ -47,7 +47,7 @@ def clip(seed, frames=3):
     coordinates = torch.cat([space, torch.zeros_like(time), time], dim=1)[:, [0, 1, 2, 3, 5]]
     features = torch.rand(len(coordinates), 2, generator=random)
     labels = torch.where(coordinates[:, 1] < 6, 3, 7)
-    return Sample(coordinates, features, labels, torch.ones_like(labels), {})
+    return Sample(coordinates, features, labels, torch.ones_like(labels), labels >= 0, {})
 
 
 CLIPS = [clip(seed) for seed in range(3)]

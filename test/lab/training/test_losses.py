@@ -150,6 +150,23 @@ def test_the_losses_of_other_heads_get_the_weights_of_their_voxels(monkeypatch):
     assert half.total(logits, labels, truth, None, points, first) == 1 * 1 + 100 * 4 + 50 * 5
 
 
+def test_the_average_has_its_share_of_the_class_loss_alone(monkeypatch):
+    monkeypatch.setitem(LOSSES, "other", lambda logits, ids, weights: logits.sum())
+    logits, averaged, truth = torch.randn(6, 3), torch.randn(6, 3), torch.arange(6) % 3
+    first = torch.arange(6) < 2
+    of_heads = ({"classes": logits, "other": torch.ones(6, 1)}, truth, {"other": truth})
+    found = Loss(averaged=0.75, first_frames=0.5).total(*of_heads, None, None, first, averaged)
+    alone, together = (
+        Loss(first_frames=0.5)(each, truth, None, None, first) for each in (logits, averaged)
+    )
+    torch.testing.assert_close(found, 0.25 * alone + 0.75 * together + 6)
+
+
+def test_a_share_of_the_average_above_one_is_refused():
+    with pytest.raises(ValueError, match="averaged must be 0 to 1, not 2"):
+        Loss(averaged=2.0)
+
+
 @pytest.mark.parametrize("factor", [0.0, 1.5])
 def test_a_factor_of_first_frames_outside_0_to_1_is_refused(factor):
     with pytest.raises(ValueError, match="first_frames must be above 0 and at most 1"):

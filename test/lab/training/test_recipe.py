@@ -91,6 +91,24 @@ def test_clips_that_do_not_fit_are_refused(data, network, message, tmp_path):
         Recipe.from_dict(causal(tmp_path, data, **network))
 
 
+def test_a_loss_on_the_average_trains_another_network(tmp_path):
+    write_sequences(tmp_path)
+    networks = []
+    for loss in ({}, {"averaged": 0.8}):
+        recipe = causal(tmp_path, {"clip": 2, "shorter": 0.0}) | {"loss": loss}
+        path = train(recipe, tmp_path / "out", "cpu", workers=0)
+        networks.append(load_model(path.with_suffix(".yaml")).network)
+    alone, averaged = ({**network.state_dict()} for network in networks)
+    assert not torch.equal(alone["final.kernel"], averaged["final.kernel"])
+
+
+def test_a_loss_on_the_average_of_voxels_at_each_frames_own_corner_is_refused(tmp_path):
+    recipe = small_recipe(tmp_path, loss={"averaged": 0.5})
+    recipe["input"] |= {"shift": "minimum"}
+    with pytest.raises(RecipeError, match=r"recipe.loss.averaged: must be 0 with input.shift"):
+        Recipe.from_dict(recipe)
+
+
 def test_a_network_that_is_not_trained_may_have_any_recall(tmp_path):
     recipe = causal(tmp_path, {}, recall=4)
     recipe["optimization"] = {"iterations": 0}

@@ -1,5 +1,7 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
+from dataclasses import replace
+
 import pytest
 import torch
 from small_recipes import small_recipe
@@ -24,7 +26,8 @@ def batch():
     )
     features = torch.randn(120, 2, generator=draw)
     labels = torch.randint(0, 19, (120,), generator=draw)
-    return Sample(coordinates, features, labels, torch.ones(120, dtype=torch.int64), {})
+    points, posed = torch.ones(120, dtype=torch.int64), torch.ones(120, dtype=torch.bool)
+    return Sample(coordinates, features, labels, points, posed, {})
 
 
 def step(tmp_path, loss, clip, **optimization):
@@ -62,3 +65,41 @@ def test_the_first_frame_of_a_clip_counts_less(tmp_path):
     )
     first = 2 * every - later
     assert weighted == pytest.approx((0.25 * first + later) / 1.25, rel=1e-5)
+
+
+def test_the_class_loss_is_shared_between_frames_and_their_average(tmp_path):
+    clip = batch()
+    alone, averaged, both = (
+        step(tmp_path, Loss(averaged=share), clip, freeze_batch_norm=True)[2]
+        for share in (0.0, 1.0, 0.8)
+    )
+    assert averaged != pytest.approx(alone, rel=1e-4)
+    assert both == pytest.approx(0.2 * alone + 0.8 * averaged, rel=1e-6)
+
+
+def test_without_poses_the_loss_on_the_average_is_that_of_single_frames(tmp_path):
+    clip = batch()
+    unposed = clip._replace(posed=torch.zeros_like(clip.posed))
+    single = clip._replace(coordinates=clip.coordinates.clone())
+    single.coordinates[60:, 0] = 1
+    single.coordinates[:, -1] = 0
+    for each in (unposed, single):
+        _, expected, loss = step(tmp_path, Loss(), each)
+        _, found, averaged = step(tmp_path, Loss(averaged=0.8), each)
+        assert averaged == loss
+        for key, value in found.items():
+            torch.testing.assert_close(value, expected[key], msg=key)
+
+
+def test_the_loss_on_the_average_falls(tmp_path):
+    clip = batch()
+    # Labels that both frames share, as of a world at rest.
+    clip = clip._replace(labels=clip.labels[:60].repeat(2))
+    plan = Recipe.from_dict(small_recipe(tmp_path, loss={"averaged": 1.0}))
+    torch.manual_seed(0)
+    network = build_network(**plan.network)
+    optimization = replace(plan.optimization, iterations=30)
+    with processes("cpu") as world:
+        trainer = Trainer(network, optimization, plan.loss, None, world)
+        losses = [trainer.advance(clip) for _ in range(30)]
+    assert losses[-1] < 0.7 * losses[0]

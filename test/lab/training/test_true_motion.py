@@ -136,6 +136,12 @@ def test_voxels_of_first_frames_carry_no_truth_of_motion(voxel_labels):
     assert (later == 1).sum() > 50
 
 
+def test_a_sample_has_the_voxels_of_frames_with_a_known_pose():
+    some = [replace(frame, pose=None) if i == 1 else frame for i, frame in enumerate(clip())]
+    sample = samples(some)[0]
+    assert torch.equal(sample.posed, sample.coordinates[:, -1] != 1)
+
+
 def test_clips_without_poses_carry_no_truth_of_motion():
     sample = samples(clip(), ["forget_motion"])[0]
     assert set(sample.truth["moving"].tolist()) == {255}
