@@ -35,6 +35,7 @@ from minkowski_perception.networks.blocks import SPATIAL_DIMENSION
 from minkowski_perception.networks.heads import CLASSES, HEADS, missing_value
 from minkowski_perception.networks.model import Model, load_model
 from minkowski_perception.settings import EXECUTION_CHOICES, Settings
+from minkowski_perception.sparse import largest
 from minkowski_perception.sparse.selection import EngineChoice, Trial, choose_engine
 from minkowski_perception.streaming.averaging import TemporalAverage
 from minkowski_perception.streaming.continuity import Continuity
@@ -431,7 +432,7 @@ class Segmenter:
     def _segment(self, frame: Frame) -> Segmentation:
         found = self.probabilities(frame)
         started = perf_counter()
-        probability, best = found.values.max(dim=1)
+        probability, best = largest(found.values)
         labels = on_points(best.to(torch.uint8), found.voxels, UNLABELLED)
         confidence = on_points(probability, found.voxels, 0.0)
         outputs = {

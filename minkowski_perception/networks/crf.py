@@ -29,6 +29,7 @@ from minkowski_perception.sparse import (
     convolve,
     cross,
     quantize,
+    softmax,
 )
 
 Chroma = Literal["none", "intensity", "colour"]
@@ -287,12 +288,12 @@ class TrilateralCRF(nn.Module):
         unary = _mean(voxels, logits)
         before = None if past is None else self._message_of(past, nodes, origin)
         kernel_map = KernelMap(nodes, nodes, self.region)
-        marginals = torch.softmax(unary, dim=1)
+        marginals = softmax(unary)
         for _ in range(self.iterations):
             message = self._convolve(marginals, kernel_map, engine)
             if before is not None:
                 message = message + before
-            marginals = torch.softmax(unary + message, dim=1)
+            marginals = softmax(unary + message)
         corners = voxels.coordinates + origin
         corners[:, _SPACE] *= self.sigma_space
         return logits + voxels.slice(message), CRFState(corners, marginals)

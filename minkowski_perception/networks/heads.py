@@ -27,6 +27,7 @@ from minkowski_perception.frame import Frame
 from minkowski_perception.labels import LabelSet
 from minkowski_perception.moving import MOVING, true_motion
 from minkowski_perception.registry import Registry
+from minkowski_perception.sparse import softmax
 
 CLASSES = "classes"
 """The head that every network has: class logits, which become labels and confidences."""
@@ -104,7 +105,7 @@ def missing_value(dtype: torch.dtype) -> float:
 @head(CLASSES, truth=attrgetter("labels"), channels=len)
 def class_probabilities(logits: Tensor) -> Tensor:
     """Return the probabilities [M, K] of the classes."""
-    return torch.softmax(logits, dim=1)
+    return softmax(logits)
 
 
 @head(MOVING, truth=true_motion, needs_motion=True)

@@ -4,7 +4,7 @@
 
 from minkowski_perception.sparse.coordinates import CoordinateMap, RecentVoxels
 from minkowski_perception.sparse.engines.base import Engine
-from minkowski_perception.sparse.functional import convolve, pool
+from minkowski_perception.sparse.functional import convolve, largest, pool, softmax
 from minkowski_perception.sparse.kernel_maps import KernelMap
 from minkowski_perception.sparse.keys import CoordinateRangeError, KeyLayout
 from minkowski_perception.sparse.layers import (
@@ -53,8 +53,10 @@ __all__ = [
     "cross",
     "cube",
     "hybrid",
+    "largest",
     "point_to_voxel",
     "pool",
     "quantize",
+    "softmax",
     "voxel_to_point",
 ]

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.autograd.function import Function, once_differentiable
 
 from minkowski_perception.sparse.kernel_maps import KernelMap
+from minkowski_perception.sparse.threads import run_on_rows
 
 try:
     from minkowski_perception.sparse import compiled_convolution
@@ -137,6 +138,28 @@ class _CompiledConvolution(Function):
                 features, grad_output, ctx.kernel_map
             ).to(weight.dtype)
         return grad_features, grad_weight, None
+
+
+def softmax(values: Tensor) -> Tensor:
+    """Return the softmax of each row of [N, C]; on the CPU without gradients, on all threads."""
+    if values.device.type != "cpu" or values.requires_grad:
+        return torch.softmax(values, dim=1)
+    result = torch.empty_like(values)
+    run_on_rows(lambda rows: torch.softmax(values[rows], dim=1, out=result[rows]), len(values))
+    return result
+
+
+def largest(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the largest value of each row of [N, C] and its column, on all threads.
+
+    Args:
+        values: on the CPU, without gradients.
+    """
+    most, column = values.new_empty(len(values)), torch.empty(len(values), dtype=torch.int64)
+    run_on_rows(
+        lambda rows: torch.max(values[rows], dim=1, out=(most[rows], column[rows])), len(values)
+    )
+    return most, column
 
 
 def pool(features: Tensor, kernel_map: KernelMap, how: Literal["sum", "mean", "max"]) -> Tensor:

@@ -11,6 +11,9 @@ from functools import cache
 
 import torch
 
+_FEW_ROWS = 4096
+"""Rows below which a second thread does not pay off."""
+
 _count = 0
 
 
@@ -37,6 +40,30 @@ def run_on_threads(function: Callable[[], None], count: int) -> None:
     for other in others:
         if not other.cancel():
             other.result()
+
+
+def run_on_rows(function: Callable[[slice], object], count: int) -> None:
+    """Run a function of PyTorch on slices that cover `count` rows, one for each thread.
+
+    With more than one thread of its own, PyTorch splits its loops itself, and there is one slice.
+
+    Args:
+        function: computes each row from a row alone, and writes it to memory that exists.
+        count: number of rows.
+    """
+    threads = 1 if count < _FEW_ROWS or torch.get_num_threads() > 1 else thread_count()
+    slices = iter(
+        [slice(count * i // threads, count * (i + 1) // threads) for i in range(threads)]
+    )
+    inference = torch.is_inference_mode_enabled()
+
+    def run() -> None:
+        # The mode belongs to a thread.
+        with torch.inference_mode(inference):
+            for rows in slices:
+                function(rows)
+
+    run_on_threads(run, threads)
 
 
 @cache

@@ -19,7 +19,9 @@ from minkowski_perception.sparse import (
     RecentVoxels,
     cube,
     pool,
+    softmax,
 )
+from minkowski_perception.sparse.threads import run_on_rows
 from minkowski_perception.voxels import VoxelFrame
 
 try:
@@ -97,7 +99,13 @@ class TemporalAverage:
             probabilities: [M, K] float32, class probabilities of this frame.
         """
         seen = CoordinateMap(voxels.quantization.keys, _LAYOUT, (1, 1, 1))
-        now = probabilities.clamp(min=LEAST_PROBABILITY).log()
+        now = torch.empty_like(probabilities)
+        run_on_rows(
+            lambda rows: torch.log(
+                probabilities[rows].clamp(min=LEAST_PROBABILITY), out=now[rows]
+            ),
+            len(now),
+        )
         if self._past is None:
             recent = RecentVoxels.of(seen, torch.int16)
             self._past = _Past(recent, voxels.origin, F.pad(now, (0, 1), value=1).half())
@@ -105,7 +113,7 @@ class TemporalAverage:
         past = self._past.rebased(voxels.origin)
         sums = _sums(now, seen, past, (1 - 1 / self.length) ** past.voxels.age)
         self._past = past.updated(seen, sums, 2 * self.length)
-        return torch.softmax(sums[:, :-1] / sums[:, -1:], dim=1)
+        return softmax(sums[:, :-1] / sums[:, -1:])
 
     def clear(self) -> None:
         """Drop all past frames."""
