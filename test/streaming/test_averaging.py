@@ -14,6 +14,7 @@ from minkowski_perception.streaming import averaging
 from minkowski_perception.streaming.averaging import TemporalAverage
 from minkowski_perception.voxels import VoxelInput, voxelize
 
+COMPILED = averaging.compiled_averaging
 SPEC = VoxelInput.from_dict({"voxel_size": 0.5, "features": ["one"]})
 
 
@@ -122,9 +123,8 @@ def test_voxels_of_a_state_that_are_not_in_order_are_refused():
 @pytest.mark.parametrize("classes", [1, 3, 19])
 @pytest.mark.parametrize("extent", [2, 40])
 def test_compiled_sums_equal_those_of_pytorch_to_the_bit(classes, extent):
-    pytest.importorskip("numba", reason="needs Numba: pip install numba")
-    from minkowski_perception.streaming import compiled_averaging
-
+    if COMPILED is None:
+        pytest.skip("needs Numba")
     draw = np.random.default_rng(0)
     compiled, plain = TemporalAverage(3), TemporalAverage(3)
     for i in range(8):
@@ -135,7 +135,7 @@ def test_compiled_sums_equal_those_of_pytorch_to_the_bit(classes, extent):
         voxels = voxelize(Frame(points.astype(np.float32), pose=pose), SPEC)
         logits = torch.from_numpy(draw.normal(0, 3, (len(voxels.coordinates), classes))).float()
         expected = None
-        for average, loops in ((compiled, compiled_averaging), (plain, None)):
+        for average, loops in ((compiled, COMPILED), (plain, None)):
             with mock.patch.object(averaging, "compiled_averaging", loops):
                 result = average(voxels, logits.softmax(dim=1))
             assert expected is None or torch.equal(result, expected)
