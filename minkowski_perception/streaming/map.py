@@ -18,11 +18,10 @@ from minkowski_perception.frame import NANOSECONDS
 from minkowski_perception.labels import LabelSet
 from minkowski_perception.moving import calls_moving
 from minkowski_perception.sparse import KeyLayout
+from minkowski_perception.streaming.averaging import LEAST_PROBABILITY
 from minkowski_perception.voxels import ORIGIN_GRID, VoxelInput, Voxels
 
 _LAYOUT = KeyLayout.for_dimension(3)
-_LEAST = 1e-3
-"""Lower limit of probabilities, so that no single frame can rule a class out."""
 _MOST_FRAMES = 32
 """A mean over more frames weighs like one over this many, so that changes show."""
 
@@ -155,7 +154,7 @@ class VoxelMap:
         columns = self._columns
         seen = columns["frames"].index_select(0, slots).clamp(max=_MOST_FRAMES - 1) + 1
         means = columns["log_probabilities"].index_select(0, slots).float()
-        now = probabilities.index_select(0, chosen).clamp(min=_LEAST).log()
+        now = probabilities.index_select(0, chosen).clamp(min=LEAST_PROBABILITY).log()
         means += (now - means) / seen[:, None]
         confidence, label = torch.softmax(means, dim=1).max(dim=1)
         columns["log_probabilities"][slots] = means.half()

@@ -24,9 +24,7 @@ as many as there are, for all seeds and both models together.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import product
@@ -48,8 +46,9 @@ from minkowski_perception.lab.benchmarks.ablation import (
     Stream,
     contenders,
     scenes,
+    simulate_in_parallel,
 )
-from minkowski_perception.lab.simulation.drive import held_out_seeds, simulate_drive
+from minkowski_perception.lab.simulation.drive import held_out_seeds
 from minkowski_perception.lab.simulation.lidar import get_lidar
 from minkowski_perception.lab.simulation.noise import DriveNoise, Noise
 from minkowski_perception.labels import LabelSet
@@ -290,14 +289,9 @@ def simulated_drives(
     """
     names = [get_lidar(lidar).name for lidar in lidars] * drives
     seeds = held_out_seeds(seed, len(names))
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        made = pool.map(partial(_simulate, frames=frames), seeds, names)
-        bar = tqdm(made, "simulating", len(names), unit=" drives", leave=False, disable=None)
-        return list(bar)
-
-
-def _simulate(seed: int, lidar: str, frames: int) -> Stream:
-    return Stream(lidar, seed, list(simulate_drive(seed, lidar, frames)))
+    return simulate_in_parallel(
+        [(name, each, name, False) for each, name in zip(seeds, names, strict=True)], frames
+    )
 
 
 def measure(
