@@ -16,7 +16,7 @@ from collections import deque
 from typing import Any
 
 from rclpy.lifecycle import LifecycleNode
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import PointCloud2, PointField
 from visualization_msgs.msg import MarkerArray
 
@@ -29,13 +29,11 @@ from minkowski_perception.node.legend import label_info, legend_markers
 from minkowski_perception.node.load_shedding import FULL, WITHOUT_CRF, LoadShedding
 from minkowski_perception.node.mailbox import Mailbox
 from minkowski_perception.node.map_publisher import PERIOD, MapPublisher
+from minkowski_perception.node.qos import LATCHED, RELIABLE
 from minkowski_perception.segmenter import Segmenter
 from minkowski_perception.settings import Settings
 from minkowski_perception.sparse.threads import thread_count
 from minkowski_perception.stream import Dropped, Labelled, Stream
-
-LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-RELIABLE = QoSProfile(depth=10)
 
 _RECENT = 3.0
 """Seconds without a labelled cloud after which the rate is 0."""

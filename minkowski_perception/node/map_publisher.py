@@ -7,18 +7,16 @@ from __future__ import annotations
 import time
 
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import PointCloud2, PointField
 
 from minkowski_perception.codec import fill_message
 from minkowski_perception.frame import NANOSECONDS
+from minkowski_perception.node.qos import LATCHED
 from minkowski_perception.node.stopping import wait_until_acknowledged
 from minkowski_perception.stream import Stream
 
 PERIOD = 1.0
 """Least seconds between two maps."""
-
-_LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 class MapPublisher:
@@ -30,7 +28,7 @@ class MapPublisher:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._publisher = node.create_publisher(PointCloud2, "~/map", _LATCHED)
+        self._publisher = node.create_publisher(PointCloud2, "~/map", LATCHED)
         self._changed = False
         self._published = -PERIOD
 

@@ -21,9 +21,10 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.parameter import Parameter
 
 from minkowski_perception.device import use_threads
-from minkowski_perception.node.channel import RELIABLE, Channel
+from minkowski_perception.node.channel import Channel
 from minkowski_perception.node.diagnostics import diagnostic_array
 from minkowski_perception.node.parameters import ConfigurationError, declare, read
+from minkowski_perception.node.qos import RELIABLE
 from minkowski_perception.node.stopping import init_until_signalled, wait_until_acknowledged
 from minkowski_perception.segmenter import Segmenter
 from minkowski_perception.settings import Settings
