@@ -59,7 +59,13 @@ def _frame(ids: LabelIds, room: Path) -> Frame:
     if room.suffix == ".ply":
         cloud = read_cloud(room)
         labels = None if cloud.labels is None else ids.labels[cloud.labels]
-        return Frame(points=cloud.points, frame_id="room", colour=cloud.colour, labels=labels)
+        return Frame(
+            points=cloud.points,
+            frame_id="room",
+            colour=cloud.colour,
+            labels=labels,
+            pose=np.eye(4),
+        )
     files = sorted((room / "Annotations").glob("*.txt"))
     if not files:
         raise DatasetError(f"{room / 'Annotations'} contains no CLASS_I.txt")
@@ -72,6 +78,7 @@ def _frame(ids: LabelIds, room: Path) -> Frame:
         frame_id="room",
         colour=rows[:, 3:].astype(np.uint8),
         labels=ids.labels[raw],
+        pose=np.eye(4),
     )
 
 

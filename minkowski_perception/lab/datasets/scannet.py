@@ -12,6 +12,8 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from minkowski_perception.frame import Frame
 from minkowski_perception.lab.datasets.ply import read_cloud
 from minkowski_perception.lab.datasets.reading import (
@@ -72,4 +74,10 @@ def _frame(ids: LabelIds, mesh: Path) -> Frame:
                 f"{path} has {count} labels, but the scan has {len(cloud.points)} points"
             )
         labels = ids.labels[raw]
-    return Frame(points=cloud.points, frame_id="room", colour=cloud.colour, labels=labels)
+    return Frame(
+        points=cloud.points,
+        frame_id="room",
+        colour=cloud.colour,
+        labels=labels,
+        pose=np.eye(4),
+    )

@@ -79,16 +79,14 @@ class Shift:
     most: float = 50.0
 
     def __call__(self, clip: Sequence[Frame], rng: Rng) -> list[Frame]:
-        """Return a shifted copy; frames without a pose get one, and lose `moving`."""
+        """Return a shifted copy; frames without a pose do not change."""
         shift = rng.uniform(-self.most, self.most, 3)
-        shifted = []
-        for frame in clip:
-            if frame.pose is None:
-                frame = replace(frame, pose=np.eye(4), moving=None)
-            assert frame.pose is not None
-            pose = in_changed_world(frame.pose, np.eye(3), shift)
-            shifted.append(replace(frame, pose=pose))
-        return shifted
+        return [
+            frame
+            if frame.pose is None
+            else replace(frame, pose=in_changed_world(frame.pose, np.eye(3), shift))
+            for frame in clip
+        ]
 
 
 @dataclass(frozen=True)

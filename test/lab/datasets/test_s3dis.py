@@ -30,6 +30,7 @@ def test_a_room_is_the_union_of_its_annotated_objects(root):
         frame.points, [[1.5, 2, 0.25], [-1, 0, 3], [4, 4, 4], [0.5, 0.5, 2]]
     )
     assert frame.colour.tolist() == [[10, 20, 30], [0, 0, 255], [1, 1, 1], [200, 100, 50]]
+    np.testing.assert_array_equal(frame.pose, np.eye(4))
     names = dataset.label_set.names
     known = [names[i] if i < 255 else None for i in frame.labels]
     assert known == ["chair", "chair", None, "wall"]  # stairs are not scored
@@ -84,6 +85,7 @@ def test_prepared_rooms_are_read(tmp_path):
     (frame,) = dataset.sequences["Area_5/office_1"]
     assert frame.labels.tolist() == [dataset.label_set.names.index("chair"), 255, 255]
     np.testing.assert_array_equal(frame.points, np.eye(3))
+    np.testing.assert_array_equal(frame.pose, np.eye(4))
 
 
 def test_a_wrong_folder_is_refused_with_the_expected_files(tmp_path):

@@ -42,6 +42,7 @@ def test_each_scene_is_a_sequence_of_one_coloured_frame(root):
     (frame,) = dataset.sequences["scene0000_00"]
     np.testing.assert_array_equal(frame.points, POINTS)
     np.testing.assert_array_equal(frame.colour, COLOUR)
+    np.testing.assert_array_equal(frame.pose, np.eye(4))
     names = dataset.label_set.names
     assert [names[i] for i in frame.labels] == ["wall", "floor", "other-furniture"]
     assert dataset.sequences["scene0707_00"][0].labels is None

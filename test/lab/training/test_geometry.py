@@ -1,10 +1,13 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
 from minkowski_perception.frame import Frame
+from minkowski_perception.lab.training.augment import Augmentation
 from minkowski_perception.lab.training.geometry import (
     Crop,
     Elastic,
@@ -128,9 +131,27 @@ def test_a_crop_around_the_middle_is_the_same_box_in_all_frames():
     assert (extent <= 12.0).all()
 
 
-def test_a_shift_gives_a_pose_to_frames_without_one():
-    (frame,) = Shift(3.0)([Frame(np.ones((2, 3), np.float32))], np.random.default_rng(0))
-    assert 0.0 < np.abs(frame.pose[:3, 3]).max() <= 3.0
+def test_a_shift_moves_poses_by_up_to_its_size():
+    before = clip()
+    shifted = Shift(3.0)(before, np.random.default_rng(0))
+    moved = [new.pose - old.pose for old, new in zip(before, shifted, strict=True)]
+    np.testing.assert_allclose(moved[1:], np.stack(moved[:1] * 2), atol=1e-12)
+    assert 0.0 < np.abs(moved[0][:3, 3]).max() <= 3.0
+    assert not moved[0][:, :3].any()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(Rotate(), Scale(), Flip(), Shift(), Elastic(), Crop(4.0), Reverse(), Mount()),
+        *(JitterPoses(), Augmentation(without_motion=0.0)),
+    ],
+    ids=str,
+)
+def test_frames_without_a_pose_get_none(change):
+    mixed = [replace(frame, pose=None) if frame.stamp == 1 else frame for frame in clip()]
+    for frame in change(mixed, np.random.default_rng(0)):
+        assert (frame.pose is None) == (frame.stamp == 1)
 
 
 def test_a_mount_moves_the_sensor_frame_and_not_the_world():
