@@ -4,12 +4,15 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from minkowski_perception.files import write_whole
 
 _FREE = (
     "card.",
@@ -28,11 +31,11 @@ class CheckpointError(ValueError):
 
 
 def save_checkpoint(path: Path, recipe: Mapping[str, Any], state: Mapping[str, Any]) -> None:
-    """Write the state of a training; a crash leaves the previous file."""
+    """Write the state of a training; after a crash the file is the previous or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".unfinished")
-    torch.save({"recipe": dict(recipe), **state}, unfinished)
-    unfinished.replace(path)
+    buffer = io.BytesIO()
+    torch.save({"recipe": dict(recipe), **state}, buffer)
+    write_whole(path, buffer.getvalue())
 
 
 def load_checkpoint(path: Path, recipe: Mapping[str, Any]) -> dict[str, Any]:
