@@ -24,9 +24,10 @@ def averaged_logits(
     """Return the class logits after the average of `TemporalAverage` over each clip, [N, K].
 
     A clip's first frame and frames without a pose keep their own logits. Gradients reach all
-    earlier frames of a clip; sums fade by one frame from each to the next, whatever the stride.
-    Gradients are 0 where a probability is below `LEAST_PROBABILITY`: the average uses the limit
-    instead.
+    earlier frames of a clip. Sums fade once for each frame of the clip, whatever its stride: at
+    run time they fade at each received frame, and a clip of stride 3 imitates a stream of a third
+    of the rate. Gradients are 0 where a probability is below `LEAST_PROBABILITY`: the average uses
+    the limit instead.
 
     Args:
         logits: [N, K] floats, class logits of each frame.
