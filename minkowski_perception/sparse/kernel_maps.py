@@ -133,7 +133,16 @@ class KernelMap:
         Raises:
             CoordinateRangeError: an offset is larger than the key layout allows.
         """
-        return self.source.neighbours(self.target.keys, self.deltas)
+        return self._look_up(self.deltas)
+
+    @property
+    def _reach(self) -> int:
+        """Largest distance below a key at which a source key still pairs; see `match`."""
+        return 0
+
+    def _look_up(self, deltas: Sequence[int]) -> Iterator[Tensor]:
+        """See `neighbours`; only for some key differences."""
+        return self.source.neighbours(self.target.keys, deltas)
 
     def _mirrored(self) -> Mapping[int, int]:
         """Index of the opposite offset, for the second offset of each opposite pair."""
@@ -144,9 +153,9 @@ class KernelMap:
         deltas = [self.deltas[k] for k in offsets]
         keys = self.target.keys
         if match is not None and keys.device.type == "cpu":
-            return match(self.source.keys, keys, deltas)
+            return match(self.source.keys, keys, deltas, self._reach)
         found: list[tuple[Tensor, Tensor]] = []
-        for rows in self.source.neighbours(keys, deltas):
+        for rows in self._look_up(deltas):
             offset, outputs = torch.nonzero(rows >= 0, as_tuple=True)
             counts = torch.bincount(offset, minlength=len(rows)).tolist()
             inputs = rows[offset, outputs].int()

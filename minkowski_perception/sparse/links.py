@@ -45,23 +45,23 @@ class RecallMap(KernelMap):
         """None: links never pair a row with itself."""
         return None
 
-    def neighbours(self) -> Iterator[Tensor]:
-        """See `KernelMap.neighbours`."""
-        keys = self.source.keys
-        step = self.source.layout.delta((0,) * (self.region.dimension - 1) + (1,))
-        for delta in self.deltas:
-            same_time = keys + (delta + step)
-            # Time is the lowest field of a key, so the next lower key is the last earlier frame.
-            rows = torch.searchsorted(keys, same_time) - 1
-            age = same_time - keys[rows.clamp(min=0)]
-            yield torch.where((rows >= 0) & (age <= self._recall * step), rows, -1)[None]
+    @property
+    def _reach(self) -> int:
+        """Key difference between the last frame and the earliest one that links reach.
 
-    def _search(self, offsets: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
-        found = []
-        for rows in torch.cat(list(self.neighbours())).unbind():
-            outputs = torch.nonzero(rows >= 0)[:, 0]
-            found.append((rows[outputs].int(), outputs.int()))
-        return [found[k] for k in offsets]
+        Time is the lowest field of a key, so the largest key within reach is the last frame that
+        has the voxel.
+        """
+        step = self.source.layout.delta((0,) * (self.region.dimension - 1) + (1,))
+        return (self._recall - 1) * step
+
+    def _look_up(self, deltas: Sequence[int]) -> Iterator[Tensor]:
+        keys = self.source.keys
+        for delta in deltas:
+            last = keys + delta
+            rows = torch.searchsorted(keys, last, right=True) - 1
+            near = last - keys[rows.clamp(min=0)] <= self._reach
+            yield torch.where((rows >= 0) & near, rows, -1)[None]
 
     def _mirrored(self) -> dict[int, int]:
         return {}

@@ -17,18 +17,22 @@ _SMALL = 100_000
 """Total merge steps below which a second thread does not pay off."""
 
 
-def match(source: Tensor, target: Tensor, deltas: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
+def match(
+    source: Tensor, target: Tensor, deltas: Sequence[int], reach: int = 0
+) -> list[tuple[Tensor, Tensor]]:
     """Find the rows with source key = target key + delta, for each delta.
 
     Args:
         source: [N] int64 keys, ascending and unique.
         target: [M] int64 keys, likewise.
         deltas: key differences.
+        reach: a target row without an equal source key has the largest smaller one that is at
+            most `reach` below.
 
     Returns:
         for each delta, source rows and target rows, int32, both ascending.
     """
-    most = min(len(source), len(target))
+    most = len(target) if reach else min(len(source), len(target))
     inputs = torch.empty(len(deltas), most, dtype=torch.int32)
     outputs = torch.empty_like(inputs)
     counts = np.empty(len(deltas), dtype=np.int64)
@@ -36,7 +40,11 @@ def match(source: Tensor, target: Tensor, deltas: Sequence[int]) -> list[tuple[T
     arguments = (source.numpy(), target.numpy(), np.array(deltas, dtype=np.int64))
     results = (inputs.numpy(), outputs.numpy(), counts, progress)
     small = len(deltas) * (len(source) + len(target)) < _SMALL
-    run_on_threads(lambda: _merge(*arguments, *results), 1 if small else thread_count())
+    threads = 1 if small else thread_count()
+    if reach:
+        run_on_threads(lambda: _merge_below(*arguments, reach, *results), threads)
+    else:
+        run_on_threads(lambda: _merge(*arguments, *results), threads)
     rows = zip(inputs.unbind(), outputs.unbind(), counts.tolist(), strict=True)
     return [(source_rows[:n], target_rows[:n]) for source_rows, target_rows, n in rows]
 
@@ -89,3 +97,72 @@ def _step(
     pairs[0][found] = i
     pairs[1][found] = j
     return i + (left <= right), j + (right <= left), found + (left == right)
+
+
+@compiled
+def _merge_below(
+    source: Array,
+    target: Array,
+    deltas: Array,
+    reach: int,
+    inputs: Array,
+    outputs: Array,
+    counts: Array,
+    progress: Array,
+) -> None:
+    """Merge as `_merge`, for a reach above 0; each thread calls this once."""
+    while True:
+        k = 2 * take_next(progress.ctypes.data)
+        if k >= len(deltas):
+            return
+        other = min(k + 1, len(deltas) - 1)
+        one, two = (inputs[k], outputs[k]), (inputs[other], outputs[other])
+        i = j = n = p = q = m = 0
+        while i < len(source) and j < len(target) and p < len(source) and q < len(target):
+            i, j, n = _step_below(source, target, deltas[k], reach, one, i, j, n)
+            p, q, m = _step_below(source, target, deltas[other], reach, two, p, q, m)
+        counts[k] = _finish_below(source, target, deltas[k], reach, one, i, j, n)
+        counts[other] = _finish_below(source, target, deltas[other], reach, two, p, q, m)
+
+
+@inlined
+def _step_below(
+    source: Array,
+    target: Array,
+    delta: int,
+    reach: int,
+    pairs: tuple[Array, Array],
+    i: int,
+    j: int,
+    found: int,
+) -> tuple[int, int, int]:
+    """Advance source row i, or else target row j; then record j with the row before i if near."""
+    wanted = target[j] + delta
+    before = max(i - 1, 0)
+    distance = wanted - source[before]
+    advances = source[i] <= wanted
+    pairs[0][found] = before
+    pairs[1][found] = j
+    near = (distance >= 0) & (distance <= reach)
+    return i + advances, j + (not advances), found + (near & (not advances))
+
+
+@inlined
+def _finish_below(
+    source: Array,
+    target: Array,
+    delta: int,
+    reach: int,
+    pairs: tuple[Array, Array],
+    i: int,
+    j: int,
+    found: int,
+) -> int:
+    """Finish a merge; return the number of its pairs."""
+    while i < len(source) and j < len(target):
+        i, j, found = _step_below(source, target, delta, reach, pairs, i, j, found)
+    while i and j < len(target) and target[j] + delta - source[i - 1] <= reach:
+        pairs[0][found] = i - 1
+        pairs[1][found] = j
+        j, found = j + 1, found + 1
+    return found

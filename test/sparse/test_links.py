@@ -1,5 +1,7 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
+from unittest import mock
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -14,8 +16,10 @@ from minkowski_perception.sparse import (
     Memory,
     SparseTensor,
     causal,
+    kernel_maps,
 )
 from minkowski_perception.sparse.engines.base import EngineError
+from minkowski_perception.sparse.links import RecallMap
 from minkowski_perception.sparse.selection import load_engine
 
 LINKS = {"voxel": (1, 1, 1), "cube": (3, 3, 3)}
@@ -91,6 +95,27 @@ def test_links_reach_the_last_frame_of_a_voxel_in_a_sequence_and_frame_by_frame(
             torch.testing.assert_close(
                 present.at(at_time(positions, 0)).double(), expected, atol=1e-5, rtol=1e-5
             )
+
+
+@given(
+    st.integers(0, 10_000), st.integers(2, 5), st.sampled_from(sorted(LINKS)), st.integers(0, 7)
+)
+@settings(max_examples=50, deadline=None)
+def test_the_compiled_search_finds_the_same_links_as_pytorch(seed, recall, link, count):
+    # Frame 2 is empty, and so is the whole sequence if the count is 0.
+    tensor = whole_sequence(
+        [
+            (positions[:0], features[:0]) if time in (2, count) else (positions, features)
+            for time, (positions, features) in enumerate(random_frames(seed, count + 1))
+        ]
+    )
+    region = causal((3, 3, 3), LINKS[link]).links
+    maps = RecallMap(tensor.map, region, recall), RecallMap(tensor.map, region, recall)
+    with mock.patch.object(kernel_maps, "match", None):
+        expected = maps[1].pairs
+    assert maps[0].pairs.starts == expected.starts
+    torch.testing.assert_close(maps[0].pairs.inputs, expected.inputs, rtol=0, atol=0)
+    torch.testing.assert_close(maps[0].pairs.outputs, expected.outputs, rtol=0, atol=0)
 
 
 def test_a_causal_kernel_with_a_recall_of_one_is_a_plain_4d_kernel():
