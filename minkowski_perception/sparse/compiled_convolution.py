@@ -27,7 +27,7 @@ from minkowski_perception.sparse.compiled import (
     pointer,
     take_next,
 )
-from minkowski_perception.sparse.kernel_maps import KernelMap
+from minkowski_perception.sparse.kernel_maps import KernelMap, Pairs
 from minkowski_perception.sparse.microkernel import (
     LANES,
     VECTOR_BYTES,
@@ -142,7 +142,7 @@ def convolve(
     pairs = kernel_map.pairs
     threads = _threads(len(pairs.inputs) * channels * outputs)
     block = min(_BLOCK, max(LANES, rows // (4 * threads)))
-    starts = np.array(pairs.starts)
+    starts, offsets = _runs(pairs)
     widths = np.array(weights.panels)
     progress = np.zeros(1, dtype=np.int64)
 
@@ -158,6 +158,7 @@ def convolve(
             pairs.inputs.data_ptr(),
             pairs.outputs.data_ptr(),
             starts,
+            offsets,
             rows,
             block,
             progress,
@@ -196,9 +197,9 @@ def kernel_gradient(features: Tensor, grad: Tensor, kernel_map: KernelMap) -> Te
     columns = sum(panels) * LANES
     if outputs < columns:
         grad = F.pad(grad, (0, columns - outputs))
-    result = torch.zeros(len(kernel_map), channels, columns)
     pairs = kernel_map.pairs
-    starts = np.array(pairs.starts)
+    starts, offsets = _runs(pairs)
+    result = torch.zeros(len(offsets), channels, columns)
     widths = np.array(panels)
     shares = _shares(np.diff(starts), _threads(len(pairs.inputs) * channels * outputs))
     waiting = iter(shares)
@@ -221,7 +222,16 @@ def kernel_gradient(features: Tensor, grad: Tensor, kernel_map: KernelMap) -> Te
             )
 
     run_on_threads(run, len(shares))
+    if pairs.offsets is not None:
+        total = torch.zeros(len(kernel_map), channels, columns)
+        result = total.index_add_(0, torch.from_numpy(offsets), result)
     return result[:, :, :outputs]
+
+
+def _runs(pairs: Pairs) -> tuple[Array, Array]:
+    """Return the starts of the runs, [R + 1], and their offsets, [R]."""
+    starts = np.array(pairs.starts)
+    return starts, np.arange(len(starts) - 1) if pairs.offsets is None else np.array(pairs.offsets)
 
 
 def _shares(counts: Array, count: int) -> list[Array]:
@@ -270,6 +280,7 @@ def _convolve(
     inputs: int,
     outputs: int,
     starts: Array,
+    offsets: Array,
     rows: int,
     block: int,
     progress: Array,
@@ -299,10 +310,10 @@ def _convolve(
         for row in range(high - low):
             for c in range(columns):
                 sums[row, c] = initial[c]
-        for k in range(len(starts) - 1):
-            start = _lower_bound(row_of, starts[k], starts[k + 1], low)
-            end = _lower_bound(row_of, start, starts[k + 1], high)
-            panel = weights + k * vectors * steps * VECTOR_BYTES
+        for run in range(len(offsets)):
+            start = _lower_bound(row_of, starts[run], starts[run + 1], low)
+            end = _lower_bound(row_of, start, starts[run + 1], high)
+            panel = weights + offsets[run] * vectors * steps * VECTOR_BYTES
             target = sums.ctypes.data - low * row_bytes
             for width in panels:
                 task = (features, stride, inputs, panel, steps, target, row_bytes, outputs)

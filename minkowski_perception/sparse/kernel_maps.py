@@ -24,17 +24,47 @@ except Exception:  # Numba is absent or does not fit NumPy: search with PyTorch.
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs of input and output rows, sorted by offset.
+    """Pairs of input and output rows, in runs of one offset each.
 
     Attributes:
-        inputs: [P] int32, input rows; ascending within an offset.
-        outputs: [P] int32, output rows; ascending within an offset.
-        starts: K + 1 indices; offset k has the pairs from starts[k] to starts[k + 1].
+        inputs: [P] int32, input rows; ascending within a run.
+        outputs: [P] int32, output rows; ascending and unique within a run.
+        starts: R + 1 indices; run r has the pairs from starts[r] to starts[r + 1].
+        offsets: R indices of the runs' offsets; None if run k has offset k, for all offsets.
     """
 
     inputs: Tensor
     outputs: Tensor
     starts: tuple[int, ...]
+    offsets: tuple[int, ...] | None = None
+
+    def swapped(self) -> Pairs:
+        """Return the pairs with inputs and outputs swapped.
+
+        If a run has an input row more than once, the result has further runs.
+        """
+        inputs, outputs = self.outputs, self.inputs
+        index = torch.arange(len(outputs), device=outputs.device)
+        starts = torch.tensor(self.starts, device=outputs.device)
+        is_new = torch.ones(len(outputs) + 1, dtype=torch.bool, device=outputs.device)
+        is_new[1:-1] = outputs[1:] != outputs[:-1]
+        is_new[starts] = True
+        is_new = is_new[:-1]
+        if is_new.all():
+            return Pairs(inputs, outputs, self.starts, self.offsets)
+        occurrence = index - torch.where(is_new, index, 0).cummax(dim=0).values
+        rounds = [(occurrence == i).nonzero()[:, 0] for i in range(int(occurrence.max()) + 1)]
+        ends = [0]
+        for rows in rounds:
+            ends += (ends[-1] + torch.searchsorted(rows, starts[1:])).tolist()
+        rows = torch.cat(rounds)
+        offsets = self.offsets or tuple(range(len(self.starts) - 1))
+        return Pairs(
+            inputs.index_select(0, rows),
+            outputs.index_select(0, rows),
+            tuple(ends),
+            offsets * len(rounds),
+        )
 
 
 class KernelMap:
@@ -68,11 +98,12 @@ class KernelMap:
         return len(self.region)
 
     def __iter__(self) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """Yield (offset index, input rows, output rows) of each offset that has pairs."""
-        inputs, outputs = self.pairs.inputs, self.pairs.outputs
-        for k, (start, end) in enumerate(pairwise(self.pairs.starts)):
+        """Yield (offset index, input rows, output rows) of each run that has pairs."""
+        pairs = self.pairs
+        offsets = range(len(self)) if pairs.offsets is None else pairs.offsets
+        for k, (start, end) in zip(offsets, pairwise(pairs.starts), strict=True):
             if end > start:
-                yield k, inputs[start:end], outputs[start:end]
+                yield k, pairs.inputs[start:end], pairs.outputs[start:end]
 
     def transposed(self) -> KernelMap:
         """Return the map of the transposed convolution: inputs and outputs swapped."""
@@ -105,8 +136,7 @@ class KernelMap:
             CoordinateRangeError: an offset is larger than the key layout allows.
         """
         if self.forward is not None:
-            pairs = self.forward.pairs
-            return Pairs(pairs.outputs, pairs.inputs, pairs.starts)
+            return self.forward._swapped_pairs
         if self.centre is not None and len(self) == 1:
             rows = torch.arange(
                 len(self.source), dtype=torch.int32, device=self.source.keys.device
@@ -123,6 +153,18 @@ class KernelMap:
         for rows in inputs:
             starts.append(starts[-1] + len(rows))
         return Pairs(torch.cat(inputs), torch.cat(outputs), tuple(starts))
+
+    @cached_property
+    def _swapped_pairs(self) -> Pairs:
+        pairs = self.pairs
+        if self.repeats_inputs:
+            return pairs.swapped()
+        return Pairs(pairs.outputs, pairs.inputs, pairs.starts, pairs.offsets)
+
+    @property
+    def repeats_inputs(self) -> bool:
+        """Whether an offset may pair an input row with more than one output row."""
+        return False
 
     def neighbours(self) -> Iterator[Tensor]:
         """Look up the input row of each output row at each offset, -1 if there is none.

@@ -46,6 +46,11 @@ class RecallMap(KernelMap):
         return None
 
     @property
+    def repeats_inputs(self) -> bool:
+        """True: if a voxel is unoccupied in a frame, links of later frames reach further back."""
+        return True
+
+    @property
     def _reach(self) -> int:
         """Key difference between the last frame and the earliest one that links reach.
 
@@ -93,6 +98,11 @@ class CausalMap(KernelMap):
     def centre(self) -> int | None:
         """See `KernelMap.centre`; None frame by frame, where source and target rows differ."""
         return self._parts[0].centre if self._first_remembered == 0 else None
+
+    @property
+    def repeats_inputs(self) -> bool:
+        """See `KernelMap.repeats_inputs`."""
+        return self._parts[1].repeats_inputs
 
     @cached_property
     def pairs(self) -> Pairs:

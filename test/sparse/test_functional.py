@@ -6,7 +6,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from minkowski_perception.sparse import SparseTensor, convolve, cube, hybrid
+from minkowski_perception.sparse import (
+    CausalRegion,
+    SparseTensor,
+    causal,
+    convolve,
+    cube,
+    hybrid,
+)
 from minkowski_perception.sparse import functional as sparse_functional
 from minkowski_perception.sparse.functional import gather_gemm_scatter
 from minkowski_perception.sparse.threads import set_thread_count
@@ -20,6 +27,7 @@ REGIONS = {
     "even": (cube((2, 2, 2)), 1),
     "pointwise": (cube((1, 1, 1)), 1),
     "hybrid 4D": (hybrid((3, 3, 3, 3), cross_axes=(3,)), 1),
+    "links to four frames": (causal((3, 3, 3), (3, 3, 3)), 1),
 }
 
 
@@ -29,6 +37,8 @@ def kernel_map_of(name, count=700):
     space = torch.randint(-5, 5, (count, region.dimension), generator=generator)
     coordinates = torch.unique(torch.cat([torch.zeros(count, 1).long(), space], dim=1), dim=0)
     tensor = SparseTensor(torch.zeros(len(coordinates), 1), coordinates)
+    if isinstance(region, CausalRegion):
+        return tensor.manager.causal_map(tensor.map, region, recall=4)
     target = tensor.manager.coarser(tensor.map, (stride,) * region.dimension)
     return tensor.manager.kernel_map(tensor.map, target, region)
 

@@ -118,6 +118,20 @@ def test_the_compiled_search_finds_the_same_links_as_pytorch(seed, recall, link,
     torch.testing.assert_close(maps[0].pairs.outputs, expected.outputs, rtol=0, atol=0)
 
 
+def test_links_of_later_frames_to_the_same_voxel_all_count_in_its_gradient():
+    layer = CausalConvolution(2, 3, causal((1, 1, 1), (3, 3, 3)), recall=20)
+    neighbours = torch.tensor([[1, 0, 0]])
+    later = [(neighbours, torch.ones(1, 2))] * 20
+    frames = [(torch.zeros(1, 3).long(), torch.ones(1, 2)), *later]
+    tensor = whole_sequence(frames)
+    tensor.features.requires_grad_()
+    layer(tensor).features.sum().backward()
+    offset = layer.region.offsets.index((-1, 0, 0, -1))
+    present = layer.region.offsets.index((0, 0, 0, 0))
+    expected = 20 * layer.kernel[offset].sum(dim=1) + layer.kernel[present].sum(dim=1)
+    torch.testing.assert_close(tensor.features.grad[0], expected)
+
+
 def test_a_causal_kernel_with_a_recall_of_one_is_a_plain_4d_kernel():
     region = causal((3, 3, 3), (3, 3, 3))
     plain = Convolution(3, 4, KernelRegion(region.offsets))
