@@ -24,6 +24,8 @@ _FREE = (
     "keep_start.",
 )
 """Keys of a recipe that do not influence the steps of a training."""
+_END_TO_END = "crf.end_to_end."
+"""Keys with which those of the CRF influence the steps."""
 
 
 class CheckpointError(ValueError):
@@ -51,10 +53,12 @@ def load_checkpoint(path: Path, recipe: Mapping[str, Any]) -> dict[str, Any]:
     except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
         raise CheckpointError(f"cannot read checkpoint {path}: {error}") from error
     now = dict(_flat(recipe))
+    with_crf = any(f"{key}.".startswith(_END_TO_END) for key in {**before, **now})
+    free = tuple(prefix for prefix in _FREE if not (with_crf and prefix == "crf."))
     differ = [
         key
         for key in {**before, **now}
-        if before.get(key) != now.get(key) and not f"{key}.".startswith(_FREE)
+        if before.get(key) != now.get(key) and not f"{key}.".startswith(free)
     ]
     if differ:
         raise CheckpointError(

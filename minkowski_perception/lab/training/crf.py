@@ -1,10 +1,10 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Training of a CRF after its network, on scores that are computed once and kept."""
+"""Training of a CRF: after its network, on scores that are computed once, or together with it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -24,6 +24,21 @@ from minkowski_perception.networks.crf import CRFSettings, TrilateralCRF
 from minkowski_perception.networks.model import Model
 from minkowski_perception.sparse import Engine, SparseTensor
 from minkowski_perception.sparse.selection import choose_engine
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """A CRF that is trained together with its network, see `Trainer`.
+
+    Attributes:
+        crf: trained in place.
+        chroma: from the features [N, C] of voxels to their chroma, see `Model.chroma`.
+        learning_rate: the largest one of the CRF's weights.
+    """
+
+    crf: TrilateralCRF
+    chroma: Callable[[Tensor], Tensor | None]
+    learning_rate: float
 
 
 @dataclass(frozen=True)
@@ -102,13 +117,27 @@ def train_crf(
     return crf.cpu().eval()
 
 
-def check_causal(network: Network, lattice: CRFSettings) -> None:
+def check_causal(network: Network, lattice: CRFSettings, end_to_end: bool = False) -> None:
     """Check that a CRF does not use the future where its network runs frame by frame.
 
+    A CRF that is trained together with its network gets the scores of whole clips. They may not
+    use the future either where the CRF does not.
+
+    Args:
+        network: of the CRF.
+        lattice: settings of the CRF.
+        end_to_end: whether both are trained together.
+
     Raises:
-        ValueError: it does.
+        ValueError: one of them uses the future.
     """
-    if not lattice.causal and (network.dimension == SPATIAL_DIMENSION or network.causal):
+    by_frame = network.dimension == SPATIAL_DIMENSION or network.causal
+    if end_to_end and lattice.causal and not by_frame:
+        raise ValueError(
+            "a causal CRF can be trained with end_to_end only if its network is in 3D or causal, "
+            "but this network uses future frames"
+        )
+    if not lattice.causal and by_frame:
         raise ValueError(
             "a network in 3D or a causal one runs frame by frame, without future frames: its CRF "
             "must have causal: true"

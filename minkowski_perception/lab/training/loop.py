@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Training of a network, and of a CRF after it, as a recipe describes (docs/training.md)."""
+"""Training of a network and its CRF, as a recipe describes (docs/training.md)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 
 from minkowski_perception.lab.training.checkpoints import load_checkpoint, save_checkpoint
 from minkowski_perception.lab.training.clips import ClipDataset, collate
-from minkowski_perception.lab.training.crf import check_causal, train_crf
+from minkowski_perception.lab.training.crf import Refinement, check_causal, train_crf
 from minkowski_perception.lab.training.distributed import StepSampler, World, processes
 from minkowski_perception.lab.training.losses import class_weights
 from minkowski_perception.lab.training.recipe import Recipe, RecipeError
@@ -105,7 +105,7 @@ def _check(plan: Recipe) -> None:
         if plan.crf is None:
             return
         try:
-            check_causal(network, plan.crf.lattice)
+            check_causal(network, plan.crf.lattice, plan.end_to_end is not None)
         except ValueError as error:
             raise RecipeError(f"recipe.crf.lattice: {error}") from error
         crf = TrilateralCRF(network.num_classes, **asdict(plan.crf.lattice))
@@ -133,7 +133,9 @@ class _Training:
         torch.manual_seed(plan.seed)
         network, start = _network(plan, stage.title)
         self._network = network.to(world.device)
-        self._recipe = {**stage.settings, **({} if start is None else {"start": start})}
+        self._refinement = self._new_refinement(start)
+        digest = {} if start is None else {"start": start.card.get("sha256", plan.start)}
+        self._recipe = {**stage.settings, **digest}
         self._initial = deepcopy(self._network.state_dict()) if plan.keep_start else None
         if world.rank:  # processes share the initial weights, and draw different random numbers
             torch.manual_seed(plan.seed + world.rank)
@@ -170,7 +172,7 @@ class _Training:
         weights = None
         if plan.loss.class_weights == "inverse_root":
             weights = self._class_weights()
-        trainer = Trainer(self._network, settings, plan.loss, weights, world)
+        trainer = Trainer(self._network, settings, plan.loss, weights, world, self._refinement)
         checkpoint = self.path.with_suffix(".checkpoint")
         if resume and checkpoint.exists():
             trainer.restore(load_checkpoint(checkpoint, self._recipe))
@@ -201,11 +203,13 @@ class _Training:
                     self._validate(log, trainer.step, plan.validation.frames)
 
     def finish(self) -> None:
-        """Average the weights with those of the start, train the CRF, score and save the model."""
+        """Average the weights with those of the start, train a CRF, score and save the model."""
         plan, card = self._plan, self._plan.model_card
         if self._initial is not None:
             _blend(self._network, self._initial, plan.keep_start)
-        crf = None if plan.crf is None else self._train_crf()
+        crf = self._crf
+        if plan.crf is not None and crf is None:
+            crf = self._train_crf()
         save_model(self.path, self._network, card, crf=crf)
         figures = self._scores()
         card = {**card, "recipe": self._digest, "figures": figures}
@@ -222,7 +226,7 @@ class _Training:
 
     def _validate(self, log: TrainingLog, step: int, frames: int | None) -> None:
         if self._world.leads:
-            save_model(self.path, self._network, self._plan.model_card)
+            save_model(self.path, self._network, self._plan.model_card, crf=self._crf)
             with torch.random.fork_rng():  # scores must not change the training
                 log.scores(step, self._scores(frames)["miou"])
         self._world.wait()
@@ -231,7 +235,7 @@ class _Training:
         state = trainer.state()
         if self._world.leads:
             save_checkpoint(checkpoint, self._recipe, state)
-            save_model(self.path, self._network, self._plan.model_card)
+            save_model(self.path, self._network, self._plan.model_card, crf=self._crf)
 
     def _class_weights(self) -> Tensor:
         """Return the weights of the classes; each source counts by its share."""
@@ -256,17 +260,43 @@ class _Training:
             tuple(self._network.heads),
         )
 
+    @property
+    def _crf(self) -> TrilateralCRF | None:
+        """The CRF that is trained together with the network."""
+        return None if self._refinement is None else self._refinement.crf
+
+    def _new_refinement(self, start: Model | None) -> Refinement | None:
+        """Return the CRF to train together with the network, with its initial weights.
+
+        They are those of the start's CRF where it has the same settings and classes.
+        """
+        plan = self._plan
+        if plan.crf is None or plan.crf.end_to_end is None:
+            return None
+        crf = TrilateralCRF(self._network.num_classes, **asdict(plan.crf.lattice))
+        if start is not None and start.crf is not None and not plan.fresh_head:
+            same = (start.crf.settings, start.crf.num_classes) == (crf.settings, crf.num_classes)
+            crf = start.crf if same else crf
+        crf = crf.to(self._world.device)
+        return Refinement(crf, self._model(crf).chroma, plan.crf.end_to_end.learning_rate)
+
+    def _model(self, crf: TrilateralCRF | None = None) -> Model:
+        plan = self._plan
+        card = plan.model_card
+        return Model(plan.name, self._network, self._labels, plan.spec, plan.window, card, crf)
+
     def _train_crf(self) -> TrilateralCRF:
+        """Return a CRF that is trained after the network."""
         plan = self._plan
         assert plan.crf is not None
+        assert plan.crf.clips is not None
+        assert plan.crf.optimization is not None
         if plan.crf.seeds is None:
             sources = self._sources
         else:
             sources = [Drives(simulate(plan.data, self._labels, range(*plan.crf.seeds)))]
-        card = plan.model_card
-        model = Model(plan.name, self._network, self._labels, plan.spec, plan.window, card)
         return train_crf(
-            model,
+            self._model(),
             self._clips(sources, plan.crf.clips),
             plan.crf.lattice,
             plan.crf.optimization,
@@ -289,8 +319,13 @@ def _build(plan: Recipe) -> Network:
         raise RecipeError(f"recipe.network: {error}") from error
 
 
-def _network(plan: Recipe, title: str) -> tuple[Network, str | None]:
-    """Return the network of a recipe with its initial weights, and the digest of its start."""
+def _network(plan: Recipe, title: str) -> tuple[Network, Model | None]:
+    """Return the network of a recipe with its initial weights, and the model that it starts from.
+
+    Raises:
+        ModelError: the model to start from cannot be loaded.
+        RecipeError: its weights do not fit.
+    """
     network = _build(plan)
     if plan.start is None:
         return network, None
@@ -309,4 +344,4 @@ def _network(plan: Recipe, title: str) -> tuple[Network, str | None]:
                 "fresh_head: true to start the last layer from scratch)"
             )
         raise RecipeError(f"recipe.start: {error}{hint}") from error
-    return network, start.card.get("sha256", plan.start)
+    return network, start

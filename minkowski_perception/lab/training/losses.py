@@ -52,6 +52,8 @@ class Loss:
             past: a network that runs on streams rarely meets such frames.
         averaged: share of the class loss that is computed on logits averaged over the frames of a
             clip (`averaged_logits`), from which labels are chosen at run time.
+        refined: share of the class loss of single frames that is computed on the CRF's scores,
+            where a CRF is trained with the network; the rest is on the network's own logits.
         heads: weights of the losses of other heads, by name; 1 where not given.
     """
 
@@ -62,6 +64,7 @@ class Loss:
     point_power: float = 0.0
     first_frames: float = 1.0
     averaged: float = 0.0
+    refined: float = 0.8
     heads: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -69,7 +72,8 @@ class Loss:
 
         Raises:
             ValueError: one is negative, those of the class loss are all zero, the power or the
-                share is not 0 to 1, or the factor is not above 0 and at most 1.
+                share `averaged` is not 0 to 1, or `first_frames` or `refined` is not above 0 and
+                at most 1.
         """
         weights = (self.cross_entropy, self.lovasz, self.label_smoothing, *self.heads.values())
         if min(weights) < 0.0 or self.cross_entropy + self.lovasz == 0.0:
@@ -77,10 +81,11 @@ class Loss:
         for name in ("point_power", "averaged"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name} must be 0 to 1, not {getattr(self, name)}")
-        if not 0.0 < self.first_frames <= 1.0:
-            raise ValueError(
-                f"first_frames must be above 0 and at most 1, not {self.first_frames}"
-            )
+        for name in ("first_frames", "refined"):
+            if not 0.0 < getattr(self, name) <= 1.0:
+                raise ValueError(
+                    f"{name} must be above 0 and at most 1, not {getattr(self, name)}"
+                )
 
     def __call__(
         self,
@@ -151,6 +156,7 @@ class Loss:
         points: Tensor | None = None,
         first: Tensor | None = None,
         averaged: Tensor | None = None,
+        refined: Tensor | None = None,
     ) -> Tensor:
         """Return the weighted sum of the losses of all heads, a scalar.
 
@@ -162,10 +168,14 @@ class Loss:
             points: see `__call__`.
             first: see `__call__`.
             averaged: [N, K], averaged logits of the classes; None for those of single frames.
+            refined: [N, K], class logits of single frames, refined by a CRF; None without one.
 
         Voxels weigh in the other heads' losses as in the cross entropy of the classes.
         """
         total = self(logits[CLASSES], labels, weights, points, first)
+        if refined is not None:
+            of_crf = self(refined, labels, weights, points, first)
+            total = torch.lerp(total, of_crf, self.refined)
         if averaged is not None:
             of_average = self(averaged, labels, weights, points, first)
             total = torch.lerp(total, of_average, self.averaged)

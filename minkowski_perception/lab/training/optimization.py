@@ -8,7 +8,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import nn
@@ -186,9 +186,9 @@ class Optimization:
 
 
 def make_optimizer(
-    parameters: Iterable[nn.Parameter], settings: Optimization
+    parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]], settings: Optimization
 ) -> torch.optim.Optimizer:
-    """Return the optimizer of parameters."""
+    """Return the optimizer of parameters, or of groups of them that can have their own `lr`."""
     kinds: dict[type, Callable[..., torch.optim.Optimizer]] = {
         SGD: torch.optim.SGD,
         AdamW: torch.optim.AdamW,
@@ -203,12 +203,12 @@ def make_optimizer(
 
 
 def make_schedule(optimizer: torch.optim.Optimizer, settings: Optimization) -> LRScheduler:
-    """Return the schedule of an optimizer's learning rate; call its step() after each step."""
+    """Return the schedule of a new optimizer's learning rates; call its step() after each step."""
     schedule, peak, steps = settings.schedule, settings.learning_rate, settings.iterations
     if isinstance(schedule, OneCycle):
         return OneCycleLR(
             optimizer,
-            peak,
+            [group["lr"] for group in optimizer.param_groups],
             steps,
             # A rise within one step has no length, by which PyTorch divides.
             pct_start=_ONE_CYCLE_RISE if steps * _ONE_CYCLE_RISE > 1.0 else 0.0,

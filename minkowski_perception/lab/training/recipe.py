@@ -249,21 +249,55 @@ class CrfOptimization:
 
 
 @dataclass(frozen=True)
+class EndToEnd:
+    """How a CRF is trained together with its network, in the same steps.
+
+    Attributes:
+        learning_rate: the largest one of the CRF's weights, which take the optimizer and the
+            schedule of the network's.
+    """
+
+    learning_rate: Weight
+
+
+@dataclass(frozen=True)
 class Crf:
-    """A CRF that is trained after the network.
+    """A CRF that is trained after the network, or together with it.
 
     Attributes:
         lattice: settings of the CRF.
-        clips: number of clips that it is trained on.
-        optimization: how its weights are trained.
+        clips: number of clips that it is trained on; only after the network.
+        optimization: how its weights are trained; only after the network.
         seeds: of its simulated drives, which should not be those of the network; without them
-            clips come from the sources of the recipe.
+            clips come from the sources of the recipe. Only after the network.
+        end_to_end: how it is trained together with the network, on the network's clips; None
+            trains it after the network.
     """
 
     lattice: CRFSettings
-    clips: Count
-    optimization: CrfOptimization
+    clips: Count | None = None
+    optimization: CrfOptimization | None = None
     seeds: Seeds | None = None
+    end_to_end: EndToEnd | None = None
+
+    def __post_init__(self) -> None:
+        """Check that the settings of one of the two ways are given.
+
+        Raises:
+            SchemaError: some are missing, or belong to the other way.
+        """
+        for name in ("clips", "optimization", "seeds"):
+            given = getattr(self, name) is not None
+            if given and self.end_to_end is not None:
+                raise error_at(
+                    name, "is for a CRF that is trained after its network, without end_to_end"
+                )
+            if not given and self.end_to_end is None and name != "seeds":
+                raise error_at(
+                    name,
+                    "missing; a CRF needs clips and optimization, or end_to_end to be trained "
+                    "together with its network",
+                )
 
 
 @dataclass(frozen=True)
@@ -318,7 +352,7 @@ class Recipe:
         loss: that is minimised.
         augmentation: of the clips.
         validation: scores during the training, if any.
-        crf: trained after the network, if any.
+        crf: trained after the network or together with it, if any.
     """
 
     name: ModelName
@@ -362,6 +396,14 @@ class Recipe:
             raise ValueError("fresh_head needs a start")
         if self.keep_start and (self.start is None or self.fresh_head):
             raise ValueError("keep_start needs a start, and no fresh_head")
+        if self.end_to_end is not None:
+            if not self.optimization.iterations:
+                raise error_at("crf.end_to_end", "needs steps: optimization.iterations is 0")
+            if self.keep_start:
+                raise error_at(
+                    "keep_start",
+                    "must be 0 with crf.end_to_end, which fits the CRF to the trained weights",
+                )
 
     def _check_clips(self, options: NetworkOptions) -> None:
         """Check that clips fit into the drives, and that links reach no further than clips.
@@ -403,6 +445,11 @@ class Recipe:
             return read(cls, data, path)
         except SchemaError as error:
             raise RecipeError(str(error)) from error
+
+    @property
+    def end_to_end(self) -> EndToEnd | None:
+        """How a CRF is trained together with the network; None where it is not."""
+        return None if self.crf is None else self.crf.end_to_end
 
     @property
     def spec(self) -> VoxelInput:
