@@ -172,6 +172,10 @@ class Frame:
 
     def subset(self, kept: npt.NDArray[np.bool_]) -> Frame:
         """Return a frame of the points for which `kept` [N] is true."""
+        rows = np.flatnonzero(kept)  # `take` is several times as fast as a mask
         columns = {name: getattr(self, name) for name in _COLUMNS}
-        fewer: dict[str, Any] = {n: None if c is None else c[kept] for n, c in columns.items()}
-        return replace(self, points=self.points[kept], **fewer)
+        fewer: dict[str, Any] = {
+            name: None if column is None else column.take(rows, axis=0)
+            for name, column in columns.items()
+        }
+        return replace(self, points=self.points.take(rows, axis=0), **fewer)

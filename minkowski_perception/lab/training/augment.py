@@ -65,18 +65,18 @@ class Augmentation:
         frames = []
         for original in clip:
             frame = _noisy(original, rng) if noisy else original
+            # Points are dropped first, so that nothing is computed for them.
+            kept = self._draw_kept(frame, rng) & _in_sector(frame, heading, np.radians(width))
+            frame = frame.subset(kept)
             known = None if forget else frame.pose
             pose = None if known is None else in_changed_world(known, linear, shift)
             points = frame.points @ linear.T.astype(np.float32)
-            points += rng.normal(0.0, rng.uniform(0.0, self.jitter), points.shape)
+            sigma = np.float32(rng.uniform(0.0, self.jitter))
+            points += sigma * rng.standard_normal(points.shape, dtype=np.float32)
             intensity = frame.intensity
             if intensity is not None:
                 intensity = np.clip(gain * intensity**gamma, 0.0, 1.0).astype(np.float32)
-            varied = replace(
-                frame, points=points.astype(np.float32), intensity=intensity, pose=pose
-            )
-            kept = self._draw_kept(frame, rng) & _in_sector(frame, heading, np.radians(width))
-            frames.append(varied.subset(kept))
+            frames.append(replace(frame, points=points, intensity=intensity, pose=pose))
         return frames
 
     def _draw_transform(self, rng: Rng) -> npt.NDArray[np.float64]:
@@ -98,8 +98,10 @@ class Augmentation:
 
 
 def _noisy(frame: Frame, rng: Rng) -> Frame:
-    measured = Noise()(frame, rng)
-    return measured.subset(measured.valid)
+    """Return the points that `Noise` does not lose, with noise."""
+    noise = Noise()
+    kept = frame.valid & (rng.random(len(frame)) >= noise.dropout)
+    return replace(noise, dropout=0.0)(frame.subset(kept), rng)
 
 
 def _in_sector(frame: Frame, heading: float, width: float) -> npt.NDArray[np.bool_]:

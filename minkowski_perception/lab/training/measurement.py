@@ -182,7 +182,7 @@ class JitterColour:
 
 
 def _normal(rng: Rng, shape: tuple[int, ...], sigma: float) -> npt.NDArray[np.float32]:
-    return rng.normal(0.0, sigma, shape).astype(np.float32)
+    return np.float32(sigma) * rng.standard_normal(shape, dtype=np.float32)
 
 
 def _recoloured(
