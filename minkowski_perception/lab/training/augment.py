@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from minkowski_perception.frame import Frame
 from minkowski_perception.lab.simulation.noise import Noise
+from minkowski_perception.lab.training.noise import measured
 from minkowski_perception.motion.poses import in_changed_world
 
 Rng = np.random.Generator
@@ -64,7 +65,7 @@ class Augmentation:
         noisy = bool(self.noise) and rng.random() < self.noise
         frames = []
         for original in clip:
-            frame = _noisy(original, rng) if noisy else original
+            frame = measured(original, Noise(), rng) if noisy else original
             # Points are dropped first, so that nothing is computed for them.
             kept = self._draw_kept(frame, rng) & _in_sector(frame, heading, np.radians(width))
             frame = frame.subset(kept)
@@ -95,13 +96,6 @@ class Augmentation:
             band = np.floor(np.degrees(elevation) / 0.4).astype(int)
             kept &= (band + rng.integers(2)) % 2 == 0
         return np.asarray(kept)
-
-
-def _noisy(frame: Frame, rng: Rng) -> Frame:
-    """Return the points that `Noise` does not lose, with noise."""
-    noise = Noise()
-    kept = frame.valid & (rng.random(len(frame)) >= noise.dropout)
-    return replace(noise, dropout=0.0)(frame.subset(kept), rng)
 
 
 def _in_sector(frame: Frame, heading: float, width: float) -> npt.NDArray[np.bool_]:
