@@ -8,8 +8,8 @@ import hashlib
 import json
 import re
 import zipfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ class Checkpoint:
 
     Attributes:
         path: the file.
-        state: tensors by key.
+        state: tensors by key, without the prefixes of wrappers such as `module.`.
         metadata: entries beside the tensors: epoch, architecture, ...; empty if the file is a bare
             state dictionary.
         config: SPVNAS's net.config, if one is in the same folder.
@@ -45,6 +45,12 @@ class Checkpoint:
     config: Mapping[str, Any] | None
     zipped: bool
     sha256: str
+    left_out: tuple[str, ...] = ()
+    """Keys of `TRAINING_PARTS`, which the network does not need."""
+
+    def below(self, prefix: str) -> Checkpoint:
+        """Return the checkpoint with a prefix removed from the keys that have it."""
+        return replace(self, state={k.removeprefix(prefix): v for k, v in self.state.items()})
 
     def tensor(self, key: str, *axes: int) -> Tensor:
         """Return the tensor of a key; `axes` are the allowed numbers of axes.
@@ -112,11 +118,38 @@ _BOOKKEEPING: Mapping[str, type] = {
 }
 
 _STATES = ("state_dict", "model_state_dict", "model")
-"""Keys under which training scripts store the weights."""
+"""Keys under which training scripts store the weights; other keys are searched after them."""
+
+_WRAPPERS = re.compile(
+    r"(?<![^.])(module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
+)
+"""Prefixes of DistributedDataParallel, torch.compile and FSDP, anywhere in a key."""
+
+TRAINING_PARTS = re.compile(
+    r"loss\w*|\w+_loss(es)?|criteri(on|a)\w*|class_weights?|"
+    r"aux\w*|\w+_aux|(data_)?preprocessor|(\w+_)?(metrics?|m?iou|conf(usion_?)?mat(rix)?)|"
+    r"n_averaged|num_updates|initted|(global_)?step|epoch"
+)
+"""Matches a part of a key that belongs to training: losses, auxiliary heads, counters."""
+
+_AVERAGES = re.compile(r"(\w+_)?(ema|swa|teacher|averaged?|shadow)(_\w+)?")
+"""Matches a part of a key that holds a second copy of the weights, averaged during training."""
+
+_OTHER_FILES = {
+    b"version https://git-lfs": (
+        "is a Git LFS pointer instead of the file itself; run 'git lfs pull' where it is from"
+    ),
+    b"<!doctype html": "is a web page; download the file that the page links to",
+    b"<html": "is a web page; download the file that the page links to",
+}
+"""By its first bytes: files that people find in place of a checkpoint."""
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint: a file of torch.save or safetensors, or a folder of SPVNAS's model zoo.
+
+    Weights are at the top level, under a key of `_STATES`, or the only other dictionary of
+    tensors. Averaged weights are read if there are no others.
 
     Raises:
         CheckpointError: the file cannot be read, is damaged, contains code, or has no weights.
@@ -124,23 +157,89 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if path.is_dir():
         path = path / "init"
     try:
-        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        data = path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"cannot read checkpoint {path}: {error.strerror}") from error
+    for start, meaning in _OTHER_FILES.items():
+        if data[:100].lstrip().lower().startswith(start):
+            raise CheckpointError(f"checkpoint {path} {meaning}")
+    sha256 = hashlib.sha256(data).hexdigest()
+    del data
     content = _safetensors(path) if path.suffix == ".safetensors" else _unpickled(path)
-    state: Any = content
-    metadata: dict[str, Any] = {}
-    while isinstance(state, Mapping) and not any(isinstance(v, Tensor) for v in state.values()):
-        metadata |= {key: value for key, value in state.items() if key not in _STATES}
-        state = next((state[key] for key in _STATES if key in state), None)
-    if not isinstance(state, Mapping):
-        found = f"keys {sorted(map(str, metadata))}" if metadata else type(content).__name__
+    state, metadata = _weights(path, content)
+    tensors = _without_wrappers({str(k): v for k, v in state.items() if _is_tensor(v)})
+    kept = {k: v for k, v in tensors.items() if not _has_part(k, TRAINING_PARTS)}
+    trained = {k: v for k, v in kept.items() if not _has_part(k, _AVERAGES)}
+    if len(trained) >= 0.5 * len(kept):
+        kept = trained
+    left_out = tuple(key for key in tensors if key not in kept)
+    zipped = zipfile.is_zipfile(path)
+    return Checkpoint(path, kept, metadata, _net_config(path), zipped, sha256, left_out)
+
+
+def _weights(path: Path, content: Any) -> tuple[Mapping[Any, Any], Mapping[str, Any]]:
+    """Return the dictionary of weights in a checkpoint, and the entries beside it."""
+    found = dict(_dictionaries(content))
+    known = [keys for keys in found if keys and set(keys) <= set(_STATES)]
+    trained = [keys for keys in found if not _has_part(".".join(keys), _AVERAGES)]
+    choices = known or trained or list(found)
+    if not choices:
+        listed = f"keys {sorted(map(str, content))}" if content and _is_mapping(content) else ""
         raise CheckpointError(
             f"checkpoint {path} has no weights, at the top level or under {', '.join(_STATES)}; "
-            f"it contains: {found}"
+            f"it contains: {listed or type(content).__name__}"
         )
-    tensors = {str(k).removeprefix("module."): v for k, v in state.items() if _is_tensor(v)}
-    return Checkpoint(path, tensors, metadata, _net_config(path), zipfile.is_zipfile(path), sha256)
+    most = max(len(found[keys]) for keys in choices)
+    largest = [keys for keys in choices if len(found[keys]) == most]
+    if len(largest) > 1:
+        raise CheckpointError(
+            f"checkpoint {path} has several dictionaries of weights: "
+            f"{', '.join(map('.'.join, largest))}; save the one to convert alone: "
+            "torch.save(checkpoint[KEY], FILE)"
+        )
+    metadata: dict[str, Any] = {}
+    for key in largest[0]:
+        if _is_mapping(content):
+            beside = {str(k): v for k, v in content.items() if k not in (key, *_STATES)}
+            metadata |= beside
+            content = content[key]
+        else:
+            content = content[int(key)]
+    return content, metadata
+
+
+def _dictionaries(
+    content: Any, keys: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], Mapping[str, Tensor]]]:
+    """Yield the dictionaries of tensors by name in a checkpoint, with the keys that lead there.
+
+    The state of an optimizer is left out.
+    """
+    items: Iterable[tuple[Any, Any]] = ()
+    if _is_mapping(content):
+        items = content.items()
+        tensors = {k: v for k, v in items if isinstance(k, str) and _is_tensor(v)}
+        if tensors:
+            yield keys, tensors
+    elif isinstance(content, (list, tuple)):
+        items = ((str(i), value) for i, value in enumerate(content))
+    for key, value in items:
+        if isinstance(key, str) and "optim" not in key:
+            yield from _dictionaries(value, (*keys, key))
+
+
+def _is_mapping(value: object) -> bool:
+    return isinstance(value, Mapping)
+
+
+def _without_wrappers(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Remove the prefixes of wrappers, unless two keys would become equal."""
+    plain = {_WRAPPERS.sub("", key): value for key, value in tensors.items()}
+    return plain if len(plain) == len(tensors) else tensors
+
+
+def _has_part(key: str, pattern: re.Pattern[str]) -> bool:
+    return any(pattern.fullmatch(part) for part in key.lower().split("."))
 
 
 def _is_tensor(value: object) -> bool:
@@ -159,6 +258,11 @@ def _unpickled(path: Path) -> Any:
     for full_name, placeholder in _BOOKKEEPING.items():
         module, _, name = full_name.rpartition(".")
         placeholders.append(type(name, (placeholder,), {"__module__": module}))
+    if _is_torchscript(path):
+        raise CheckpointError(
+            f"checkpoint {path} is a TorchScript archive, which contains code that is not run; "
+            "save the weights alone: torch.save(torch.jit.load(FILE).state_dict(), NEW_FILE)"
+        )
     try:
         with torch.serialization.safe_globals(placeholders):
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -174,6 +278,16 @@ def _unpickled(path: Path) -> Any:
             f"checkpoint {path} is damaged, or was not written by torch.save or safetensors "
             f"({type(error).__name__})"
         ) from error
+
+
+def _is_torchscript(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("/constants.pkl") for name in archive.namelist())
+    except zipfile.BadZipFile:
+        return False
 
 
 def _net_config(path: Path) -> Mapping[str, Any] | None:

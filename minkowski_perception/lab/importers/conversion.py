@@ -106,6 +106,7 @@ def convert(
             "sha256": checkpoint.sha256,
             "family": imported.family,
             **imported.decisions,
+            **_left_out(checkpoint),
         },
     }
     return Conversion(imported.network, card, imported.crf)
@@ -159,6 +160,14 @@ def inflated(conversion: Conversion, kernel: Kernel, window: int) -> Conversion:
         "source": {**card["source"], "inflated": decision},
     }
     return Conversion(deep, {**card, **changes}, conversion.crf)
+
+
+def _left_out(checkpoint: Checkpoint) -> dict[str, str]:
+    keys = checkpoint.left_out
+    if not keys:
+        return {}
+    more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
+    return {"left out": f"{', '.join(keys[:_SHOWN])}{more}, of training only"}
 
 
 def _training(source: SourceDataset, labels: str) -> dict[str, Any]:

@@ -122,14 +122,11 @@ def read(checkpoint: Checkpoint, orders: Orders) -> ImportedNetwork | None:
         CheckpointError: the checkpoint matches no known network (the differences are listed), or
             `orders` is given although the library determines the order.
     """
-    kinds = [
-        kind
-        for kind, layout in _LAYOUTS.items()
-        if all(layout.key(name) in checkpoint.state for name in _SIGNATURE)
-    ]
-    if not kinds:
+    found = _recognised(checkpoint)
+    if found is None:
         return None
-    kind, layout = kinds[0], _LAYOUTS[kinds[0]]
+    kind, prefix = found
+    layout, checkpoint = _LAYOUTS[kind], checkpoint.below(prefix)
     if orders != Orders():
         raise CheckpointError(
             f"checkpoint {checkpoint.path} is from {layout.family}, whose slice orders are known: "
@@ -138,6 +135,7 @@ def read(checkpoint: Checkpoint, orders: Orders) -> ImportedNetwork | None:
     source, config = LIDAR_MMDET3D, checkpoint.config or {}
     if kind == "spconv":
         source = replace(source, input={**source.input, "boundary": "clip"})
+        checkpoint = _of_spconv_2(checkpoint, layout.key("stem.0.kernel"))
     if kind in ("spvnas", "sub-network"):
         if not config:
             raise CheckpointError(
@@ -155,6 +153,36 @@ def read(checkpoint: Checkpoint, orders: Orders) -> ImportedNetwork | None:
     arguments, network = load_matching(checkpoint, layout, candidates)
     decisions = {"order": _ORDERS.get(kind, _ORDERS["torchsparse"])}
     return ImportedNetwork(layout.family, arguments, network, (source,), decisions)
+
+
+def _recognised(checkpoint: Checkpoint) -> tuple[str, str] | None:
+    """Return the kind of layout and the prefix of its keys, such as "model."; None if neither."""
+    for kind, layout in _LAYOUTS.items():
+        stem, *others = map(layout.key, _SIGNATURE)
+        for key in checkpoint.state:
+            prefix = key.removesuffix(stem)
+            if (
+                key.endswith(stem)
+                and prefix[-1:] in ("", ".")
+                and all(prefix + other in checkpoint.state for other in others)
+            ):
+                return kind, prefix
+    return None
+
+
+def _of_spconv_2(checkpoint: Checkpoint, stem: str) -> Checkpoint:
+    """Convert the weights of spconv 1.x, [*sizes, C_in, C_out], to those of spconv 2.x."""
+    if checkpoint.tensor(stem, 5).shape[:3] != (3, 3, 3):
+        return checkpoint
+    state = dict(checkpoint.state)
+    for key, weight in state.items():
+        if weight.dim() == 5:
+            *sizes, inputs, outputs = weight.shape
+            if set(sizes) == {1}:  # spconv 2.x reads the memory as [C_in, C_out]
+                state[key] = weight.reshape(outputs, *sizes, inputs)
+            else:
+                state[key] = weight.permute(4, 0, 1, 2, 3)
+    return replace(checkpoint, state=state)
 
 
 def _candidates(checkpoint: Checkpoint, layout: Layout, points: bool) -> Iterator[Arguments]:

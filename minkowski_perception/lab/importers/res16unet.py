@@ -76,7 +76,8 @@ def read(checkpoint: Checkpoint, orders: Orders) -> ImportedNetwork | None:
     prefixes = [key.removesuffix(_STEM) for key in checkpoint.state if key.endswith(_STEM)]
     if not prefixes:
         return None
-    prefix, state = prefixes[0], checkpoint.state
+    state = checkpoint.state
+    prefix = next((p for p in prefixes if f"{p}final.kernel" in state), prefixes[0])
     if f"{prefix}final.kernel" not in state:
         raise CheckpointError(
             f"checkpoint {checkpoint.path} has a Res16UNet{f' at {prefix}*' if prefix else ''} "

@@ -40,6 +40,107 @@ def test_weights_are_found_under_the_keys_of_training_scripts(tmp_path, content,
     assert checkpoint.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+WRAPPERS = ["module.", "_orig_mod.", "module._orig_mod.", "_fsdp_wrapped_module."]
+
+
+@pytest.mark.parametrize("prefix", WRAPPERS)
+def test_prefixes_of_wrappers_are_removed(tmp_path, prefix):
+    wrapped = {f"{prefix}{key}": value for key, value in STATE.items()}
+    inside = {f"model.{prefix}{key}": value for key, value in STATE.items()}
+    torch.save(wrapped, tmp_path / "wrapped.pth")
+    torch.save(inside, tmp_path / "inside.pth")
+    assert list(read_checkpoint(tmp_path / "wrapped.pth").state) == list(STATE)
+    assert list(read_checkpoint(tmp_path / "inside.pth").state) == ["model.first", "model.second"]
+
+
+def test_a_wrapper_stays_where_two_keys_would_become_equal(tmp_path):
+    torch.save({"first": torch.ones(1), "module.first": torch.zeros(1)}, tmp_path / "c.pth")
+    assert list(read_checkpoint(tmp_path / "c.pth").state) == ["first", "module.first"]
+
+
+@pytest.mark.parametrize(
+    ("content", "metadata"),
+    [
+        ({"net": STATE, "epoch": 3}, {"epoch": 3}),
+        ({"weights": STATE}, {}),
+        ({"run": {"network": STATE, "name": "a"}}, {"name": "a"}),
+        ([STATE, 5], {}),
+        ({"ema_state_dict": STATE}, {}),
+        ({"net": STATE, "ema": STATE}, {"ema": STATE}),
+        ({"step": torch.tensor(5), "model": STATE}, {"step": torch.tensor(5)}),
+        ({"net": STATE, "optimizer": {"state": {"a": dict(STATE, b=STATE["first"])}}}, None),
+        ({"net": STATE, "mean": {"value": torch.ones(3)}}, None),
+    ],
+)
+def test_the_only_dictionary_of_weights_is_found(tmp_path, content, metadata):
+    torch.save(content, tmp_path / "c.pth")
+    checkpoint = read_checkpoint(tmp_path / "c.pth")
+    assert list(checkpoint.state) == list(STATE)
+    assert metadata is None or str(checkpoint.metadata) == str(metadata)
+
+
+def test_several_dictionaries_of_weights_are_refused_and_listed(tmp_path):
+    torch.save({"generator": STATE, "critic": STATE}, tmp_path / "c.pth")
+    with pytest.raises(CheckpointError, match=r"several .*: generator, critic; save the one"):
+        read_checkpoint(tmp_path / "c.pth")
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "decode_head.loss_decode.class_weight",
+        "criterion.weight",
+        "focal_loss.alpha",
+        "auxiliary_head.conv_seg.weight",
+        "aux_classifier.0.weight",
+        "data_preprocessor.mean",
+        "n_averaged",
+        "val_iou.confmat",
+        "ema_model.first",
+        "teacher.first",
+    ],
+)
+def test_parts_of_training_are_left_out_by_name(tmp_path, key):
+    torch.save({"state_dict": {**STATE, key: torch.ones(2)}}, tmp_path / "c.pth")
+    checkpoint = read_checkpoint(tmp_path / "c.pth")
+    assert list(checkpoint.state) == list(STATE)
+    assert checkpoint.left_out == (key,)
+
+
+def test_averaged_weights_are_read_if_there_are_no_others(tmp_path):
+    torch.save({f"ema_model.{key}": value for key, value in STATE.items()}, tmp_path / "c.pth")
+    assert list(read_checkpoint(tmp_path / "c.pth").state) == [
+        "ema_model.first",
+        "ema_model.second",
+    ]
+
+
+def test_similar_names_are_not_parts_of_training(tmp_path):
+    keys = ["semantic_head.weight", "stem.glossy.weight", "decode_head.conv_seg.weight"]
+    torch.save({key: torch.ones(2) for key in keys}, tmp_path / "c.pth")
+    assert list(read_checkpoint(tmp_path / "c.pth").state) == keys
+
+
+def test_torchscript_is_refused_with_the_remedy(tmp_path):
+    torch.jit.script(torch.nn.Linear(2, 2)).save(str(tmp_path / "c.pth"))
+    with pytest.raises(CheckpointError, match=r"TorchScript .* torch\.save\(torch\.jit\.load"):
+        read_checkpoint(tmp_path / "c.pth")
+
+
+@pytest.mark.parametrize("name", ["c.pth", "c.safetensors"])
+@pytest.mark.parametrize(
+    ("text", "meaning"),
+    [
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
+        ("<!DOCTYPE html><html></html>", "is a web page"),
+    ],
+)
+def test_files_in_place_of_a_checkpoint_are_refused_by_kind(tmp_path, name, text, meaning):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(CheckpointError, match=meaning):
+        read_checkpoint(tmp_path / name)
+
+
 def test_safetensors_are_read(tmp_path):
     save_file(STATE, tmp_path / "weights.safetensors")
     checkpoint = read_checkpoint(tmp_path / "weights.safetensors")

@@ -47,6 +47,41 @@ def test_a_converted_network_reproduces_the_original_logits(tmp_path, variant, l
     assert largest_difference(conversion.network, coordinates, features, expected) < 1e-4
 
 
+def of_spconv_1(state):
+    """Return the weights of spconv 2.x as spconv 1.x stores them, [*sizes, C_in, C_out]."""
+    old = {}
+    for key, value in state.items():
+        if value.dim() == 5 and value.shape[1:4] == (1, 1, 1):
+            value = value.reshape(1, 1, 1, value.shape[4], value.shape[0])
+        elif value.dim() == 5:
+            value = value.permute(1, 2, 3, 4, 0).contiguous()
+        old[key] = value
+    return old
+
+
+def test_a_network_of_spconv_1_reproduces_the_original_logits(tmp_path):
+    state = checkpoint("MinkUNet18-W32", "mmdet3d-spconv", width=0.25)
+    conversion = convert(saved(tmp_path, of_spconv_1(state), "mmdet3d-spconv"), "small")
+    coordinates, features = some_voxels(3, 4)
+    expected = forward(state, "mmdet3d-spconv", coordinates, features, points=False)
+    assert largest_difference(conversion.network, coordinates, features, expected) < 1e-4
+
+
+@pytest.mark.parametrize("layout", ["mmdet3d-torchsparse", "mmdet3d-minkowski", "mmdet3d-spconv"])
+@pytest.mark.parametrize("prefix", ["model.", "segmentor.net."])
+def test_the_prefix_of_a_wrapper_is_found_in_every_layout(tmp_path, layout, prefix):
+    state = checkpoint("MinkUNet18-W32", layout, width=0.25)
+    plain = convert(saved(tmp_path, state, layout), "small").network.state_dict()
+    wrapped = {prefix + key: value for key, value in state.items()}
+    wrapped["decode_head.loss_decode.class_weight"] = torch.ones(19)
+    conversion = convert(saved(tmp_path, wrapped, layout), "small")
+    for key, value in conversion.network.state_dict().items():
+        assert torch.equal(value, plain[key])
+    assert conversion.card["source"]["left out"] == (
+        "decode_head.loss_decode.class_weight, of training only"
+    )
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_a_converted_sub_network_of_spvnas_reproduces_the_original_logits(tmp_path, seed):
     config = net_config(seed=seed)
@@ -135,7 +170,7 @@ def test_order_options_are_refused_for_lidar_networks(tmp_path):
             lambda s: s.pop("backbone.encoder.3.6.bn2.weight"),
             r"nearest is MinkUNet34-W32 .*: missing backbone\.encoder\.3\.6\.bn2\.weight$",
         ),
-        (lambda s: s.update({"aux.weight": torch.ones(1)}), r"unknown aux\.weight$"),
+        (lambda s: s.update({"backbone.extra": torch.ones(1)}), r"unknown backbone\.extra$"),
         (
             lambda s: s.update({"decode_head.conv_seg.weight": torch.ones(19, 7)}),
             r"misshapen decode_head\.conv_seg\.weight \[19, 7\] instead of \[19, 24\]$",
