@@ -48,6 +48,7 @@ from minkowski_perception.streaming.execution import (
     part,
 )
 from minkowski_perception.streaming.map import LabelledMap, VoxelMap
+from minkowski_perception.streaming.residuals import RangeHistory
 from minkowski_perception.trial import trial_frame
 from minkowski_perception.voxels import VoxelFrame, stack_in_time, voxelize
 
@@ -253,6 +254,7 @@ class Segmenter:
         self._runner = copy.copy(self._runner)
         self._execution = self._new_execution(self._runner)
         self._average = TemporalAverage(self.averaging)
+        self._ranges = RangeHistory(self.model.input.residuals)
         self._map = None if self._map is None else self._new_map()
 
     def __repr__(self) -> str:
@@ -336,7 +338,7 @@ class Segmenter:
     def state_bytes(self) -> int:
         """Bytes that are kept of the stream's frames."""
         of_map = 0 if self._map is None else self._map.nbytes
-        return self._execution.nbytes + self._average.nbytes + of_map
+        return self._execution.nbytes + self._average.nbytes + self._ranges.nbytes + of_map
 
     def reset(self) -> None:
         """Forget the stream: the next frame starts a new one."""
@@ -346,6 +348,7 @@ class Segmenter:
     def _forget(self) -> None:
         self._execution.clear()
         self._average.clear()
+        self._ranges.clear()
         if self._map is not None:
             self._map.clear()
 
@@ -364,6 +367,7 @@ class Segmenter:
             **{f"continuity.{name}": t for name, t in self._continuity.state().items()},
             **{f"execution.{name}": t for name, t in self._execution.state().items()},
             **{f"average.{name}": t for name, t in self._average.state().items()},
+            **{f"ranges.{name}": t for name, t in self._ranges.state().items()},
         }
         if self._map is not None:
             state |= {f"map.{name}": t for name, t in self._map.state().items()}
@@ -380,6 +384,7 @@ class Segmenter:
         self.reset()
         self._execution.restore(part(state, "execution."))
         self._average.restore({name: t.cpu() for name, t in part(state, "average.").items()})
+        self._ranges.restore({name: t.cpu() for name, t in part(state, "ranges.").items()})
         if self._map is not None:
             self._map.restore({name: t.cpu() for name, t in part(state, "map.").items()})
         self._continuity.restore(part(state, "continuity."))
@@ -479,7 +484,8 @@ class Segmenter:
 
     def _knows_motion(self, frame: Frame) -> bool:
         """Return whether the outputs of the frame rest on motion, for heads that need it."""
-        return frame.pose is not None and self._execution.frames > 1
+        has_past = self._execution.frames > 1 or self._ranges.compared
+        return frame.pose is not None and has_past
 
     def scores(self, frame: Frame) -> tuple[VoxelFrame, torch.Tensor]:
         """Return a frame's voxels and their class logits, [M, K] float32, before any averaging.
@@ -506,6 +512,7 @@ class Segmenter:
             None if frame.intensity is None else self.intensity_scale.normalise(frame.intensity)
         )
         voxels = voxelize(frame, self.model.input, intensity, self.model.network.dimension)
+        voxels = self._ranges.extended(voxels, frame)
         timings["voxelize"] = perf_counter() - started
         if not voxels.valid.any():
             heads = self.model.network.options.heads
@@ -519,7 +526,11 @@ class Segmenter:
         """Voxels and features of a made-up street, as the network sees them."""
         dimension, length = self.model.network.dimension, self._trial_length
         frames = (trial_frame(_TRIAL_POINTS[self.device.type] // length, i) for i in range(length))
-        voxels = [voxelize(f, self.model.input, f.intensity, dimension) for f in frames]
+        ranges = RangeHistory(self.model.input.residuals)
+        voxels = [
+            ranges.extended(voxelize(f, self.model.input, f.intensity, dimension), f)
+            for f in frames
+        ]
         coordinates, features = stack_in_time(voxels)
         return coordinates[:, : dimension + 1].to(self.device), features.to(self.device)
 

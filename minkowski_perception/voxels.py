@@ -94,6 +94,9 @@ FEATURES = tuple(_FEATURES)
 _OF_VOXELS = frozenset({"one", "spread_z", "voxel_x", "voxel_y", "voxel_z"})
 """Features with a value for each voxel; the others have one for each point."""
 
+_MOST_DELAY = 16
+"""Largest delay of a residual over the smallest: it limits the number of remembered frames."""
+
 _ROUNDINGS: Mapping[str, Callable[..., npt.NDArray[np.floating]]] = {
     "floor": np.floor,
     "round": np.round,
@@ -124,9 +127,13 @@ class VoxelInput:
         boundary: "keep" gives every voxel a parent at each stride, "clip" as spconv: none to those
             in the last plane of an odd extent (see `SparseTensor`). For networks that were trained
             so, with shift "minimum".
+        residuals: delays in seconds, ascending, the largest at most 16 times the smallest; each
+            adds two features after those of `features`: the range residual to the frame of so
+            long ago, and whether it is known; see `RangeHistory`. Not with shift "minimum".
 
     Raises:
-        ValueError: scale or offset does not fit the features, or boundary the shift.
+        ValueError: scale or offset does not fit the features, boundary or residuals the shift, or
+            residuals are not ascending or too far apart.
     """
 
     voxel_size: Annotated[float, Range(0.005, 5.0)]
@@ -137,6 +144,7 @@ class VoxelInput:
     rounding: Literal["floor", "round"] = "floor"
     shift: Literal["none", "minimum"] = "none"
     boundary: Literal["keep", "clip"] = "keep"
+    residuals: tuple[Annotated[float, Range(0.01, 10.0)], ...] = ()
 
     def __post_init__(self) -> None:
         """Fill in `scale`, and check that the values fit each other."""
@@ -149,6 +157,22 @@ class VoxelInput:
                 raise ValueError(f"{len(self.features)} features, but {name} of {len(values)}")
         if self.boundary == "clip" and self.shift != "minimum":
             raise ValueError("boundary 'clip' needs shift 'minimum': it counts from the minimum")
+        if not self.residuals:
+            return
+        if self.shift != "none":
+            raise ValueError("residuals need shift 'none': they compare frames in one place")
+        first, last = self.residuals[0], self.residuals[-1]
+        if list(self.residuals) != sorted(set(self.residuals)) or last > _MOST_DELAY * first:
+            raise ValueError(
+                f"residuals must be ascending delays, the largest at most {_MOST_DELAY} times the "
+                f"smallest, not {', '.join(f'{delay:g}' for delay in self.residuals)}"
+            )
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the network's input channels: the features, and two for each residual."""
+        columns = [(f"residual {delay:g} s", f"known {delay:g} s") for delay in self.residuals]
+        return self.features + tuple(name for pair in columns for name in pair)
 
     @property
     def offsets(self) -> tuple[float, ...]:

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -524,3 +524,63 @@ def test_the_map_is_saved_and_restored_to_the_bit(tmp_path):
     without.restore(state)
     assert without.labelled_map() is None
     assert "map.voxels" not in without.state()
+
+
+def looking_back(chosen):
+    """Return a model like another one, with range residuals among its input channels."""
+    torch.manual_seed(0)
+    options = asdict(chosen.network.options) | {"in_channels": 6}
+    network = build_network("MinkUNet14A", **options)
+    return replace(
+        chosen, network=network.eval(), input=replace(chosen.input, residuals=(0.1, 0.3))
+    )
+
+
+@pytest.mark.parametrize("dimension", [3, 4])
+def test_residuals_change_the_outputs_of_a_stream_but_not_of_its_first_frame(dimension):
+    chosen = looking_back(model(dimension, window=1, moving=1))
+    stream = list(frames(3))
+    segmenter = Segmenter(chosen, device="cpu", engine="torch", averaging=1)
+    first, *later = [segmenter.segment(frame) for frame in stream]
+    alone = [segmenter.another_stream().segment(frame) for frame in stream]
+    np.testing.assert_array_equal(first.confidence, alone[0].confidence)
+    assert np.isnan(first.outputs["moving"]).all()
+    for found, single in zip(later, alone[1:], strict=True):
+        assert not np.array_equal(found.confidence, single.confidence)
+        assert not np.isnan(found.outputs["moving"]).any()
+    assert segmenter.state_bytes > 3 * 500_000
+    unknown = segmenter.segment(replace(stream[0], stamp=4 * 10**8, pose=None))
+    assert np.isnan(unknown.outputs["moving"]).all()
+    assert segmenter.state_bytes < 500_000  # motion became unknown: a new stream
+    segmenter.reset()
+    np.testing.assert_array_equal(segmenter.segment(stream[0]).confidence, first.confidence)
+
+
+def test_windows_and_incremental_execution_agree_with_residuals():
+    torch.manual_seed(0)
+    options = {"dimension": 4, "kernel": "causal", "width": 0.25, "heads": {"classes": 19}}
+    network = build_network("MinkUNet14A", in_channels=6, **options).eval()
+    spec = VoxelInput(VOXEL, ("one", "z"), residuals=(0.1, 0.3))
+    chosen = Model("causal", network, LabelSet.load("semantickitti19"), spec, 5, {})
+    windowed = Segmenter(chosen, device="cpu", engine="torch", window=5)
+    incremental = Segmenter(chosen, device="cpu", engine="torch", execution="incremental")
+    for frame in frames(5):
+        found, expected = (s.segment(frame).confidence for s in (incremental, windowed))
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_the_state_of_residuals_is_restored_to_the_bit_and_fits_only_such_models(tmp_path):
+    chosen = looking_back(model())
+    stream = list(frames(5))
+    segmenter = Segmenter(chosen, device="cpu", engine="torch")
+    whole = [segmenter.segment(frame) for frame in stream]
+    segmenter.reset()
+    for frame, expected in zip(stream, whole, strict=True):
+        save_file(segmenter.state(), tmp_path / "state.safetensors")
+        segmenter = segmenter.another_stream()
+        segmenter.restore(load_file(tmp_path / "state.safetensors"))
+        np.testing.assert_array_equal(segmenter.segment(frame).confidence, expected.confidence)
+    save_file(segmenter.state(), tmp_path / "state.safetensors")
+    state = {k: v for k, v in segmenter.state().items() if not k.startswith("execution.")}
+    with pytest.raises(ValueError, match="has residuals, but the model has none"):
+        Segmenter(model(), device="cpu", engine="torch").restore(state)

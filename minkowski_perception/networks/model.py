@@ -120,7 +120,7 @@ class Card:
             ValueError: it does not, or the network's options are not possible.
         """
         options = network_options(self.network)
-        options.check_fit(len(self.input.features), self.label_set)
+        options.check_fit(len(self.input.channels), self.label_set)
         if self.input.shift == "minimum" and (self.window > 1 or self.crf is not None):
             raise ValueError(
                 "frames whose voxels are shifted by their minimum cannot be joined in time: the "

@@ -17,11 +17,13 @@ from torch.utils.data import Dataset
 from minkowski_perception.frame import Frame
 from minkowski_perception.lab.training.clip_size import ClipSize
 from minkowski_perception.lab.training.composition import Augment
+from minkowski_perception.lab.training.history import History, PastFrame
 from minkowski_perception.lab.training.sources import Source
 from minkowski_perception.labels import UNLABELLED
 from minkowski_perception.networks.blocks import SPATIAL_DIMENSION
 from minkowski_perception.networks.heads import CLASSES, HEADS
 from minkowski_perception.sparse import Quantization
+from minkowski_perception.streaming.residuals import RangeHistory
 from minkowski_perception.voxels import VoxelFrame, VoxelInput, stack_in_time, voxelize
 
 _ATTEMPTS = 10
@@ -72,6 +74,8 @@ class ClipDataset(Dataset[Sample]):
         max_voxels: largest number of voxels of a clip; larger clips are sampled at random.
         voxel_labels: see `Data`.
         heads: heads other than the classes whose truth the samples carry.
+        history: number of frames before a clip that its residuals can look back to.
+        without_history: share of clips without such frames.
     """
 
     def __init__(
@@ -85,6 +89,8 @@ class ClipDataset(Dataset[Sample]):
         max_voxels: int | None = None,
         voxel_labels: Literal["first", "agreed"] = "first",
         heads: Collection[str] = (),
+        history: int = 0,
+        without_history: float = 0.0,
     ) -> None:
         self._sources = sources
         self._size = size
@@ -94,6 +100,8 @@ class ClipDataset(Dataset[Sample]):
         self._length = length
         self._max_voxels = max_voxels
         self._heads = heads
+        self._history = History(history, spec.residuals) if history else None
+        self._without_history = without_history
         self._voxel_labels = _agreed if voxel_labels == "agreed" else Quantization.reduce
 
     def __len__(self) -> int:
@@ -102,15 +110,29 @@ class ClipDataset(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         rng = np.random.default_rng((self._seed, index))
         source = self._source(rng)
-        another = partial(source.clip, rng, self._size)
-        clip = self._augment(source.clip(rng, self._size, index), rng, another)
+        history = self._history
+        if history is not None and rng.random() < self._without_history:
+            history = None
+        another = partial(source.clip, rng, self._size, history=history)
+        varied = self._augment(source.clip(rng, self._size, index, history), rng, another)
         for _ in range(_ATTEMPTS):
-            if any(len(frame) for frame in clip):
+            if any(len(frame) for frame in varied if not isinstance(frame, PastFrame)):
                 break
-            clip = self._augment(another(), rng, another)
-        frames = [voxelize(frame, self._spec, frame.intensity) for frame in clip]
+            varied = self._augment(another(), rng, another)
+        ranges = RangeHistory(self._spec.residuals)
+        clip, frames, compared = [], [], []
+        for frame in varied:
+            if isinstance(frame, PastFrame):
+                ranges.remember(frame)
+                continue
+            voxels = voxelize(frame, self._spec, frame.intensity)
+            clip.append(frame)
+            frames.append(ranges.extended(voxels, frame))
+            compared.append(ranges.compared)
         coordinates, features = stack_in_time(frames)
-        labels, *others = (self._truth(name, clip, frames) for name in (CLASSES, *self._heads))
+        labels, *others = (
+            self._truth(name, clip, frames, compared) for name in (CLASSES, *self._heads)
+        )
         points = torch.cat([voxels.quantization.counts() for voxels in frames])
         posed = torch.cat(
             [
@@ -126,15 +148,27 @@ class ClipDataset(Dataset[Sample]):
             return sample.map(lambda column: column[kept])
         return sample
 
-    def _truth(self, head: str, clip: Sequence[Frame], frames: Sequence[VoxelFrame]) -> Tensor:
+    def _truth(
+        self,
+        head: str,
+        clip: Sequence[Frame],
+        frames: Sequence[VoxelFrame],
+        compared: Sequence[bool],
+    ) -> Tensor:
         """Return a head's true ids of the voxels of all frames, [N] int64.
 
         They are unknown in frames in which `Segmenter` would give no value, see `Head`.
+
+        Args:
+            head: its name.
+            clip: the frames.
+            frames: their voxels.
+            compared: whether each frame has residuals to a frame before it.
         """
         truth = []
         has_past = False
-        for frame, voxels in zip(clip, frames, strict=True):
-            known = has_past and frame.pose is not None
+        for frame, voxels, by_ranges in zip(clip, frames, compared, strict=True):
+            known = (has_past or by_ranges) and frame.pose is not None
             ids = HEADS[head].truth(frame) if known or not HEADS[head].needs_motion else None
             truth.append(self._voxel_labels(voxels.quantization, _ids(ids, voxels)))
             has_past = has_past or len(voxels.coordinates) > 0

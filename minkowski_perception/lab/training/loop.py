@@ -258,6 +258,8 @@ class _Training:
             data.max_voxels,
             data.voxel_labels,
             tuple(self._network.heads),
+            data.history,
+            data.without_history,
         )
 
     @property
@@ -333,7 +335,12 @@ def _network(plan: Recipe, title: str) -> tuple[Network, Model | None]:
         start = load_model(plan.start)
     except ModelError as error:
         raise ModelError(f"{title}: cannot load the model to start from: {error}") from error
-    source = start.network
+    source, ours, theirs = start.network, plan.spec.channels, start.input.channels
+    if len(ours) > len(theirs) and ours[: len(theirs)] != theirs:
+        raise RecipeError(
+            f"recipe.start: more input channels must follow those of the start, which are "
+            f"{', '.join(theirs)}, not {', '.join(ours)}"
+        )
     try:
         transfer(source, network, fresh_classes=plan.fresh_head)
     except ValueError as error:

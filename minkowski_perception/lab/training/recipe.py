@@ -164,6 +164,11 @@ class Data:
             0.4. Not for a mapping, which has the short ones as well.
         stride: frames of the sequence from each frame of a clip to the next one; or a mapping of
             numbers to the shares of the clips that have this stride.
+        history: number of frames before a clip that its residuals (`input.residuals`) can look
+            back to. They and the frames that a stride skips are only read as far as a residual
+            needs them, augmented with the clip, and get no voxels.
+        without_history: share of clips without such frames, as at the start of a stream, and as
+            from sensors as slow as the stride.
         max_voxels: largest number of voxels of a clip; larger clips are sampled at random.
         voxel_labels: label of a voxel: "first", that of its first point, or "agreed", the label
             that all its points share, and unknown where they differ.
@@ -184,6 +189,8 @@ class Data:
     clip: Annotated[int | Shares | None, _read_count] = None
     shorter: Share | None = None
     stride: Annotated[int | Shares, _read_count] = 1
+    history: Annotated[int, Range(least=0)] = 0
+    without_history: Share = 0.25
     max_voxels: Count | None = None
     voxel_labels: Literal["first", "agreed"] = "first"
 
@@ -412,6 +419,8 @@ class Recipe:
             SchemaError: they do not, or the kernels are not possible.
         """
         size, data = self.clip_size, self.data
+        if data.history and not self.spec.residuals:
+            raise error_at("data.history", "must be 0 without input.residuals, which look back")
         if data.seeds is not None and size.span > data.frames:
             raise error_at(
                 "data.frames",

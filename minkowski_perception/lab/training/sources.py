@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache, partial
@@ -26,6 +26,7 @@ from minkowski_perception.lab.simulation.lidar import get_lidar
 from minkowski_perception.lab.simulation.recording import Recording
 from minkowski_perception.lab.simulation.version import simulator_version
 from minkowski_perception.lab.training.clip_size import ClipSize
+from minkowski_perception.lab.training.history import History, PastFrame
 from minkowski_perception.lab.training.losses import class_shares
 from minkowski_perception.lab.training.recipe import Data, DataSet, HeldOut
 from minkowski_perception.labels import LabelSet
@@ -43,8 +44,21 @@ class Source(Protocol):
     def share(self) -> float:
         """Share of the clips, relative to the other sources."""
 
-    def clip(self, rng: Rng, size: ClipSize, index: int | None = None) -> list[Frame]:
-        """Return the clip of an index of the training, or a random one."""
+    def clip(
+        self,
+        rng: Rng,
+        size: ClipSize,
+        index: int | None = None,
+        history: History | None = None,
+    ) -> list[Frame]:
+        """Return the clip of an index of the training, or a random one.
+
+        Args:
+            rng: random numbers.
+            size: of the clip.
+            index: of the clip; None for a random one.
+            history: adds `PastFrame`s between the frames of the clip, in the order of time.
+        """
 
     def class_shares(self, classes: int) -> npt.NDArray[np.float64]:
         """Return the share of each class in the labels, [classes]."""
@@ -64,12 +78,18 @@ class Drives:
     share: float = 1.0
     counted: Sequence[Sequence[Frame]] | None = None
 
-    def clip(self, rng: Rng, size: ClipSize, index: int | None = None) -> list[Frame]:
-        """Return a random clip."""
+    def clip(
+        self,
+        rng: Rng,
+        size: ClipSize,
+        index: int | None = None,
+        history: History | None = None,
+    ) -> list[Frame]:
+        """Return a random clip; see `Source`."""
         drive = self.drives[int(rng.integers(len(self.drives)))]
         rows = size.draw(rng)
         start = int(rng.integers(len(drive) - rows[-1]))
-        return [_upright(drive[start + row]) for row in rows]
+        return _frames(lambda row: _upright(drive[row]), [start + row for row in rows], history)
 
     def class_shares(self, classes: int) -> npt.NDArray[np.float64]:
         """Return the share of each class in the labels, [classes]."""
@@ -94,16 +114,25 @@ class Recordings:
     share: float = 1.0
     seed: int = 0
 
-    def clip(self, rng: Rng, size: ClipSize, index: int | None = None) -> list[Frame]:
-        """Return the clip that ends with the frame of an index of the order, or a random one."""
+    def clip(
+        self,
+        rng: Rng,
+        size: ClipSize,
+        index: int | None = None,
+        history: History | None = None,
+    ) -> list[Frame]:
+        """Return the clip that ends with the frame of an index of the order, or a random one.
+
+        See `Source`.
+        """
         total = sum(map(len, self.sequences))
         if index is None:
             newest = int(rng.integers(total))
         else:
             newest = int(_order(self.seed, index // total, total)[index % total])
         sequence, newest = self._find(newest)
-        rows = reversed(size.draw(rng))
-        return [self._read(sequence, newest - row) for row in rows if row <= newest]
+        rows = [newest - row for row in reversed(size.draw(rng)) if row <= newest]
+        return _frames(partial(self._read, sequence), rows, history)
 
     def class_shares(self, classes: int) -> npt.NDArray[np.float64]:
         """Return the share of each class in the labels of some frames, [classes]."""
@@ -127,6 +156,29 @@ class Recordings:
             return frame
         scale = IntensityScale(self.full_scale)
         return replace(frame, intensity=scale.normalise(frame.intensity))
+
+
+def _frames(
+    read: Callable[[int], Frame], rows: Sequence[int], history: History | None
+) -> list[Frame]:
+    """Return the frames of a clip, with those of its history.
+
+    Args:
+        read: a frame of the sequence by its row.
+        rows: of the clip, ascending.
+        history: if the clip has one.
+    """
+    if history is None:
+        return [read(row) for row in rows]
+    first = max(rows[0] - history.before, 0)
+    frames = {row: read(row) for row in range(first, rows[-1] + 1)}
+    stamps = {row: frame.stamp for row, frame in frames.items()}
+    wanted = history.rows(stamps, rows)
+    return [
+        frame if row in rows else PastFrame.of(frame)
+        for row, frame in frames.items()
+        if row in rows or row in wanted
+    ]
 
 
 def _upright(frame: Frame) -> Frame:

@@ -76,6 +76,25 @@ def test_the_share_of_the_start_in_the_result_can_be_changed_when_resuming(root,
     assert any((before[key] - after[key]).abs().max() > 0.02 for key in before)
 
 
+def test_channels_that_follow_those_of_the_start_start_without_effect(root, start, tmp_path):
+    recipe = small_recipe(root, start=start, optimization=GENTLE)
+    recipe["network"] = {**recipe["network"], "in_channels": 6}
+    recipe["input"] = {**recipe["input"], "residuals": [0.1, 0.3]}
+    recipe["data"] = {**recipe["data"], "history": 3}
+    path = train(recipe, tmp_path, "cpu", workers=0)
+    before, after = (load_model(p).network.conv0p1s1.kernel for p in (start, f"{path}.yaml"))
+    torch.testing.assert_close(after[:, :2], before, atol=1e-3, rtol=1e-3)
+    assert after[:, 2:].abs().max() < 1e-6
+
+
+def test_other_channels_before_those_of_the_start_are_refused(root, start, tmp_path):
+    recipe = small_recipe(root, start=start)
+    recipe["network"] = {**recipe["network"], "in_channels": 3}
+    recipe["input"] = {**recipe["input"], "features": ["one", "z", "intensity"]}
+    with pytest.raises(RecipeError, match="which are one, intensity, not one, z, intensity"):
+        train(recipe, tmp_path, "cpu")
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
