@@ -224,19 +224,48 @@ def lovasz_softmax(
         mass: [N] weights; None for 1.
     """
     counted = labels != ignore
-    probability = F.softmax(logits[counted], dim=1)
-    labels = labels[counted]
-    mass = torch.ones_like(probability[:, 0]) if mass is None else mass[counted]
-    losses = []
-    for k in torch.unique(labels).tolist():
+    if not counted.any():
+        return logits.sum() * 0.0
+    mass = torch.ones_like(logits[:, 0]) if mass is None else mass
+    if not counted.all():
+        rows = counted.nonzero()[:, 0]
+        logits, labels, mass = (values.index_select(0, rows) for values in (logits, labels, mass))
+    probability = F.softmax(logits, dim=1)
+    # The loss is linear in the errors once they are sorted, and so in the probabilities.
+    slopes, constant = _lovasz_slopes(probability.detach(), labels, mass)
+    return (probability * slopes).sum() + constant
+
+
+def _lovasz_slopes(probability: Tensor, labels: Tensor, mass: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the derivatives [N, K] of the Lovasz softmax loss, and its value less their product.
+
+    Args:
+        probability: [N, K], without gradients.
+        labels: [N] int64 ids.
+        mass: [N] weights.
+    """
+    columns = probability.T.contiguous()
+    slopes = torch.zeros_like(columns)
+    constant = mass.new_zeros(())
+    classes = torch.unique(labels).tolist()
+    for k in classes:
         truth = labels == k
-        errors = (truth.to(probability.dtype) - probability[:, k]).abs()
+        errors = torch.where(truth, 1.0 - columns[k], columns[k])
         # Errors below the smallest one of the class itself have gradient 0: they need no sorting.
-        matter = errors >= errors[truth].min()
-        errors, order = torch.sort(errors[matter], descending=True)
-        known, amount = truth[matter][order], mass[matter][order]
-        losses.append(errors @ _jaccard_gradient(amount * known, amount * ~known))
-    return torch.stack(losses).mean() if losses else logits.sum() * 0.0
+        rows = (errors >= errors[truth].min()).nonzero()[:, 0]
+        rows = rows.index_select(0, _descending(errors.index_select(0, rows)))
+        known, amount = truth.index_select(0, rows), mass.index_select(0, rows)
+        slope = _jaccard_gradient(amount * known, amount * ~known)
+        slopes[k].index_copy_(0, rows, torch.where(known, -slope, slope))
+        constant += (slope * known).sum()
+    return slopes.T / len(classes), constant / len(classes)
+
+
+def _descending(values: Tensor) -> Tensor:
+    """Return the order [N] that sorts values [N] from large to small."""
+    if values.device.type == "cpu":  # NumPy sorts with vector instructions.
+        return torch.from_numpy(np.argsort(-values.numpy()))
+    return torch.argsort(values, descending=True)
 
 
 def _jaccard_gradient(own: Tensor, other: Tensor) -> Tensor:
