@@ -9,6 +9,7 @@ of https://github.com/PRBonn/semantic-kitti-api).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
@@ -18,6 +19,7 @@ import numpy.typing as npt
 from minkowski_perception.frame import Frame
 from minkowski_perception.labels import UNLABELLED, LabelSet
 from minkowski_perception.metrics import ConfusionMatrix, none_if_nan, true_labels
+from minkowski_perception.objects import MovingObjects
 
 MOVING = "moving"
 """Name of the head, its output and its field."""
@@ -26,7 +28,15 @@ _STEPS = 64
 """Bins of a histogram per unit of the logit."""
 _MIDDLE = 16 * _STEPS
 """Bin of probability 0.5; logits beyond -16 and 16 count as these."""
-_BINS = 2 * _MIDDLE + 1
+BINS = 2 * _MIDDLE + 1
+"""Bins of probability, see `probability_bins`."""
+_PROBABILITIES = 1.0 / (1.0 + np.exp((_MIDDLE + 0.5 - np.arange(BINS)) / _STEPS))
+"""Probability in the middle of each bin."""
+_CALIBRATED = 15
+"""Bins of the calibration error, evenly spaced in probability."""
+
+SPEEDS = (0.0, 1.5, 4.0, 10.0, np.inf)
+"""Edges of the bins of speed, m/s: a slow walk, a run or a bicycle, a car in a street, faster."""
 
 
 def true_motion(frame: Frame) -> npt.NDArray[np.uint8] | None:
@@ -52,9 +62,10 @@ def moving_share(values: npt.NDArray[np.floating]) -> float:
 
 
 class MovingScores:
-    """Scores of moving points: IoU, precision, recall, average precision, by class and range.
+    """Scores of moving points: IoU, precision, recall, average precision, calibration error.
 
-    Points without a value (NaN: motion was unknown) or without known truth do not count.
+    They are given by class, range and speed. Points without a value (NaN: motion was unknown) or
+    without known truth do not count.
 
     Args:
         label_set: of the frames' labels.
@@ -68,7 +79,10 @@ class MovingScores:
         self._label_set = label_set
         self._ranges = np.asarray(ranges)
         # Points by true class (the last row: none), bin of range, truth and bin of probability.
-        self._counts = np.zeros((len(label_set) + 1, len(self._ranges) - 1, 2, _BINS), np.int64)
+        self._counts = np.zeros((len(label_set) + 1, len(self._ranges) - 1, 2, BINS), np.int64)
+        # Moving points by bin of speed and of probability; those of unknown speed do not count.
+        self._by_speed = np.zeros((len(SPEEDS) - 1, BINS), np.int64)
+        self._objects = MovingObjects()
         self._without_value = 0
         self._divided = label_set.divided_by_motion
         self.multi_scan = ConfusionMatrix(len(label_set) + len(self._divided))
@@ -92,21 +106,26 @@ class MovingScores:
         moves = truth[counted].astype(np.int64)
         classes = true_labels(frame)[counted].astype(np.int64)
         distances = np.linalg.norm(frame.points[counted], axis=1)
+        bins = probability_bins(values[counted])
         cells = np.ravel_multi_index(
             (
                 np.minimum(classes, len(self._label_set)),
                 np.searchsorted(self._ranges[1:-1], distances, side="right"),
                 moves,
-                _bins(values[counted]),
+                bins,
             ),
             self._counts.shape,
         )
         found = np.bincount(cells, minlength=self._counts.size)
         self._counts += found.reshape(self._counts.shape)
+        if frame.pose is not None:
+            speeds = self._objects.update(frame)[1][counted]
+            fast = ~np.isnan(speeds) & (moves == 1)
+            np.add.at(self._by_speed, (speed_bins(speeds[fast]), bins[fast]), 1)
         if self._divided:
             self.multi_scan.update(
-                self._by_motion(classes, moves == 1),
-                self._by_motion(labels[counted].astype(np.int64), calls_moving(values[counted])),
+                labels_by_motion(self._label_set, classes, moves == 1),
+                labels_by_motion(self._label_set, labels[counted], calls_moving(values[counted])),
             )
 
     @property
@@ -133,24 +152,47 @@ class MovingScores:
             found[f"miou{len(matrix)}"] = none_if_nan(matrix.miou)
             found[f"iou{len(matrix)}"] = dict(iou)
         found["by_class"] = by_class
-        found["by_range"] = [
-            {"from": float(near), "to": none_if_infinite(far), **motion_figures(of_range)}
-            for (near, far), of_range in zip(
-                pairwise(self._ranges), self._counts.sum(axis=0), strict=True
-            )
-        ]
+        found["by_range"] = figures_by_bin(self._ranges, self._counts.sum(axis=0))
+        still = self.histogram[0]
+        found["by_speed"] = figures_by_bin(SPEEDS, [np.stack([still, b]) for b in self._by_speed])
         return found
 
-    def _by_motion(
-        self, labels: npt.NDArray[np.int64], moves: npt.NDArray[np.bool_]
-    ) -> npt.NDArray[np.int64]:
-        """Return labels [N] in the classes of the multi-scan task."""
-        table = np.arange(UNLABELLED + 1)
-        for i, name in enumerate(self._divided):
-            table[self._label_set.names.index(name)] = len(self._label_set) + i
-        # What is no label must not become that of a moving class.
-        labels = np.where(labels < len(self._label_set), labels, UNLABELLED)
-        return np.where(moves, table[labels], labels)
+
+def labels_by_motion(
+    label_set: LabelSet, labels: npt.NDArray[np.integer], moves: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.uint8]:
+    """Return labels [N] in the classes of the multi-scan task: the set's, then the moving ones.
+
+    Args:
+        label_set: of the labels.
+        labels: [N]; any id outside 0 to K - 1 becomes 255.
+        moves: [N], which points move.
+    """
+    table = np.full((2, UNLABELLED + 1), UNLABELLED, np.uint8)
+    table[:, : len(label_set)] = np.arange(len(label_set))
+    for i, name in enumerate(label_set.divided_by_motion):
+        table[1, label_set.names.index(name)] = len(label_set) + i
+    return np.asarray(table[moves.astype(np.intp), labels])
+
+
+def speed_bins(speeds: npt.NDArray[np.floating]) -> npt.NDArray[np.intp]:
+    """Return the bin of `SPEEDS` of each speed [N]."""
+    return np.searchsorted(SPEEDS[1:-1], speeds, side="right")
+
+
+def figures_by_bin(
+    edges: npt.ArrayLike, counts: Iterable[npt.NDArray[np.int64]]
+) -> list[dict[str, Any]]:
+    """Return the figures of bins of range or speed, each with its edges.
+
+    Args:
+        edges: [E + 1] of the bins; infinity becomes None.
+        counts: [2, B] of each bin, see `MovingScores.histogram`.
+    """
+    return [
+        {"from": float(low), "to": none_if_infinite(high), **motion_figures(of_bin)}
+        for (low, high), of_bin in zip(pairwise(np.asarray(edges)), counts, strict=True)
+    ]
 
 
 def none_if_infinite(value: float) -> float | None:
@@ -158,7 +200,7 @@ def none_if_infinite(value: float) -> float | None:
     return None if np.isinf(value) else float(value)
 
 
-def _bins(values: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
+def probability_bins(values: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
     """Return the bins of probabilities: those above 0.5, and no others, are behind the middle."""
     exact = values.astype(np.float64)
     with np.errstate(divide="ignore"):
@@ -173,11 +215,12 @@ def motion_figures(counts: npt.NDArray[np.int64]) -> dict[str, Any]:
     return {
         "points": int(still + moving),
         "moving_points": int(moving),
-        "iou": _ratio(hits, moving + false) if moving else None,
+        "iou": none_if_nan(float(moving_iou(counts))),
         "precision": _ratio(hits, hits + false),
         "recall": _ratio(hits, moving),
-        "average_precision": _average_precision(counts),
+        "average_precision": none_if_nan(float(average_precision(counts))),
         "false_positive_share": _ratio(false, still),
+        "calibration_error": none_if_nan(float(calibration_error(counts))),
     }
 
 
@@ -185,14 +228,46 @@ def _ratio(part: np.int64, whole: np.int64) -> float | None:
     return float(part / whole) if whole else None
 
 
-def _average_precision(counts: npt.NDArray[np.int64]) -> float | None:
-    """Return the mean of the precision over the moving points, ranked by probability.
+Figures = npt.NDArray[np.float64]
 
-    Points of a bin share their rank.
+
+def moving_iou(counts: npt.NDArray[np.number]) -> Figures:
+    """Return the IoU of moving points [...] of counts [..., 2, B]; NaN without such points."""
+    moving = counts[..., 1, :].sum(axis=-1)
+    hits, false = counts[..., 1, _MIDDLE + 1 :].sum(-1), counts[..., 0, _MIDDLE + 1 :].sum(-1)
+    return np.where(moving > 0, hits / np.maximum(moving + false, 1), np.nan)
+
+
+def average_precision(counts: npt.NDArray[np.number]) -> Figures:
+    """Return the mean of the precision over the moving points, ranked by probability, [...].
+
+    Points of a bin share their rank. NaN without moving points.
+
+    Args:
+        counts: [..., 2, B], see `MovingScores.histogram`.
     """
-    still, moving = counts[:, ::-1]
-    if not moving.any():
-        return None
-    hits = moving.cumsum()
-    precision = hits / np.maximum(hits + still.cumsum(), 1)
-    return float(precision @ moving / hits[-1])
+    still, moving = counts[..., 0, ::-1], counts[..., 1, ::-1]
+    hits = moving.cumsum(axis=-1)
+    precision = hits / np.maximum(hits + still.cumsum(axis=-1), 1)
+    total = hits[..., -1]
+    weighted = (precision * moving).sum(axis=-1)
+    return np.where(total > 0, weighted / np.maximum(total, 1), np.nan)
+
+
+def calibration_error(counts: npt.NDArray[np.number]) -> Figures:
+    """Return the expected calibration error of probabilities, in 15 bins, [...].
+
+    This is |share of moving points - mean probability| of each bin, averaged over the points; NaN
+    without points. A point counts with the middle of its bin of `counts`, at most 0.002 from its
+    probability.
+
+    Args:
+        counts: [..., 2, B], see `MovingScores.histogram`.
+    """
+    bins = np.minimum((_PROBABILITIES * _CALIBRATED).astype(np.intp), _CALIBRATED - 1)
+    in_bin = np.eye(_CALIBRATED)[bins]
+    points = counts.sum(axis=-2)
+    difference = (counts[..., 1, :] - points * _PROBABILITIES) @ in_bin
+    total = points.sum(axis=-1)
+    error = np.abs(difference).sum(axis=-1)
+    return np.where(total > 0, error / np.maximum(total, 1), np.nan)

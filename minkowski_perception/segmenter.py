@@ -118,6 +118,7 @@ class Probabilities:
         voxels: M, and which points are in them.
         values: [M, K] float32 on the CPU, probabilities of the classes, averaged over the last
             frames where the segmenter averages.
+        alone: [M, K], those of this frame, not averaged.
         timings: as in `Segmentation`, but for "slice".
         frame_count: see `Segmentation`.
         voxel_count: see `Segmentation`.
@@ -126,6 +127,7 @@ class Probabilities:
 
     voxels: VoxelFrame
     values: torch.Tensor
+    alone: torch.Tensor
     timings: dict[str, float]
     frame_count: int
     voxel_count: int
@@ -480,7 +482,9 @@ class Segmenter:
             position = frame.pose[:3, 3]
             self._map.add(voxels, alone, outputs.get(MOVING), position, frame.stamp)
             timings["map"] = perf_counter() - started
-        return Probabilities(voxels, values, timings, frame_count, scores.voxel_count, outputs)
+        return Probabilities(
+            voxels, values, alone, timings, frame_count, scores.voxel_count, outputs
+        )
 
     def _knows_motion(self, frame: Frame) -> bool:
         """Return whether the outputs of the frame rest on motion, for heads that need it."""

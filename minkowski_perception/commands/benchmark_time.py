@@ -11,6 +11,7 @@ the metrics and intervals.
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from minkowski_perception.commands import CommandError, positive, write_report
@@ -27,16 +28,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folders of models of the same names, one for each seed of the training",
     )
     parser.add_argument(
-        "--twin", default="time_3d", metavar="NAME", help="the 3D model (%(default)s)"
+        "--twin",
+        default="time_3d",
+        metavar="NAME",
+        help="the 3D model that models are compared with by default (%(default)s)",
     )
     parser.add_argument(
         "--row",
-        default="time_rich",
         metavar="NAME",
-        help="model whose gains, averaged, come first in the JSON (%(default)s)",
+        help="model whose gains, averaged, come first in the JSON (the last 4D design)",
     )
     parser.add_argument(
-        "--names", nargs="+", metavar="NAME", help="models to compare with the twin (all)"
+        "--names",
+        nargs="+",
+        metavar="NAME",
+        help="models to compare; NAME=TWIN names the twin too (those of config/training/time_*)",
     )
     parser.add_argument(
         "--windows",
@@ -77,14 +83,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--engine", default="auto", help="see the node's parameter (%(default)s)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (%(default)s)")
-    parser.add_argument("--threads", type=positive, help="number of CPU threads (all)")
+    parser.add_argument(
+        "--processes", type=positive, help="drives that are measured at once (one for each core)"
+    )
+    parser.add_argument(
+        "--threads", type=positive, default=1, help="CPU threads of each process (%(default)s)"
+    )
+    parser.add_argument("--cache", type=Path, help="folder in which simulated drives are kept")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
 
 
 def run(args: argparse.Namespace) -> int:
     """Compare the models and print the table."""
-    from minkowski_perception.allocator import keep_freed_memory
-    from minkowski_perception.device import choose_device, use_threads
+    from functools import partial
+
+    from minkowski_perception.device import choose_device
     from minkowski_perception.lab.benchmarks import ablation, time
     from minkowski_perception.lab.benchmarks.engines import describe
     from minkowski_perception.labels import LabelSet
@@ -95,26 +108,36 @@ def run(args: argparse.Namespace) -> int:
             raise CommandError(
                 str(unknown_at("--conditions", f"condition '{name}'", name, time.CONDITIONS))
             )
-    keep_freed_memory()
     try:
-        use_threads(args.threads or 0)
         machine = describe(choose_device(args.device))
-        rows = time.open_rows(
-            args.models,
-            args.twin,
-            args.row,
-            names=args.names,
+        chosen = time.choose_models(args.models, args.names, args.twin, args.row)
+        for notice in chosen.notices:
+            print(notice)
+        drives = time.held_out_drives(args.drives, args.frames, args.lidars, args.seed, args.cache)
+        opening = partial(
+            time.open_rows,
+            chosen,
+            args.conditions,
             windows=args.windows,
             device=args.device,
             engine=args.engine,
         )
-        streams = time.simulated_drives(args.drives, args.frames, args.lidars, args.seed)
-        truth = LabelSet.load(ablation.TRUTH)
-        scores = time.measure(rows, streams, truth, args.conditions)
-        figures = time.report(rows, scores, streams, f"{args.row} + averaging")
+        processes = args.processes or len(os.sched_getaffinity(0))
+        scores = time.measure_in_parallel(
+            opening, drives, args.conditions, processes=processes, threads=args.threads
+        )
+        headline = chosen.headline + time.AVERAGED
+        figures = time.report(
+            chosen.twins, scores, drives, headline, LabelSet.load(ablation.TRUTH)
+        )
     except (ImportError, ValueError) as error:
         raise CommandError(str(error)) from error
-    report = {"machine": machine, **figures}
+    report = {
+        "machine": machine,
+        "processes": processes,
+        "threads": args.threads,
+        **figures,
+    }
     print(
         f"{args.drives} drives of {args.frames} frames by each of {', '.join(args.lidars)}, seeds "
         f"from {args.seed}; {machine}\n"

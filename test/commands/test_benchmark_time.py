@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
 import re
+import shutil
 
 import pytest
 
@@ -25,9 +26,10 @@ def models(tmp_path_factory):
 
 
 def test_the_table_has_gains_over_the_twin_with_intervals(models, tmp_path, capsys):
-    report = tmp_path / "out" / "time.json"
+    report, more = tmp_path / "out" / "time.json", tmp_path / "2"
+    shutil.copytree(models, more)
     size = ["--drives", 2, "--frames", 3, "--lidars", "vlp16", "--engine", "torch"]
-    assert run("--models", models, models, *size, "--json", report) == 0
+    assert run("--models", models, more, *size, "--json", report) == 0
     figures = json.loads(report.read_text())
     assert list(figures["gains"]) == ["clean", "frame_noise", "drive_noise"]
     for gains in figures["gains"].values():
@@ -44,7 +46,7 @@ def test_the_table_has_gains_over_the_twin_with_intervals(models, tmp_path, caps
         "time_rich",
         "time_rich + averaging",
     ]
-    assert figures["rows"]["time_rich"]["seeds"] == 2
+    assert len(figures["rows"]["time_rich"]["trainings"]) == 2
     assert [drive["seed"] for drive in figures["drives"]] == [9100, 9101]
     shown = capsys.readouterr().out
     assert re.search(r"^clean +all +first_seen +reseen", shown, re.MULTILINE)
@@ -54,7 +56,7 @@ def test_the_table_has_gains_over_the_twin_with_intervals(models, tmp_path, caps
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--twin", "no_such"], "no models no_such in each of"),
+        (["--twin", "no_such"], "no models no_such in any of"),
         (["--conditions", "rain"], "unknown condition 'rain'"),
         (["--lidars", "vlp17"], "unknown lidar 'vlp17'"),
         (["--seed", 5], "seed must be 4000 or more"),

@@ -4,7 +4,8 @@
 
 Every row of the table has its twin: the 3D model with the same heads, averaging and CRF. Both
 label the same frames of simulated drives that nothing was trained on. A row holds several models,
-which differ in the seed of their training; each is compared with the twin of its seed.
+which differ in the seed of their training; each is compared with the twin of its seed. Each
+network labels a frame once; its labels count as they are and averaged.
 
 Metrics, in percent:
 
@@ -14,8 +15,12 @@ Metrics, in percent:
   class that can move, and do not.
 - miou25: mIoU of the 25 classes that tell moving from still (`moving.MovingScores`), without the
   first frame of a drive, in which nothing is known of motion.
-- moving_ap, moving_iou: average precision and IoU of moving points, likewise.
+- moving_ap, moving_iou, moving_calibration_error: average precision, IoU and calibration error of
+  moving points, likewise.
 - flicker: see `ablation`; less is better.
+- frames_until_right, in frames: of the objects that appear after the first frame, the number of
+  frames before most of their points are right in three frames in a row (`time_scores.delays`),
+  counted from the first frame with ten points or more. 0 is best.
 
 A gain is the mean over the seeds of the difference to the twin, in percentage points, with the
 interval that holds 95 % of its bootstrap values: drives are drawn with replacement, of each LiDAR
@@ -24,58 +29,81 @@ as many as there are, for all seeds and both models together.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from functools import partial
-from itertools import product
+import multiprocessing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from tqdm import tqdm
 
+from minkowski_perception.allocator import keep_freed_memory
+from minkowski_perception.device import use_threads
 from minkowski_perception.frame import Frame
 from minkowski_perception.lab.benchmarks import BenchmarkError
-from minkowski_perception.lab.benchmarks.ablation import (
-    LIDARS,
-    Rng,
-    Scene,
-    Stream,
-    contenders,
-    scenes,
-    simulate_in_parallel,
+from minkowski_perception.lab.benchmarks.ablation import LIDARS, TRUTH, Rng, Stream, scenes
+from minkowski_perception.lab.benchmarks.time_scores import (
+    METRICS,
+    RANGES,
+    Counts,
+    DriveObjects,
+    LabelCounts,
+    MotionCounts,
+    SceneTruth,
+    Score,
+    metric_values,
+    scene_truths,
 )
 from minkowski_perception.lab.simulation.drive import held_out_seeds
 from minkowski_perception.lab.simulation.lidar import get_lidar
 from minkowski_perception.lab.simulation.noise import DriveNoise, Noise
-from minkowski_perception.labels import LabelSet
-from minkowski_perception.metrics import ConfusionMatrix, none_if_nan, true_labels
-from minkowski_perception.moving import MOVING, MovingScores, motion_figures
+from minkowski_perception.lab.training.recipe import Data
+from minkowski_perception.lab.training.sources import cache_folder, simulated_drive
+from minkowski_perception.labels import UNLABELLED, LabelSet
+from minkowski_perception.metrics import none_if_nan
+from minkowski_perception.moving import MOVING, SPEEDS, figures_by_bin, motion_figures
 from minkowski_perception.networks.model import load_model
-from minkowski_perception.scoring import Scorer
-from minkowski_perception.segmenter import Segmenter
+from minkowski_perception.segmenter import Segmenter, on_points
+from minkowski_perception.sparse import largest
 
 FIRST_SEED = 9100
 """Seed of the first drive; no model was trained on these streets, no design chosen by them."""
 
-CELL = 0.4
-"""Side of the cells of `Sightings`, metres."""
-OCCLUDED = 3
-"""Frames for which a cell was not seen, after which it counts as seen again."""
-OFTEN = 3
-"""Frames in which a cell was seen often."""
-FAR = 30.0
-"""Metres from the sensor."""
 DRAWS = 1000
 """Draws of the bootstrap."""
 
+TWIN = "time_3d"
+"""Name of the 3D model that models are compared with by default."""
+MODELS: Mapping[str, str] = {
+    TWIN: TWIN,
+    "time_3d_wide": TWIN,
+    "time_3d_residuals": TWIN,
+    "time_3d_averaged": TWIN,
+    "time_causal": TWIN,
+    "time_rich": TWIN,
+    "time_averaged": "time_3d_averaged",
+    "time_residuals": TWIN,
+    "time_support": TWIN,
+    "time_3d_crf": TWIN,
+    "time_rich_crf": "time_3d_crf",
+}
+"""Twin of each model of the table, in its order; designs that were built later come later."""
+
+REFINED, AVERAGED = " + CRF", " + averaging"
+_HEADS = {m: m.replace("moving_calibration_error", "moving_ece") for m in METRICS} | {
+    "frames_until_right": "until_right"
+}
+"""Heads of the columns of the table."""
+
 Change = Callable[[Frame, Rng], Frame]
 """From a frame and random numbers of its own to the frame as it is measured."""
-
-Counts = npt.NDArray[np.int64]
 
 
 def _drive_noise(seed: int) -> Change:
@@ -106,192 +134,260 @@ CONDITIONS: Mapping[str, Callable[[int], Change | None]] = {
 """From the seed of a drive to the change of its frames, None for none, by name."""
 DEFAULT_CONDITIONS = ("clean", "frame_noise", "drive_noise")
 
-PARTS = ("all", "first_seen", "reseen", "seen_often", "moving", "parked", "beyond_30m")
-MULTI_SCAN = "miou25"
-METRICS = (*PARTS, MULTI_SCAN, "moving_ap", "moving_iou", "flicker")
+POSE_ERRORS = ("pose_5cm", "pose_10cm", "pose_20cm")
+"""Conditions of the row that matters most and its twin alone."""
+WINDOWED = ("clean",)
+"""Conditions of the rows on windows."""
 
 
-class Sightings:
-    """How often, and when last, the cells of a drive were seen."""
+@dataclass(frozen=True)
+class Labelled:
+    """Outputs of a network for the N points of a frame.
 
-    def __init__(self) -> None:
-        self._keys = np.zeros(0, np.int64)
-        self._times = np.zeros(0, np.int64)
-        self._last = np.zeros(0, np.int64)
-        self._frame = 0
+    Attributes:
+        labels: [N] uint8 of this frame alone, and averaged.
+        seconds: from points to labels, of both.
+        state_bytes: of both.
+        moving: [N] probability of moving; None without that head.
+    """
 
-    def update(
-        self, points: npt.NDArray[np.floating], measured: npt.NDArray[np.bool_]
-    ) -> tuple[Counts, Counts]:
-        """Count the next frame.
-
-        Args:
-            points: [N, 3] in the odometry frame, finite.
-            measured: [N] which points make their cell a seen one.
-
-        Returns:
-            [N] number of earlier frames in which each point's cell was seen, and [N] frames since
-            then, 0 if it never was.
-        """
-        x, y, z = np.floor(points / CELL).astype(np.int64).T
-        keys = (x * 4_000_003 + y) * 4_000_003 + z
-        cells, of_point = np.unique(keys, return_inverse=True)
-        before = np.isin(cells, self._keys)
-        rows = np.searchsorted(self._keys, cells[before])
-        times, gaps = np.zeros(len(cells), np.int64), np.zeros(len(cells), np.int64)
-        times[before] = self._times[rows]
-        gaps[before] = self._frame - self._last[rows]
-
-        seen = np.unique(keys[measured])
-        merged = np.union1d(self._keys, seen)
-        old, new = np.searchsorted(merged, self._keys), np.searchsorted(merged, seen)
-        counts, last = np.zeros(len(merged), np.int64), np.zeros(len(merged), np.int64)
-        counts[old], last[old] = self._times, self._last
-        counts[new] += 1
-        last[new] = self._frame
-        self._keys, self._times, self._last = merged, counts, last
-        self._frame += 1
-        return times[of_point], gaps[of_point]
+    labels: tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]
+    seconds: tuple[float, float]
+    state_bytes: tuple[int, int]
+    moving: npt.NDArray[np.floating] | None
 
 
-class _GuessingSegmenter(Segmenter):
-    """Gives the value of a head that needs motion even where only one frame is known.
+class Labeller(Protocol):
+    """Labels the frames of a stream, of a single frame and averaged."""
 
-    A 3D network, which never knows motion, is the twin that shows what the head guesses from one
-    frame.
+    @property
+    def label_set(self) -> LabelSet:
+        """Classes of the labels."""
+
+    def reset(self) -> None:
+        """Start a new stream."""
+
+    def label(self, frame: Frame) -> Labelled:
+        """Label the next frame."""
+
+
+class TimeSegmenter(Segmenter):
+    """A segmenter that returns the labels of a single frame and the averaged ones together.
+
+    It gives the value of a head that needs motion even where only one frame is known. A 3D
+    network, which never knows motion, is the twin that shows what the head guesses from one frame.
     """
 
     def _knows_motion(self, frame: Frame) -> bool:
         return frame.pose is not None
 
+    def label(self, frame: Frame) -> Labelled:
+        """See `Labeller.label`."""
+        started = perf_counter()
+        found = self.probabilities(frame)
+        whole = perf_counter() - started
+        labels, seconds = [], []
+        for values, before in (
+            (found.alone, whole - found.timings.get("average", 0.0)),
+            (found.values, whole),
+        ):
+            started = perf_counter()
+            probability, best = largest(values)
+            labels.append(on_points(best.to(torch.uint8), found.voxels, UNLABELLED))
+            on_points(probability, found.voxels, 0.0)  # the confidence, for its time alone
+            seconds.append(before + perf_counter() - started)
+        moving = found.outputs.get(MOVING)
+        return Labelled(
+            (labels[0], labels[1]),
+            (seconds[0], seconds[1]),
+            (self._execution.nbytes, self.state_bytes),
+            None if moving is None else on_points(moving, found.voxels, np.nan),
+        )
+
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the table.
+    """Models that differ in the seed of their training; two rows of the table.
 
     Attributes:
-        name: of the model and its settings.
-        twin: name of the row that it is compared with.
-        segmenters: one for each seed of the training.
+        name: of the model and its settings; " + averaging" follows in the second row.
+        labellers: by the name of the training.
+        conditions: names of those that the row takes part in.
     """
 
     name: str
-    twin: str
-    segmenters: Sequence[Segmenter]
+    labellers: Mapping[str, Labeller]
+    conditions: Sequence[str]
 
 
-@dataclass(frozen=True)
-class DriveScore:
-    """What is counted in a drive.
-
-    Attributes:
-        confusions: [K, K + 1] by metric, see `ConfusionMatrix`; those of `PARTS`, and of
-            `MULTI_SCAN` for models with the head "moving".
-        motion: [2, B], see `MovingScores.histogram`; None without that head.
-        flicker: [2] pairs that were compared, and those that changed.
-    """
-
-    confusions: Mapping[str, Counts]
-    motion: Counts | None
-    flicker: Counts
+Scores = dict[str, dict[str, dict[str, Score]]]
+"""By condition, name of the row with its averaging, and training."""
 
 
-@dataclass
-class Score:
-    """Scores of one model of a row in one condition.
+class Chosen(NamedTuple):
+    """Models of the table.
 
     Attributes:
-        drives: in the order of the streams.
-        seconds: time to label each frame.
-        state_bytes: largest size of the state.
+        cards: by name of the model and of the training.
+        twins: by name of the model.
+        headline: the model that matters most.
+        notices: sentences on what is left out.
     """
 
-    drives: list[DriveScore] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
-    state_bytes: int = 0
+    cards: Mapping[str, Mapping[str, Path]]
+    twins: Mapping[str, str]
+    headline: str
+    notices: Sequence[str]
 
 
-Scores = Mapping[str, Mapping[str, Sequence[Score]]]
-"""One for each seed, by condition and row."""
+def choose_models(
+    folders: Sequence[Path],
+    names: Sequence[str] | None = None,
+    twin: str = TWIN,
+    headline: str | None = None,
+) -> Chosen:
+    """Find the models of the table.
+
+    Args:
+        folders: one for each training, with models of the same names.
+        names: of the models; "NAME=TWIN" names its twin too. None for all of `MODELS`.
+        twin: name of the 3D model that models are compared with by default.
+        headline: name of the model that matters most; None for the last 4D one of the table that
+            has no CRF.
+
+    Raises:
+        BenchmarkError: the twin or the headline's model is in no folder.
+    """
+    twins = {twin: twin, **{n: twin if t == TWIN else t for n, t in MODELS.items()}}
+    if names is not None:
+        pairs = [name.partition("=") for name in names]
+        twins = {twin: twin, **{n: t or twins.get(n, twin) for n, _, t in pairs}}
+    if headline is not None:
+        twins.setdefault(headline, twin)
+    for each in list(twins.values()):
+        twins.setdefault(each, twin)
+    places = ", ".join(map(str, folders))
+    cards = {
+        name: {str(f): f / f"{name}.yaml" for f in folders if (f / f"{name}.yaml").exists()}
+        for name in twins
+    }
+    needed = [name for name in (twin, headline) if name is not None and not cards[name]]
+    if needed:
+        raise BenchmarkError(f"no models {', '.join(needed)} in any of {places}")
+    notices = [f"{n} is left out: it is in none of {places}" for n, c in cards.items() if not c]
+    notices += [
+        f"{name} is in {len(found)} of {len(folders)} folders alone"
+        for name, found in cards.items()
+        if 0 < len(found) < len(folders)
+    ]
+    cards = {name: found for name, found in cards.items() if found}
+    for name in cards:
+        if twins[name] not in cards:
+            notices.append(f"{name} is compared with {twin}: there is no {twins[name]}")
+            twins[name] = twin
+    designs = [name for name in cards if "3d" not in name and not name.endswith("_crf")]
+    chosen = headline or (designs[-1] if designs else twin)
+    return Chosen(cards, {name: twins[name] for name in cards}, chosen, notices)
 
 
 def open_rows(
-    folders: Sequence[Path],
-    twin: str,
-    model: str,
+    chosen: Chosen,
+    conditions: Sequence[str] = DEFAULT_CONDITIONS,
     *,
-    names: Sequence[str] | None = None,
     windows: Sequence[int] = (),
     device: str = "auto",
     engine: str = "auto",
 ) -> list[Row]:
-    """Load the models of the rows.
+    """Load the models of the table.
 
     Args:
-        folders: one for each seed of the training, with models of the same names.
-        twin: name of the 3D model.
-        model: name of the model that matters most.
-        names: of further models; None for all that every folder holds.
-        windows: numbers of frames; each adds a row of `model` on windows of as many.
+        chosen: from `choose_models`.
+        conditions: names of those that are measured.
+        windows: numbers of frames; each adds a row of the headline's model on windows of as many.
         device: see `Segmenter`.
         engine: see `Segmenter`.
 
     Raises:
-        BenchmarkError: a folder lacks a model.
         ModelError: a model cannot be loaded.
     """
-    common = set.intersection(*({card.stem for card in f.glob("*.yaml")} for f in folders))
-    further = sorted(common) if names is None else names
-    chosen = list(dict.fromkeys((twin, model, *further)))
-    if missing := [name for name in chosen if name not in common]:
-        places = ", ".join(map(str, folders))
-        raise BenchmarkError(f"no models {', '.join(missing)} in each of {places}")
-    found: dict[str, Row] = {}
-
-    def add(name: str, twin_name: str, segmenter: Segmenter) -> None:
-        row = found.get(name, Row(name, twin_name, ()))
-        found[name] = replace(row, segmenters=(*row.segmenters, segmenter))
-
-    for folder in folders:
-        models = {name: load_model(folder / f"{name}.yaml") for name in chosen}
-        for name, each in models.items():
-            for row in contenders({name: each}, device, engine, _GuessingSegmenter):
-                add(row.name, twin + row.name.removeprefix(name), row.segmenter)
-        for window in windows:
-            segmenter = _GuessingSegmenter(
-                models[model],
-                execution="window",
-                window=window,
-                device=device,
-                engine=engine,
-                precision="float32",
-                crf=False,
-                averaging=1,
-            )
-            add(f"{model}, window of {window}", twin, segmenter)
-    return list(found.values())
+    open_segmenter = partial(TimeSegmenter, device=device, engine=engine, precision="float32")
+    first = chosen.headline, chosen.twins[chosen.headline]
+    rows: list[Row] = []
+    windowed: dict[str, dict[str, Labeller]] = {}
+    for name, cards in chosen.cards.items():
+        models = {training: load_model(card) for training, card in cards.items()}
+        plain = {t: open_segmenter(model, crf=False) for t, model in models.items()}
+        refined: dict[str, Labeller] = {}
+        for training, model in models.items():
+            if model.crf is not None:
+                segmenter = plain[training].another_stream()
+                segmenter.crf = True
+                assert isinstance(segmenter, TimeSegmenter)
+                refined[training] = segmenter
+        own = [each for each in conditions if name in first or each not in POSE_ERRORS]
+        rows.append(Row(name, plain, own))
+        if refined:
+            rows.append(Row(name + REFINED, refined, own))
+        if name == chosen.headline:
+            windowed = {
+                f"{name}, window of {length}": {
+                    training: open_segmenter(model, crf=False, execution="window", window=length)
+                    for training, model in models.items()
+                }
+                for length in windows
+            }
+    in_windows = [each for each in conditions if each in WINDOWED] or list(conditions[:1])
+    return rows + [Row(name, each, in_windows) for name, each in windowed.items()]
 
 
-def simulated_drives(
-    drives: int, frames: int, lidars: Sequence[str] = LIDARS, seed: int = FIRST_SEED
-) -> list[Stream]:
-    """Simulate drives along streets; the case of each is its LiDAR.
+@dataclass(frozen=True)
+class Drive:
+    """A simulated drive along a street.
+
+    Attributes:
+        lidar: name of its LiDAR model.
+        seed: of the street.
+        frames: number of frames.
+        cache: folder in which simulated drives are kept; None for none.
+    """
+
+    lidar: str
+    seed: int
+    frames: int
+    cache: Path | None = None
+
+    def stream(self) -> Stream:
+        """Simulate the drive, or read it from the cache; its case is its LiDAR."""
+        data = Data((self.seed, self.seed + 1), {self.lidar: 1.0}, frames=self.frames)
+        folder = None if self.cache is None else cache_folder(self.cache)
+        frames = simulated_drive(
+            self.seed, self.lidar, "street", data, LabelSet.load(TRUTH), folder
+        )
+        return Stream(self.lidar, self.seed, list(frames))
+
+
+def held_out_drives(
+    drives: int,
+    frames: int,
+    lidars: Sequence[str] = LIDARS,
+    seed: int = FIRST_SEED,
+    cache: Path | None = None,
+) -> list[Drive]:
+    """Return drives that no model is trained on.
 
     Args:
         drives: number of drives of each LiDAR.
         frames: number of frames of each drive.
         lidars: names of LiDAR models.
         seed: of the first street.
+        cache: see `Drive`.
 
     Raises:
         ValueError: an unknown LiDAR, or models are trained on streets of that seed.
-        ImportError: Open3D, which casts the rays, is missing.
     """
     names = [get_lidar(lidar).name for lidar in lidars] * drives
     seeds = held_out_seeds(seed, len(names))
-    return simulate_in_parallel(
-        [(name, each, name, False) for each, name in zip(seeds, names, strict=True)], frames
-    )
+    return [Drive(n, each, frames, cache) for each, n in zip(seeds, names, strict=True)]
 
 
 def measure(
@@ -300,94 +396,113 @@ def measure(
     truth: LabelSet,
     conditions: Sequence[str] = DEFAULT_CONDITIONS,
 ) -> Scores:
-    """Let all models of all rows label all frames in each condition.
+    """Let all models of all rows label all frames in each of their conditions.
 
     Raises:
         LabelSetError: no mapping from a model's label set to the truth's.
     """
-    scores: dict[str, dict[str, list[Score]]] = {
-        condition: {row.name: [Score() for _ in row.segmenters] for row in rows}
-        for condition in conditions
-    }
-    total = len(conditions) * sum(len(stream.frames) for stream in streams)
-    with tqdm(desc="labelling", total=total, unit=" frames", leave=False, disable=None) as bar:
-        for stream, condition in product(streams, conditions):
+    scores: Scores = {}
+    for stream in streams:
+        objects = DriveObjects.of(stream.frames, truth)
+        for condition in conditions:
             runs = [
-                _Run(segmenter, score, truth)
+                (row.name, training, _Run(labeller, truth))
                 for row in rows
-                for segmenter, score in zip(
-                    row.segmenters, scores[condition][row.name], strict=True
-                )
+                if condition in row.conditions
+                for training, labeller in row.labellers.items()
             ]
-            for scene, parts in _divided(
-                scenes(stream, CONDITIONS[condition](stream.seed), truth), truth
-            ):
-                for run in runs:  # in turns, so that other processes slow all of them equally
-                    run.add(scene, parts)
-                bar.update()
-            for run in runs:
-                run.finish()
+            change = CONDITIONS[condition](stream.seed)
+            for scene in scene_truths(scenes(stream, change, truth), objects, truth):
+                for _, _, run in runs:  # in turns, so that other processes slow all of them
+                    run.add(scene)
+            of_rows = scores.setdefault(condition, {})
+            for name, training, run in runs:
+                for suffix, score in zip(("", AVERAGED), run.scores(objects), strict=True):
+                    of_row = of_rows.setdefault(name + suffix, {})
+                    of_row.setdefault(training, Score()).extend(score)
     return scores
-
-
-def _divided(
-    scenes: Iterator[Scene], truth: LabelSet
-) -> Iterator[tuple[Scene, dict[str, npt.NDArray[np.bool_]]]]:
-    """Yield the scenes of a drive, each with the points [N] bool of the parts."""
-    sightings = Sightings()
-    for scene in scenes:
-        frame = scene.truth
-        times, gaps = sightings.update(frame.odometry_points, scene.frame.valid)
-        assert frame.moving is not None
-        movable = np.isin(true_labels(frame), truth.movable_ids)
-        yield (
-            scene,
-            {
-                "first_seen": times == 0,
-                "reseen": gaps > OCCLUDED,
-                "seen_often": times >= OFTEN,
-                "parked": movable & ~frame.moving,
-                "beyond_30m": np.linalg.norm(frame.points, axis=1) >= FAR,
-            },
-        )
 
 
 class _Run:
     """A model on one drive."""
 
-    def __init__(self, segmenter: Segmenter, score: Score, truth: LabelSet) -> None:
-        self._segmenter = segmenter
-        self._score = score
-        self._scorer = Scorer(truth, segmenter.label_set)
-        self._first = True
-        segmenter.reset()
+    def __init__(self, labeller: Labeller, truth: LabelSet) -> None:
+        self._labeller = labeller
+        self._counts = [LabelCounts(truth, labeller.label_set) for _ in range(2)]
+        self._motion: MotionCounts | None = None
+        self._classes = len(truth)
+        self._scores = [Score(), Score()]
+        labeller.reset()
 
-    def add(self, scene: Scene, parts: Mapping[str, npt.NDArray[np.bool_]]) -> None:
+    def add(self, scene: SceneTruth) -> None:
         """Label a frame, and count it."""
-        score = self._score
-        started = perf_counter()
-        found = self._segmenter.segment(scene.frame)
-        score.seconds.append(perf_counter() - started)
-        score.state_bytes = max(score.state_bytes, self._segmenter.state_bytes)
-        outputs = dict(found.outputs)
-        if self._first and MOVING in outputs:
-            outputs[MOVING] = np.full_like(outputs[MOVING], np.nan)
-        self._first = False
-        self._scorer.add(
-            scene.truth, found.labels, pairs=scene.pairs, outputs=outputs, parts=parts
-        )
+        found = self._labeller.label(scene.frame)
+        for i, score in enumerate(self._scores):
+            score.seconds.append(found.seconds[i])
+            score.state_bytes = max(score.state_bytes, found.state_bytes[i])
+            self._counts[i].add(scene, found.labels[i], found.moving)
+        if found.moving is not None:
+            if self._motion is None:
+                self._motion = MotionCounts.none(self._classes)
+            self._motion.add(scene, found.moving)
 
-    def finish(self) -> None:
-        """Add the drive to the score."""
-        scorer, motion = self._scorer, self._scorer.outputs.get(MOVING)
-        found = {"all": scorer.all, "moving": scorer.moving, **scorer.parts}
-        confusions = {name: matrices["classes"].counts for name, matrices in found.items()}
-        flicker = np.array([scorer.flicker.compared, scorer.flicker.changed])
-        if isinstance(motion, MovingScores):
-            confusions[MULTI_SCAN] = motion.multi_scan.counts
-            self._score.drives.append(DriveScore(confusions, motion.histogram, flicker))
-        else:
-            self._score.drives.append(DriveScore(confusions, None, flicker))
+    def scores(self, objects: DriveObjects) -> list[Score]:
+        """Return the scores of the drive, without and with averaging."""
+        histogram = None if self._motion is None else self._motion.histogram
+        for counts, score in zip(self._counts, self._scores, strict=True):
+            score.motion = self._motion
+            score.drives.append(counts.score(objects, histogram))
+        return self._scores
+
+
+_opening: Callable[[], Sequence[Row]]
+"""Of a process of `measure_in_parallel`."""
+
+
+def _begin(opening: Callable[[], Sequence[Row]], threads: int) -> None:
+    global _opening
+    keep_freed_memory()
+    use_threads(threads)
+    _opening = cache(opening)
+
+
+def _measure_drive(drive: Drive, conditions: Sequence[str]) -> Scores:
+    return measure(_opening(), [drive.stream()], LabelSet.load(TRUTH), conditions)
+
+
+def measure_in_parallel(
+    opening: Callable[[], Sequence[Row]],
+    drives: Sequence[Drive],
+    conditions: Sequence[str] = DEFAULT_CONDITIONS,
+    *,
+    processes: int,
+    threads: int = 1,
+) -> Scores:
+    """Measure drives in several processes, each of which loads all models.
+
+    Args:
+        opening: loads the rows.
+        drives: to measure.
+        conditions: names of conditions.
+        processes: number of processes.
+        threads: of each process.
+    """
+    scores: Scores = {}
+    context = multiprocessing.get_context("spawn")  # threads of PyTorch do not survive a fork
+    with ProcessPoolExecutor(processes, context, _begin, (opening, threads)) as pool:
+        found = pool.map(partial(_measure_drive, conditions=conditions), drives)
+        bar = tqdm(found, "labelling", len(drives), unit=" drives", leave=False, disable=None)
+        for of_drive in bar:
+            _merge(scores, of_drive)
+    return scores
+
+
+def _merge(scores: Scores, more: Scores) -> None:
+    for condition, of_rows in more.items():
+        for row, of_trainings in of_rows.items():
+            for training, score in of_trainings.items():
+                of_row = scores.setdefault(condition, {}).setdefault(row, {})
+                of_row.setdefault(training, Score()).extend(score)
 
 
 def draw_drives(cases: list[str], count: int = DRAWS) -> Counts:
@@ -407,129 +522,120 @@ def draw_drives(cases: list[str], count: int = DRAWS) -> Counts:
     return draws
 
 
-def metric_values(
-    drives: Sequence[DriveScore], draws: Counts
-) -> dict[str, npt.NDArray[np.float64]]:
-    """Return each metric in each draw [R], in percent; NaN where nothing was counted.
-
-    Args:
-        drives: D of them.
-        draws: [R, D], see `draw_drives`.
-    """
-    nothing = np.full(len(draws), np.nan)
-    values = dict.fromkeys(METRICS, nothing)
-    for name in drives[0].confusions:
-        totals = np.tensordot(draws, np.stack([drive.confusions[name] for drive in drives]), 1)
-        values[name] = 100.0 * np.array([_miou(total) for total in totals])
-    histograms = [drive.motion for drive in drives if drive.motion is not None]
-    if histograms:
-        found = [motion_figures(total) for total in np.tensordot(draws, np.stack(histograms), 1)]
-        for name, figure in (("moving_ap", "average_precision"), ("moving_iou", "iou")):
-            shares = [np.nan if f[figure] is None else f[figure] for f in found]
-            values[name] = 100.0 * np.array(shares)
-    compared, changed = (draws @ np.stack([drive.flicker for drive in drives])).T
-    values["flicker"] = np.where(compared > 0, 100.0 * changed / np.maximum(compared, 1), np.nan)
-    return values
-
-
-def _miou(counts: Counts) -> float:
-    matrix = ConfusionMatrix(len(counts))
-    matrix.counts = counts
-    return matrix.miou
-
-
 def report(
-    rows: Sequence[Row], scores: Scores, streams: Sequence[Stream], headline: str
+    twins: Mapping[str, str],
+    scores: Scores,
+    drives: Sequence[Drive],
+    headline: str,
+    truth: LabelSet,
 ) -> dict[str, Any]:
     """Return all figures.
 
     Args:
-        rows: of the table.
+        twins: of the models, by name.
         scores: of `measure`.
-        streams: the drives.
+        drives: that were measured.
         headline: name of the row whose gains, cost and motion come first.
+        truth: label set of the frames.
 
     Raises:
         BenchmarkError: there are fewer than two drives, which give no interval.
     """
-    if len(streams) < 2:
+    if len(drives) < 2:
         raise BenchmarkError("intervals need two drives or more")
-    draws = draw_drives([stream.case for stream in streams])
-    figures: dict[str, dict[str, Any]] = {
-        row.name: {"twin": row.twin, "seeds": len(row.segmenters), "values": {}, "gains": {}}
-        for row in rows
-    }
+    draws = draw_drives([drive.lidar for drive in drives])
+    names = list(dict.fromkeys(name for of_rows in scores.values() for name in of_rows))
+    figures: dict[str, dict[str, Any]] = {}
+    for name in names:
+        twin = _twin_of(name, twins, names)
+        figures[name] = {"twin": twin, "values": {}, "gains": {}, "moving": {}}
     for condition, of_rows in scores.items():
         values = {
-            name: [metric_values(score.drives, draws) for score in of_seeds]
-            for name, of_seeds in of_rows.items()
+            name: {t: metric_values(score.drives, draws) for t, score in of_row.items()}
+            for name, of_row in of_rows.items()
         }
-        for row in rows:
-            own, twin = values[row.name], values.get(row.twin)
-            means = {metric: np.mean([v[metric][0] for v in own]) for metric in METRICS}
-            figures[row.name]["values"][condition] = {m: none_if_nan(v) for m, v in means.items()}
-            if twin is not None and row.name != row.twin:
-                figures[row.name]["gains"][condition] = {m: _gain(own, twin, m) for m in METRICS}
-    first = next(iter(scores.values()))
-    for row in rows:
-        of_row, of_twin = first[row.name], first.get(row.twin, ())
-        seconds = [s for score in of_row for s in score.seconds]
-        twin_seconds = [s for score in of_twin for s in score.seconds]
-        figures[row.name] |= {
-            "milliseconds": 1e3 * median(seconds),
-            "over_3d": median(a / b for a, b in zip(seconds, twin_seconds, strict=True))
-            if twin_seconds
-            else None,
-            "state_bytes": max(score.state_bytes for score in of_row),
-        }
+        for name, own in values.items():
+            row = figures[name]
+            twins_values = values.get(row["twin"], {})
+            means = {m: float(np.mean([v[m][0] for v in own.values()])) for m in METRICS}
+            row["values"][condition] = {m: none_if_nan(value) for m, value in means.items()}
+            row["moving"][condition] = _motion(of_rows[name].values(), truth)
+            pairs = [(own[t], twins_values[t]) for t in own if t in twins_values]
+            if pairs and name != row["twin"]:
+                row["gains"][condition] = {m: _gain(pairs, m) for m in METRICS}
+    for name, row in figures.items():
+        row |= _cost(scores, name, row["twin"])
     chosen = figures[headline]
+    first = next(iter(chosen["moving"].values()))
     return {
         "row": headline,
         "twin": chosen["twin"],
         "gains": chosen["gains"],
-        "moving": _motion(first[headline]),
-        "cost": {
-            "over_3d": chosen["over_3d"],
-            "milliseconds": chosen["milliseconds"],
-            "state_bytes": chosen["state_bytes"],
-        },
-        "drives": [{"lidar": s.case, "seed": s.seed, "frames": len(s.frames)} for s in streams],
+        "moving": first,
+        "cost": {key: chosen[key] for key in ("over_3d", "milliseconds", "state_bytes")},
+        "drives": [
+            {"lidar": drive.lidar, "seed": drive.seed, "frames": drive.frames} for drive in drives
+        ],
         "frame_noise": asdict(Noise()),
         "drive_noise": asdict(DriveNoise()),
         "rows": figures,
     }
 
 
+def _twin_of(name: str, twins: Mapping[str, str], rows: Sequence[str]) -> str:
+    """Return the row that a row is compared with: the twin, with CRF and averaging like it.
+
+    A row with CRF whose twin has none is compared with the twin as it is.
+    """
+    model = name.partition(" + ")[0].partition(",")[0]
+    averaged = AVERAGED * name.endswith(AVERAGED)
+    refined = twins[model] + REFINED + averaged
+    return refined if REFINED in name and refined in rows else twins[model] + averaged
+
+
+def _cost(scores: Scores, name: str, twin: str) -> dict[str, Any]:
+    """Return the cost of a row in the first condition that it took part in."""
+    of_rows = next(of_rows for of_rows in scores.values() if name in of_rows)
+    own, other = of_rows[name], of_rows.get(twin, {})
+    ratios = [
+        a / b
+        for training in own
+        if training in other
+        for a, b in zip(own[training].seconds, other[training].seconds, strict=True)
+    ]
+    return {
+        "trainings": list(own),
+        "milliseconds": 1e3 * median(s for score in own.values() for s in score.seconds),
+        "over_3d": median(ratios) if ratios else None,
+        "state_bytes": max(score.state_bytes for score in own.values()),
+    }
+
+
 def _gain(
-    own: Sequence[Mapping[str, npt.NDArray[np.float64]]],
-    twin: Sequence[Mapping[str, npt.NDArray[np.float64]]],
-    metric: str,
+    pairs: Sequence[tuple[Mapping[str, npt.NDArray[np.float64]], ...]], metric: str
 ) -> dict[str, float] | None:
     """Return the mean difference between a row and its twin over the seeds, with its interval.
 
     None where a value is missing.
     """
-    pairs = zip(own, twin, strict=True)
-    value, *drawn = np.mean([a[metric] - b[metric] for a, b in pairs], axis=0)
+    value, *drawn = np.mean([own[metric] - twin[metric] for own, twin in pairs], axis=0)
     if np.isnan(value):
         return None
     low, high = np.nanpercentile(drawn, [2.5, 97.5])
     return {"value": float(value), "low": float(low), "high": float(high)}
 
 
-def _motion(scores: Sequence[Score]) -> dict[str, Any]:
-    """Return the figures of moving points over all drives, as shares; the mean of the seeds."""
-    names = ("iou", "precision", "recall", "average_precision", "false_positive_share")
-    totals = [
-        sum((d.motion for d in score.drives if d.motion is not None), start=np.zeros((), int))
-        for score in scores
-    ]
-    found = [motion_figures(total) for total in totals if total.ndim]
+def _motion(scores: Iterable[Score], truth: LabelSet) -> dict[str, Any]:
+    """Return the figures of moving points over all drives and seeds, as shares."""
+    counts = [score.motion for score in scores if score.motion is not None]
+    total = sum(counts, start=MotionCounts.none(len(truth)))
+    still = total.histogram[0]
+    by_class = {n: motion_figures(c) for n, c in zip(truth.names, total.by_class, strict=True)}
     return {
-        name: float(np.mean([each[name] for each in found]))
-        if found and all(each[name] is not None for each in found)
-        else None
-        for name in names
+        **motion_figures(total.histogram),
+        "by_class": {name: each for name, each in by_class.items() if each["points"]},
+        "by_range": figures_by_bin(RANGES, total.by_range),
+        "by_speed": figures_by_bin(SPEEDS, [np.stack([still, b]) for b in total.by_speed]),
     }
 
 
@@ -538,9 +644,11 @@ def table(figures: Mapping[str, Any]) -> str:
     rows: Mapping[str, Any] = figures["rows"]
     wide = max(map(len, rows)) + 2
     lines = []
-    for condition in rows[figures["row"]]["values"]:
-        lines += ["", f"{condition:<{wide}}" + "".join(f"{name:>14}" for name in METRICS)]
+    for condition in dict.fromkeys(c for row in rows.values() for c in row["values"]):
+        lines += ["", f"{condition:<{wide}}" + "".join(f"{_HEADS[m]:>14}" for m in METRICS)]
         for name, row in rows.items():
+            if condition not in row["values"]:
+                continue
             gains = row["gains"].get(condition, {})
             cells = [
                 _cell(row["values"][condition][metric], gains.get(metric)) for metric in METRICS

@@ -256,13 +256,18 @@ def simulate(
         LabelSetError: there is no mapping from the labels of a scene to `labels`.
         RecordingError: a scene is unknown or cannot be simulated with a sensor.
     """
-    folder = None if data.cache is None else Path(data.cache) / simulator_version()
+    folder = None if data.cache is None else cache_folder(Path(data.cache))
     chosen = _draw_each(seeds, sensors or data.sensors)
     scenes = _draw_scenes(data, seeds)
-    drive = partial(_drive, data=data, labels=labels, folder=folder)
+    drive = partial(simulated_drive, data=data, labels=labels, folder=folder)
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         drives = pool.map(drive, seeds, chosen, scenes)
         return list(tqdm(drives, total=len(seeds), desc="simulating drives", unit="drive"))
+
+
+def cache_folder(cache: Path) -> Path:
+    """Return the folder in a cache of the drives of this version of the simulator."""
+    return cache / simulator_version()
 
 
 def check_drives(data: Data, labels: LabelSet) -> None:
@@ -294,10 +299,19 @@ def _draw_each(seeds: Sequence[Any], shares: Mapping[str, float]) -> list[str]:
     return [str(np.random.default_rng(seed).choice(names, p=weights)) for seed in seeds]
 
 
-def _drive(
+def simulated_drive(
     seed: int, sensor: str, scene: str, data: Data, labels: LabelSet, folder: Path | None
 ) -> Sequence[Frame]:
-    """Simulate a drive, or read it from the cache."""
+    """Simulate a drive, or read it from the cache.
+
+    Args:
+        seed: of the drive.
+        sensor: name of the sensor.
+        scene: one of `simulation.recording.SCENES`.
+        data: settings of the drives.
+        labels: label set of the frames.
+        folder: of the cache; None for no cache.
+    """
     start = float(np.random.default_rng((seed, 2)).uniform(0.0, data.latest_start))
     recording = _recording(sensor, scene, data, labels, start)
     if folder is None:

@@ -1,7 +1,5 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
@@ -12,9 +10,21 @@ from tiny_models import save_tiny
 from minkowski_perception.frame import Frame
 from minkowski_perception.lab.benchmarks import BenchmarkError, time
 from minkowski_perception.lab.benchmarks.ablation import Stream
-from minkowski_perception.lab.benchmarks.time import DriveScore, Row, Sightings
+from minkowski_perception.lab.benchmarks.time import Drive, Labelled, Row
+from minkowski_perception.lab.benchmarks.time_scores import (
+    CELL,
+    METRICS,
+    DriveObjects,
+    DriveScore,
+    Sightings,
+    delays,
+    metric_values,
+)
+from minkowski_perception.lab.simulation.drive import simulate_drive
 from minkowski_perception.labels import UNLABELLED, LabelSet
 from minkowski_perception.metrics import ConfusionMatrix
+from minkowski_perception.segmenter import Segmenter
+from minkowski_perception.settings import Settings
 
 KITTI = LabelSet.load("semantickitti19")
 CAR, ROAD, POLE = (KITTI.names.index(name) for name in ("car", "road", "pole"))
@@ -31,7 +41,7 @@ def test_sightings_count_the_frames_and_the_gap_of_each_cell():
         points = rng.uniform(-1.5, 1.5, (40, 3))
         measured = rng.random(40) < 0.5
         times, gaps = sightings.update(points, measured)
-        cells = [tuple(cell) for cell in np.floor(points / time.CELL).astype(int).tolist()]
+        cells = [tuple(cell) for cell in np.floor(points / CELL).astype(int).tolist()]
         frames = [seen.get(cell, []) for cell in cells]
         assert times.tolist() == [len(each) for each in frames]
         assert gaps.tolist() == [number - each[-1] if each else 0 for each in frames]
@@ -66,25 +76,27 @@ def street(frames=6):
     return Stream("street", 7, made)
 
 
-class FakeSegmenter:
+class FakeLabeller:
     """Predicts the labels, and the probability of moving, that a function returns."""
 
-    def __init__(self, predict, label_set=KITTI):
-        self.label_set, self.state_bytes = label_set, 100
+    def __init__(self, predict):
+        self.label_set = KITTI
         self._predict = predict
 
     def reset(self):
         self._count = 0
 
-    def segment(self, frame):
+    def label(self, frame):
         labels, moving = self._predict(frame, self._count)
         self._count += 1
-        outputs = {} if moving is None else {"moving": moving.astype(np.float32)}
-        return SimpleNamespace(labels=labels.astype(np.uint8), outputs=outputs)
+        labels = labels.astype(np.uint8)
+        moving = None if moving is None else moving.astype(np.float32)
+        return Labelled((labels, labels), (0.01, 0.02), (100, 200), moving)
 
 
-def fake_row(name, *predict, twin="3D"):
-    return Row(name, twin, [FakeSegmenter(each) for each in predict])
+def fake_row(name, *predict):
+    labellers = {str(seed): FakeLabeller(each) for seed, each in enumerate(predict)}
+    return Row(name, labellers, list(time.CONDITIONS))
 
 
 def perfect(frame, _):
@@ -94,12 +106,14 @@ def perfect(frame, _):
 def figures_of(*rows, streams=None, conditions=("clean",)):
     streams = streams or [street(), street()]
     scores = time.measure(rows, streams, KITTI, conditions)
-    return time.report(rows, scores, streams, rows[-1].name)
+    drives = [Drive(stream.case, stream.seed, len(stream.frames)) for stream in streams]
+    twins = dict.fromkeys((row.name for row in rows), "3D")
+    return time.report(twins, scores, drives, rows[-1].name, KITTI)
 
 
 def test_each_part_has_its_points():
     scores = time.measure([fake_row("3D", perfect)], [street()], KITTI, ["clean"])
-    (drive,) = scores["clean"]["3D"][0].drives
+    (drive,) = scores["clean"]["3D"]["0"].drives
     points = {name: int(counts.sum()) for name, counts in drive.confusions.items()}
     assert points == {
         "all": 6 * 75,
@@ -129,8 +143,10 @@ def test_an_error_lowers_the_metrics_of_its_part_alone():
     )["rows"]
     far, still = (figures[name]["values"]["clean"] for name in ("far", "still"))
     assert figures["3D"]["values"]["clean"] == {
-        **dict.fromkeys(time.METRICS, 100.0),
+        **dict.fromkeys(METRICS, 100.0),
         "flicker": 0.0,
+        "frames_until_right": None,  # no object has enough points
+        "moving_calibration_error": pytest.approx(0.0, abs=1e-4),
     }
     assert far["beyond_30m"] == pytest.approx(100 * (20 / 31 + 1) / 2)
     assert far["all"] == pytest.approx(100 * (49 / 60 + 1 + 1) / 3)
@@ -148,12 +164,12 @@ def test_without_the_head_what_needs_it_is_none():
 
     report = figures_of(fake_row("3D", perfect), fake_row("bare", classes_alone))
     of_row, gains = report["rows"]["bare"]["values"]["clean"], report["gains"]["clean"]
-    for metric in ("miou25", "moving_ap", "moving_iou"):
+    for metric in ("miou25", "moving_ap", "moving_iou", "moving_calibration_error"):
         assert of_row[metric] is None
         assert gains[metric] is None
     assert gains["all"] == {"value": 0.0, "low": 0.0, "high": 0.0}
     assert report["moving"]["iou"] is None
-    assert set(report["gains"]["clean"]) == set(time.METRICS)
+    assert set(report["gains"]["clean"]) == set(METRICS)
 
 
 @pytest.mark.parametrize("condition", time.CONDITIONS)
@@ -170,7 +186,7 @@ def test_all_models_get_the_same_frames_and_the_truth_stays(condition):
         assert np.array_equal(one.pose, other.pose)
         same = np.array_equal(one.points, clean.points) and np.array_equal(one.pose, clean.pose)
         assert same == (condition == "clean")
-    (drive,) = scores[condition]["3D"][0].drives
+    (drive,) = scores[condition]["3D"]["0"].drives
     measured = sum(int(frame.valid[:75].sum()) for frame in seen[0])
     assert drive.confusions["all"].sum() == measured
 
@@ -183,7 +199,8 @@ def drive_score(rng):
     counts = rng.integers(0, 50, (3, 4))
     motion = np.zeros((2, 2049), np.int64)
     motion[:, [400, 1500]] = rng.integers(1, 50, (2, 2))
-    return DriveScore({"all": counts}, motion, np.array([100, int(rng.integers(0, 30))]))
+    flicker = np.array([100, int(rng.integers(0, 30))])
+    return DriveScore({"all": counts}, motion, flicker, rng.integers(1, 9, 2))
 
 
 def test_draws_keep_the_number_of_drives_of_each_case():
@@ -216,10 +233,10 @@ def test_gains_and_intervals_equal_a_bootstrap_by_hand():
     }
     draws = time.draw_drives(["a"] * drives, 300)
     found = {
-        name: [time.metric_values(each, draws) for each in of_seeds]
+        name: [metric_values(each, draws) for each in of_seeds]
         for name, of_seeds in scores.items()
     }
-    gain = time._gain(found["4D"], found["3D"], "all")
+    gain = time._gain(list(zip(found["4D"], found["3D"], strict=True)), "all")
 
     def miou(of_drives, times):
         matrix = ConfusionMatrix(3)
@@ -262,20 +279,94 @@ def test_a_gain_on_every_drive_excludes_zero():
     )
     gain = report["gains"]["clean"]["all"]
     assert 0.0 < gain["low"] <= gain["value"] <= gain["high"]
-    assert report["rows"]["4D"]["seeds"] == 2
+    assert report["rows"]["4D"]["trainings"] == ["0", "1"]
     assert report["twin"] == "3D"
-    assert report["cost"]["over_3d"] > 0.0
-    assert report["moving"] == {
+    assert report["cost"] == {"over_3d": 1.0, "milliseconds": 10.0, "state_bytes": 100}
+    averaged = report["rows"]["4D + averaging"]
+    assert (averaged["milliseconds"], averaged["state_bytes"]) == (20.0, 200)
+    assert averaged["twin"] == "3D + averaging"
+    figures = {
         "iou": 1.0,
         "precision": 1.0,
         "recall": 1.0,
         "average_precision": 1.0,
         "false_positive_share": 0.0,
     }
+    assert figures.items() <= report["moving"].items()
+    assert list(report["moving"]["by_class"]) == ["car", "road", "pole"]
+    assert report["moving"]["by_range"][4]["moving_points"] == 0
+    # The car moves by a metre in 0.1 s; its speed is unknown in the first frame of three drives.
+    slow, walking, _, _ = report["moving"]["by_speed"]
+    assert slow["moving_points"] == walking["moving_points"] == 0
+    assert sum(band["moving_points"] for band in report["moving"]["by_speed"]) == 2 * 5 * 10
+    assert {band["recall"] for band in report["moving"]["by_speed"]} <= {None, 1.0}
     assert "+" in time.table(report)
 
 
+# Objects
+
+
+def test_objects_are_connected_cells_and_what_moves_keeps_its_number():
+    stream = street()
+    # Points a metre apart are cells apart, so that each is an object.
+    objects = DriveObjects.of(stream.frames, KITTI)
+    ids = np.stack(objects.ids)
+    assert (ids[:, :60] == -1).all()  # the road
+    assert (ids[:, 75] == -1).all()  # no label
+    parked, driving, pole = ids[:, 60:65], ids[:, 65:70], ids[:, 70:75]
+    assert (parked == parked[0]).all()
+    assert len(np.unique(parked)) == 5
+    assert (np.unique(driving).tolist(), pole[0].tolist()) == (
+        np.unique(driving[0]).tolist(),
+        pole[5].tolist(),
+    )
+    assert not np.isin(pole[1:5], pole[0]).any()
+    assert objects.new.sum() == len(np.unique(pole[1:5]))
+    speeds = np.stack(objects.speeds)
+    assert np.isnan(speeds[0]).all()
+    assert speeds[1:, 65:70] == pytest.approx(10.0, rel=1e-5)
+    assert np.isnan(speeds[:, :65]).all()
+
+
+def test_the_delay_of_an_object_counts_its_frames_before_three_right_ones():
+    rows = {
+        "11111": 0,
+        "10111": 2,
+        "00000": 5,
+        "11011": 5,
+        "-0111": 1,
+        "1-11-": 0,
+        "---11": None,
+    }
+    frames = np.array([list(row) for row in rows]).T
+    found = delays(frames != "-", frames == "1")
+    assert found.tolist() == [delay for delay in rows.values() if delay is not None]
+
+
 # Rows
+
+
+def test_a_row_is_compared_with_the_twin_of_its_settings():
+    rows = [
+        fake_row(name, perfect)
+        for name in ("3D", "A", "A + CRF", "B", "B + CRF", "B, window of 2")
+    ]
+    scores = time.measure(rows, [street(), street()], KITTI, ["clean"])
+    twins = {"3D": "3D", "A": "3D", "B": "A"}
+    figures = time.report(twins, scores, [Drive("a", 1, 6)] * 2, "B", KITTI)["rows"]
+    averaged = " + averaging"
+    expected = {
+        "A": "3D",
+        "A + CRF": "3D",
+        "B": "A",
+        "B + CRF": "A + CRF",
+        "B, window of 2": "A",
+    }
+    for name, twin in expected.items():
+        assert figures[name]["twin"] == twin
+        assert figures[name + averaged]["twin"] == twin + averaged
+        assert figures[name + averaged]["gains"]["clean"]["all"]["value"] == 0.0
+    assert not figures["3D"]["gains"]
 
 
 def save_seeds(folder, seeds=2):
@@ -288,52 +379,88 @@ def save_seeds(folder, seeds=2):
     return folders
 
 
-def test_every_row_has_the_twin_of_its_settings_and_a_model_of_each_seed(tmp_path):
+def test_every_row_has_the_twin_of_its_settings_and_the_models_of_all_trainings(tmp_path):
     folders = save_seeds(tmp_path)
-    save_tiny(folders[0] / "of_one_seed", dimension=3)
-    rows = time.open_rows(
-        folders, "time_3d", "time_rich", windows=[2], device="cpu", engine="torch"
-    )
-    assert {row.name: row.twin for row in rows} == {
-        "time_3d": "time_3d",
-        "time_3d + averaging": "time_3d + averaging",
-        "time_rich": "time_3d",
-        "time_rich + averaging": "time_3d + averaging",
-        "time_rich + CRF": "time_3d + CRF",
-        "time_rich + CRF + averaging": "time_3d + CRF + averaging",
-        "time_rich, window of 2": "time_3d",
+    for name in ("other", "time_averaged"):
+        save_tiny(folders[1] / name, dimension=3)
+    conditions = ["clean", "pose_5cm"]
+    chosen = time.choose_models(folders)
+    assert chosen.headline == "time_averaged"
+    assert "time_averaged is in 1 of 2 folders alone" in chosen.notices
+    assert "time_averaged is compared with time_3d: there is no time_3d_averaged" in chosen.notices
+    assert any(notice.startswith("time_causal is left out") for notice in chosen.notices)
+    chosen = time.choose_models(folders, ["time_rich", "other=time_rich"], headline="time_rich")
+    rows = time.open_rows(chosen, conditions, windows=[2], device="cpu", engine="torch")
+    found = {row.name: (len(row.labellers), "pose_5cm" in row.conditions) for row in rows}
+    assert found == {
+        "time_3d": (2, True),
+        "time_rich": (2, True),
+        "time_rich + CRF": (2, True),
+        "other": (1, False),
+        "time_rich, window of 2": (2, False),
     }
-    assert {len(row.segmenters) for row in rows} == {2}
-    assert rows[-1].segmenters[0].execution == "window 2"
+    assert chosen.twins == {"time_3d": "time_3d", "time_rich": "time_3d", "other": "time_rich"}
+    assert next(iter(rows[-1].labellers.values())).execution == "window 2"
 
 
-def test_missing_models_are_named(tmp_path):
+def test_a_missing_twin_or_headline_is_named(tmp_path):
     folders = save_seeds(tmp_path, 1)
-    with pytest.raises(BenchmarkError, match="no models time_causal in each of"):
-        time.open_rows(folders, "time_3d", "time_rich", names=["time_causal"])
-    with pytest.raises(BenchmarkError, match="no models time_3d, time_rich in each of"):
-        time.open_rows([tmp_path / "absent"], "time_3d", "time_rich")
+    with pytest.raises(BenchmarkError, match="no models time_causal in any of"):
+        time.choose_models(folders, headline="time_causal")
+    with pytest.raises(BenchmarkError, match="no models time_3d in any of"):
+        time.choose_models([tmp_path / "absent"])
+
+
+def test_labels_alone_and_averaged_equal_those_of_two_segmenters(tmp_path):
+    (folder,) = save_seeds(tmp_path, 1)
+    rows = time.open_rows(time.choose_models([folder]), device="cpu", engine="torch")
+    (both,) = rows[1].labellers.values()
+    alone, averaged = (
+        Segmenter.load(
+            folder / "time_rich.yaml",
+            device="cpu",
+            engine="torch",
+            precision="float32",
+            crf=False,
+            averaging=averaging,
+        )
+        for averaging in (1, Settings.averaging)
+    )
+    both.reset()
+    for frame in street().frames:
+        found = both.label(frame)
+        assert np.array_equal(found.labels[0], alone.segment(frame).labels)
+        expected = averaged.segment(frame)
+        assert np.array_equal(found.labels[1], expected.labels)
+        assert found.seconds[0] < found.seconds[1] + 0.1
+        assert found.state_bytes[0] == alone.state_bytes
+        assert found.state_bytes[1] == averaged.state_bytes
 
 
 def test_a_3d_network_guesses_motion_from_the_second_frame_on(tmp_path):
-    rows = time.open_rows(
-        save_seeds(tmp_path, 1), "time_3d", "time_rich", device="cpu", engine="torch"
-    )
-    stream = street()
-    scores = time.measure(rows[:3:2], [stream], KITTI, ["clean"])
+    chosen = time.choose_models(save_seeds(tmp_path, 1))
+    rows = time.open_rows(chosen, device="cpu", engine="torch")
+    scores = time.measure(rows[:2], [street()], KITTI, ["clean"])
     for name in ("time_3d", "time_rich"):
-        (drive,) = scores["clean"][name][0].drives
+        (score,) = scores["clean"][name].values()
+        (drive,) = score.drives
         assert drive.motion.sum() == 5 * 75
         assert drive.confusions["miou25"].sum() == 5 * 75
 
 
-def test_drives_are_named_by_their_lidar():
-    streams = time.simulated_drives(2, 1, ["vlp16", "vlp32"], seed=9100)
-    assert [(stream.case, stream.seed) for stream in streams] == [
+def test_drives_are_named_by_their_lidar_and_kept_in_the_cache(tmp_path):
+    drives = time.held_out_drives(2, 1, ["vlp16", "vlp32"], 9100, tmp_path)
+    assert [(drive.lidar, drive.seed) for drive in drives] == [
         ("vlp16", 9100),
         ("vlp32", 9101),
         ("vlp16", 9102),
         ("vlp32", 9103),
     ]
+    (simulated,) = simulate_drive(9100, "vlp16", 1)
+    for _ in range(2):  # the second is read
+        (frame,) = drives[0].stream().frames
+        assert frame.points.tobytes() == simulated.points.tobytes()
+        assert np.array_equal(frame.labels, simulated.labels)
+    assert len(list(tmp_path.rglob("*.npz"))) == 1
     with pytest.raises(ValueError, match="seed must be 4000 or more"):
-        time.simulated_drives(1, 1, seed=3999)
+        time.held_out_drives(1, 1, seed=3999)
