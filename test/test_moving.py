@@ -341,3 +341,28 @@ def test_a_network_learns_from_a_recipe_what_moves(tmp_path):
     found = evaluation.scorer.outputs["moving"].figures()
     assert found["coverage"] == pytest.approx(0.8)
     assert found["by_class"]["car"]["average_precision"] > 0.9
+
+
+def test_the_calibration_error_equals_a_sum_over_bins_and_speeds_have_bins():
+    rng = np.random.default_rng(5)
+    points, truth = 4000, None
+    scores = MovingScores(KITTI)
+    values = rng.random(points).astype(np.float32)
+    truth = rng.random(points) < values**2
+    scores.update(
+        Frame(
+            np.zeros((points, 3), np.float32),
+            labels=np.ones(points, np.uint8),
+            moving=truth,
+            pose=np.eye(4),
+        ),
+        values,
+        np.ones(points, np.uint8),
+    )
+    bins = np.minimum((values * 15).astype(int), 14)
+    error = sum(abs((truth[bins == b] - values[bins == b]).sum()) for b in range(15)) / points
+    found = scores.figures()
+    assert found["calibration_error"] == pytest.approx(error, abs=0.004)
+    assert found["calibration_error"] > 0.1
+    assert [band["from"] for band in found["by_speed"]] == [0.0, 1.5, 4.0, 10.0]
+    assert all(band["moving_points"] == 0 for band in found["by_speed"])  # of a first frame

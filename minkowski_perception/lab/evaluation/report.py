@@ -272,10 +272,11 @@ def tables(scorer: Scorer) -> dict[str, Table]:
 def _output_table(
     kind: str, parts: Mapping[str, Mapping[str, Any]] | Sequence[Mapping[str, Any]]
 ) -> Table:
-    """Return the figures of an output by the name of a class, or by range."""
+    """Return the figures of an output by the name of a class, by range or by speed."""
     if not isinstance(parts, Mapping):
+        unit = "m/s" if kind == "speed" else "m"
         parts = {
-            _range(part["from"], part["to"]): {
+            _range(part["from"], part["to"], unit): {
                 key: value for key, value in part.items() if key not in ("from", "to")
             }
             for part in parts
@@ -285,8 +286,8 @@ def _output_table(
     return Table([kind, *(key.replace("_", " ") for key in keys)], rows)
 
 
-def _range(near: float, far: float | None) -> str:
-    return f"{near:g} m and more" if far is None else f"{near:g} to {far:g} m"
+def _range(low: float, high: float | None, unit: str = "m") -> str:
+    return f"{low:g} {unit} and more" if high is None else f"{low:g} to {high:g} {unit}"
 
 
 _MIOU: Mapping[str, str] = {"classes": "mIoU", "groups": "of groups"}
