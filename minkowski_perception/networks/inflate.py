@@ -62,7 +62,7 @@ def transfer(source: Network, target: Network, *, fresh_classes: bool = False) -
 
     Each offset of a kernel takes the weights of the same offset. Offsets that the source lacks
     (all other instants, where it is in 3D) start at zero, as do input features that the target has
-    after those of the source.
+    after those of the source. Support rows that the source lacks keep their fresh weights.
 
     Args:
         source: not changed.
@@ -78,6 +78,8 @@ def transfer(source: Network, target: Network, *, fresh_classes: bool = False) -
     fresh = (ours - theirs) | ({CLASSES} if fresh_classes else set())
     given = _without(given, source, theirs - ours)
     given |= {key: state[key] for key in state.keys() - _without(state, target, fresh).keys()}
+    given = {key: value for key, value in given.items() if key in state or not _of_support(key)}
+    given |= {key: state[key] for key in state if key not in given and _of_support(key)}
     more = target.in_channels - source.in_channels
     for key in [key for key in given if more > 0 and given[key].ndim == 3 and key in state]:
         channels = given[key].shape[1], state[key].shape[1]
@@ -87,6 +89,10 @@ def transfer(source: Network, target: Network, *, fresh_classes: bool = False) -
     if wrong or len(given) != len(state):
         raise ValueError(f"the networks differ in more than their kernels: {', '.join(wrong)}")
     target.load_state_dict(given)
+
+
+def _of_support(key: str) -> bool:
+    return key.startswith("support.")
 
 
 def _without(state: Mapping[str, Tensor], network: Network, heads: Set[str]) -> dict[str, Tensor]:

@@ -11,16 +11,20 @@ of the blocks reach into neighbouring frames.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, ClassVar
 
 from torch import nn
 
 from minkowski_perception.networks.blocks import Blocks, pointwise, spatial
 from minkowski_perception.networks.network import Network, NetworkOptions, Width
 from minkowski_perception.networks.registry import register
+from minkowski_perception.schema import Range
 from minkowski_perception.sparse import (
+    MAX_RECALL,
     BatchNorm,
     Convolution,
     SparseTensor,
+    Support,
     TransposedConvolution,
     cat,
     cube,
@@ -95,16 +99,26 @@ class MinkUNetOptions(NetworkOptions):
     Attributes:
         width: factor on all widths, which are rounded down to multiples of 8.
         stem_kernel: size of the first, spatial kernel, odd.
+        support: for kernel "causal" alone: at strides 4, 8 and 16, voxels that were last seen up
+            to so many frames ago take part in a frame that lacks them; 0 for none.
     """
+
+    causal_keys: ClassVar[tuple[str, ...]] = (*NetworkOptions.causal_keys, "support")
 
     width: Width = 1.0
     stem_kernel: int = 5
+    support: Annotated[int, Range(0, MAX_RECALL)] = 0
 
     def __post_init__(self) -> None:
         """Check the values; see `NetworkOptions`."""
         super().__post_init__()
         if self.stem_kernel < 1 or self.stem_kernel % 2 == 0:
             raise ValueError(f"stem_kernel must be odd and positive, not {self.stem_kernel}")
+
+    @property
+    def past(self) -> int:
+        """See `NetworkOptions.past`."""
+        return max(super().past, min(self.support, 1))
 
 
 class BasicBlock(nn.Module):
@@ -203,6 +217,7 @@ class MinkUNet(Network):
         self.conv1p1s2, self.bn1 = down(stem), BatchNorm(stem)
         self.block1 = stage(0, stem)
         self.conv2p2s2, self.bn2 = down(planes[0] * e), BatchNorm(planes[0] * e)
+        self.support = Support(planes[0] * e, options.support) if options.support else None
         self.block2 = stage(1, planes[0] * e)
         self.conv3p4s2, self.bn3 = down(planes[1] * e), BatchNorm(planes[1] * e)
         self.block3 = stage(2, planes[1] * e)
@@ -223,7 +238,10 @@ class MinkUNet(Network):
         """See `Network.backbone`."""
         skip1 = self.conv0p1s1(tensor, self.bn0, relu=True)
         skip2 = self.block1(self.conv1p1s2(skip1, self.bn1, relu=True))
-        skip4 = self.block2(self.conv2p2s2(skip2, self.bn2, relu=True))
+        out = self.conv2p2s2(skip2, self.bn2, relu=True)
+        if self.support is not None:
+            out = self.support(out)
+        skip4 = self.block2(out)
         skip8 = self.block3(self.conv3p4s2(skip4, self.bn3, relu=True))
         out = self.block4(self.conv4p8s2(skip8, self.bn4, relu=True))
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, ClassVar
 
 from torch import nn
@@ -23,7 +23,7 @@ from minkowski_perception.networks.blocks import (
 )
 from minkowski_perception.networks.heads import CLASSES, HEADS
 from minkowski_perception.schema import Former, Range, error_at
-from minkowski_perception.sparse import CausalConvolution, Convolution, SparseTensor
+from minkowski_perception.sparse import CausalConvolution, Convolution, SparseTensor, Support
 
 Width = Annotated[float, Range(above=0.0, most=4.0)]
 """Factor on all widths of a network."""
@@ -34,6 +34,7 @@ class NetworkOptions:
     """Options of every network.
 
     Attributes:
+        causal_keys: options for kernel "causal" alone.
         in_channels: features of a voxel.
         heads: logits of a voxel by name of the head; "classes" is always there.
         dimension: 3 for space, 4 for space and time.
@@ -51,6 +52,7 @@ class NetworkOptions:
         "dims": Former("dimension"),
         "num_classes": Former("heads", lambda classes: {CLASSES: classes}),
     }
+    causal_keys: ClassVar[tuple[str, ...]] = ("links", "recall")
 
     in_channels: Annotated[int, Range(least=1)]
     heads: Mapping[str, Annotated[int, Range(least=1)]]
@@ -65,9 +67,12 @@ class NetworkOptions:
             raise ValueError(f"heads must name '{CLASSES}', not {', '.join(self.heads) or 'none'}")
         for name in self.heads:
             HEADS[name]
-        if self.kernel != "causal" and (self.links is not None or self.recall is not None):
+        if self.kernel != "causal" and any(
+            getattr(self, key) != default for key, default in self.causal_defaults.items()
+        ):
             raise ValueError(
-                f"links and recall are for kernel 'causal', not {self.kernel or self._default!r}"
+                f"{', '.join(self.causal_keys)} are for kernel 'causal', "
+                f"not {self.kernel or self._default!r}"
             )
 
     def check_fit(self, features: int, label_set: LabelSet) -> None:
@@ -84,6 +89,16 @@ class NetworkOptions:
                 raise error_at(
                     f"network.{key}", f"must be {fitting} to fit input and labels, not {found}"
                 )
+
+    @property
+    def causal_defaults(self) -> dict[str, Any]:
+        """Default values of the options for kernel "causal" alone."""
+        return {f.name: f.default for f in fields(self) if f.name in self.causal_keys}
+
+    @property
+    def past(self) -> int:
+        """Number of frames before its last one that a clip needs to train all weights."""
+        return self.blocks.recall
 
     @property
     def _default(self) -> Kernel:
@@ -159,6 +174,11 @@ class Network(nn.Module, ABC):
         """Number of frames that the links of a causal network reach back at once."""
         return max((layer.recall for layer in self.linked_layers.values()), default=1)
 
+    @property
+    def support_channels(self) -> int:
+        """Number of features of support rows; 0 without these."""
+        return sum(m.channels for m in self.modules() if isinstance(m, Support))
+
     @abstractmethod
     def backbone(self, tensor: SparseTensor) -> SparseTensor:
         """Return features of the voxels, which all heads read."""
@@ -181,7 +201,7 @@ class Network(nn.Module, ABC):
     def twin(self, dimension: int, kernel: Kernel) -> Network:
         """Return a network of the same architecture in other dimensions, with fresh weights."""
         options = replace(
-            self.options, dimension=dimension, kernel=kernel, links=None, recall=None
+            self.options, dimension=dimension, kernel=kernel, **self.options.causal_defaults
         )
         return type(self)(self.architecture, options)
 

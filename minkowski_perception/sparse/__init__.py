@@ -12,6 +12,7 @@ from minkowski_perception.sparse.layers import (
     CausalConvolution,
     Convolution,
     Pooling,
+    Support,
     TransposedConvolution,
 )
 from minkowski_perception.sparse.links import MAX_RECALL, Memory
@@ -46,6 +47,7 @@ __all__ = [
     "Quantization",
     "RecentVoxels",
     "SparseTensor",
+    "Support",
     "TransposedConvolution",
     "cat",
     "causal",

@@ -16,6 +16,7 @@ from minkowski_perception.sparse.functional import convolve, pool
 from minkowski_perception.sparse.kernel_maps import KernelMap
 from minkowski_perception.sparse.links import MAX_RECALL
 from minkowski_perception.sparse.regions import CausalRegion, KernelRegion
+from minkowski_perception.sparse.support import extended
 from minkowski_perception.sparse.tensor import SparseTensor, per_axis
 
 
@@ -184,6 +185,52 @@ class TransposedConvolution(Convolution):
         target = manager.finer(tensor.map, self.stride, self.region)
         forward = manager.kernel_map(target, tensor.map, self.region, self.dilation)
         return target, forward.transposed()
+
+
+class Support(nn.Module):
+    """Adds the voxels of recent frames that a frame lacks; see `support`.
+
+    The features of such a voxel, as its last frame gave them to this layer, are multiplied by
+    `gate`, and `offset` + age / reach * `ageing` is added; each is [C] and starts at zero. The
+    voxels become those of their stride for all layers that follow, so links remember them too.
+
+    Args:
+        channels: C.
+        reach: largest age in frames, 1 to `MAX_RECALL`.
+
+    Raises:
+        ValueError: the reach is out of range.
+    """
+
+    def __init__(self, channels: int, reach: int) -> None:
+        super().__init__()
+        if not 1 <= reach <= MAX_RECALL:
+            raise ValueError(f"reach must be 1 to {MAX_RECALL} frames, not {reach}")
+        self.channels = channels
+        self.reach = reach
+        self.gate = nn.Parameter(torch.zeros(channels))
+        self.offset = nn.Parameter(torch.zeros(channels))
+        self.ageing = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, tensor: SparseTensor) -> SparseTensor:
+        """Map [N, C] features to [M, C] features on the same voxels and the added ones."""
+        manager, features = tensor.manager, tensor.features
+        if manager.memory is None:
+            voxels, rows, ages = extended(tensor.map, self.reach)
+            features = features.index_select(0, rows)
+        else:
+            voxels, features, ages = manager.memory.support.extended(
+                tensor.map, features, self.reach
+            )
+        manager.replace(voxels)
+        ages = ages[:, None]
+        aged = features * self.gate + self.offset + self.ageing * (ages / self.reach)
+        features = torch.where(ages > 0, aged.to(features.dtype), features)
+        return SparseTensor.on_map(features, voxels, manager)
+
+    def extra_repr(self) -> str:
+        """Describe the channels and the reach."""
+        return f"channels={self.channels}, reach={self.reach}"
 
 
 class Pooling(nn.Module):

@@ -22,6 +22,7 @@ from minkowski_perception.sparse.coordinates import CoordinateMap, RecentVoxels,
 from minkowski_perception.sparse.kernel_maps import KernelMap, Pairs
 from minkowski_perception.sparse.keys import KeyLayout
 from minkowski_perception.sparse.regions import CausalRegion, KernelRegion
+from minkowski_perception.sparse.support import SupportMemory
 
 MAX_RECALL = 32
 """Maximum recall in frames; well below the margin of the time axis in a key."""
@@ -130,10 +131,16 @@ class Memory:
 
     Args:
         recall: number of frames for which a voxel is remembered; the largest of the layers.
+        support_channels: of the features of support rows; 0 for a network without these.
+
+    Attributes:
+        support: what the support rows of the next frame come from.
     """
 
-    def __init__(self, recall: int = 1) -> None:
+    def __init__(self, recall: int = 1, support_channels: int = 0) -> None:
         self._recall = recall
+        self._support_channels = support_channels
+        self.support = SupportMemory(support_channels)
         self._levels: dict[Stride, RecentVoxels] = {}
         self._features: dict[nn.Module, Tensor] = {}
         self._new_voxels: dict[Stride, CoordinateMap] = {}
@@ -143,6 +150,7 @@ class Memory:
 
     def begin(self) -> None:
         """Start a frame; discard one that was started but not kept."""
+        self.support.begin()
         self._new_voxels.clear()
         self._new_features.clear()
         self._maps.clear()
@@ -183,6 +191,7 @@ class Memory:
 
     def keep(self) -> None:
         """Finish the frame: remember it and drop voxels older than `recall` frames."""
+        self.support.keep()
         for stride, seen in self._new_voxels.items():
             layers = [layer for layer in self._new_features if self._strides[layer] == stride]
             if self._recall == 1 or stride not in self._levels:
@@ -199,12 +208,14 @@ class Memory:
 
     def clear(self) -> None:
         """Forget all frames."""
+        self.support.clear()
         self._levels.clear()
         self._features.clear()
         self.begin()
 
     def shift(self, offset: Sequence[int]) -> None:
         """Shift all voxels by [D], a multiple of all strides; drop those out of range."""
+        self.support.shift(offset)
         for stride, level in self._levels.items():
             moved, rows = level.shifted(torch.tensor(offset, device=level.age.device))
             self._levels[stride] = moved
@@ -216,7 +227,7 @@ class Memory:
     def nbytes(self) -> int:
         """Size of the remembered tensors in bytes."""
         levels = [t for level in self._levels.values() for t in (level.map.keys, level.age)]
-        return sum(t.nbytes for t in (*levels, *self._features.values()))
+        return self.support.nbytes + sum(t.nbytes for t in (*levels, *self._features.values()))
 
     def state(self, names: Mapping[nn.Module, str]) -> dict[str, Tensor]:
         """Return the remembered tensors by name.
@@ -224,7 +235,7 @@ class Memory:
         Args:
             names: names of the layers with links.
         """
-        state: dict[str, Tensor] = {}
+        state = {f"support.{name}": tensor for name, tensor in self.support.state().items()}
         for stride, level in self._levels.items():
             name = _stride_name(stride)
             state |= {f"keys.{name}": level.map.keys, f"age.{name}": level.age}
@@ -243,7 +254,11 @@ class Memory:
         Raises:
             ValueError: the state does not match these layers; the message names the mismatch.
         """
-        restored = Memory(self._recall)
+        restored = Memory(self._recall, self._support_channels)
+        prefix = "support."
+        restored.support.restore(
+            {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        )
         for key, tensor in state.items():
             kind, _, rest = key.partition(".")
             name, _, stride_name = rest.rpartition(".")

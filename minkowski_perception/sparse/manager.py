@@ -46,11 +46,11 @@ class CoordinateManager:
         self.engine = engine or DEFAULT_ENGINE
         self.extent = extent
         self.memory = memory
-        self._recall_maps: dict[tuple[Stride, KernelRegion, int], CausalMap] = {}
+        self._recall_maps: dict[tuple[CoordinateMap, KernelRegion, int], CausalMap] = {}
         self.given = given
         self._order = order
         self._maps: dict[Stride, CoordinateMap] = {given.stride: given}
-        self._kernel_maps: dict[tuple[Stride, Stride, Offsets, int], KernelMap] = {}
+        self._kernel_maps: dict[tuple[CoordinateMap, CoordinateMap, Offsets, int], KernelMap] = {}
 
     @cached_property
     def input_rows(self) -> Tensor | None:
@@ -67,6 +67,10 @@ class CoordinateManager:
     def register(self, coordinate_map: CoordinateMap) -> CoordinateMap:
         """Add the map of a stride; return the existing one if there is one."""
         return self._maps.setdefault(coordinate_map.stride, coordinate_map)
+
+    def replace(self, coordinate_map: CoordinateMap) -> None:
+        """Replace the map of a stride, for the layers that follow."""
+        self._maps[coordinate_map.stride] = coordinate_map
 
     def coarser(self, source: CoordinateMap, step: Stride) -> CoordinateMap:
         """Return the map of stride source.stride * step.
@@ -95,7 +99,7 @@ class CoordinateManager:
     ) -> KernelMap:
         """Return the kernel map between two maps of this manager, built once."""
         # The key has offsets, not the region: a causal region without links equals a plain one.
-        key = (source.stride, target.stride, region.offsets, dilation)
+        key = (source, target, region.offsets, dilation)
         if key not in self._kernel_maps:
             self._kernel_maps[key] = KernelMap(source, target, region, dilation)
         return self._kernel_maps[key]
@@ -113,7 +117,7 @@ class CoordinateManager:
         present = self.kernel_map(voxels, voxels, region.present)
         if self.memory is not None:
             return self.memory.kernel_map(present, region)
-        key = voxels.stride, region, recall
+        key = voxels, region, recall
         if key not in self._recall_maps:
             assert region.links is not None
             # With a recall of 1, links are ordinary offsets and use the faster search.

@@ -260,7 +260,7 @@ class IncrementalExecution(Execution):
                 "execution 'incremental' needs a causal 4D network; the network of model "
                 f"'{runner.model.name}' is not causal: choose 'window'"
             )
-        self._memory = Memory(network.recall)
+        self._memory = Memory(network.recall, network.support_channels)
         self._count = 0
 
     @property

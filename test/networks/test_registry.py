@@ -185,7 +185,7 @@ MINKUNET = {"name": "MinkUNet14A", "in_channels": 1, "heads": {"classes": 2}}
         ({"width": 0.0}, "width: must be at most 4 and above 0, not 0.0"),
         ({"kernel": "sphere"}, "kernel: must be one of cube, cross, hybrid, causal, not 'sphere'"),
         ({"kernel": "causal"}, "'hybrid' or, in 4D, 'causal', not 'causal' in 3D"),
-        ({"links": ["none"] * 5}, "links and recall are for kernel 'causal', not 'cube'"),
+        ({"links": ["none"] * 5}, "links, recall, support are for kernel 'causal', not 'cube'"),
         ({"stem_kernl": 3}, "network.stem_kernl: unknown key; did you mean 'stem_kernel'?"),
         ({"config": {}}, "network.config: unknown key; valid: in_channels, heads, .*width"),
         ({"name": "SPVCNN-W16", "stem_kernel": 3}, "network.stem_kernel: unknown key"),

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tests that incremental execution equals the causal network on a sequence as one tensor."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -27,12 +28,16 @@ PLACEMENTS = {
     "cubes": (("cube",) * 5, 1),
     "mixed": (("none", "voxel", "voxel", "cube", "cube"), 1),
     "memory": (("voxel", "none", "cube", "voxel", "cube"), 4),
+    "support": (("voxel", "voxel", "cube", "cube", "cube"), 4),
+    "support alone": (("none",) * 5, 1),
 }
+SUPPORT = {"support": 10, "support alone": 3}
 
 
 def causal_model(placement="mixed", name="MinkUNet14A", crf=None, seed=0):
     torch.manual_seed(seed)
     links, recall = PLACEMENTS[placement]
+    support = {"support": SUPPORT[placement]} if placement in SUPPORT else {}
     network = build_network(
         name,
         in_channels=4,
@@ -42,7 +47,11 @@ def causal_model(placement="mixed", name="MinkUNet14A", crf=None, seed=0):
         links=links,
         recall=recall,
         width=0.25,
+        **support,
     )
+    if support:
+        for vector in network.support.parameters():
+            torch.nn.init.normal_(vector)
     return Model("random", network.eval(), LABELS, SPEC, 3, {}, crf)
 
 
@@ -73,8 +82,13 @@ def expected_logits(model, frames):
     return logits.split([len(v.coordinates) for v in voxels]), logits.std()
 
 
-@pytest.mark.parametrize("placement", PLACEMENTS)
-@pytest.mark.parametrize("name", ["MinkUNet14A", "SPVCNN-W16"])
+@pytest.mark.parametrize(
+    ("name", "placement"),
+    [
+        *itertools.product(["MinkUNet14A", "SPVCNN-W16"], sorted(PLACEMENTS.keys() - SUPPORT)),
+        *itertools.product(["MinkUNet14A"], SUPPORT),
+    ],
+)
 def test_incremental_execution_gives_the_logits_of_the_whole_sequence(name, placement):
     model = causal_model(placement, name)
     frames = list(drive(32))

@@ -437,6 +437,11 @@ class Recipe:
                 f"must be at most {size.longest - 1}, the longest clip minus one, not {recall}: "
                 "links that reach back further are never trained",
             )
+        if self.optimization.iterations and options.past >= size.longest:
+            raise error_at(
+                "data.clip",
+                "must have clips of 2 frames or more, not of 1: network.support is never trained",
+            )
 
     @classmethod
     def from_dict(cls, data: Any, path: str = "recipe") -> Recipe:
