@@ -70,8 +70,9 @@ class NetworkOptions:
         if self.kernel != "causal" and any(
             getattr(self, key) != default for key, default in self.causal_defaults.items()
         ):
+            *others, last = self.causal_keys
             raise ValueError(
-                f"{', '.join(self.causal_keys)} are for kernel 'causal', "
+                f"{', '.join(others)} and {last} are for kernel 'causal', "
                 f"not {self.kernel or self._default!r}"
             )
 

@@ -191,8 +191,10 @@ class Support(nn.Module):
     """Adds the voxels of recent frames that a frame lacks; see `support`.
 
     The features of such a voxel, as its last frame gave them to this layer, are multiplied by
-    `gate`, and `offset` + age / reach * `ageing` is added; each is [C] and starts at zero. The
-    voxels become those of their stride for all layers that follow, so links remember them too.
+    `gate`, and `offset` + age / reach * `ageing` is added, [C] each. At first they stay as they
+    are: `gate` starts at one, the others at zero. (In a converged network, that changes the labels
+    of occupied voxels less than a gate of zero does.) The voxels become those of their stride for
+    all layers that follow, so links remember them too.
 
     Args:
         channels: C.
@@ -208,7 +210,7 @@ class Support(nn.Module):
             raise ValueError(f"reach must be 1 to {MAX_RECALL} frames, not {reach}")
         self.channels = channels
         self.reach = reach
-        self.gate = nn.Parameter(torch.zeros(channels))
+        self.gate = nn.Parameter(torch.ones(channels))
         self.offset = nn.Parameter(torch.zeros(channels))
         self.ageing = nn.Parameter(torch.zeros(channels))
 

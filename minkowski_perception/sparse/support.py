@@ -7,8 +7,8 @@ last `reach` frames does. It has the features of the most recent of these. Its a
 frames since then; occupied voxels have age 0. Support rows themselves are never remembered as
 occupied, so a voxel is forgotten `reach` frames after it was last seen.
 
-A whole sequence is one 4D tensor, and `extended` finds the support rows of all its frames. Frame by
-frame, a `SupportMemory` holds the voxels of recent frames. Both give the same rows.
+A whole sequence is one 4D tensor, and `extended` finds the support rows of all its frames. Frame
+by frame, a `SupportMemory` holds the voxels of recent frames. Both give the same rows.
 """
 
 from __future__ import annotations
@@ -143,10 +143,12 @@ class SupportMemory:
             raise ValueError(f"the state of the support rows lacks {', '.join(missing)}")
         stride, keys, age, features = (state[n] for n in ("stride", "keys", "age", "features"))
         shape = [len(keys), self._channels]
-        if list(features.shape) != shape or age.shape != keys.shape:
+        if list(features.shape) != shape:
             raise ValueError(
                 f"support.features must have shape {shape}, not {list(features.shape)}"
             )
+        if age.shape != keys.shape:
+            raise ValueError(f"support.age must have as many rows as keys, {len(keys)}")
         if (keys[1:] <= keys[:-1]).any():
             raise ValueError("support.keys are not in ascending order")
         layout = KeyLayout.for_dimension(len(stride))

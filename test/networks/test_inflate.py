@@ -131,3 +131,32 @@ def test_a_transfer_between_different_widths_is_refused():
     )
     with pytest.raises(ValueError, match=r"differ in more than their kernels: conv0p1s1\.kernel"):
         transfer(wider, build("MinkUNet14A"))
+
+
+@pytest.mark.parametrize("options", [{}, {"kernel": "causal", "dimension": 4}])
+def test_support_rows_start_fresh_and_change_no_frame_without_a_past(options):
+    source = trained(build("MinkUNet14A", **options))
+    target = build("MinkUNet14A", "causal", 4, support=10).eval()
+    transfer(source, target)
+    assert (target.support.gate == 1).all()
+    assert not target.support.offset.any()
+    assert not target.support.ageing.any()
+    coordinates, features = clip()
+    first = coordinates[:, 4] == 0
+    voxels = coordinates[first, : source.dimension + 1]
+    alone = source.class_logits(SparseTensor(features[first], voxels)).at(voxels)
+    together = target.class_logits(SparseTensor(features, coordinates)).at(coordinates)
+    torch.testing.assert_close(together[first], alone, rtol=0.0, atol=1e-5)
+    without = build("MinkUNet14A", "causal", 4).eval()
+    transfer(source, without)
+    lacking = without.class_logits(SparseTensor(features, coordinates)).at(coordinates)
+    assert (lacking - together).abs()[~first].max() > 1e-3 * lacking.std()
+
+
+def test_a_network_without_support_rows_takes_the_other_weights_of_one_with_them():
+    source = trained(build("MinkUNet14A", "causal", 4, support=3))
+    target = build("MinkUNet14A", "causal", 4)
+    transfer(source, target)
+    state = source.state_dict()
+    assert all(torch.equal(value, state[key]) for key, value in target.state_dict().items())
+    assert source.twin(4, "hybrid").options.support == 0

@@ -66,9 +66,24 @@ def test_clips_of_drawn_lengths_and_strides_train_rich_links(tmp_path):
     assert min(past) > 0
 
 
+def test_clips_train_the_weights_of_support_rows(tmp_path):
+    write_sequences(tmp_path, frames=6)
+    recipe = causal(tmp_path, {"clip": {1: 1, 3: 2}, "stride": {1: 1}}, recall=2, support=10)
+    recipe["optimization"] |= {"freeze_batch_norm": True, "precision": "bfloat16"}
+    model = load_model(train(recipe, tmp_path / "out", "cpu", workers=0).with_suffix(".yaml"))
+    assert (model.network.support.gate != 1).any()
+    assert model.network.support.offset.any()
+    assert model.network.support.ageing.any()
+
+
 @pytest.mark.parametrize(
     ("data", "network", "message"),
     [
+        (
+            {"clip": 1},
+            {"links": ["none"] * 5, "support": 10},
+            "recipe.data.clip: must have clips of 2 frames or more, not of 1: network.support is",
+        ),
         ({"clip": {2: 1, 3: 1}}, {"recall": 3}, "recall: must be at most 2, the longest clip"),
         ({}, {"recall": 4}, "recipe.network.recall: must be at most 2, .* minus one, not 4"),
         ({"clip": 1}, {}, "recipe.network.recall: must be at most 0, .*, not 1"),
