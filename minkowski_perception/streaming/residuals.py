@@ -45,8 +45,10 @@ _EMPTY = 32767
 _FARTHEST = 32766
 _FAR = 1 << 20  # more than any difference of ranges
 
-_ARCTAN = np.array(
-    [0.99997726, -0.33262347, 0.19354346, -0.11643287, 0.05265332, -0.01172120], np.float32
+_PER_METRE = np.float32(1 / UNIT)
+
+_ARCTAN = tuple(
+    map(np.float32, [0.99997726, -0.33262347, 0.19354346, -0.11643287, 0.05265332, -0.01172120])
 )
 """Coefficients of t, t^3, ... for arctan(t), t from 0 to 1; the error is below 0.001 degrees.
 
@@ -117,7 +119,7 @@ class RangeHistory:
         past = [self._nearest(frame.stamp, delay) for delay in self._delays]
         if frame.pose is not None and any(past) and len(voxels.coordinates):
             self.compared = True
-            points = torch.from_numpy(frame.points[voxels.valid])
+            points = torch.from_numpy(np.compress(voxels.valid, frame.points, axis=0))
             means = voxels.quantization.reduce(points, "mean").numpy()
             for i, other in enumerate(past):
                 if other is not None:
@@ -209,7 +211,7 @@ def range_image(points: Array) -> Image:
     image = np.empty((2, *SHAPE), np.int16)
     image[0], image[1] = _EMPTY, -1
     if compiled_residuals is not None:
-        compiled_residuals.fill(np.ascontiguousarray(points), image, _ARCTAN, UNIT)
+        compiled_residuals.fill(points, image, _ARCTAN, _PER_METRE)
         return image
     rows, columns, ranges = _projected(points, np.eye(3, 4, dtype=np.float32))
     seen = ranges >= 0
@@ -229,9 +231,7 @@ def compare(points: Array, motion: Array, image: Image, result: Array) -> None:
         result: [2, M]; changed to the residuals and whether they are known, see `RangeHistory`.
     """
     if compiled_residuals is not None:
-        compiled_residuals.compare(
-            points, motion, image, _ARCTAN, UNIT, _LIMIT, result[0], result[1]
-        )
+        compiled_residuals.compare(points, motion, image, _ARCTAN, _PER_METRE, _LIMIT, result)
         return
     rows, columns, ranges = _projected(points, motion)
     ahead, behind = (np.full(len(points), _FAR) for _ in range(2))
@@ -274,7 +274,7 @@ def _projected(points: Array, motion: Array) -> tuple[npt.NDArray[np.int64], ...
     per_column = np.float32(SHAPE[1]) / np.float32(2 * np.pi)
     rows = (elevation * per_row).astype(np.int64).clip(0, SHAPE[0] - 1)
     columns = (azimuth * per_column).astype(np.int64).clip(0, SHAPE[1] - 1)
-    units = np.minimum(distance * np.float32(1 / UNIT) + np.float32(0.5), np.float32(_FARTHEST))
+    units = np.minimum(distance * _PER_METRE + np.float32(0.5), np.float32(_FARTHEST))
     return rows, columns, np.where(seen, units.astype(np.int64), -1)
 
 

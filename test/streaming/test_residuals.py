@@ -95,7 +95,7 @@ def pixel(point):
 
 @pytest.mark.usefixtures("kind")
 def test_residuals_equal_those_of_loops_over_voxels_and_pixels():
-    frames = list(street(8))
+    frames = list(street(8, points=1000))
     history = RangeHistory(DELAYS)
     for i, frame in enumerate(frames):
         features = extended(history, frame).features.numpy()
