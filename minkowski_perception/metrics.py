@@ -86,6 +86,24 @@ class ConfusionMatrix:
         return float(iou[present].mean()) if present.any() else float("nan")
 
     @property
+    def absent(self) -> npt.NDArray[np.int64]:
+        """[K] number of points predicted as each class that is absent from the truth, else 0."""
+        predicted = self.counts.sum(axis=0)[: len(self)]
+        return np.where(self.counts.sum(axis=1) > 0, 0, predicted)
+
+    @property
+    def miou_with_predicted(self) -> float:
+        """Mean of the IoU over classes in truth or prediction; absent classes count as 0."""
+        iou = self.iou
+        counted = ~np.isnan(iou) | (self.absent > 0)
+        return float(np.nan_to_num(iou[counted]).mean()) if self.points else float("nan")
+
+    @property
+    def miou_of_all(self) -> float:
+        """Mean of the IoU over all classes, absent ones as 0: SemanticKITTI's own definition."""
+        return float(np.nan_to_num(self.iou).mean()) if self.points else float("nan")
+
+    @property
     def accuracy(self) -> float:
         """Share of the points with a true class that are predicted as it; NaN without any."""
         return float(np.trace(self.counts) / self.points) if self.points else float("nan")

@@ -19,6 +19,8 @@ ENGINE_CHOICES = (AUTO, "torch", "numba", "spconv_triton", "spconv", "minkowski"
 PRECISION_CHOICES = (AUTO, "float32", "bfloat16", "float16")
 EXECUTION_CHOICES = (AUTO, "window", "incremental")
 EGO_MOTION_CHOICES = (AUTO, "tf", "odometry", "kiss_icp", "none")
+RECORDED_EGO_MOTION_CHOICES = (AUTO, "bag", "kiss_icp", "none")
+"""Choices of the commands, which read recordings instead of topics."""
 RELIABILITY_CHOICES = ("best_effort", "reliable")
 
 

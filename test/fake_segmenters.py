@@ -32,6 +32,9 @@ class FakeSegmenter:
     def reset(self) -> None:
         self.streams.append([])
 
+    def continues(self, frame: Frame) -> bool:
+        return bool(self.streams[-1])
+
     def segment(self, frame: Frame) -> Segmentation:
         self.streams[-1].append(frame)
         labels, confidence = self._predict(frame)

@@ -201,3 +201,49 @@ def test_without_truth_about_motion_no_movable_class_counts_as_still():
 
     assert still_points(labels, None, kitti).tolist() == [False, False, True, False]
     assert still_points(labels, moving, kitti).tolist() == [False, True, True, False]
+
+
+def official_scores(truth, prediction, classes):
+    """SemanticKITTI's evaluator, np_ioueval.py: class 0 is unlabelled and ignored in the truth.
+
+    Its confusion has rows of predictions and columns of truth.
+    """
+    confusion = np.zeros((classes + 1, classes + 1), np.int64)
+    np.add.at(confusion, (prediction, truth), 1)
+    confusion[:, 0] = 0
+    hits = np.diag(confusion)
+    false_positives = confusion.sum(axis=1) - hits
+    misses = confusion.sum(axis=0) - hits
+    iou = hits / (hits + false_positives + misses + 1e-15)
+    included = range(1, classes + 1)
+    accuracy = hits[1:].sum() / (confusion[1:].sum() + 1e-15)
+    return iou[1:], iou[included].mean(), accuracy
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 19), st.booleans())
+def test_iou_equals_that_of_the_evaluator_of_semantickitti(seed, classes, all_labelled):
+    draw = np.random.default_rng(seed)
+    kept = draw.permutation(classes)[: draw.integers(1, classes + 1)]
+    truth = draw.choice(np.append(kept, UNLABELLED), 200).astype(np.uint8)
+    prediction = draw.integers(0, classes, 200).astype(np.uint8)
+    if not all_labelled:
+        prediction[draw.random(200) < 0.2] = UNLABELLED
+    matrix = ConfusionMatrix(classes)
+    matrix.update(truth, prediction)
+
+    def official(labels):
+        return np.where(labels == UNLABELLED, 0, labels.astype(np.int64) + 1)
+
+    iou, mean, accuracy = official_scores(official(truth), official(prediction), classes)
+    present = np.isin(np.arange(classes), truth)
+    if not present.any():
+        assert np.isnan(matrix.miou_of_all)
+        return
+    np.testing.assert_allclose(matrix.iou[present], iou[present], atol=1e-12)
+    assert np.isnan(matrix.iou[~present]).all()
+    assert matrix.miou_of_all == pytest.approx(mean, abs=1e-12)
+    if all_labelled:
+        assert matrix.accuracy == pytest.approx(accuracy, abs=1e-12)
+    predicted = np.isin(np.arange(classes), prediction[truth != UNLABELLED])
+    assert matrix.miou_with_predicted == pytest.approx(iou[present | predicted].mean(), abs=1e-12)
+    np.testing.assert_array_equal(matrix.absent > 0, predicted & ~present)

@@ -11,11 +11,13 @@ docs/evaluation.md explains the figures and the JSON.
 from __future__ import annotations
 
 import argparse
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minkowski_perception.commands import CommandError, positive, write_report
 from minkowski_perception.commands.segmenters import (
+    add_ego_motion_argument,
     add_segmenter_arguments,
     load_segmenter,
     settings_of,
@@ -46,6 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="semantickitti19",
         metavar="SET",
         help="label set of the clouds' field label or true_label, for data set bag (%(default)s)",
+    )
+    parser.add_argument(
+        "--model-labels",
+        action="store_true",
+        help="accept labels in a bag that a model made, such as the output of label: figures "
+        "then say how well two models agree",
     )
     parser.add_argument(
         "--sequences", nargs="+", metavar="NAME", help="only these sequences of the data set"
@@ -108,6 +116,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="write a Markdown report with pictures: a .md file, or a folder for report.md",
     )
+    add_ego_motion_argument(parser, "the poses of the data set or bag")
     add_segmenter_arguments(parser, intensity_full_scale="that of the data set")
 
 
@@ -122,6 +131,7 @@ def run(args: argparse.Namespace) -> int:
         raise CommandError(f"--ranges must be positive and increasing, not {args.ranges}")
     if args.picture is not None or args.report is not None:
         _require_matplotlib()
+    began = datetime.now(timezone.utc).isoformat(timespec="seconds")
     dataset = _open(args)
     sequences = select_sequences(dataset.sequences, args.sequences)
     settings = settings_of(args, intensity_full_scale=dataset.intensity_full_scale or 0.0)
@@ -129,7 +139,15 @@ def run(args: argparse.Namespace) -> int:
     transformations = worlds() if args.tta else []
     labeller = AugmentedSegmenter(segmenter, transformations) if args.tta else segmenter
     try:
-        evaluation = evaluate(labeller, dataset.label_set, sequences, args.limit, args.ranges)
+        evaluation = evaluate(
+            labeller,
+            dataset.label_set,
+            sequences,
+            args.limit,
+            args.ranges,
+            ego_motion=args.ego_motion,
+            deskew=settings.deskew,
+        )
     except (ImportError, ValueError) as error:
         raise CommandError(str(error)) from error
     subject = report.Subject(
@@ -143,6 +161,10 @@ def run(args: argparse.Namespace) -> int:
         crf=segmenter.crf,
         averaging=segmenter.averaging,
         worlds=max(len(transformations), 1),
+        truth_by_model=dataset.truth_by_model,
+        sha256=segmenter.model.card.get("sha256"),
+        date=began,
+        command=args.command_line,
     )
     print(report.text(subject, evaluation))
     write_report(args.json, report.figures(subject, evaluation))
@@ -178,7 +200,7 @@ def _open(args: argparse.Namespace) -> Dataset:
         SensorError: an unknown LiDAR or camera.
         ValueError: models are trained on simulations of that seed.
     """
-    from minkowski_perception.lab.datasets.catalogue import dataset_names, open_dataset
+    from minkowski_perception.lab.datasets.catalogue import BAG, dataset_names, open_dataset
     from minkowski_perception.lab.evaluation.simulated import (
         INDOOR,
         OUTDOOR,
@@ -207,7 +229,13 @@ def _open(args: argparse.Namespace) -> Dataset:
     if args.root is None:
         raise CommandError(f"data set '{args.dataset}' needs --root, its folder")
     bag_labels = LabelSet.load(args.bag_labels)
-    return open_dataset(args.dataset, args.root, args.split, bag_labels=bag_labels)
+    dataset = open_dataset(args.dataset, args.root, args.split, bag_labels=bag_labels)
+    if dataset.truth_by_model and args.dataset == BAG and not args.model_labels:
+        raise CommandError(
+            f"the labels in {args.root} were made by a model: the clouds have a field confidence "
+            "beside label; evaluate on true labels, or accept these with --model-labels"
+        )
+    return dataset
 
 
 def _write_markdown(path: Path, subject: Subject, evaluation: Evaluation) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from minkowski_perception.commands import CommandError
 from minkowski_perception.commands.segmenters import (
+    add_ego_motion_argument,
     add_segmenter_arguments,
     load_segmenter,
     settings_of,
@@ -50,14 +51,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of every run over a bag."""
     parser.add_argument("--topic", help="cloud topic; needed where the bag has several")
     add_segmenter_arguments(parser)
-    parser.add_argument(
-        "--ego-motion",
-        choices=("auto", "bag", "kiss_icp", "none"),
-        default="auto",
-        help="bag: its odometry or transforms; kiss_icp: registration of the clouds; none: the "
-        "sensor stands still; auto: the first of bag, kiss_icp and unknown motion that is "
-        "available (%(default)s)",
-    )
+    add_ego_motion_argument(parser, "its odometry or transforms")
     parser.add_argument("--odometry-topic", help="where the bag has several")
     parser.add_argument(
         "--true-label-field",

@@ -8,7 +8,13 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from minkowski_perception.commands import CommandError
-from minkowski_perception.settings import SETTINGS, Setting, Settings
+from minkowski_perception.settings import (
+    AUTO,
+    RECORDED_EGO_MOTION_CHOICES,
+    SETTINGS,
+    Setting,
+    Settings,
+)
 
 if TYPE_CHECKING:
     from minkowski_perception.segmenter import Segmenter
@@ -40,6 +46,22 @@ def add_segmenter_arguments(parser: argparse.ArgumentParser, **defaults: str) ->
         else:
             metavar = _METAVAR_OF_UNIT.get(setting.unit, _METAVAR_OF_TYPE[kind])
             group.add_argument(option, type=kind, metavar=metavar, help=text)
+
+
+def add_ego_motion_argument(parser: argparse.ArgumentParser, bag: str) -> None:
+    """Add the option --ego-motion of commands that read recordings.
+
+    Args:
+        parser: of the command.
+        bag: in words, the poses that the choice "bag" takes.
+    """
+    parser.add_argument(
+        "--ego-motion",
+        choices=RECORDED_EGO_MOTION_CHOICES,
+        default=AUTO,
+        help=f"bag: {bag}; kiss_icp: registration of the clouds; none: the sensor stands still; "
+        "auto: the first of bag, kiss_icp and unknown motion that is available (%(default)s)",
+    )
 
 
 def _help(setting: Setting, default: str | None) -> str:

@@ -1,16 +1,22 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
+import hashlib
 import json
 import re
+from datetime import datetime, timezone
 
 import numpy as np
 import pytest
 from tiny_models import save_tiny
 
+import minkowski_perception
+from minkowski_perception.codec import encode_frame
 from minkowski_perception.commands.main import main
+from minkowski_perception.frame import Frame
 from minkowski_perception.lab.datasets.catalogue import open_dataset
 from minkowski_perception.labels import LabelSet
 from minkowski_perception.metrics import ConfusionMatrix
+from minkowski_perception.recordings.bags import BagWriter
 from minkowski_perception.segmenter import Segmenter
 
 RAW = (10, 40, 48, 50, 70, 72, 80, 0)
@@ -86,6 +92,58 @@ def test_figures_equal_those_of_the_labels_of_the_segmenter(kitti, model, tmp_pa
     assert found["flicker"]["compared_points"] > 500
     shown = capsys.readouterr().out
     assert re.search(rf"^mIoU +{classes.miou:.3f} ", shown, re.MULTILINE)
+
+
+def test_the_origin_of_the_figures_is_in_the_json(kitti, model, tmp_path, capsys):
+    report = tmp_path / "figures.json"
+    given = ("--root", kitti, "--model", model, "--engine", "torch", "--limit", 2)
+    assert run(*given, "--json", report) == 0
+    found = json.loads(report.read_text())
+    weights = model.with_suffix(".safetensors").read_bytes()
+    assert found["sha256"] == hashlib.sha256(weights).hexdigest()
+    assert found["version"] == minkowski_perception.__version__
+    assert abs((datetime.now(timezone.utc) - datetime.fromisoformat(found["date"])).seconds) < 600
+    assert found["command"].startswith("minkowski-perception evaluate --dataset semantickitti")
+    assert found["command"].endswith(f"--limit 2 --json {report}")
+    low, high = found["intervals"]["classes"]["sequences"]
+    assert low <= found["miou"] <= high
+    shown = capsys.readouterr().out
+    assert found["sha256"][:16] in shown
+    assert found["command"] in shown
+
+
+def test_motion_is_that_of_label_with_its_options(tmp_path, model):
+    write_kitti(tmp_path, "08", poses=False)
+    report = tmp_path / "figures.json"
+    given = ("--root", tmp_path, "--model", model, "--engine", "torch", "--json", report)
+    for choice, source, averaged in (
+        ("auto", "kiss_icp (the data have no poses)", 3),
+        ("none", "none (requested)", 3),
+    ):
+        assert run(*given, "--ego-motion", choice) == 0
+        found = json.loads(report.read_text())
+        assert found["ego_motion"] == {"08": source}
+        assert (found["averaged_frames"], found["frames"]) == (averaged, 3)
+
+
+def test_the_output_of_label_is_no_truth_unless_it_is_accepted(model, tmp_path, capsys):
+    pytest.importorskip("rosbags", reason="bags need the rosbags package")
+    bag, out = tmp_path / "bag", tmp_path / "out"
+    with BagWriter(bag) as writer:
+        for i in range(2):
+            points = np.random.default_rng(i).uniform(-20, 20, (200, 3))
+            frame = Frame(points, 10**9 * (i + 1), "lidar")
+            writer.write_cloud("/points", encode_frame(frame), frame.stamp, "lidar")
+    common = ("--model", str(model), "--engine", "torch", "--ego-motion", "none")
+    assert main(["label", str(bag), "--out", str(out), *common]) == 0
+
+    labelled = ("--root", out / "labelled", *common)
+    assert run(*labelled, dataset="bag") == 2
+    assert "were made by a model" in capsys.readouterr().err
+    assert run(*labelled, "--model-labels", dataset="bag") == 0
+    shown = capsys.readouterr().out
+    assert "the true labels were made by a model" in shown
+    assert re.search(r"^mIoU +1\.000 ", shown, re.MULTILINE)
 
 
 def test_sequences_splits_and_frames_are_selected(kitti, model, tmp_path):

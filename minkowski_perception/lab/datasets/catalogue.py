@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from minkowski_perception.lab.datasets import (
 from minkowski_perception.lab.datasets.reading import DatasetError, LabelIds, contents_of
 from minkowski_perception.labels import LabelSet
 
-__all__ = ["Dataset", "DatasetError", "dataset_names", "open_dataset"]
+__all__ = ["BAG", "Dataset", "DatasetError", "dataset_names", "open_dataset"]
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,14 @@ class Dataset:
         sequences: by name, frames in time order, each read on access.
         intensity_full_scale: intensity of full reflection; None if it is unknown or there is no
             intensity.
+        truth_by_model: whether a model made the labels.
     """
 
     name: str
     label_set: LabelSet
     sequences: Mapping[str, Sequence[Frame]]
     intensity_full_scale: float | None
+    truth_by_model: bool = False
 
 
 Reader = Callable[[Path, str | None, LabelIds], Mapping[str, Sequence[Frame]]]
@@ -57,6 +59,7 @@ class _Layout:
         full_scale: intensity of full reflection, or None.
         read: reads the sequences; returns none if there are no such files.
         ids: name of the ids in the files, see `LabelIds.of`.
+        truth_by_model: whether a model made the labels.
     """
 
     files: str
@@ -64,6 +67,7 @@ class _Layout:
     full_scale: float | None
     read: Reader
     ids: str | None = None
+    truth_by_model: bool = False
 
 
 def _kitti_layout(
@@ -87,7 +91,7 @@ _NUSCENES_FILES = "v1.0-*/scene.json"
 # The files hold the sensor's signal divided by 65535; the sensor uses about ten bits.
 _OUSTER_FULL_SCALE = 1024 / 65535
 
-_BAG = "bag"
+BAG = "bag"
 
 # Layouts of each data set; the first one found is read.
 _LAYOUTS: dict[str, tuple[_Layout, ...]] = {
@@ -115,13 +119,13 @@ _LAYOUTS: dict[str, tuple[_Layout, ...]] = {
     "s3dis": (
         _Layout("Area_N/ROOM/Annotations or Area_N/ROOM.ply", "s3dis13", None, s3dis.sequences),
     ),
-    "ika": (_kitti_layout("urban10", 255.0),),
+    "ika": (replace(_kitti_layout("urban10", 255.0), truth_by_model=True),),
 }
 
 
 def dataset_names() -> list[str]:
     """Return the names that `open_dataset` accepts."""
-    return [*_LAYOUTS, _BAG]
+    return [*_LAYOUTS, BAG]
 
 
 def open_dataset(
@@ -146,7 +150,7 @@ def open_dataset(
         BagError: the bag is missing or corrupt.
         LabelSetError: `labels` has no mapping from the data set's label set.
     """
-    if name == _BAG:
+    if name == BAG:
         return _open_bag(root, split, bag_labels or LabelSet.load("semantickitti19"), labels)
     if name not in _LAYOUTS:
         raise DatasetError(
@@ -156,7 +160,9 @@ def open_dataset(
         own = LabelSet.load(layout.label_set)
         ids = LabelIds.of(own, layout.ids, labels)
         if sequences := layout.read(root, split, ids):
-            return Dataset(name, labels or own, sequences, layout.full_scale)
+            return Dataset(
+                name, labels or own, sequences, layout.full_scale, layout.truth_by_model
+            )
     files = " or ".join(layout.files for layout in _LAYOUTS[name])
     raise DatasetError(f"no data set '{name}' found: expected {files}, but {contents_of(root)}")
 
@@ -166,4 +172,6 @@ def _open_bag(path: Path, split: str | None, own: LabelSet, labels: LabelSet | N
     from minkowski_perception.lab.datasets import labelled_bag
 
     ids = LabelIds.of(own, own.name, labels)
-    return Dataset(_BAG, labels or own, labelled_bag.sequences(path, split, ids), None)
+    sequences = labelled_bag.sequences(path, split, ids)
+    by_model = any(sequence.by_model for sequence in sequences.values())
+    return Dataset(BAG, labels or own, sequences, None, by_model)

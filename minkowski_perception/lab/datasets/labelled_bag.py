@@ -18,6 +18,8 @@ from minkowski_perception.recordings.bags import BagReader
 
 LABEL_FIELDS = ("true_label", "label")
 """Names of the label field, in order of precedence; models write `label`."""
+_WRITTEN_BY_MODELS = "confidence"
+"""Field beside `label` in the clouds that `label` and the node write."""
 
 
 def sequences(path: Path, split: str | None, ids: LabelIds) -> dict[str, LabelledClouds]:
@@ -42,6 +44,7 @@ def sequences(path: Path, split: str | None, ids: LabelIds) -> dict[str, Labelle
                 break
             if field := next((f for f in LABEL_FIELDS if f in fields.get(topic, ())), None):
                 found[topic] = LabelledClouds(path, topic, count, field, ids)
+                found[topic].by_model = field == "label" and _WRITTEN_BY_MODELS in fields[topic]
     if not found:
         listed = "; ".join(f"{topic} has {', '.join(names)}" for topic, names in fields.items())
         raise DatasetError(
@@ -55,7 +58,12 @@ class LabelledClouds(Frames[int]):
     """Clouds of a topic, with the poses of the bag.
 
     Each access opens the bag, so that processes can share an instance.
+
+    Attributes:
+        by_model: whether a model made the labels, which the field `confidence` tells.
     """
+
+    by_model = False
 
     def __init__(self, path: Path, topic: str, count: int, field: str, ids: LabelIds) -> None:
         super().__init__(range(count), self._frame)

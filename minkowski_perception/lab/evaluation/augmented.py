@@ -67,6 +67,10 @@ class AugmentedSegmenter:
         for _, stream in self._streams:
             stream.reset()
 
+    def continues(self, frame: Frame) -> bool:
+        """Return whether a frame continues the streams."""
+        return self._streams[0][1].continues(frame)
+
     def segment(self, frame: Frame) -> Segmentation:
         """Label every point of the next frame.
 

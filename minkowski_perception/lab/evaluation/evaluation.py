@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Protocol
 
@@ -20,16 +20,27 @@ from tqdm import tqdm
 
 from minkowski_perception.frame import Frame
 from minkowski_perception.lab.evaluation import EvaluationError
+from minkowski_perception.lab.evaluation.motion import choose_ego_motion
 from minkowski_perception.labels import UNLABELLED, LabelSet
 from minkowski_perception.metrics import true_labels
+from minkowski_perception.motion.ego_motion import NoPoseError
 from minkowski_perception.moving import MOVING
 from minkowski_perception.scoring import Scorer, StillPairs, View
 from minkowski_perception.segmenter import Segmentation
+from minkowski_perception.settings import AUTO
 
 GROUPS = "outdoor_groups7"
 OUTDOOR_RANGES = (10.0, 20.0, 30.0, 50.0)
 INDOOR_RANGES = (1.0, 2.0, 3.0, 5.0)
 """Metres from the sensor at which one bin of range ends and the next begins."""
+
+_INDOOR = "indoor8"
+
+
+def default_ranges(truth: LabelSet) -> tuple[float, ...]:
+    """Return `INDOOR_RANGES` for indoor8 and the sets that map to it, else `OUTDOOR_RANGES`."""
+    indoor = LabelSet.load(_INDOOR)
+    return INDOOR_RANGES if truth.name in (_INDOOR, *indoor.sources) else OUTDOOR_RANGES
 
 
 def views_of(truth: LabelSet, prediction: LabelSet) -> dict[str, View]:
@@ -81,20 +92,37 @@ class Example:
     moving: npt.NDArray[np.float32] | None = None
 
 
+@dataclass(frozen=True)
+class FrameConfusions:
+    """Confusion of one frame.
+
+    Attributes:
+        sequence: name of its sequence.
+        counts: [K, K + 1] of `ConfusionMatrix`, by name of the view.
+    """
+
+    sequence: str
+    counts: Mapping[str, npt.NDArray[np.int64]]
+
+
 class Evaluation:
     """Scores, speed and worst frame of a model on one data set.
 
     Args:
         truth: label set of the frames.
         prediction: label set of the model.
-        ranges: metres between the bins of range; None for `OUTDOOR_RANGES` if there are groups,
-            else `INDOOR_RANGES`.
+        ranges: metres between the bins of range; None for `default_ranges`.
 
     Attributes:
         scorer: scores of the labels.
         worst: the frame with the lowest accuracy.
         seconds: time to label each frame.
         points: number of points of all frames.
+        ego_motion: source of the poses by sequence, and the reason for it in brackets.
+        averaged: number of frames whose probabilities were averaged with those of earlier frames.
+        without_pose: number of frames that were left out because the source had no pose for them,
+            as `label` leaves them out.
+        frames: confusion of each scored frame.
 
     Raises:
         LabelSetError: no mapping from the model's label set to the data set's.
@@ -104,16 +132,20 @@ class Evaluation:
         self, truth: LabelSet, prediction: LabelSet, ranges: Sequence[float] | None = None
     ) -> None:
         views = views_of(truth, prediction)
-        default = OUTDOOR_RANGES if "groups" in views else INDOOR_RANGES
-        self.scorer = Scorer(truth, prediction, views, ranges or default)
+        self.scorer = Scorer(truth, prediction, views, ranges or default_ranges(truth))
         self.worst: Example | None = None
         self.seconds: list[float] = []
         self.points = 0
+        self.ego_motion: dict[str, str] = {}
+        self.averaged = 0
+        self.without_pose = 0
+        self.frames: list[FrameConfusions] = []
         self._truth = truth
 
-    def begin(self, sequence: str) -> None:
-        """Start the next sequence."""
+    def begin(self, sequence: str, ego_motion: str = "recorded") -> None:
+        """Start the next sequence, with the source of its poses."""
         self._sequence = sequence
+        self.ego_motion[sequence] = ego_motion
         self._pairs = StillPairs(self._truth)
         self.scorer.begin(sequence)
 
@@ -121,14 +153,18 @@ class Evaluation:
         """Count the next frame of the sequence, its prediction and the time that it took."""
         self.seconds.append(seconds)
         self.points += len(frame)
+        self.averaged += "average" in prediction.timings
         if frame.labels is None or frame.pose is None:
             pairs, self._pairs = None, StillPairs(self._truth)
         else:
             pairs = self._pairs.next(frame)
         if frame.labels is not None:
+            before = {name: matrix.counts.copy() for name, matrix in self.scorer.all.items()}
             self.scorer.add(
                 frame, prediction.labels, prediction.confidence, pairs, prediction.outputs
             )
+            counts = {n: matrix.counts - before[n] for n, matrix in self.scorer.all.items()}
+            self.frames.append(FrameConfusions(self._sequence, counts))
             self._keep_worst(index, frame, prediction)
 
     def _keep_worst(self, index: int, frame: Frame, prediction: Segmentation) -> None:
@@ -150,6 +186,9 @@ class Labeller(Protocol):
 
     def reset(self) -> None:
         """Start a new stream."""
+
+    def continues(self, frame: Frame) -> bool:
+        """Return whether a frame continues the stream."""
 
     def segment(self, frame: Frame) -> Segmentation:
         """Label every point of the next frame of the stream."""
@@ -177,6 +216,9 @@ def evaluate(
     sequences: Mapping[str, Sequence[Frame]],
     limit: int | None = None,
     ranges: Sequence[float] | None = None,
+    *,
+    ego_motion: str = AUTO,
+    deskew: bool = True,
 ) -> Evaluation:
     """Label frames and score the labels.
 
@@ -187,9 +229,11 @@ def evaluate(
             too, but not scored.
         limit: largest number of frames of each sequence.
         ranges: see `Evaluation`.
+        ego_motion: see `choose_ego_motion`.
+        deskew: see `choose_ego_motion`.
 
     Raises:
-        EvaluationError: no frame has labels.
+        EvaluationError: no frame has labels, or the requested ego motion is not available.
         LabelSetError: no mapping from the model's label set to `truth`.
         OutOfOrderError, ValueError: see `Segmenter.segment`.
     """
@@ -201,14 +245,25 @@ def evaluate(
     lengths = [len(s) if limit is None else min(limit, len(s)) for s in sequences.values()]
     with tqdm(desc="evaluating", total=sum(lengths), unit=" frames", disable=None) as bar:
         for (name, frames), length in zip(sequences.items(), lengths, strict=True):
-            evaluation.begin(name)
+            motion, stream = choose_ego_motion(islice(frames, length), ego_motion, deskew=deskew)
+            evaluation.begin(name, f"{motion.name} ({motion.reason})")
             labeller.reset()
-            for index, frame in enumerate(islice(frames, length)):
-                started = time.perf_counter()
-                prediction = labeller.segment(frame)
-                evaluation.add(index, frame, prediction, time.perf_counter() - started)
-                bar.set_postfix(mIoU=f"{scorer.all['classes'].miou:.3f}", refresh=False)
+            for index, frame in enumerate(stream):
                 bar.update()
+                if not labeller.continues(frame):
+                    motion.reset()
+                try:
+                    located = replace(frame, pose=motion.locate(frame))
+                except NoPoseError:
+                    evaluation.without_pose += 1
+                    continue
+                started = time.perf_counter()
+                prediction = labeller.segment(located)
+                seconds = time.perf_counter() - started
+                # Flicker compares places, so recorded poses come first.
+                scored = located if frame.pose is None else frame
+                evaluation.add(index, scored, prediction, seconds)
+                bar.set_postfix(mIoU=f"{scorer.all['classes'].miou:.3f}", refresh=False)
     if not scorer.points:
         raise EvaluationError(f"no point in {_listed(sequences)} has a class of '{truth.name}'")
     return evaluation

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from minkowski_perception import __version__
 from minkowski_perception.lab.evaluation.evaluation import Evaluation
+from minkowski_perception.lab.evaluation.intervals import miou_intervals
 from minkowski_perception.metrics import ConfusionMatrix, none_if_nan
 from minkowski_perception.scoring import Confusions, Scorer, View
 
@@ -34,6 +37,11 @@ class Subject:
         crf: whether the model's CRF refined the prediction.
         averaging: frames over which each voxel's probabilities were averaged; 1 for none.
         worlds: test-time augmentations whose probabilities were averaged; 1 for none.
+        truth_by_model: whether a model made the true labels.
+        sha256: hash of the model's weights, hexadecimal; None if it is unknown.
+        version: of this package.
+        date: when the evaluation began, in ISO 8601.
+        command: line that began it.
     """
 
     dataset: str
@@ -46,6 +54,11 @@ class Subject:
     crf: bool
     averaging: int
     worlds: int = 1
+    truth_by_model: bool = False
+    sha256: str | None = None
+    version: str = __version__
+    date: str = ""
+    command: str = ""
 
 
 def figures(subject: Subject, evaluation: Evaluation) -> dict[str, Any]:
@@ -60,13 +73,18 @@ def figures(subject: Subject, evaluation: Evaluation) -> dict[str, Any]:
         "frames": len(evaluation.seconds),
         "points": evaluation.points,
         "scored_points": scorer.points,
-        "miou": none_if_nan(confusion.miou),
+        "ego_motion": evaluation.ego_motion,
+        "averaged_frames": evaluation.averaged,
+        "frames_without_pose": evaluation.without_pose,
+        **_means(confusion),
         "accuracy": none_if_nan(confusion.accuracy),
     }
     for name, view in scorer.views.items():
         matrix = scorer.all[name]
-        overall = {"miou": none_if_nan(matrix.miou)} if name == "groups" else {}
+        overall = _means(matrix) if name == "groups" else {}
         found[name] = overall | _by_name(view, matrix.iou)
+    found["intervals"] = {name: miou_intervals(evaluation.frames, name) for name in scorer.views}
+    found["absent"] = _absent(scorer)
     found["never_predicted"] = classes.never_predicted
     found["precision"] = _by_name(classes, confusion.precision)
     found["recall"] = _by_name(classes, confusion.recall)
@@ -132,6 +150,21 @@ def figures(subject: Subject, evaluation: Evaluation) -> dict[str, Any]:
     return found
 
 
+def _means(matrix: ConfusionMatrix) -> dict[str, float | None]:
+    return {
+        "miou": none_if_nan(matrix.miou),
+        "miou_with_predicted": none_if_nan(matrix.miou_with_predicted),
+        "miou_of_all": none_if_nan(matrix.miou_of_all),
+    }
+
+
+def _absent(scorer: Scorer) -> dict[str, int]:
+    """Return how many points each class got that is absent from the truth, largest first."""
+    names, points = scorer.views["classes"].label_set.names, scorer.all["classes"].absent
+    order = np.argsort(-points, kind="stable")
+    return {names[i]: int(points[i]) for i in order if points[i]}
+
+
 def _miou(confusions: Confusions) -> dict[str, float | None]:
     return {view: none_if_nan(matrix.miou) for view, matrix in confusions.items()}
 
@@ -177,10 +210,25 @@ def summary(evaluation: Evaluation) -> list[tuple[str, str]]:
     matrix, calibration, flicker = scorer.all["classes"], scorer.calibration, scorer.flicker
     rows = [
         ("mIoU", f"{_iou(matrix.miou)}  over {_present(matrix)} classes, those in the truth"),
+        *_interval_rows(evaluation, "classes"),
+        (
+            "",
+            f"{_iou(matrix.miou_with_predicted)}  over classes in truth or prediction, "
+            f"{_iou(matrix.miou_of_all)} over all {len(matrix)}",
+        ),
     ]
+    if absent := _absent(scorer):
+        rows.append(
+            (
+                "absent classes",
+                f"{_percent(sum(absent.values()) / scorer.points)}  of the points: "
+                f"{_shares(absent, scorer.points)}",
+            )
+        )
     if "groups" in scorer.views:
         groups = scorer.all["groups"]
         rows.append(("mIoU of groups", f"{_iou(groups.miou)}  over {_present(groups)}"))
+        rows += _interval_rows(evaluation, "groups")
     rows.append(("accuracy", f"{_percent(matrix.accuracy)}  of the points"))
     if total := calibration.points.sum():
         rows.append(
@@ -215,14 +263,31 @@ def summary(evaluation: Evaluation) -> list[tuple[str, str]]:
     return rows
 
 
+def _interval_rows(evaluation: Evaluation, view: str) -> list[tuple[str, str]]:
+    """Return a row with the intervals of mIoU; none for a single frame."""
+    found = miou_intervals(evaluation.frames, view).items()
+    parts = [f"{ends[0]:.3f} to {ends[1]:.3f} over {over}" for over, ends in found if ends]
+    return [("", f"95 % interval {', '.join(parts)}")] if parts else []
+
+
+_LISTED = 4
+"""Classes that a row of the summary names."""
+
+
+def _shares(points: Mapping[str, int], total: int) -> str:
+    named = [f"{name} {_percent(count / total)}" for name, count in points.items()]
+    more = len(named) - _LISTED
+    return ", ".join(named[:_LISTED]) + (f" and {more} more" if more > 0 else "")
+
+
 def headlines(subject: Subject, evaluation: Evaluation) -> list[str]:
-    """Return two lines: the data, and the model and how it ran."""
+    """Return lines: the data, the model and how it ran, the motion, and the origin."""
     scorer = evaluation.scorer
     root = "" if subject.root is None else f" at {subject.root}"
     split = "" if subject.split is None else f", split {subject.split}"
     how = [
         f"{'with' if subject.crf else 'without'} CRF",
-        *([f"averaged over {subject.averaging} frames"] if subject.averaging > 1 else []),
+        _averaging(subject, evaluation),
         *([f"mean of {subject.worlds} augmentations"] if subject.worlds > 1 else []),
     ]
     return [
@@ -231,7 +296,35 @@ def headlines(subject: Subject, evaluation: Evaluation) -> list[str]:
         f"{scorer.points:,} of {evaluation.points:,} points scored",
         f"{subject.model} on {subject.device} by {subject.engine}, {subject.execution}, "
         f"{', '.join(how)}",
+        _motion(evaluation),
+        *(["the true labels were made by a model"] if subject.truth_by_model else []),
+        f"version {subject.version}, weights {(subject.sha256 or 'of unknown hash')[:16]}"
+        f"{subject.date and ', ' + subject.date}",
+        *([subject.command] if subject.command else []),
     ]
+
+
+def _averaging(subject: Subject, evaluation: Evaluation) -> str:
+    """Return how many frames each voxel's probabilities were really averaged over, in words."""
+    if subject.averaging == 1:
+        return "not averaged over frames"
+    frames, averaged = len(evaluation.seconds), evaluation.averaged
+    if not averaged:
+        return "not averaged: motion unknown"
+    part = "" if averaged == frames else f" in {averaged} of {frames} frames, the others alone"
+    return f"averaged over up to {subject.averaging} frames{part}"
+
+
+def _motion(evaluation: Evaluation) -> str:
+    """Return the sources of ego motion in words, with the number of sequences where they vary."""
+    counts = Counter(evaluation.ego_motion.values())
+    parts = [
+        source if len(counts) == 1 else f"{source} in {_counted(count, 'sequence')}"
+        for source, count in counts.items()
+    ]
+    left_out = evaluation.without_pose
+    skipped = f"; {_counted(left_out, 'frame')} without a pose left out" if left_out else ""
+    return f"ego motion: {', '.join(parts)}{skipped}"
 
 
 def _counted(number: int, what: str) -> str:
@@ -362,9 +455,11 @@ def markdown(subject: Subject, evaluation: Evaluation, pictures: Mapping[str, st
         evaluation: its outcome.
         pictures: paths relative to the report, by caption.
     """
-    data, model = headlines(subject, evaluation)
-    lines = [f"# {subject.model} on {subject.dataset}", "", data, "", model, ""]
-    lines += [f"- **{name}**: {value}" for name, value in summary(evaluation)]
+    lines = [f"# {subject.model} on {subject.dataset}", ""]
+    for line in headlines(subject, evaluation):
+        lines += [f"`{line}`" if line == subject.command else line, ""]
+    for name, value in summary(evaluation):
+        lines.append(f"- **{name}**: {value}" if name else f"  {value}")
     for kind, table in tables(evaluation.scorer).items():
         lines += ["", f"## By {kind}", "", *table.markdown()]
     for caption, path in pictures.items():

@@ -1,11 +1,13 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 pytest.importorskip("rosbags", reason="bags need the rosbags package")
 
-from minkowski_perception.codec import UINT8, Field, encode_frame
+from minkowski_perception.codec import UINT8, Field, append_fields, encode_frame
 from minkowski_perception.frame import Frame
 from minkowski_perception.lab.datasets.catalogue import DatasetError, open_dataset
 from minkowski_perception.labels import LabelSet
@@ -13,6 +15,12 @@ from minkowski_perception.recordings.bags import BagError, BagWriter
 
 SECOND = 10**9
 URBAN = LabelSet.load("urban10")
+
+
+def as_message(frame):
+    cloud = encode_frame(frame)
+    cloud.header = SimpleNamespace(stamp=SimpleNamespace(sec=1, nanosec=0), frame_id="lidar")
+    return cloud
 
 
 def write(path, topics, labels=(0, 7, 200), poses=True):
@@ -68,6 +76,20 @@ def test_labels_default_to_semantickitti_and_can_be_mapped_to_another_set(tmp_pa
     groups = LabelSet.load("outdoor_groups7")
     frame = open_dataset("bag", root, labels=groups).sequences["/points"][0]
     assert frame.labels.tolist() == [groups.names.index("ground"), 255, 255]
+
+
+def test_labels_with_a_confidence_beside_them_were_made_by_a_model(tmp_path):
+    frame = Frame(np.zeros((2, 3), np.float32), SECOND, "lidar")
+    labels = np.array([1, 2], np.uint8)
+    written = {"label": labels, "confidence": np.ones(2, np.float32)}
+    for name, columns in (
+        ("by_model", written),
+        ("by_people", {"label": labels}),
+        ("both", {**written, "true_label": labels}),
+    ):
+        with BagWriter(tmp_path / name) as bag:
+            bag.write_cloud("/points", append_fields(as_message(frame), columns), SECOND, "lidar")
+        assert open_dataset("bag", tmp_path / name).truth_by_model == (name == "by_model")
 
 
 def test_a_bag_without_labels_or_with_a_split_is_refused(tmp_path):

@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import minkowski_perception
 from minkowski_perception.frame import Frame
 from minkowski_perception.lab.evaluation.evaluation import Evaluation
 from minkowski_perception.lab.evaluation.report import Subject, figures, markdown, text
@@ -115,7 +117,7 @@ def test_figures_equal_those_counted_by_hand():
 def test_every_key_is_documented():
     page = (Path(__file__).resolve().parents[3] / "docs" / "evaluation.md").read_text()
     table = page.split("## The JSON\n")[1]
-    documented = {name.split(".")[0] for name in re.findall(r"`([a-z_]+)(?:\.[^`]*)?`", table)}
+    documented = {name.split(".")[0] for name in re.findall(r"`([a-z_0-9]+)(?:\.[^`]*)?`", table)}
     assert set(figures(SUBJECT, street())) <= documented
 
 
@@ -131,7 +133,9 @@ def test_the_text_has_a_row_for_each_class_in_truth_or_prediction():
     lines = text(SUBJECT, street()).splitlines()
 
     assert "semantickitti at data, split val: 1 sequence, 1 frame, 12 of 12 points scored" in lines
-    assert "tiny on cpu by torch, incremental, with CRF, averaged over 5 frames" in lines
+    how = "with CRF, not averaged: motion unknown"
+    assert f"tiny on cpu by torch, incremental, {how}" in lines
+    assert "ego motion: recorded" in lines
     assert any(re.match(r"mIoU +0\.750 +over 2 of 19 classes", line) for line in lines)
     assert any(re.match(r"mIoU of groups +0\.875 +over 2 of 7", line) for line in lines)
     assert any(re.match(r"flicker +unknown", line) for line in lines)
@@ -166,3 +170,50 @@ def test_the_markdown_has_the_tables_and_the_pictures():
     assert len(tables) == 4
     for table in tables:
         assert len({line.count("|") for line in table.splitlines()}) == 1
+
+
+def test_the_averaging_that_happened_is_reported():
+    evaluation = Evaluation(KITTI, KITTI)
+    labels = np.full(4, KITTI.names.index("road"), np.uint8)
+    for name, pose in (("00", np.eye(4)), ("01", None)):
+        evaluation.begin(
+            name, "kiss_icp (no poses)" if pose is None else "recorded (from the data)"
+        )
+        timings = {} if pose is None else {"average": 0.1}
+        result = Segmentation(labels, np.ones(4, np.float32), KITTI, timings, 1, 1)
+        evaluation.add(0, Frame(np.ones((4, 3)), labels=labels, pose=pose), result, 0.5)
+
+    shown = text(SUBJECT, evaluation)
+    assert "averaged over up to 5 frames in 1 of 2 frames, the others alone" in shown
+    assert "kiss_icp (no poses) in 1 sequence" in shown
+    found = figures(SUBJECT, evaluation)
+    assert found["averaged_frames"] == 1
+    assert found["ego_motion"]["01"] == "kiss_icp (no poses)"
+
+
+def test_the_origin_of_the_figures_is_reported():
+    subject = replace(
+        SUBJECT,
+        truth_by_model=True,
+        sha256="ab" * 32,
+        date="2026-11-27T10:00:00+00:00",
+        command="minkowski-perception evaluate --dataset x",
+    )
+    for report in (text(subject, street()), markdown(subject, street(), {})):
+        assert "the true labels were made by a model" in report
+        assert f"weights {'ab' * 8}, 2026-11-27T10:00:00+00:00" in report
+        assert "minkowski-perception evaluate --dataset x" in report
+    found = figures(subject, street())
+    assert found["sha256"] == "ab" * 32
+    assert found["version"] == minkowski_perception.__version__
+
+
+def test_points_of_absent_classes_and_the_stricter_means_are_reported():
+    found = figures(SUBJECT, street())
+    assert found["absent"] == {"parking": 2, "trunk": 1}
+    assert found["miou_with_predicted"] == pytest.approx(1.5 / 4)
+    assert found["miou_of_all"] == pytest.approx(1.5 / 19)
+    assert found["groups"]["miou_with_predicted"] == pytest.approx(1.75 / 3)
+    shown = text(SUBJECT, street())
+    assert "0.375  over classes in truth or prediction, 0.079 over all 19" in shown
+    assert "absent classes  25.0 %  of the points: parking 16.7 %, trunk 8.3 %" in shown
