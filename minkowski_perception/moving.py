@@ -30,7 +30,9 @@ _MIDDLE = 16 * _STEPS
 """Bin of probability 0.5; logits beyond -16 and 16 count as these."""
 BINS = 2 * _MIDDLE + 1
 """Bins of probability, see `probability_bins`."""
-_PROBABILITIES = 1.0 / (1.0 + np.exp((_MIDDLE + 0.5 - np.arange(BINS)) / _STEPS))
+LOGITS = (np.arange(BINS) - _MIDDLE - 0.5) / _STEPS
+"""Logit in the middle of each bin."""
+_PROBABILITIES = 1.0 / (1.0 + np.exp(-LOGITS))
 """Probability in the middle of each bin."""
 _CALIBRATED = 15
 """Bins of the calibration error, evenly spaced in probability."""

@@ -18,7 +18,7 @@ def test_points_of_a_class_in_touching_cells_are_an_object():
 def frame(number, *places, skipped=0.0):
     """A frame of blocks of points of class 1 that move, and a wall that does not."""
     block = np.stack(np.meshgrid(*[np.arange(4) * 0.2] * 3), axis=-1).reshape(-1, 3)
-    wall = block + [0.0, 30.0, 0.0]
+    wall = block + np.array([0.0, 30.0, 0.0])
     points = np.concatenate([block + place for place in places] + [wall])
     moving = np.arange(len(points)) < len(block) * len(places)
     return Frame(

@@ -64,13 +64,14 @@ from minkowski_perception.lab.benchmarks.time_scores import (
 from minkowski_perception.lab.simulation.drive import held_out_seeds
 from minkowski_perception.lab.simulation.lidar import get_lidar
 from minkowski_perception.lab.simulation.noise import DriveNoise, Noise
+from minkowski_perception.lab.training.calibration import GuessingSegmenter
 from minkowski_perception.lab.training.recipe import Data
 from minkowski_perception.lab.training.sources import cache_folder, simulated_drive
 from minkowski_perception.labels import UNLABELLED, LabelSet
 from minkowski_perception.metrics import none_if_nan
 from minkowski_perception.moving import MOVING, SPEEDS, figures_by_bin, motion_figures
 from minkowski_perception.networks.model import load_model
-from minkowski_perception.segmenter import Segmenter, on_points
+from minkowski_perception.segmenter import on_points
 from minkowski_perception.sparse import largest
 
 FIRST_SEED = 9100
@@ -171,15 +172,11 @@ class Labeller(Protocol):
         """Label the next frame."""
 
 
-class TimeSegmenter(Segmenter):
+class TimeSegmenter(GuessingSegmenter):
     """A segmenter that returns the labels of a single frame and the averaged ones together.
 
-    It gives the value of a head that needs motion even where only one frame is known. A 3D
-    network, which never knows motion, is the twin that shows what the head guesses from one frame.
+    A 3D network is the twin that shows what the head "moving" guesses from one frame.
     """
-
-    def _knows_motion(self, frame: Frame) -> bool:
-        return frame.pose is not None
 
     def label(self, frame: Frame) -> Labelled:
         """See `Labeller.label`."""

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from minkowski_perception.lab.training.calibration import calibrate
 from minkowski_perception.lab.training.checkpoints import load_checkpoint, save_checkpoint
 from minkowski_perception.lab.training.clips import ClipDataset, collate
 from minkowski_perception.lab.training.crf import Refinement, check_causal, train_crf
@@ -35,6 +36,7 @@ from minkowski_perception.lab.training.trainer import Trainer
 from minkowski_perception.lab.training.training_log import TrainingLog
 from minkowski_perception.lab.training.validation import HeldOutSequences, evaluate, open_held_out
 from minkowski_perception.labels import LabelSet
+from minkowski_perception.moving import MOVING
 from minkowski_perception.networks import Network, build_network
 from minkowski_perception.networks.crf import TrilateralCRF
 from minkowski_perception.networks.inflate import transfer
@@ -203,17 +205,31 @@ class _Training:
                     self._validate(log, trainer.step, plan.validation.frames)
 
     def finish(self) -> None:
-        """Average the weights with those of the start, train a CRF, score and save the model."""
+        """Average the weights with those of the start, train a CRF, calibrate, score and save."""
         plan, card = self._plan, self._plan.model_card
         if self._initial is not None:
             _blend(self._network, self._initial, plan.keep_start)
         crf = self._crf
         if plan.crf is not None and crf is None:
             crf = self._train_crf()
+        calibrated = self._calibrate()
         save_model(self.path, self._network, card, crf=crf)
-        figures = self._scores()
+        figures = {**self._scores(), **calibrated}
         card = {**card, "recipe": self._digest, "figures": figures}
         save_model(self.path, self._network, card, crf=crf)
+
+    def _calibrate(self) -> dict[str, Any]:
+        """Calibrate the network's outputs on the held-out data; return figures for the card.
+
+        On clips of one frame the network has not learnt what moves.
+        """
+        plan = self._plan
+        if not plan.calibration or plan.clip_size.longest == 1:
+            return {}
+        card = plan.model_card
+        model = Model(plan.name, self._network.eval(), self._labels, plan.spec, plan.window, card)
+        found = calibrate(model, self._held_out, str(self._world.device))
+        return {} if found is None else {"calibration": {MOVING: found}}
 
     def _scores(self, frames: int | None = None) -> dict[str, Any]:
         held_out, data = self._held_out, self._plan.data

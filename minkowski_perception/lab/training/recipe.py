@@ -360,6 +360,8 @@ class Recipe:
         augmentation: of the clips.
         validation: scores during the training, if any.
         crf: trained after the network or together with it, if any.
+        calibration: whether the probability of moving is calibrated on the held-out data after
+            the training, see `calibration.calibrate`.
     """
 
     name: ModelName
@@ -380,6 +382,7 @@ class Recipe:
     )
     validation: Validation | None = None
     crf: Crf | None = None
+    calibration: bool = True
 
     def __post_init__(self) -> None:
         """Check that the settings fit each other, and a model card.
