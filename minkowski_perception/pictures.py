@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ FOREGROUND = "#c9d1d9"
 OUTLINE = "#ffffff"
 """Colour around points that move."""
 
+_MOVING = "#ff1a1a"
 _WIDTH, _HEIGHT = 16.0, 10.0  # inches
 _DPI = 100
 _ASPECT = 1.8  # width / height of each of the four panels
@@ -120,7 +122,7 @@ def save_comparison(
         for column, (name, colours) in enumerate(columns.items()):
             outline = outlined.get(name)
             _draw(figure, row, column, view, colours, name if row == 0 else "", outline)
-    _draw_legend(figure, shown, label_set, moving=bool(outlined))
+    _draw_legend(figure, shown, label_set, {"moving": None} if outlined else {})
     save_figure(figure, path)
 
 
@@ -131,8 +133,13 @@ def save_map(
     label_set: LabelSet,
     voxel_size: float,
     title: str = "",
+    moving: Sequence[npt.NDArray[np.floating]] = (),
+    path_driven: npt.NDArray[np.floating] | None = None,
 ) -> None:
     """Write a PNG of a map from above: the highest voxel of each column, in its class colour.
+
+    Points that move are red over the map, brighter the later they were seen, so that each moving
+    object leaves its path.
 
     Args:
         path: file to write.
@@ -141,6 +148,8 @@ def save_map(
         label_set: names and colours of the labels.
         voxel_size: metres.
         title: one line above the map.
+        moving: of each frame [M, 3], points that move.
+        path_driven: [F, 3], positions of the sensor.
 
     Raises:
         ImportError: Matplotlib is not installed.
@@ -158,10 +167,16 @@ def save_map(
     figure.text(0.01, 0.965, title, color=FOREGROUND, fontsize=14)
     axes = figure.add_axes((0.05, 0.12, 0.94, 0.82), facecolor="#12161f")
     axes.imshow(image, origin="lower", extent=extent, interpolation="nearest")
+    for number, places in enumerate(moving, start=1):
+        share = number / len(moving)
+        colour = (0.35 + 0.65 * share, 0.1, 0.1)
+        axes.scatter(places[:, 0], places[:, 1], s=1.5, color=colour, linewidths=0)
+    if path_driven is not None:
+        axes.plot(*path_driven[:, :2].T, "--", color=OUTLINE, linewidth=1.0)
     axes.set_xlabel("x, m", color=FOREGROUND)
     axes.set_ylabel("y, m", color=FOREGROUND)
     axes.tick_params(colors=FOREGROUND)
-    _draw_legend(figure, labels, label_set)
+    _draw_legend(figure, labels, label_set, {"moving": _MOVING} if len(moving) else {})
     save_figure(figure, path)
 
 
@@ -280,8 +295,12 @@ def _draw(
 
 
 def _draw_legend(
-    figure: Figure, labels: npt.NDArray[np.uint8], label_set: LabelSet, moving: bool = False
+    figure: Figure,
+    labels: npt.NDArray[np.uint8],
+    label_set: LabelSet,
+    more: Mapping[str, str | None],
 ) -> None:
+    """Draw the legend of the labels, and of further names with a colour, None for an outline."""
     from matplotlib.patches import Patch
 
     counts = np.bincount(labels, minlength=256)
@@ -291,8 +310,9 @@ def _draw_legend(
         for label in np.argsort(-counts, kind="stable")
         if counts[label]
     ]
-    if moving:
-        patches.append(Patch(fill=False, edgecolor=OUTLINE, label="moving"))
+    for name, colour in more.items():
+        style = {"fill": False, "edgecolor": OUTLINE} if colour is None else {"color": colour}
+        patches.append(Patch(label=name, **style))
     figure.legend(
         handles=patches,
         loc="lower center",

@@ -12,9 +12,14 @@ from __future__ import annotations
 
 import argparse
 import os
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from minkowski_perception.commands import CommandError, positive, write_report
+
+if TYPE_CHECKING:
+    from minkowski_perception.lab.benchmarks.time import Chosen
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,6 +95,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--threads", type=positive, default=1, help="CPU threads of each process (%(default)s)"
     )
     parser.add_argument("--cache", type=Path, help="folder in which simulated drives are kept")
+    parser.add_argument(
+        "--recordings",
+        nargs="+",
+        default=[],
+        metavar="DATASET=ROOT",
+        help="also count still points of recorded sequences that the model of --row and its twin "
+        "call moving, such as semantickitti=data/semantickitti",
+    )
+    parser.add_argument(
+        "--picture",
+        type=Path,
+        metavar="FILE",
+        help="write a PNG of the map and the moving points of a drive, by the model of --row",
+    )
+    parser.add_argument(
+        "--picture-frames",
+        type=positive,
+        default=60,
+        metavar="N",
+        help="frames of the drive in the picture (%(default)s)",
+    )
+    parser.add_argument("--chart", type=Path, metavar="FILE", help="write a PNG of the gains")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
 
 
@@ -99,6 +126,7 @@ def run(args: argparse.Namespace) -> int:
 
     from minkowski_perception.device import choose_device
     from minkowski_perception.lab.benchmarks import ablation, time
+    from minkowski_perception.lab.benchmarks.chart import save_gains
     from minkowski_perception.lab.benchmarks.engines import describe
     from minkowski_perception.labels import LabelSet
     from minkowski_perception.schema import unknown_at
@@ -108,6 +136,9 @@ def run(args: argparse.Namespace) -> int:
             raise CommandError(
                 str(unknown_at("--conditions", f"condition '{name}'", name, time.CONDITIONS))
             )
+    for recording in args.recordings:
+        if "=" not in recording:
+            raise CommandError(f"--recordings takes DATASET=ROOT, not '{recording}'")
     try:
         machine = describe(choose_device(args.device))
         chosen = time.choose_models(args.models, args.names, args.twin, args.row)
@@ -126,6 +157,7 @@ def run(args: argparse.Namespace) -> int:
         scores = time.measure_in_parallel(
             opening, drives, args.conditions, processes=processes, threads=args.threads
         )
+        recorded = _recordings(args, chosen)
         headline = chosen.headline + time.AVERAGED
         figures = time.report(
             chosen.twins, scores, drives, headline, LabelSet.load(ablation.TRUTH)
@@ -137,11 +169,48 @@ def run(args: argparse.Namespace) -> int:
         "processes": processes,
         "threads": args.threads,
         **figures,
+        **({"recordings": recorded} if recorded else {}),
     }
     print(
         f"{args.drives} drives of {args.frames} frames by each of {', '.join(args.lidars)}, seeds "
         f"from {args.seed}; {machine}\n"
     )
     print(time.table(report))
+    for name, of_rows in recorded.items():
+        for row, of_trainings in of_rows.items():
+            shares = [each["false_positive_share"] for each in of_trainings.values()]
+            shown = ", ".join("-" if share is None else f"{share:.2%}" for share in shares)
+            print(f"{name}: still points called moving by {row}: {shown}")
     write_report(args.json, report)
+    if args.chart is not None:
+        save_gains(args.chart, report)
+    if args.picture is not None:
+        card = next(iter(chosen.cards[chosen.headline].values()))
+        drive = replace(drives[0], frames=args.picture_frames)
+        time.save_drive(args.picture, card, drive, args.device)
     return 0
+
+
+def _recordings(args: argparse.Namespace, chosen: Chosen) -> dict[str, Any]:
+    """Return the false positives on each recording, by its name.
+
+    Raises:
+        DatasetError: a data set cannot be read.
+    """
+    from minkowski_perception.lab.benchmarks import time
+    from minkowski_perception.lab.datasets.catalogue import open_dataset
+
+    found: dict[str, Any] = {}
+    if not args.recordings:
+        return found
+    names = dict.fromkeys((chosen.twins[chosen.headline], chosen.headline))
+    rows = time.open_rows(
+        chosen._replace(cards={name: chosen.cards[name] for name in names}),
+        device=args.device,
+        engine=args.engine,
+    )
+    for recording in args.recordings:
+        name, _, root = recording.partition("=")
+        dataset = open_dataset(name, Path(root))
+        found[f"{name} {Path(root).name}"] = time.false_positives(rows, dataset)
+    return found

@@ -28,8 +28,10 @@ def models(tmp_path_factory):
 def test_the_table_has_gains_over_the_twin_with_intervals(models, tmp_path, capsys):
     report, more = tmp_path / "out" / "time.json", tmp_path / "2"
     shutil.copytree(models, more)
+    chart, picture = tmp_path / "chart.png", tmp_path / "picture.png"
+    pictures = ["--chart", chart, "--picture", picture, "--picture-frames", 2]
     size = ["--drives", 2, "--frames", 3, "--lidars", "vlp16", "--engine", "torch"]
-    assert run("--models", models, more, *size, "--json", report) == 0
+    assert run("--models", models, more, *size, *pictures, "--json", report) == 0
     figures = json.loads(report.read_text())
     assert list(figures["gains"]) == ["clean", "frame_noise", "drive_noise"]
     for gains in figures["gains"].values():
@@ -48,6 +50,7 @@ def test_the_table_has_gains_over_the_twin_with_intervals(models, tmp_path, caps
     ]
     assert len(figures["rows"]["time_rich"]["trainings"]) == 2
     assert [drive["seed"] for drive in figures["drives"]] == [9100, 9101]
+    assert {file.read_bytes()[:4] for file in (chart, picture)} == {b"\x89PNG"}
     shown = capsys.readouterr().out
     assert re.search(r"^clean +all +first_seen +reseen", shown, re.MULTILINE)
     assert len(re.findall(r"^time_rich \+ averaging +\d", shown, re.MULTILINE)) == 4
@@ -57,6 +60,7 @@ def test_the_table_has_gains_over_the_twin_with_intervals(models, tmp_path, caps
     ("options", "message"),
     [
         (["--twin", "no_such"], "no models no_such in any of"),
+        (["--recordings", "kitti"], "--recordings takes DATASET=ROOT, not 'kitti'"),
         (["--conditions", "rain"], "unknown condition 'rain'"),
         (["--lidars", "vlp17"], "unknown lidar 'vlp17'"),
         (["--seed", 5], "seed must be 4000 or more"),

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Charts: times of the engines, flicker over time, cost of windows and incremental runs."""
+"""Charts: times of the engines, flicker over time, cost of windows, gains of time."""
 
 from __future__ import annotations
 
@@ -79,6 +79,55 @@ def save_flicker(path: Path, report: Mapping[str, Any]) -> None:
         unused.set_visible(False)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right", fontsize=8, frameon=False)
+    save_figure(figure, path)
+
+
+_GAINS = {
+    "all": "all points",
+    "first_seen": "first seen",
+    "moving": "moving",
+    "parked": "parked",
+    "beyond_30m": "beyond 30 m",
+    "miou25": "25 classes",
+    "moving_ap": "AP of moving",
+}
+"""Names in the chart of gains by metric."""
+
+
+def save_gains(path: Path, report: Mapping[str, Any]) -> None:
+    """Write a PNG: gains of the row that matters most over its twin, with their intervals.
+
+    Args:
+        path: of the file.
+        report: from `time.report`.
+
+    Raises:
+        ImportError: Matplotlib is absent.
+    """
+    gains = report["gains"]
+    figure = new_figure(9.0, 4.0)
+    figure.suptitle(
+        f"{report['row']} over {report['twin']}: percentage points, 95 % intervals", fontsize=10
+    )
+    axes = figure.subplots()
+    wide = 0.8 / len(gains)
+    for i, (condition, of_metrics) in enumerate(gains.items()):
+        shown = [(at, of_metrics[m]) for at, m in enumerate(_GAINS) if of_metrics[m] is not None]
+        values = [gain["value"] for _, gain in shown]
+        errors = [
+            [max(gain["value"] - gain["low"], 0.0) for _, gain in shown],
+            [max(gain["high"] - gain["value"], 0.0) for _, gain in shown],
+        ]
+        places = [at + (i - (len(gains) - 1) / 2) * wide for at, _ in shown]
+        label = condition.replace("_", " ")
+        axes.bar(places, values, wide, yerr=errors, label=label, capsize=2, color=f"C{i}")
+    axes.axhline(0.0, color="black", lw=0.8)
+    axes.set_xticks(range(len(_GAINS)), list(_GAINS.values()), fontsize=8)
+    axes.tick_params(labelsize=8)
+    axes.grid(axis="y", alpha=0.3)
+    axes.legend(fontsize=8, frameon=False)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
     save_figure(figure, path)
 
 

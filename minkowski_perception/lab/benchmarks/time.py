@@ -34,6 +34,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
+from itertools import islice
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -61,6 +62,7 @@ from minkowski_perception.lab.benchmarks.time_scores import (
     metric_values,
     scene_truths,
 )
+from minkowski_perception.lab.datasets.catalogue import Dataset
 from minkowski_perception.lab.simulation.drive import held_out_seeds
 from minkowski_perception.lab.simulation.lidar import get_lidar
 from minkowski_perception.lab.simulation.noise import DriveNoise, Noise
@@ -68,10 +70,17 @@ from minkowski_perception.lab.training.calibration import GuessingSegmenter
 from minkowski_perception.lab.training.recipe import Data
 from minkowski_perception.lab.training.sources import cache_folder, simulated_drive
 from minkowski_perception.labels import UNLABELLED, LabelSet
-from minkowski_perception.metrics import none_if_nan
-from minkowski_perception.moving import MOVING, SPEEDS, figures_by_bin, motion_figures
+from minkowski_perception.metrics import none_if_nan, still_points, true_labels
+from minkowski_perception.moving import (
+    MOVING,
+    SPEEDS,
+    calls_moving,
+    figures_by_bin,
+    motion_figures,
+)
 from minkowski_perception.networks.model import load_model
-from minkowski_perception.segmenter import on_points
+from minkowski_perception.pictures import save_map
+from minkowski_perception.segmenter import Segmenter, on_points
 from minkowski_perception.sparse import largest
 
 FIRST_SEED = 9100
@@ -517,6 +526,82 @@ def draw_drives(cases: list[str], count: int = DRAWS) -> Counts:
         chosen = rng.integers(len(columns), size=(count, len(columns)))
         draws[1:, columns] = [np.bincount(each, minlength=len(columns)) for each in chosen]
     return draws
+
+
+def false_positives(
+    rows: Sequence[Row], dataset: Dataset, frames: int | None = None
+) -> dict[str, dict[str, Any]]:
+    """Return how often models call recorded points moving that stand still, by row and training.
+
+    Points stand still whose class cannot move, and where the truth says what moves, others that do
+    not (`metrics.still_points`). The first frame of a sequence does not count.
+
+    Args:
+        rows: of models with the head "moving".
+        dataset: of recorded sequences with poses and true labels.
+        frames: largest number of frames of each sequence; None for all.
+    """
+    counts: dict[str, dict[str, Counts]] = {}
+    for row in rows:
+        for training, labeller in row.labellers.items():
+            found = np.zeros(2, np.int64)
+            for sequence in dataset.sequences.values():
+                labeller.reset()
+                for number, frame in enumerate(islice(sequence, frames)):
+                    if frame.intensity is not None and dataset.intensity_full_scale is not None:
+                        scaled = frame.intensity / dataset.intensity_full_scale
+                        frame = replace(frame, intensity=scaled)
+                    moving = labeller.label(frame).moving
+                    if number and moving is not None and frame.labels is not None:
+                        still = still_points(true_labels(frame), frame.moving, dataset.label_set)
+                        known = still & ~np.isnan(moving)
+                        found += np.array([known.sum(), calls_moving(moving[known]).sum()])
+            counts.setdefault(row.name, {})[training] = found
+    return {
+        name: {
+            training: {
+                "still_points": int(still),
+                "false_positive_share": float(false / still) if still else None,
+            }
+            for training, (still, false) in of_trainings.items()
+        }
+        for name, of_trainings in counts.items()
+    }
+
+
+def save_drive(path: Path, card: Path, drive: Drive, device: str = "auto") -> None:
+    """Write a PNG of a drive from above: the map that a model remembers, and what it finds moving.
+
+    Args:
+        path: of the file.
+        card: of the model.
+        drive: to label.
+        device: see `Segmenter`.
+
+    Raises:
+        ImportError: Matplotlib is not installed.
+    """
+    model = load_model(card)
+    segmenter = Segmenter(model, device=device, precision="float32", map=True, map_moving=False)
+    moving, positions = [], []
+    for frame in drive.stream().frames:
+        found = segmenter.segment(frame)
+        values = found.outputs.get(MOVING, np.full(len(frame), np.nan))
+        moving.append(frame.odometry_points[calls_moving(values)])
+        assert frame.pose is not None
+        positions.append(frame.pose[:3, 3])
+    remembered = segmenter.labelled_map()
+    assert remembered is not None
+    save_map(
+        path,
+        remembered.points,
+        remembered.labels,
+        model.label_set,
+        model.input.voxel_size,
+        f"{model.name}, {drive.frames} frames of {drive.lidar}: the map, and what moved",
+        moving,
+        np.stack(positions),
+    )
 
 
 def report(

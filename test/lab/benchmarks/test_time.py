@@ -1,5 +1,7 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -20,6 +22,7 @@ from minkowski_perception.lab.benchmarks.time_scores import (
     delays,
     metric_values,
 )
+from minkowski_perception.lab.datasets.catalogue import Dataset
 from minkowski_perception.lab.simulation.drive import simulate_drive
 from minkowski_perception.labels import UNLABELLED, LabelSet
 from minkowski_perception.metrics import ConfusionMatrix
@@ -301,6 +304,26 @@ def test_a_gain_on_every_drive_excludes_zero():
     assert sum(band["moving_points"] for band in report["moving"]["by_speed"]) == 2 * 5 * 10
     assert {band["recall"] for band in report["moving"]["by_speed"]} <= {None, 1.0}
     assert "+" in time.table(report)
+
+
+# Recordings
+
+
+def test_still_points_of_recordings_that_are_called_moving_are_counted():
+    def calls(frame, _):
+        moves = np.zeros(len(frame))
+        moves[[0, 60, 65, 75]] = 0.9  # a road, a parked car, a driving one, no class
+        moves[1] = np.nan
+        return frame.labels, moves
+
+    bright = [replace(frame, intensity=255 * frame.intensity) for frame in street(3).frames]
+    known = Dataset("some", KITTI, {"00": bright}, 255.0)
+    found = time.false_positives([fake_row("3D", calls, calls)], known)
+    expected = {"still_points": 2 * 69, "false_positive_share": 2 / 69}
+    assert found == {"3D": {"0": expected, "1": expected}}
+    unknown = Dataset("some", KITTI, {"00": [replace(f, moving=None) for f in bright]}, 255.0)
+    found = time.false_positives([fake_row("3D", calls)], unknown, 2)
+    assert found["3D"]["0"] == {"still_points": 64, "false_positive_share": 1 / 64}
 
 
 # Objects
