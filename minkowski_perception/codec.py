@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import operator
 from array import array
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -262,13 +262,24 @@ def existing_field(message: Any, name: str | None) -> str | None:
 class IntensityScale:
     """Normalises intensity to 0..1 by a declared or detected full scale.
 
-    The detected scale is the smallest of 1, 255 and 65535 that covers all values so far. It never
-    decreases, so that a dark frame in a stream of bright ones is not brightened.
+    The detected scale is the smallest of `SCALES` that covers the 99th percentile of a cloud's
+    positive values, in the median of the recent clouds. So neither a few outliers nor a few dark
+    or bright clouds change it, and it grows and shrinks with the stream. Clouds without a
+    positive value, or with zeros and ones alone, which fit every scale, do not count.
 
     Attributes:
         full_scale: the intensity that becomes 1.
         how: "declared" or "detected".
     """
+
+    SCALES = (1.0, 255.0, 1023.0, 4095.0, 16383.0, 65535.0)
+    """Full scales that can be detected: shares, and integers of 8, 10, 12, 14 and 16 bits."""
+
+    _PERCENTILE = 99.0
+    _RECENT = 20  # clouds
+    _TOLERANCE = 1.02  # drivers that round up send 256, or 1.004
+    _SHRINK = 0.8  # of the smaller scale, lest a percentile near a limit flips the scale
+    _CONSTANT = 100  # points of one intensity that are no coincidence
 
     def __init__(self, full_scale: float | None = None) -> None:
         """Set the full scale; None to detect it.
@@ -282,16 +293,60 @@ class IntensityScale:
             )
         self.full_scale = 1.0 if full_scale is None else float(full_scale)
         self.how = "detected" if full_scale is None else "declared"
+        self._percentiles: deque[float] = deque(maxlen=self._RECENT)
 
-    def normalise(self, intensity: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Normalise [N] intensities in the sensor's unit to [N] float32 in 0..1; NaN becomes 0."""
+    def normalise(self, intensity: npt.NDArray[np.float32]) -> npt.NDArray[np.float32] | None:
+        """Normalise the intensities of the stream's next cloud.
+
+        Args:
+            intensity: [N], in the sensor's unit.
+
+        Returns:
+            [N] float32 in 0..1, NaN as 0; None if intensity is unknown, because a hundred points
+            or more all have the same, as drivers of sensors without intensity send it.
+        """
+        if len(intensity) >= self._CONSTANT and (intensity == intensity[0]).all():
+            return None
         if self.how == "detected":
-            brightest = np.max(intensity, initial=0.0, where=np.isfinite(intensity))
-            fitting = next((s for s in (1.0, 255.0) if brightest <= s), 65535.0)
-            self.full_scale = max(self.full_scale, fitting)
+            self._detect(intensity)
         scaled = np.nan_to_num(intensity.astype(np.float32) / np.float32(self.full_scale))
         clipped: npt.NDArray[np.float32] = scaled.clip(0.0, 1.0)
         return clipped
+
+    def _detect(self, intensity: npt.NDArray[np.float32]) -> None:
+        positive = intensity[np.isfinite(intensity) & (intensity > 0.0)]
+        if not len(positive) or (positive == 1.0).all():
+            return
+        index = int((len(positive) - 1) * self._PERCENTILE / 100.0)
+        self._percentiles.append(float(np.partition(positive, index)[index]))
+        # Of two clouds the darker one: a single bright cloud never decides.
+        middle = sorted(self._percentiles)[(len(self._percentiles) - 1) // 2]
+        if middle > self._TOLERANCE * self.full_scale:
+            self.full_scale = self._covering(middle)
+        else:
+            self.full_scale = min(self.full_scale, self._covering(middle, self._SHRINK))
+
+    def _covering(self, value: float, share: float = _TOLERANCE) -> float:
+        """Return the smallest scale that covers a value; beyond 255 its given share does."""
+        for scale in self.SCALES[:2]:  # usual units, which sensors use up to their end
+            if value <= self._TOLERANCE * scale:
+                return scale
+        wider = self.SCALES[2:]
+        return next((scale for scale in wider if value <= share * scale), wider[-1])
+
+    @property
+    def declared(self) -> float | None:
+        """The declared full scale; None if it is detected."""
+        return self.full_scale if self.how == "declared" else None
+
+    def state(self) -> npt.NDArray[np.float64]:
+        """Return the state: the full scale, and the percentiles of the recent clouds."""
+        return np.array([self.full_scale, *self._percentiles])
+
+    def restore(self, state: npt.NDArray[np.float64]) -> None:
+        """Replace the state by one that `state` returned."""
+        self.full_scale = float(state[0])
+        self._percentiles = deque(map(float, state[1:]), maxlen=self._RECENT)
 
 
 def append_fields(message: Any, columns: Mapping[str, npt.NDArray[Any]]) -> CloudData:

@@ -66,8 +66,8 @@ class Segmentation:
 
     Attributes:
         labels: [N] uint8, ids of the model's label set; 255 for points that are in no voxel (not
-            finite, exactly at the sensor, or kilometres away).
-        confidence: [N] float32, probability of the label, 0 where there is none.
+            finite, exactly at the sensor, or kilometres away) or below the least confidence.
+        confidence: [N] float32, probability of the likeliest class, 0 for points in no voxel.
         label_set: the classes of the labels.
         timings: seconds by stage: "deskew", "voxelize", "network", "crf", "average", "map" and
             "slice", those that ran.
@@ -150,6 +150,7 @@ class Segmenter:
             averaged; 1 for none; see `TemporalAverage`. Frames without a pose, and models whose
             voxels start at each frame's own corner (shift "minimum"), are never averaged: their
             voxels do not stay in place from frame to frame.
+        min_confidence: least confidence of a label; points below it get no label.
         map: whether to remember the voxels of the stream; see `labelled_map`. Frames without a
             pose are not remembered.
         map_range: metres; see `VoxelMap`.
@@ -177,6 +178,7 @@ class Segmenter:
         window: int | None = None,
         crf: bool | None = None,
         averaging: int = Settings.averaging,
+        min_confidence: float = Settings.min_confidence,
         map: bool = Settings.map,
         map_range: float = Settings.map_range,
         map_voxels: int = Settings.map_voxels,
@@ -200,6 +202,7 @@ class Segmenter:
         self._new_stream = partial(Continuity, max_gap, max_step_back)
         self._new_scale = partial(IntensityScale, intensity_full_scale)
         self.averaging = averaging
+        self.min_confidence = min_confidence
         if map and model.input.shift == "minimum":
             raise ValueError(
                 f"model '{model.name}' has no map: its voxels start at each frame's own corner"
@@ -363,9 +366,8 @@ class Segmenter:
 
         They share no memory with the segmenter or each other, so `safetensors` can save them.
         """
-        scale = self.intensity_scale.full_scale
         state = {
-            "intensity_full_scale": torch.tensor(scale, dtype=torch.float64),
+            "intensity_scale": torch.from_numpy(self.intensity_scale.state()),
             **{f"continuity.{name}": t for name, t in self._continuity.state().items()},
             **{f"execution.{name}": t for name, t in self._execution.state().items()},
             **{f"average.{name}": t for name, t in self._average.state().items()},
@@ -390,7 +392,7 @@ class Segmenter:
         if self._map is not None:
             self._map.restore({name: t.cpu() for name, t in part(state, "map.").items()})
         self._continuity.restore(part(state, "continuity."))
-        self.intensity_scale.full_scale = float(state["intensity_full_scale"])
+        self.intensity_scale.restore(state["intensity_scale"].cpu().numpy())
 
     def continues(self, frame: Frame) -> bool:
         """Whether a frame continues the stream; see `Continuity.continues`."""
@@ -437,10 +439,14 @@ class Segmenter:
         return (self.another_stream() if stamp is None else self)._segment(frame)
 
     def _segment(self, frame: Frame) -> Segmentation:
-        found = self.probabilities(frame)
+        return self.sliced(self.probabilities(frame))
+
+    def sliced(self, found: Probabilities) -> Segmentation:
+        """Return the outputs for the points of a frame, given those for its voxels."""
         started = perf_counter()
         probability, best = largest(found.values)
-        labels = on_points(best.to(torch.uint8), found.voxels, UNLABELLED)
+        best = best.to(torch.uint8).masked_fill(probability < self.min_confidence, UNLABELLED)
+        labels = on_points(best, found.voxels, UNLABELLED)
         confidence = on_points(probability, found.voxels, 0.0)
         outputs = {
             name: on_points(values, found.voxels, missing_value(values.dtype))
@@ -465,7 +471,10 @@ class Segmenter:
         """
         voxels, scores, timings = self._score(frame)
         started = perf_counter()
-        outputs = {name: HEADS[name].output(each).cpu() for name, each in scores.logits.items()}
+        logits = dict(scores.logits)
+        if self.model.calibration is not None and voxels.valid.any():
+            logits[CLASSES] = self.model.calibration(logits[CLASSES], voxels, frame)
+        outputs = {name: HEADS[name].output(each).cpu() for name, each in logits.items()}
         alone = values = outputs.pop(CLASSES)
         if self._average.length > 1 and frame.pose is not None and len(values):
             values = self._average(voxels, values)

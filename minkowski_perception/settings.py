@@ -165,6 +165,11 @@ class Settings:
     crf: bool = _setting(
         True, "Refine the network's output with the model's CRF, if it has one.", live=True
     )
+    min_confidence: float = _setting(
+        0.0,
+        "Least confidence of a label; points below it get no label (255); 0 keeps all labels.",
+        range=(0.0, 1.0),
+    )
     averaging: int = _setting(
         10,  # more gain little and need more memory
         "Frames over which the class probabilities of each voxel are averaged, recent frames "
@@ -235,7 +240,7 @@ class Settings:
     )
     intensity_full_scale: float = _setting(
         0.0,
-        "Largest intensity of the sensor, such as 1 or 255; 0 detects it.",
+        "Largest intensity of the sensor, such as 1 or 255; 0 detects it from the last 20 clouds.",
         range=(0.0, 1e6),
     )
     max_gap: float = _setting(

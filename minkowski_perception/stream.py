@@ -21,6 +21,7 @@ from minkowski_perception.codec import (
     encode_fields,
     existing_field,
 )
+from minkowski_perception.domain import DomainMonitor
 from minkowski_perception.frame import Frame
 from minkowski_perception.motion.ego_motion import EgoMotion, NoPoseError
 from minkowski_perception.segmenter import Segmentation, Segmenter
@@ -85,6 +86,9 @@ class Stream:
         ego_motion: source of the sensor's poses.
         accounting: what became of the clouds; None for new accounts.
         truth_field: field of the clouds that holds true labels; clouds may lack it.
+
+    Attributes:
+        domain: warns where clouds or labels are unlike those of the model's training.
     """
 
     def __init__(
@@ -97,6 +101,7 @@ class Stream:
         self.segmenter = segmenter
         self.ego_motion = ego_motion
         self.accounting = Accounting() if accounting is None else accounting
+        self.domain = DomainMonitor(segmenter.model, segmenter.intensity_scale.declared)
         self._truth_field = truth_field
 
     def label(self, message: Any, received_at: int = 0) -> Labelled:
@@ -156,4 +161,5 @@ class Stream:
             **result.timings,
             "encode": time.perf_counter() - segmented,
         }
+        self.domain.update(frame, result)
         return Labelled(frame, result, cloud, timings)

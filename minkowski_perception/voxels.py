@@ -34,6 +34,7 @@ class _Points(NamedTuple):
     up: npt.NDArray[np.float64]
     """[1, 3], the odometry frame's z axis in the sensor frame."""
     intensity: Array
+    intensity_known: bool
     colour: npt.NDArray[np.uint8] | None
     offsets: Array
     """[3, N] voxels, from the voxel centre to the point, along the axes of the odometry frame."""
@@ -77,6 +78,9 @@ _FEATURES: Mapping[str, _Feature] = {
     "height": lambda points: _product(points.up, points.positions)[0].astype(np.float32),
     "range": lambda points: np.sqrt(sum(axis * axis for axis in points.positions)),
     "intensity": lambda points: points.intensity,
+    "intensity_known": lambda points: np.full(
+        len(points.quantization.first), points.intensity_known, dtype=np.float32
+    ),
     "red": _colour(0),
     "green": _colour(1),
     "blue": _colour(2),
@@ -91,7 +95,7 @@ _FEATURES: Mapping[str, _Feature] = {
 }
 FEATURES = tuple(_FEATURES)
 
-_OF_VOXELS = frozenset({"one", "spread_z", "voxel_x", "voxel_y", "voxel_z"})
+_OF_VOXELS = frozenset({"one", "intensity_known", "spread_z", "voxel_x", "voxel_y", "voxel_z"})
 """Features with a value for each voxel; the others have one for each point."""
 
 _MOST_DELAY = 16
@@ -110,7 +114,8 @@ class VoxelInput:
     Attributes:
         voxel_size: edge of a voxel, metres.
         features: names out of "one", "x", "y", "z", "range" (metres, in the sensor's frame),
-            "height" (metres above the sensor, however it is turned), "intensity" (0 to 1),
+            "height" (metres above the sensor, however it is turned), "intensity" (0 to 1;
+            0 where it is unknown), "intensity_known" (1, or 0 where the cloud has no intensity),
             "red", "green", "blue" (0 to 1), "offset_x", "offset_y", "offset_z" (voxels, from the
             centre of the point's voxel along the odometry frame's axes), "spread_z" (voxels,
             standard deviation of heights within the voxel), "voxel_x", "voxel_y" (voxels from the
@@ -234,12 +239,13 @@ def voxelize(
     Args:
         frame: N points.
         spec: voxel size and features of the network.
-        intensity: [N] float32, 0 to 1; None for zeros.
+        intensity: [N] float32, 0 to 1; None if it is unknown.
         dimension: dimension of the sparse tensors for which the voxels are used.
 
     Raises:
         ValueError: the frame lacks a required feature.
     """
+    intensity_known = intensity is not None
     if intensity is None:
         intensity = np.zeros(len(frame), dtype=np.float32)
     # Half of the key range is for the frame, half for the motion between frames of a window.
@@ -273,6 +279,7 @@ def voxelize(
         positions,
         pose[2:3, :3],
         intensity[valid],
+        intensity_known,
         None if frame.colour is None else frame.colour[valid],
         (scaled - cells - centre).astype(np.float32),
         quantization,

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The codec compared with clouds that the tests build byte by byte with struct."""
 
+import itertools
 import struct
 import tracemalloc
 from array import array
@@ -366,15 +367,96 @@ def test_a_declared_intensity_scale_does_not_change():
     assert (scale.full_scale, scale.how) == (100.0, "declared")
 
 
-def test_a_detected_intensity_scale_never_decreases():
+UNITS = {1.0: 1.0, 255.0: 255.0, 1023.0: 800.0, 65535.0: 60_000.0}
+"""Largest values of a sensor, by the scale that should be detected."""
+
+
+def cloud_of(brightest: float, seed: int, points: int = 300) -> np.ndarray:
+    """Intensities up to a largest value, most of them dark, as real sensors measure."""
+    share = np.random.default_rng(seed).beta(1.0, 3.0, points)
+    share[: points // 25] = 1.0
+    values = brightest * share
+    return (values if brightest == 1.0 else np.round(values)).astype(np.float32)
+
+
+@given(st.sampled_from(list(UNITS)), st.integers(0, 1000))
+def test_the_intensity_scale_is_that_of_the_first_cloud(full_scale, seed):
     scale = IntensityScale()
-    assert scale.how == "detected"
-    steps = [([], 1), ([0.5, 1.0], 1), ([np.nan, np.inf, 51], 255), ([1], 255), ([300], 65535)]
-    for values, full_scale in steps:
-        normalised = scale.normalise(np.float32(values))
-        assert scale.full_scale == full_scale
-        finite = np.isfinite(values)
-        np.testing.assert_allclose(normalised[finite], np.array(values)[finite] / full_scale)
+    values = cloud_of(UNITS[full_scale], seed)
+    np.testing.assert_allclose(scale.normalise(values), values / full_scale, rtol=1e-6)
+    assert (scale.full_scale, scale.how) == (full_scale, "detected")
+
+
+@given(
+    st.sampled_from(list(UNITS)),
+    st.lists(st.floats(0, 1e30), min_size=1, max_size=2),
+    st.integers(0, 10),
+)
+def test_a_few_outliers_never_change_the_intensity_scale(full_scale, outliers, before):
+    scale = IntensityScale()
+    for seed in range(before):
+        scale.normalise(cloud_of(UNITS[full_scale], seed))
+    values = cloud_of(UNITS[full_scale], 99)
+    values[: len(outliers)] = outliers
+    normalised = scale.normalise(values)
+    assert scale.full_scale == full_scale
+    assert normalised.min() >= 0.0
+    assert normalised.max() <= 1.0
+
+
+@pytest.mark.parametrize("brightest", [1.004, 256.0])
+def test_drivers_that_round_up_have_the_usual_scale(brightest):
+    scale = IntensityScale()
+    scale.normalise(cloud_of(brightest, 0))
+    assert scale.full_scale == np.floor(brightest / 255.0) * 255.0 or brightest < 2.0
+    assert scale.full_scale < brightest
+
+
+@given(st.sampled_from([*itertools.permutations(UNITS, 2)]), st.integers(11, 60))
+def test_the_intensity_scale_follows_a_lasting_change_only(units, after):
+    before, then = units
+    scale = IntensityScale()
+    for seed in range(20):
+        scale.normalise(cloud_of(UNITS[before], seed))
+    for seed in range(5):
+        scale.normalise(cloud_of(UNITS[then], seed))
+        assert scale.full_scale == before
+    for seed in range(after):
+        scale.normalise(cloud_of(UNITS[then], seed))
+    assert scale.full_scale == then
+
+
+def test_clouds_that_fit_every_scale_do_not_change_it():
+    scale = IntensityScale()
+    scale.normalise(cloud_of(255.0, 0))
+    for _ in range(50):
+        for values in ([], [0, 0], [1, 0, 1], [np.nan, -1.0, np.inf]):
+            assert len(scale.normalise(np.float32(values))) == len(values)
+    assert scale.full_scale == 255.0
+
+
+def test_a_cloud_of_one_intensity_has_an_unknown_one():
+    scale = IntensityScale()
+    scale.normalise(cloud_of(255.0, 0))
+    for value in (0.0, 1.0, 100.0, 1e6):
+        assert scale.normalise(np.full(100, value, np.float32)) is None
+    assert IntensityScale(255.0).normalise(np.zeros(5000, np.float32)) is None
+    assert scale.normalise(np.zeros(99, np.float32)).tolist() == [0.0] * 99
+    assert scale.full_scale == 255.0
+
+
+@given(st.lists(st.sampled_from(list(UNITS)), max_size=40), st.integers(0, 40))
+def test_a_restored_intensity_scale_continues_as_the_original(units, split):
+    whole, first, restored = IntensityScale(), IntensityScale(), IntensityScale()
+    for seed, unit in enumerate(units[:split]):
+        first.normalise(cloud_of(UNITS[unit], seed))
+    restored.restore(first.state())
+    for seed, unit in enumerate(units):
+        values = cloud_of(UNITS[unit], seed)
+        expected = whole.normalise(values)
+        if seed >= split:
+            np.testing.assert_array_equal(restored.normalise(values), expected)
+            assert restored.full_scale == whole.full_scale
 
 
 @pytest.mark.parametrize("full_scale", [0.0, -1.0, float("nan"), float("inf")])

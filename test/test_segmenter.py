@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
+from tiny_models import save_tiny
 
 from minkowski_perception.frame import Frame
 from minkowski_perception.labels import UNLABELLED, LabelSet
@@ -584,3 +585,17 @@ def test_the_state_of_residuals_is_restored_to_the_bit_and_fits_only_such_models
     state = {k: v for k, v in segmenter.state().items() if not k.startswith("execution.")}
     with pytest.raises(ValueError, match="has residuals, but the model has none"):
         Segmenter(model(), device="cpu", engine="torch").restore(state)
+
+
+def test_points_below_the_least_confidence_get_no_label(tmp_path):
+    save_tiny(tmp_path / "tiny", dimension=3)
+    points = np.random.default_rng(0).uniform(-20, 20, (500, 3)).astype(np.float32)
+    options = {"device": "cpu", "engine": "torch"}
+    every = Segmenter.load(tmp_path / "tiny.yaml", **options).segment(points)
+    least = float(np.median(every.confidence))
+    strict = Segmenter.load(tmp_path / "tiny.yaml", **options, min_confidence=least)
+    some = strict.segment(points)
+    below = every.confidence < least
+    assert 0 < below.sum() < 500
+    np.testing.assert_array_equal(some.labels, np.where(below, 255, every.labels))
+    np.testing.assert_array_equal(some.confidence, every.confidence)

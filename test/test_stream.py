@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from minkowski_perception.accounting import DropReason
-from minkowski_perception.codec import decode, encode_frame
+from minkowski_perception.codec import IntensityScale, decode, encode_frame
 from minkowski_perception.frame import Frame
 from minkowski_perception.labels import LabelSet
 from minkowski_perception.motion.ego_motion import EgoMotion, NoPoseError, StandingStill
@@ -35,6 +35,8 @@ class Segmenter:
     """Labels every point with class 3, and keeps the frames; fails on a cloud of one point."""
 
     label_set = LabelSet.load("semantickitti19")
+    model = SimpleNamespace(name="threes", domain=None)
+    intensity_scale = IntensityScale()
 
     def __init__(self):
         self.frames = []

@@ -198,3 +198,11 @@ def test_a_frame_without_valid_points_has_no_voxels():
 def test_an_invalid_value_is_refused(wrong, message):
     with pytest.raises(ValueError, match=message):
         VoxelInput.from_dict({"voxel_size": 0.5, "features": ["one"], **wrong})
+
+
+def test_unknown_intensity_differs_from_the_darkest_by_a_feature():
+    spec = VoxelInput(0.5, ("intensity", "intensity_known"))
+    dark = voxelize(Frame(POINTS), spec, np.zeros(len(POINTS), np.float32)).features
+    unknown = voxelize(Frame(POINTS), spec, None).features
+    assert (dark == dark.new_tensor([0.0, 1.0])).all()
+    assert (unknown == 0.0).all()

@@ -91,6 +91,8 @@ def run(args: argparse.Namespace) -> int:
     print(f"{summary.table()}\n\n{args.out / 'labelled'}\n{args.out / 'summary.json'}")
     if args.map is not None:
         print(args.map)
+    for warning in stream.domain.warnings:
+        print(f"unlike the training of the model: {warning}", file=sys.stderr)
     return 0 if summary.labelled else 1
 
 

@@ -40,6 +40,7 @@ from minkowski_perception.schema import (
 )
 from minkowski_perception.settings import Settings
 from minkowski_perception.sparse import KeyLayout
+from minkowski_perception.temperature import TemperatureScaling
 from minkowski_perception.voxels import VoxelInput
 
 _CRF_PREFIX = "crf."
@@ -92,6 +93,8 @@ class Card:
         source: of a converted model: its checkpoint, and how that was read.
         training_data: of a converted model: how its training read the labels.
         recipe: of a trained model: digest of its settings and of the model that it started from.
+        calibration: temperatures of its class logits; None to leave them as they are.
+        domain: interval of each statistic over the clouds of its training; see `domain.py`.
         sha256: digest of the weights file, hexadecimal.
     """
 
@@ -111,6 +114,8 @@ class Card:
     source: Mapping[str, Any] | None = None
     training_data: Mapping[str, Any] | None = None
     recipe: _Digest | None = None
+    calibration: TemperatureScaling | None = None
+    domain: Mapping[str, tuple[float, float]] | None = None
     sha256: _Digest | None = None
 
     def __post_init__(self) -> None:
@@ -119,6 +124,15 @@ class Card:
         Raises:
             ValueError: it does not, or the network's options are not possible.
         """
+        for name, (low, high) in (self.domain or {}).items():
+            if low > high:
+                raise error_at(f"domain.{name}", f"must ascend, not {low:g}, {high:g}")
+        offsets = () if self.calibration is None else self.calibration.offsets
+        if offsets and len(offsets) != len(self.label_set):
+            raise error_at(
+                "calibration.offsets",
+                f"must have one for each of {len(self.label_set)} classes, not {len(offsets)}",
+            )
         options = network_options(self.network)
         options.check_fit(len(self.input.channels), self.label_set)
         if self.input.shift == "minimum" and (self.window > 1 or self.crf is not None):
@@ -140,6 +154,8 @@ class Model:
         window: frames that it was trained on together.
         card: content of its card; see `Card`.
         crf: refines the network's logits; in evaluation mode, float32.
+        calibration: scales the class logits; None to leave them as they are.
+        domain: interval of each statistic over the clouds of its training; None if unknown.
 
     Raises:
         ModelError: the CRF needs a chroma that is not among the features.
@@ -152,6 +168,8 @@ class Model:
     window: int
     card: Mapping[str, Any]
     crf: TrilateralCRF | None = None
+    calibration: TemperatureScaling | None = None
+    domain: Mapping[str, tuple[float, float]] | None = None
 
     def __post_init__(self) -> None:
         """Check that the features contain the chroma of the CRF."""
@@ -198,18 +216,8 @@ def load_model(name: str | Path = Settings.model) -> Model:
             card has unknown, missing or impossible values, or the weights do not fit it (missing,
             unknown and misshapen tensors are listed).
     """
-    path = Path(name).with_suffix(".yaml")
-    if Path(name).suffix not in (".yaml", ".safetensors"):
-        if str(name) not in available_models():
-            raise ModelError(
-                f"unknown model '{name}'; choose one of {', '.join(available_models())}, "
-                "or give the path of a card (.yaml) beside its weights (.safetensors)"
-            )
-        path = Path(str(resources.files("minkowski_perception") / "weights" / f"{name}.yaml"))
-    try:
-        content = read_yaml(path)
-    except SchemaError as error:
-        raise ModelError(f"card {path}: {error}") from error
+    path = card_path(name)
+    content = _content(path)
     card = _read_card(content, path)
     try:
         network = build_network(**card.network)
@@ -225,7 +233,66 @@ def load_model(name: str | Path = Settings.model) -> Model:
         card.window,
         content,
         None if crf is None else crf.eval(),
+        card.calibration,
+        card.domain,
     )
+
+
+def card_path(name: str | Path) -> Path:
+    """Return the path of a model's card, by its name or the path of its card or weights.
+
+    Raises:
+        ModelError: no model has that name; the valid ones are listed.
+    """
+    if Path(name).suffix in (".yaml", ".safetensors"):
+        return Path(name).with_suffix(".yaml")
+    if str(name) not in available_models():
+        raise ModelError(
+            f"unknown model '{name}'; choose one of {', '.join(available_models())}, "
+            "or give the path of a card (.yaml) beside its weights (.safetensors)"
+        )
+    return Path(str(resources.files("minkowski_perception") / "weights" / f"{name}.yaml"))
+
+
+def read_card(name: str | Path) -> Card:
+    """Return the card of a model without its weights.
+
+    Raises:
+        ModelError: there is no such card, or it has unknown, missing or impossible values.
+    """
+    path = card_path(name)
+    return _read_card(_content(path), path)
+
+
+def change_card(name: str | Path, target: Path, changes: Mapping[str, Any]) -> None:
+    """Write a model with some other values in its card, and the same weights.
+
+    Args:
+        name: of the model, or the path of its card.
+        target: path of the new card; may be that of the old one.
+        changes: values by key of the card.
+
+    Raises:
+        ModelError: the model is missing, or a value is not possible.
+    """
+    source = card_path(name)
+    content = {**_content(source), "name": target.stem, **changes}
+    digest = content.pop("sha256", None)  # the last key, as `save_model` writes it
+    content |= {} if digest is None else {"sha256": digest}
+    _read_card(content, target)
+    text = (_HEADER if content.get("license") == _LICENSE else "") + dump_yaml(content)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    weights = source.with_suffix(".safetensors")
+    if target != source:
+        write_whole(target.with_suffix(".safetensors"), weights.read_bytes())
+    write_whole(target, text.encode())
+
+
+def _content(path: Path) -> Any:
+    try:
+        return read_yaml(path)
+    except SchemaError as error:
+        raise ModelError(f"card {path}: {error}") from error
 
 
 def save_model(

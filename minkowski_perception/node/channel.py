@@ -242,7 +242,8 @@ class Channel:
             problem: why the last transition failed; "" if it succeeded.
         """
         counts = self.accounting.snapshot()
-        level, message = self._monitor.judge(state, problem, counts)
+        unlike = () if self._stream is None else self._stream.domain.warnings
+        level, message = self._monitor.judge(state, problem, counts, unlike)
         values = {"state": state, **count_values(counts)}
         if self._stream is not None:
             values |= self._stream_values(self._stream)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -44,13 +44,16 @@ class Monitor:
     def __init__(self) -> None:
         self._before = Counts(0, 0, {})
 
-    def judge(self, state: str, problem: str, counts: Counts) -> tuple[bytes, str]:
+    def judge(
+        self, state: str, problem: str, counts: Counts, unlike: Sequence[str] = ()
+    ) -> tuple[bytes, str]:
         """Return a level of DiagnosticStatus and a message.
 
         Args:
             state: lifecycle state.
             problem: why the last transition failed; "" if it succeeded.
             counts: current counts.
+            unlike: warnings of the domain monitor.
         """
         before, self._before = self._before, counts
         if problem:
@@ -69,6 +72,8 @@ class Monitor:
             return DiagnosticStatus.WARN, f"clouds dropped: {text}"
         if counts.received == before.received:
             return DiagnosticStatus.WARN, "no clouds"
+        if unlike:
+            return DiagnosticStatus.WARN, f"unlike the training: {'; '.join(unlike)}"
         return DiagnosticStatus.OK, "labelling"
 
 

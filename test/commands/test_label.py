@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from minkowski_perception.codec import decode, encode_frame, field_values
+from minkowski_perception.codec import IntensityScale, decode, encode_frame, field_values
 from minkowski_perception.commands.label import (
     LABELLED_TOPIC,
     MAP_TOPIC,
@@ -37,7 +37,8 @@ class HeightSegmenter:
     """Replaces the model: points above the sensor are car, points below it are road."""
 
     label_set = KITTI
-    model = SimpleNamespace(name="height")
+    model = SimpleNamespace(name="height", domain=None)
+    intensity_scale = IntensityScale()
     device = "cpu"
     engine = "height"
 

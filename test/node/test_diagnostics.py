@@ -22,6 +22,9 @@ def test_level_and_message_cover_the_time_since_the_previous_report():
     assert monitor.judge("active", "", Counts(10, 7, dropped)) == (ok, "labelling")
     failed = {**dropped, DropReason.INFERENCE_FAILED: 1}
     assert monitor.judge("active", "", Counts(11, 7, failed))[0] == error
+    unlike = ("far_range 5 (training: 30 to 90): use model indoor_depth",)
+    level, message = monitor.judge("active", "", Counts(12, 8, failed), unlike)
+    assert (level, message) == (warn, f"unlike the training: {unlike[0]}")
     assert monitor.judge("inactive", "no model", Counts(11, 7, failed)) == (error, "no model")
 
 

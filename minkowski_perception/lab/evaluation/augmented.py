@@ -55,6 +55,7 @@ class AugmentedSegmenter:
 
     def __init__(self, segmenter: Segmenter, transformations: Sequence[Linear]) -> None:
         self._label_set = segmenter.label_set
+        self._min_confidence = segmenter.min_confidence
         self._streams = [(linear, segmenter.another_stream()) for linear in transformations]
 
     @property
@@ -95,7 +96,8 @@ class AugmentedSegmenter:
             frame_count = prediction.frame_count
             voxel_count += prediction.voxel_count
         probability, best = (total / counts.clamp(min=1.0)[:, None]).max(dim=1)
-        labels = torch.where(counts > 0.0, best, UNLABELLED).to(torch.uint8)
+        labelled = (counts > 0.0) & (probability >= self._min_confidence)
+        labels = torch.where(labelled, best, UNLABELLED).to(torch.uint8)
         return Segmentation(
             labels.numpy(),
             probability.numpy(),
