@@ -59,7 +59,9 @@ SMALLER = {
     "benchmark networks": "--networks MinkUNet18-W16 --voxel-size 1 --repeats 1",
     "benchmark temporal": "--sequence data/semantickitti/sequences/00 --frames 1 "
     "--engine torch --threads 1 --model tiny.yaml",
-    "evaluate": "--limit 1 --engine torch",
+    "calibrate": "--drives 1 --lidars vlp16 --limit 1 --engine torch",
+    "evaluate --dataset": "--limit 1 --engine torch",
+    "evaluate --leave-one-recording-out": "--engine torch",
     "evaluate --dataset simulation ": "--drives 1 --lidars vlp16",
     "evaluate --dataset simulation_indoor": "--drives 1",
     "label": "--engine torch",

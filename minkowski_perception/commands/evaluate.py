@@ -4,6 +4,7 @@
 
     minkowski-perception evaluate --dataset semantickitti --root DIR --split val --report out/val
     minkowski-perception evaluate --dataset simulation --lidars vlp16 hdl64
+    minkowski-perception evaluate --dataset simulation --model outdoor_lidar my_model.yaml
 
 docs/evaluation.md explains the figures and the JSON.
 """
@@ -11,10 +12,13 @@ docs/evaluation.md explains the figures and the JSON.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from minkowski_perception import __version__
 from minkowski_perception.commands import CommandError, positive, write_report
 from minkowski_perception.commands.segmenters import (
     add_ego_motion_argument,
@@ -22,11 +26,13 @@ from minkowski_perception.commands.segmenters import (
     load_segmenter,
     settings_of,
 )
+from minkowski_perception.settings import Settings
 
 if TYPE_CHECKING:
     from minkowski_perception.lab.datasets.catalogue import Dataset
     from minkowski_perception.lab.evaluation.evaluation import Evaluation
     from minkowski_perception.lab.evaluation.report import Subject
+    from minkowski_perception.segmenter import Segmenter
 
 _SIMULATED_FRAMES = 10
 _LIDARS, _CAMERAS = ("vlp16", "vlp32", "hdl64"), ("d435", "kinect")
@@ -34,9 +40,43 @@ _LIDARS, _CAMERAS = ("vlp16", "vlp32", "hdl64"), ("d435", "kinect")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
+    add_data_arguments(parser)
+    parser.add_argument(
+        "--leave-one-recording-out",
+        type=Path,
+        metavar="FILE",
+        help="instead of --dataset: score the recordings that this YAML file lists, each with the "
+        "candidate settings that are best on the others (docs/evaluation.md)",
+    )
+    parser.add_argument(
+        "--tta",
+        action="store_true",
+        help="test-time augmentation: mean of the probabilities over 36 flips, rotations and "
+        "scales; 36 times the work",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
+    parser.add_argument(
+        "--picture",
+        type=Path,
+        metavar="FILE",
+        help="write a PNG of confusion, calibration and mIoU by range",
+    )
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="PATH",
+        help="write a Markdown report with pictures: a .md file, or a folder for report.md",
+    )
+    add_ego_motion_argument(parser, "the poses of the data set or bag")
+    add_segmenter_arguments(
+        parser, several=("model",), intensity_full_scale="that of the data set"
+    )
+
+
+def add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `open_data`."""
     parser.add_argument(
         "--dataset",
-        required=True,
         metavar="NAME",
         help="semantickitti, nuscenes, ... (docs/datasets.md); or simulation, simulation_indoor: "
         "drives or rooms that no model was trained on",
@@ -97,44 +137,53 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="M",
         help="edges of the bins of range, metres from the sensor (10 20 30 50; indoors 1 2 3 5)",
     )
-    parser.add_argument(
-        "--tta",
-        action="store_true",
-        help="test-time augmentation: mean of the probabilities over 36 flips, rotations and "
-        "scales; 36 times the work",
-    )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
-    parser.add_argument(
-        "--picture",
-        type=Path,
-        metavar="FILE",
-        help="write a PNG of confusion, calibration and mIoU by range",
-    )
-    parser.add_argument(
-        "--report",
-        type=Path,
-        metavar="PATH",
-        help="write a Markdown report with pictures: a .md file, or a folder for report.md",
-    )
-    add_ego_motion_argument(parser, "the poses of the data set or bag")
-    add_segmenter_arguments(parser, intensity_full_scale="that of the data set")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Evaluate the model and print the report."""
+    """Evaluate the models and print the reports."""
     from minkowski_perception.lab.evaluation import report
-    from minkowski_perception.lab.evaluation.augmented import AugmentedSegmenter, worlds
     from minkowski_perception.lab.evaluation.charts import save_overview
-    from minkowski_perception.lab.evaluation.evaluation import evaluate, select_sequences
 
     if args.ranges and (args.ranges != sorted(set(args.ranges)) or args.ranges[0] <= 0.0):
         raise CommandError(f"--ranges must be positive and increasing, not {args.ranges}")
+    if args.leave_one_recording_out is not None:
+        return _leave_one_out(args)
+    if args.dataset is None:
+        raise CommandError("give --dataset, or --leave-one-recording-out")
+    models = args.model or [Settings.model]
     if args.picture is not None or args.report is not None:
+        if len(models) > 1:
+            raise CommandError("--picture and --report show one model; give one --model")
         _require_matplotlib()
+    dataset = open_data(args)
+    found = [_evaluate(args, dataset, name) for name in models]
+    print("\n\n".join(report.text(*each) for each in found))
+    figures = [report.figures(*each) for each in found]
+    subject, evaluation = found[0]
+    if len(found) == 1:
+        write_report(args.json, figures[0])
+    else:
+        comparisons = [report.comparison(found[0], other) for other in found[1:]]
+        print("\n" + "\n".join(map(report.comparison_text, comparisons)))
+        write_report(args.json, {"models": figures, "comparisons": comparisons})
+    if args.picture is not None:
+        save_overview(args.picture, evaluation.scorer, f"{subject.model} on {subject.dataset}")
+    if args.report is not None:
+        _write_markdown(args.report, subject, evaluation)
+    return 0
+
+
+def _evaluate(
+    args: argparse.Namespace, dataset: Dataset, model: str
+) -> tuple[Subject, Evaluation]:
+    """Evaluate a model on the data set."""
+    from minkowski_perception.lab.evaluation import report
+    from minkowski_perception.lab.evaluation.augmented import AugmentedSegmenter, worlds
+    from minkowski_perception.lab.evaluation.evaluation import evaluate, select_sequences
+
     began = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    dataset = _open(args)
     sequences = select_sequences(dataset.sequences, args.sequences)
-    settings = settings_of(args, intensity_full_scale=dataset.intensity_full_scale or 0.0)
+    settings = _settings(args, dataset, model)
     segmenter = load_segmenter(settings)
     transformations = worlds() if args.tta else []
     labeller = AugmentedSegmenter(segmenter, transformations) if args.tta else segmenter
@@ -166,12 +215,38 @@ def run(args: argparse.Namespace) -> int:
         date=began,
         command=args.command_line,
     )
-    print(report.text(subject, evaluation))
-    write_report(args.json, report.figures(subject, evaluation))
-    if args.picture is not None:
-        save_overview(args.picture, evaluation.scorer, f"{subject.model} on {subject.dataset}")
-    if args.report is not None:
-        _write_markdown(args.report, subject, evaluation)
+    return subject, evaluation
+
+
+def _settings(args: argparse.Namespace, dataset: Dataset, model: str) -> Settings:
+    """Return the settings that the arguments give, with one model."""
+    given = argparse.Namespace(**{**vars(args), "model": model})
+    return settings_of(given, intensity_full_scale=dataset.intensity_full_scale or 0.0)
+
+
+def _leave_one_out(args: argparse.Namespace) -> int:
+    """Score each recording with the settings that are best on the others."""
+    from minkowski_perception.lab.evaluation import protocol
+
+    path = args.leave_one_recording_out
+    model = (args.model or [Settings.model])[0]
+    try:
+        choices = protocol.read_choices(path)
+    except ValueError as error:
+        raise CommandError(f"{path}: {error}") from error
+
+    def labeller(settings: Mapping[str, Any], dataset: Dataset) -> Segmenter:
+        return load_segmenter(replace(_settings(args, dataset, model), **settings))
+
+    try:
+        scores = protocol.score_all(choices, path.parent, labeller, args.ego_motion)
+        found = protocol.report(choices, scores)
+    except (ImportError, ValueError) as error:
+        raise CommandError(str(error)) from error
+    began = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    origin = {"date": began, "version": __version__, "command": args.command_line}
+    print(protocol.text(found))
+    write_report(args.json, origin | found)
     return 0
 
 
@@ -189,7 +264,7 @@ def _require_matplotlib() -> None:
         raise CommandError(str(error)) from error
 
 
-def _open(args: argparse.Namespace) -> Dataset:
+def open_data(args: argparse.Namespace) -> Dataset:
     """Open the data set that the arguments name.
 
     Raises:

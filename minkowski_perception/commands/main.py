@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import minkowski_perception
 from minkowski_perception.commands import add_commands
 
-COMMANDS = ("benchmark", "convert", "demo", "evaluate", "label", "simulate", "train")
+COMMANDS = ("benchmark", "calibrate", "convert", "demo", "evaluate", "label", "simulate", "train")
 """Names of the commands, and of their modules in this folder."""
 
 PROGRAM = "minkowski-perception"

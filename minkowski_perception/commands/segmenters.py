@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from minkowski_perception.commands import CommandError
@@ -23,13 +24,16 @@ _METAVAR_OF_UNIT = {"s": "SECONDS", "frames": "FRAMES"}
 _METAVAR_OF_TYPE = {int: "N", float: "X", str: "NAME"}
 
 
-def add_segmenter_arguments(parser: argparse.ArgumentParser, **defaults: str) -> None:
+def add_segmenter_arguments(
+    parser: argparse.ArgumentParser, several: Sequence[str] = (), **defaults: str
+) -> None:
     """Add an option for every setting that commands share with the node.
 
     True and false are --NAME and --no-NAME. An option that is not given is None.
 
     Args:
         parser: of the command.
+        several: names of settings whose option takes one value or more.
         defaults: the default in words, of settings where the command has its own.
     """
     group = parser.add_argument_group("settings, the same as the node's")
@@ -45,7 +49,8 @@ def add_segmenter_arguments(parser: argparse.ArgumentParser, **defaults: str) ->
             )
         else:
             metavar = _METAVAR_OF_UNIT.get(setting.unit, _METAVAR_OF_TYPE[kind])
-            group.add_argument(option, type=kind, metavar=metavar, help=text)
+            count = "+" if name in several else None
+            group.add_argument(option, type=kind, nargs=count, metavar=metavar, help=text)
 
 
 def add_ego_motion_argument(parser: argparse.ArgumentParser, bag: str) -> None:

@@ -94,6 +94,46 @@ def test_figures_equal_those_of_the_labels_of_the_segmenter(kitti, model, tmp_pa
     assert re.search(rf"^mIoU +{classes.miou:.3f} ", shown, re.MULTILINE)
 
 
+def test_two_models_are_compared_with_paired_intervals(kitti, model, tmp_path, capsys):
+    report = tmp_path / "figures.json"
+    save_tiny(tmp_path / "other", dimension=3)
+    other = tmp_path / "other.yaml"
+    common = ("--root", kitti, "--engine", "torch", "--json", report)
+    assert run(*common, "--model", model, model, other) == 0
+    found = json.loads(report.read_text())
+    assert [each["model"] for each in found["models"]] == ["tiny", "tiny", "other"]
+    same, gain = found["comparisons"]
+    assert same["classes"]["gain"] == 0.0
+    assert same["classes"]["intervals"] == {"frames": [0.0, 0.0], "sequences": [0.0, 0.0]}
+    first, _, last = (each["miou"] for each in found["models"])
+    assert gain["classes"]["gain"] == pytest.approx(last - first)
+    assert "other over tiny" in capsys.readouterr().out
+    assert run(*common, "--model", model, other, "--report", tmp_path / "out") == 2
+    assert "show one model" in capsys.readouterr().err
+
+
+def test_settings_are_chosen_without_the_recording_that_is_scored(model, tmp_path, capsys):
+    for name in ("a", "b", "c"):
+        write_kitti(tmp_path / name, "08", frames=2)
+    choices = tmp_path / "choices.yaml"
+    recordings = {name: [{"dataset": "semantickitti", "root": name}] for name in "abc"}
+    candidates = {"plain": {}, "alone": {"averaging": 1}}
+    choices.write_text(json.dumps({"recordings": recordings, "candidates": candidates}))
+    report = tmp_path / "figures.json"
+    given = ["--model", model, "--device", "cpu", "--engine", "torch", "--json", report]
+    given = ["evaluate", "--leave-one-recording-out", choices, *given]
+    assert main(list(map(str, given))) == 0
+    found = json.loads(report.read_text())
+    values = {name: each["groups"] for name, each in found["candidates"].items()}
+    for name, row in found["recordings"].items():
+        means = {c: sum(v for r, v in each.items() if r != name) for c, each in values.items()}
+        assert row["candidate"] == max(means, key=means.get)
+        assert row["groups"] == values[row["candidate"]][name]
+    assert "over recordings" in capsys.readouterr().out
+    assert main(["evaluate", "--model", str(model)]) == 2
+    assert "give --dataset" in capsys.readouterr().err
+
+
 def test_the_origin_of_the_figures_is_in_the_json(kitti, model, tmp_path, capsys):
     report = tmp_path / "figures.json"
     given = ("--root", kitti, "--model", model, "--engine", "torch", "--limit", 2)

@@ -10,6 +10,7 @@ another drive; those over sequences are not, but need several sequences.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -42,9 +43,14 @@ def miou_draws(frames: Sequence[FrameConfusions], view: str, over: str) -> Value
     units = len(counts)
     if units == 1:
         return None
+    totals = draws_of(units) @ counts.reshape(units, -1)
+    return miou_of(totals.reshape(DRAWS, *counts.shape[1:]))
+
+
+def draws_of(units: int) -> Values:
+    """Return how often each of some units counts in each draw, [DRAWS, units]."""
     chosen = np.random.default_rng(0).integers(units, size=(DRAWS, units))
-    weights = np.stack([np.bincount(each, minlength=units) for each in chosen]).astype(np.float64)
-    return _miou((weights @ counts.reshape(units, -1)).reshape(DRAWS, *counts.shape[1:]))
+    return np.stack([np.bincount(each, minlength=units) for each in chosen]).astype(np.float64)
 
 
 def interval(values: Values | None) -> Interval | None:
@@ -60,11 +66,28 @@ def miou_intervals(frames: Sequence[FrameConfusions], view: str) -> dict[str, In
     return {over: interval(miou_draws(frames, view, over)) for over in ("frames", "sequences")}
 
 
-def _miou(counts: Values) -> Values:
-    """Return the mIoU over the classes in the truth of confusions [R, K, K + 1]."""
-    hits = np.diagonal(counts, axis1=1, axis2=2)
-    truth, predicted = counts.sum(axis=2), counts.sum(axis=1)[:, :-1]
+def miou_difference(
+    first: Sequence[FrameConfusions], second: Sequence[FrameConfusions], view: str
+) -> dict[str, Interval | None]:
+    """Return the paired intervals of what a second model gains, over frames and sequences.
+
+    Args:
+        first: confusions of one model.
+        second: those of another one on the same frames.
+        view: name of the label set to compare in.
+    """
+    found: dict[str, Interval | None] = {}
+    for over in ("frames", "sequences"):
+        before, after = miou_draws(first, view, over), miou_draws(second, view, over)
+        found[over] = None if before is None or after is None else interval(after - before)
+    return found
+
+
+def miou_of(counts: npt.NDArray[Any]) -> Values:
+    """Return the mIoU [...] over the classes in the truth of confusions [..., K, K + 1]."""
+    hits = np.diagonal(counts, axis1=-2, axis2=-1)
+    truth, predicted = counts.sum(axis=-1), counts.sum(axis=-2)[..., :-1]
     iou = hits / np.maximum(truth + predicted - hits, 1.0)
     present = truth > 0
-    classes = present.sum(axis=1)
-    return np.where(classes > 0, (iou * present).sum(axis=1) / np.maximum(classes, 1), np.nan)
+    classes = present.sum(axis=-1)
+    return np.where(classes > 0, (iou * present).sum(axis=-1) / np.maximum(classes, 1), np.nan)

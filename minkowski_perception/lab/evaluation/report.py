@@ -15,7 +15,7 @@ import numpy as np
 
 from minkowski_perception import __version__
 from minkowski_perception.lab.evaluation.evaluation import Evaluation
-from minkowski_perception.lab.evaluation.intervals import miou_intervals
+from minkowski_perception.lab.evaluation.intervals import miou_difference, miou_intervals
 from minkowski_perception.metrics import ConfusionMatrix, none_if_nan
 from minkowski_perception.scoring import Confusions, Scorer, View
 
@@ -444,6 +444,38 @@ def text(subject: Subject, evaluation: Evaluation) -> str:
     lines += [f"{name:<{wide}}  {value}" for name, value in headline]
     for table in tables(evaluation.scorer).values():
         lines += ["", *table.text()]
+    return "\n".join(lines)
+
+
+def comparison(
+    first: tuple[Subject, Evaluation], second: tuple[Subject, Evaluation]
+) -> dict[str, Any]:
+    """Return what a second model gains over a first one on the same frames, by view.
+
+    Intervals are paired: both models are scored on the same draws of frames.
+    """
+    (model, before), (other, after) = first, second
+    found: dict[str, Any] = {"model": other.model, "over": model.model}
+    for view in before.scorer.views:
+        gain = after.scorer.all[view].miou - before.scorer.all[view].miou
+        ends = miou_difference(before.frames, after.frames, view)
+        found[view] = {"gain": none_if_nan(gain), "intervals": ends}
+    return found
+
+
+def comparison_text(found: Mapping[str, Any]) -> str:
+    """Return a comparison for a terminal."""
+    lines = [f"{found['model']} over {found['over']}"]
+    for view, name in _MIOU.items():
+        if view in found and found[view]["gain"] is not None:
+            ends = found[view]["intervals"].items()
+            parts = [
+                f"{low_high[0]:+.3f} to {low_high[1]:+.3f} over {over}"
+                for over, low_high in ends
+                if low_high
+            ]
+            interval = f"  95 % interval {', '.join(parts)}" if parts else ""
+            lines.append(f"{name:<10} {found[view]['gain']:+.3f}{interval}")
     return "\n".join(lines)
 
 
