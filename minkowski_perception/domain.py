@@ -76,8 +76,8 @@ class _Rule:
 _ANOTHER = "use a model for this sensor"
 _RULES: Mapping[str, _Rule] = {
     "points": _Rule(3.0, 0.0, _ANOTHER),
-    "median_range": _Rule(1.5, 0.0, _ANOTHER),
-    "far_range": _Rule(1.5, 0.0, _ANOTHER),
+    "median_range": _Rule(3.0, 0.0, _ANOTHER),
+    "far_range": _Rule(2.0, 0.0, _ANOTHER),
     "lowest": _Rule(
         1.0, 1.5, "check the mount of the sensor and whether z of its frame points up"
     ),
