@@ -52,7 +52,7 @@ def test_the_table_has_gains_over_the_twin_with_intervals(models, tmp_path, caps
     assert [drive["seed"] for drive in figures["drives"]] == [9100, 9101]
     assert {file.read_bytes()[:4] for file in (chart, picture)} == {b"\x89PNG"}
     shown = capsys.readouterr().out
-    assert re.search(r"^clean +all +first_seen +reseen", shown, re.MULTILINE)
+    assert re.search(r"^clean +all +first_seen +newly_seen +reseen", shown, re.MULTILINE)
     assert len(re.findall(r"^time_rich \+ averaging +\d", shown, re.MULTILINE)) == 4
 
 

@@ -85,6 +85,7 @@ def save_flicker(path: Path, report: Mapping[str, Any]) -> None:
 _GAINS = {
     "all": "all points",
     "first_seen": "first seen",
+    "newly_seen": "newly seen",
     "moving": "moving",
     "parked": "parked",
     "beyond_30m": "beyond 30 m",

@@ -9,10 +9,11 @@ network labels a frame once; its labels count as they are and averaged.
 
 Metrics, in percent:
 
-- all, first_seen, reseen, seen_often, moving, parked, beyond_30m: mIoU of these points. Cells of
-  0.4 m in the odometry frame say how often a point was seen before in its drive (`Sightings`):
-  never, again after more than three frames, or in three frames or more. Parked points are of a
-  class that can move, and do not.
+- all, first_seen, newly_seen, reseen, seen_often, moving, parked, beyond_30m: mIoU of these
+  points. Cells of 0.4 m in the odometry frame say how often a point was seen before in its drive
+  (`Sightings`): never, never and not in the first frame (in which everything is new, and nothing
+  is remembered), again after more than three frames, or in three frames or more. Parked points
+  are of a class that can move, and do not.
 - miou25: mIoU of the 25 classes that tell moving from still (`moving.MovingScores`), without the
   first frame of a drive, in which nothing is known of motion.
 - moving_ap, moving_iou, moving_calibration_error: average precision, IoU and calibration error of
@@ -100,6 +101,7 @@ MODELS: Mapping[str, str] = {
     "time_rich": TWIN,
     "time_averaged": "time_3d_averaged",
     "time_residuals": TWIN,
+    "time_residuals_averaged": "time_3d_averaged",
     "time_support": TWIN,
     "time_3d_crf": TWIN,
     "time_rich_crf": "time_3d_crf",

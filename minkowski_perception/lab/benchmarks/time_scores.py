@@ -49,7 +49,7 @@ STABLE = 3
 SMALL_THINGS = ("pole", "traffic-sign")
 """Classes that have objects, beside those that can move."""
 
-PARTS = ("first_seen", "reseen", "seen_often", "moving", "parked", "beyond_30m")
+PARTS = ("first_seen", "newly_seen", "reseen", "seen_often", "moving", "parked", "beyond_30m")
 MULTI_SCAN = "miou25"
 MOTION = ("moving_ap", "moving_iou", "moving_calibration_error")
 METRICS = ("all", *PARTS, MULTI_SCAN, *MOTION, "flicker", "frames_until_right")
@@ -204,6 +204,7 @@ def scene_truths(
         distances = np.linalg.norm(frame.points, axis=1)
         parts: Mapping[str, Mask] = {
             "first_seen": times == 0,
+            "newly_seen": (times == 0) & (i > 0),
             "reseen": gaps > OCCLUDED,
             "seen_often": times >= OFTEN,
             "moving": frame.moving,

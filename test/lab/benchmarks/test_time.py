@@ -121,6 +121,7 @@ def test_each_part_has_its_points():
     assert points == {
         "all": 6 * 75,
         "first_seen": 75 + 5 * 5 + 4 * 5,  # the whole first frame, the driving car, the pole
+        "newly_seen": 5 * 5 + 4 * 5,
         "reseen": 5,  # the pole in its last frame
         "seen_often": 3 * 65,
         "moving": 6 * 5,
