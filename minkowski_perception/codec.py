@@ -34,7 +34,7 @@ except ImportError:
 INT8, UINT8, INT16, UINT16, INT32, UINT32, FLOAT32, FLOAT64 = range(1, 9)
 """Datatypes of sensor_msgs/PointField."""
 
-INTENSITY_NAMES = ("intensity", "i", "reflectivity")
+INTENSITY_NAMES = ("intensity", "i", "reflectivity", "intensities", "remission", "reflectance")
 """Names of intensity fields, in order of precedence."""
 
 COLOUR_NAMES = ("rgb", "rgba")
@@ -59,6 +59,8 @@ _TYPE_SIZES = (1, 1, 2, 2, 4, 4, 4, 8)
 _PADDING_NAMES = ("", "_")  # names of gaps in PCD files; they can repeat
 _MAX_POINT_STEP = 65536  # larger layouts are refused as invalid
 _MAX_SWEEP = 1.1  # longest duration of a cloud, seconds: 1 Hz plus jitter
+_SAMPLED_TIMES = 4096  # points from which the unit and origin of times are detected
+_OUTLIERS = 100  # one point in so many may have a wrong time at each end
 
 
 class CloudError(ValueError):
@@ -135,15 +137,18 @@ class _Layout:
                     f"offset {field.offset}) does not fit in point_step {point_step}"
                 )
         names = Counter(f.name for f in fields if f.name not in _PADDING_NAMES)
-        if repeated := [name for name, count in names.items() if count > 1]:
+        if repeated := [name for name in "xyz" if names[name] > 1]:
             raise CloudError(f"fields {repeated} appear more than once")
         axes = {f.name for f in fields if f.count == 1} & set("xyz")
         if absent := sorted(set("xyz") - axes):
-            raise CloudError(f"no single-valued fields {absent} among {list(names)}")
+            raise CloudError(f"no single-valued fields {absent} among {[*filter(None, names)]}")
         if row_step < width * point_step:
-            raise CloudError(
-                f"row_step {row_step} is less than width {width} x point_step {point_step}"
-            )
+            # Drivers leave it out, or count it in points. It is not needed if rows lie closely.
+            if height > 1 and len(data) != height * width * point_step:
+                raise CloudError(
+                    f"row_step {row_step} is less than width {width} x point_step {point_step}"
+                )
+            row_step = width * point_step
         # Some writers omit the padding of the last row.
         needed = (height - 1) * row_step + width * point_step if height and width else 0
         if len(data) < needed:
@@ -158,11 +163,23 @@ class _Layout:
         return self.height * self.width
 
     def find(self, *names: str, datatypes: Collection[int] = range(1, 9)) -> Field | None:
-        """Return the first named field with a single value of an allowed datatype, or None."""
-        for name in names:
-            for field in self.fields:
-                if field.name == name and field.count == 1 and field.datatype in datatypes:
-                    return field
+        """Return the first named field with a single value of an allowed datatype, or None.
+
+        Names of two letters or more also match in other case, after all exact matches.
+
+        Raises:
+            CloudError: two such fields have the same name.
+        """
+        usable = [f for f in self.fields if f.count == 1 and f.datatype in datatypes]
+        for convert in (str, str.lower):
+            for name in names:
+                if convert is str.lower and len(name) == 1:
+                    continue
+                found = [field for field in usable if convert(field.name) == name]
+                if len(found) > 1:
+                    raise CloudError(f"fields {[f.name for f in found]} appear more than once")
+                if found:
+                    return found[0]
         return None
 
     def rows(self) -> npt.NDArray[np.uint8]:
@@ -202,6 +219,7 @@ def decode(message: Any, *, label_field: str | None = None) -> Frame:
     """Convert a PointCloud2 message to a frame; all arrays are copies.
 
     All points are kept, row by row, including NaN and infinite ones (`is_dense` is ignored).
+    As in PCL, a count of 0 means 1. `row_step` may be too small if the rows have no padding.
     Intensity, colour and time are read from fields with a known name and a single value of a
     suitable datatype: `INTENSITY_NAMES` of any type; `COLOUR_NAMES` of 32 bits, else r, g, b of
     UINT8; `TIME_NAMES` of 32 bits or floating-point. Other fields are ignored.
@@ -226,13 +244,14 @@ def decode(message: Any, *, label_field: str | None = None) -> Frame:
         raise CloudError(f"header.frame_id must be a string, not {frame_id!r:.80}")
     intensity = layout.find(*INTENSITY_NAMES)
     moving = None if label_field is None else layout.find(TRUE_MOVING)
+    points = layout.points()
     return Frame(
-        points=layout.points(),
+        points=points,
         stamp=stamp,
         frame_id=frame_id,
         intensity=None if intensity is None else layout.values(intensity, np.float32),
         colour=_colour(layout),
-        time=_time(layout, stamp),
+        time=_time(layout, stamp, points),
         labels=None if label_field is None else _labels(layout, label_field),
         moving=None if moving is None else layout.values(moving, np.bool_),
     )
@@ -507,9 +526,7 @@ def _field(field: Any) -> Field:
     if not INT8 <= datatype <= FLOAT64:
         choices = ", ".join(f"{i} {n}" for i, n in enumerate(_TYPE_NAMES, start=1))
         raise CloudError(f"datatype of field '{name}' is {datatype}; choose one of {choices}")
-    if count == 0:
-        raise CloudError(f"count of field '{name}' must be 1 or more, not 0")
-    return Field(name, offset, datatype, count)
+    return Field(name, offset, datatype, max(count, 1))
 
 
 def _colour(layout: _Layout) -> npt.NDArray[np.uint8] | None:
@@ -523,35 +540,61 @@ def _colour(layout: _Layout) -> npt.NDArray[np.uint8] | None:
     return np.stack(present, axis=1) if len(present) == 3 else None
 
 
-def _time(layout: _Layout, stamp: int) -> npt.NDArray[np.float32] | None:
+def _time(
+    layout: _Layout, stamp: int, points: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32] | None:
     field = layout.find(*TIME_NAMES, datatypes=(INT32, UINT32, FLOAT32, FLOAT64))
     if field is None:
         return None
     units = (1.0, 1e-3, 1e-6, 1e-9) if field.datatype in (FLOAT32, FLOAT64) else (1e-6, 1e-9)
-    return _relative_time(layout.values(field, np.float64), units, stamp)
+    ticks = layout.values(field, np.float64)
+    timed = np.isfinite(ticks)
+    # Drivers give rays without a return any time, such as 0 among absolute times.
+    x, y, z = points.T
+    returned = timed & np.isfinite(x + y + z) & ((x != 0.0) | (y != 0.0) | (z != 0.0))
+    return _relative_time(ticks, returned if returned.any() else timed, units, stamp)
 
 
 def _relative_time(
-    ticks: npt.NDArray[np.float64], units: Sequence[float], stamp: int
+    ticks: npt.NDArray[np.float64],
+    returned: npt.NDArray[np.bool_],
+    units: Sequence[float],
+    stamp: int,
 ) -> npt.NDArray[np.float32] | None:
     """Convert per-point times of unknown unit and origin to seconds since the stamp.
 
     The unit is the coarsest for which the duration of the cloud is at most `_MAX_SWEEP`: 1e8 ticks
     can be nanoseconds (0.1 s), but not microseconds (100 s). The origin is the stamp (small
     values), the epoch of the stamp (values near it), or an unknown clock; for the latter the
-    earliest point gets the stamp. Returns None if no unit fits.
+    earliest point gets the stamp.
+
+    Args:
+        ticks: [N] times.
+        returned: [N] bool, points whose times count. One in `_OUTLIERS` may be wrong at each end.
+        units: seconds of a tick, coarsest first.
+        stamp: nanoseconds.
+
+    Returns:
+        [N] seconds, NaN for times that are too far from the others; None if no unit fits.
     """
-    finite = ticks[np.isfinite(ticks)]
-    if not len(finite):
+    counted = ticks[returned]
+    if not len(counted):
         return None
-    first, last = float(finite.min()), float(finite.max())
+    sample = np.sort(counted[:: -(-len(counted) // _SAMPLED_TIMES)])
+    trimmed = len(sample) // _OUTLIERS
+    first, last = float(sample[trimmed]), float(sample[len(sample) - 1 - trimmed])
     unit = next((u for u in units if (last - first) * u <= _MAX_SWEEP), None)
     if unit is None:
         return None
-    for origin in (0.0, stamp * 1e-9 / unit, first):
+    near = np.abs(counted - sample[len(sample) // 2]) * unit <= _MAX_SWEEP
+    earliest = float(counted[near].min())
+    for origin in (0.0, stamp * 1e-9 / unit, earliest):
         if max(abs(first - origin), abs(last - origin)) * unit <= _MAX_SWEEP:
             break
-    return ((ticks - origin) * unit).astype(np.float32)
+    seconds = ((ticks - origin) * unit).astype(np.float32)
+    with np.errstate(invalid="ignore"):
+        seconds[np.abs(seconds) > 2.0 * _MAX_SWEEP] = np.nan
+    return seconds
 
 
 def _labels(layout: _Layout, name: str) -> npt.NDArray[np.integer]:

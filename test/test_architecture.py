@@ -14,7 +14,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     {"allocator", "files", "schema"},
     {"accounting", "frame", "labels", "registry", "settings"},
-    {"codec", "metrics", "moving", "objects", "scoring", "sparse", "trial"},
+    {"codec", "metrics", "moving", "objects", "plausibility", "scoring", "sparse", "trial"},
     {"device", "voxels", "pictures", "summary"},
     {"temperature"},
     {"networks"},

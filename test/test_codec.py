@@ -6,6 +6,7 @@ import itertools
 import struct
 import tracemalloc
 from array import array
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -191,7 +192,6 @@ def test_the_message_is_unchanged_and_shares_no_memory_with_the_frame(big, numbe
         ({"fields": [*XYZ[:2], Field("z", 8, UINT8, 2)]}, r"single-valued fields \['z'\]"),
         ({"fields": [*XYZ[:2], Field("z", 8, 9)]}, "datatype of field 'z' is 9.*8 FLOAT64"),
         ({"fields": [*XYZ[:2], Field("z", 8, 0)]}, "datatype of field 'z' is 0.*1 INT8"),
-        ({"fields": [*XYZ[:2], Field("z", 8, FLOAT32, 0)]}, "count of field 'z' must be 1"),
         ({"fields": [*XYZ[:2], Field("z", 8, FLOAT32, -1)]}, "count of field 'z' .* not -1"),
         ({"fields": [*XYZ[:2], Field("z", -4, FLOAT32)]}, "offset of field 'z' .* not -4"),
         ({"fields": [*XYZ[:2], Field("z", "8", FLOAT32)]}, "offset of field 'z' .* integer"),
@@ -204,11 +204,12 @@ def test_the_message_is_unchanged_and_shares_no_memory_with_the_frame(big, numbe
         ({"fields": None}, "fields must be a list of PointField"),
         ({"height": -1}, "height must be 0 to 4294967295, not -1"),
         ({"height": 3}, "data has 24 bytes, but height 3, row_step 24.* need 72"),
-        ({"width": 3}, "row_step 24 is less than width 3 x point_step 12"),
+        ({"width": 3}, "data has 24 bytes, but height 1, row_step 36"),
+        ({"height": 2, "row_step": 0}, "row_step 0 is less than width 2 x point_step 12"),
+        ({"fields": [*XYZ, Field("i", 0, UINT8), Field("i", 1, UINT8)]}, r"fields \['i', 'i'\]"),
         ({"width": 2**40}, "width must be 0 to"),
         ({"width": 2.0}, "width must be an integer, not 2.0"),
         ({"row_step": 2**32 - 1, "height": 2**32 - 1}, "data has 24 bytes"),
-        ({"row_step": 0}, "row_step 0 is less than"),
         ({"point_step": 2**20, "row_step": 2**21}, "point_step 1048576 exceeds 65536"),
         ({"point_step": 0, "fields": []}, "no single-valued fields"),
         ({"data": b""}, "data has 0 bytes"),
@@ -228,6 +229,49 @@ def test_a_malformed_cloud_is_refused_with_the_reason(changes, complaint):
 
     with pytest.raises(CloudError, match=complaint):
         decode(message)
+
+
+@pytest.mark.parametrize("row_step", [0, 2, 4])
+def test_rows_without_padding_need_no_row_step(row_step):
+    message = make(XYZ, [(1, 2, 3), (4, 5, 6), (7, 8, 9), (0, 1, 2)])
+    message.height, message.width, message.row_step = 2, 2, row_step
+
+    assert decode(message).points.tolist() == [[1, 2, 3], [4, 5, 6], [7, 8, 9], [0, 1, 2]]
+
+
+def test_one_row_needs_no_row_step():
+    message = make(XYZ, [(1, 2, 3), (4, 5, 6)])
+    message.row_step, message.data = 0, bytes(message.data) + bytes(100)
+
+    assert decode(message).points.tolist() == [[1, 2, 3], [4, 5, 6]]
+
+
+def test_a_count_of_zero_means_one():
+    message = make([*XYZ, Field("i", 12, UINT8)], [(1, 2, 3, 4)])
+    message.fields = [replace(field, count=0) for field in message.fields]
+
+    frame = decode(message)
+
+    assert frame.points.tolist() == [[1, 2, 3]]
+    assert frame.intensity.tolist() == [4]
+    assert [f.count for f in labelled(message, *arrays_of(1)).fields[:4]] == [1] * 4
+
+
+def test_fields_that_are_not_read_can_have_one_name():
+    fields = [*XYZ, Field("padding", 12, UINT8), Field("padding", 13, UINT8)]
+
+    assert decode(make(fields, [(1, 2, 3, 0, 0)])).points.tolist() == [[1, 2, 3]]
+
+
+@pytest.mark.parametrize("name", ["Intensity", "INTENSITY", "Reflectivity", "remission"])
+def test_names_of_fields_match_in_any_case(name):
+    assert decode(make([*XYZ, Field(name, 12, UINT8)], [(0, 0, 0, 7)])).intensity.tolist() == [7]
+
+
+def test_an_exact_name_comes_before_one_in_other_case():
+    fields = [*XYZ, Field("Intensity", 12, UINT8), Field("reflectivity", 13, UINT8)]
+
+    assert decode(make(fields, [(0, 0, 0, 7, 8)])).intensity.tolist() == [8]
 
 
 def test_an_object_that_is_not_a_cloud_is_refused():
@@ -315,6 +359,41 @@ def test_time_of_points_is_in_seconds_since_the_stamp(name, datatype, values, ex
 
     assert time.dtype == np.float32
     np.testing.assert_allclose(time, expected, atol=2e-6)
+
+
+@pytest.mark.parametrize("point", [(np.nan, 0, 0), (0, 0, np.inf), (0, 0, 0)])
+@pytest.mark.parametrize(
+    ("datatype", "start", "wrong"), [(FLOAT64, SECONDS, 0.0), (FLOAT32, 0.0, 1e9)]
+)
+def test_rays_without_a_return_do_not_change_the_times_of_points(datatype, start, wrong, point):
+    rows = [(1, 2, 3, start + 0.001 * i) for i in range(100)]
+    rows[::3] = [(*point, wrong)] * len(rows[::3])
+
+    time = decode(make([*XYZ, Field("timestamp", 12, datatype)], rows)).time
+
+    returned = np.arange(100) % 3 > 0
+    np.testing.assert_allclose(time[returned], 0.001 * np.arange(100)[returned], atol=2e-6)
+    assert np.isnan(time[~returned]).all()
+
+
+@pytest.mark.parametrize(
+    ("datatype", "unit", "wrong"),
+    [
+        (UINT32, 1e-9, 2**32 - 500),  # an offset below zero that wrapped
+        (FLOAT32, 1.0, 50.0),  # would make seconds milliseconds
+        (FLOAT32, 1.0, 1e30),
+    ],
+)
+def test_an_outlier_does_not_change_the_times_of_other_points(datatype, unit, wrong):
+    ticks = np.linspace(0, 0.1, 400) / unit
+    ticks[7] = wrong
+    rows = [(1, 2, 3, int(t) if datatype == UINT32 else t) for t in ticks]
+
+    time = decode(make([*XYZ, Field("t", 12, datatype)], rows)).time
+
+    others = np.arange(400) != 7
+    np.testing.assert_allclose(time[others], np.linspace(0, 0.1, 400)[others], atol=2e-6)
+    assert np.isnan(time[7])
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,9 @@ from minkowski_perception.motion.twist import Twist
 MAX_SWEEPS = 2.0
 """Largest distance of a point's time from the stamp, in steps between two frames."""
 
+_OUTLIERS = 0.02
+"""Share of points whose times may be further away."""
+
 
 def deskew(frame: Frame, before: Pose, stamp: int) -> Frame:
     """Return a frame whose points lie where the sensor would have seen them at its stamp.
@@ -46,9 +49,9 @@ def deskew(frame: Frame, before: Pose, stamp: int) -> Frame:
 def compensate(frame: Frame, velocity: Twist, step: float) -> Frame:
     """De-skew a frame with a given velocity; see `deskew`.
 
-    Points without a return or without a finite time are not changed. If any other time is further
-    from the stamp than `MAX_SWEEPS` steps, the times have another unit or origin than expected,
-    and the frame is returned unchanged.
+    Points without a return or without a finite time are not changed, nor are those whose time is
+    further from the stamp than `MAX_SWEEPS` steps. If there are many of the latter, the times have
+    another unit or origin than expected, and the frame is returned unchanged.
 
     Args:
         frame: N points.
@@ -59,9 +62,11 @@ def compensate(frame: Frame, velocity: Twist, step: float) -> Frame:
         return frame
     # Points at the sensor's origin have no return.
     moved = np.isfinite(frame.time) & frame.valid & frame.points.any(axis=1)
-    time = frame.time[moved]
-    if np.abs(time).max(initial=0.0) > MAX_SWEEPS * step:
+    far = moved & (np.abs(frame.time) > MAX_SWEEPS * step)
+    if np.count_nonzero(far) > _OUTLIERS * np.count_nonzero(moved):
         return frame
+    moved &= ~far
+    time = frame.time[moved]
     points = frame.points.copy()
     points[moved] = velocity.carry(points[moved], time)
     return replace(frame, points=points, time=None)

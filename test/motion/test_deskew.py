@@ -100,8 +100,17 @@ def test_points_without_a_time_or_a_return_are_unchanged(sweep):
 def test_a_frame_with_impossible_times_is_unchanged(sweep, time):
     frame, _ = sweep
     assert abs(time) > MAX_SWEEPS * STEP
-    frame.time[7] = time
+    frame.time[::20] = time
     assert deskew(frame, pose_at(-STEP), BEFORE) is frame
+
+
+@pytest.mark.parametrize("time", [-1e30, -0.21, 0.21, 1.7e9])
+def test_a_point_with_an_impossible_time_is_unchanged(sweep, time):
+    frame, truth = sweep
+    frame.time[7] = time
+    straight = deskew(frame, pose_at(-STEP), BEFORE)
+    assert np.array_equal(straight.points[7], frame.points[7])
+    np.testing.assert_allclose(straight.points[8:], truth[8:], atol=1e-4)
 
 
 def test_a_frame_without_times_or_points_is_accepted(sweep):
