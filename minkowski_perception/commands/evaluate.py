@@ -177,7 +177,7 @@ def _evaluate(
     args: argparse.Namespace, dataset: Dataset, model: str
 ) -> tuple[Subject, Evaluation]:
     """Evaluate a model on the data set."""
-    from minkowski_perception.lab.evaluation import report
+    from minkowski_perception.lab.evaluation import NoLabelsError, report
     from minkowski_perception.lab.evaluation.augmented import AugmentedSegmenter, worlds
     from minkowski_perception.lab.evaluation.evaluation import evaluate, select_sequences
 
@@ -197,6 +197,9 @@ def _evaluate(
             ego_motion=args.ego_motion,
             deskew=settings.deskew,
         )
+    except NoLabelsError as error:
+        expected = f"; expected {dataset.label_files}" if dataset.label_files else ""
+        raise CommandError(f"{error}{expected}") from error
     except (ImportError, ValueError) as error:
         raise CommandError(str(error)) from error
     subject = report.Subject(

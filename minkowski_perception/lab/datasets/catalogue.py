@@ -43,6 +43,8 @@ class Dataset:
     sequences: Mapping[str, Sequence[Frame]]
     intensity_full_scale: float | None
     truth_by_model: bool = False
+    label_files: str = ""
+    """Pattern of the files with labels; empty if labels are beside the points."""
 
 
 Reader = Callable[[Path, str | None, LabelIds], Mapping[str, Sequence[Frame]]]
@@ -60,6 +62,7 @@ class _Layout:
         read: reads the sequences; returns none if there are no such files.
         ids: name of the ids in the files, see `LabelIds.of`.
         truth_by_model: whether a model made the labels.
+        label_files: see `Dataset`.
     """
 
     files: str
@@ -68,12 +71,14 @@ class _Layout:
     read: Reader
     ids: str | None = None
     truth_by_model: bool = False
+    label_files: str = ""
 
 
 def _kitti_layout(
     label_set: str, full_scale: float | None, read: Reader = kitti.sequences
 ) -> _Layout:
-    return _Layout("sequences/S/velodyne/*.bin", label_set, full_scale, read)
+    files, labels = "sequences/S/velodyne/*.bin", "sequences/S/labels/*.label"
+    return _Layout(files, label_set, full_scale, read, label_files=labels)
 
 
 def _numbered(*numbers: int) -> frozenset[str]:
@@ -88,6 +93,7 @@ _SEMANTICKITTI_SPLITS = {
 _SEMANTICKITTI = partial(kitti.sequences, splits=_SEMANTICKITTI_SPLITS)
 _NUSCENES_REDUCED = _kitti_layout("nuscenes9", 255.0, partial(kitti.sequences, period=0.5))
 _NUSCENES_FILES = "v1.0-*/scene.json"
+_LIDARSEG = "v1.0-*/lidarseg.json and lidarseg/v1.0-*/*_lidarseg.bin, a download of their own"
 # The files hold the sensor's signal divided by 65535; the sensor uses about ten bits.
 _OUSTER_FULL_SCALE = 1024 / 65535
 
@@ -98,11 +104,18 @@ _LAYOUTS: dict[str, tuple[_Layout, ...]] = {
     "semantickitti": (_kitti_layout("semantickitti19", 1.0, _SEMANTICKITTI),),
     "nuscenes": (
         _NUSCENES_REDUCED,
-        _Layout(_NUSCENES_FILES, "nuscenes16", 255.0, nuscenes.sequences),
+        _Layout(_NUSCENES_FILES, "nuscenes16", 255.0, nuscenes.sequences, label_files=_LIDARSEG),
     ),
     "nuscenes11": (
         _NUSCENES_REDUCED,
-        _Layout(_NUSCENES_FILES, "nuscenes9", 255.0, nuscenes.sequences, "nuscenes_raw"),
+        _Layout(
+            _NUSCENES_FILES,
+            "nuscenes9",
+            255.0,
+            nuscenes.sequences,
+            "nuscenes_raw",
+            label_files=_LIDARSEG,
+        ),
     ),
     "pandaset": (
         _kitti_layout("pandaset12", 1.0, pandaset.kitti_sequences),
@@ -161,7 +174,12 @@ def open_dataset(
         ids = LabelIds.of(own, layout.ids, labels)
         if sequences := layout.read(root, split, ids):
             return Dataset(
-                name, labels or own, sequences, layout.full_scale, layout.truth_by_model
+                name,
+                labels or own,
+                sequences,
+                layout.full_scale,
+                layout.truth_by_model,
+                layout.label_files,
             )
     files = " or ".join(layout.files for layout in _LAYOUTS[name])
     raise DatasetError(f"no data set '{name}' found: expected {files}, but {contents_of(root)}")

@@ -9,8 +9,8 @@ The folder of a sequence contains:
 - `poses_lidar*.txt`: per line a 3 x 4 matrix from the LiDAR to a fixed frame, or
   `poses.txt` with `calib.txt`: the same for KITTI's camera, and the matrix from the LiDAR to the
   camera (Tr);
-- `times.txt`: the last number of a line is the time of the scan, in nanoseconds if it is an
-  integer, else in seconds;
+- `times.txt`: the last number of a line is the time of the scan: in seconds, or, if all are
+  integers, in the unit that fits the period of a sensor, such as nanoseconds;
 - `exact_mask/*.u8`: per point a uint8, 1 if the label was not interpolated from neighbours.
 
 All files but the scans are optional.
@@ -19,6 +19,7 @@ All files but the scans are optional.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from minkowski_perception.lab.datasets.reading import (
     Frames,
     LabelIds,
     contents_of,
+    files_in,
     names_in_split,
     read_column,
     read_rows,
@@ -37,13 +39,15 @@ from minkowski_perception.lab.datasets.reading import (
 from minkowski_perception.labels import UNLABELLED, LabelSet
 
 _SECOND = 10**9
+_UNITS = ((10**6, 1), (10**4, 10**3), (10, 10**6), (1, 10**9))
+"""Of integer times: the least number of units between scans, and nanoseconds of a unit."""
 
 
 def sequence_folders(root: Path) -> dict[str, Path]:
     """Return the folders of `sequences/S/velodyne/*.bin` in a root or its `dataset`, by name S."""
     for base in (root, root / "dataset"):
-        scans = sorted((base / "sequences").glob("*/velodyne"))
-        if folders := {f.parent.name: f.parent for f in scans if any(f.glob("*.bin"))}:
+        scans = files_in(base / "sequences", "*/velodyne")
+        if folders := {f.parent.name: f.parent for f in scans if files_in(f, "*.bin")}:
             return folders
     return {}
 
@@ -87,7 +91,8 @@ class KittiSequence(Frames[int]):
         label_folder: name of the folder of labels.
 
     Raises:
-        DatasetError: there are no scans, or their number differs from that of poses or times.
+        DatasetError: there are no scans, their number differs from that of poses or times, a pose
+            is not finite, or times do not increase.
     """
 
     def __init__(
@@ -100,7 +105,7 @@ class KittiSequence(Frames[int]):
         label_folder: str = "labels",
     ) -> None:
         self._folder = folder
-        self._scans = sorted((folder / scan_folder).glob("*.bin"))
+        self._scans = files_in(folder / scan_folder, "*.bin")
         self._label_folder = folder / label_folder
         super().__init__(range(len(self._scans)), self._frame)
         if not self._scans:
@@ -148,7 +153,7 @@ class KittiSequence(Frames[int]):
 
     def _read_poses(self) -> npt.NDArray[np.float64] | None:
         """Return [N, 4, 4] from the LiDAR to a fixed frame."""
-        lidar_files = sorted(self._folder.glob("poses_lidar*.txt"))
+        lidar_files = files_in(self._folder, "poses_lidar*.txt")
         path = lidar_files[0] if lidar_files else self._folder / "poses.txt"
         if not path.exists():
             return None
@@ -157,7 +162,7 @@ class KittiSequence(Frames[int]):
             return poses
         calibration = self._folder / "calib.txt"
         try:
-            lines = calibration.read_text().splitlines()
+            lines = _lines(calibration)
         except OSError as error:
             raise DatasetError(
                 f"{path} has poses of the camera, but {calibration} is missing"
@@ -174,16 +179,40 @@ class KittiSequence(Frames[int]):
             return None
         times = [line.split()[-1] for line in self._lines(path)]
         try:
-            return [int(t) if t.isdigit() else round(float(t) * _SECOND) for t in times]
-        except ValueError as error:
+            if all(time.isdigit() for time in times):
+                stamps = _nanoseconds([int(time) for time in times])
+            else:
+                stamps = [round(float(time) * _SECOND) for time in times]
+        except (ValueError, OverflowError) as error:
             raise DatasetError(f"{path}: {error}") from error
+        for i, (before, after) in enumerate(pairwise(stamps), start=2):
+            if after <= before:
+                raise DatasetError(
+                    f"{path}: time {times[i - 1]} of scan {i} is not later than that of the scan "
+                    f"before it, {times[i - 2]}; correct or remove the file"
+                )
+        return stamps
 
     def _lines(self, path: Path) -> list[str]:
         """Read a file of one line per scan."""
-        lines = path.read_text().strip().splitlines()
+        lines = _lines(path)
         if len(lines) != len(self):
             raise DatasetError(f"{path} has {len(lines)} lines for {len(self)} scans")
         return lines
+
+
+def _lines(path: Path) -> list[str]:
+    """Read the lines of a text file, without empty ones and comments (#)."""
+    lines = path.read_text("utf-8-sig", errors="replace").splitlines()
+    return [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
+
+
+def _nanoseconds(times: list[int]) -> list[int]:
+    """Convert integer times to nanoseconds; the unit is found by the median period."""
+    periods = sorted(after - before for before, after in pairwise(times))
+    period = periods[len(periods) // 2] if periods else _SECOND
+    unit = next((unit for least, unit in _UNITS if period >= least), 1)
+    return [time * unit for time in times]
 
 
 def _matrices(path: Path, rows: list[list[str]]) -> npt.NDArray[np.float64]:
@@ -193,4 +222,9 @@ def _matrices(path: Path, rows: list[list[str]]) -> npt.NDArray[np.float64]:
         matrices[:, :3] = np.array(rows, dtype=np.float64).reshape(len(rows), 3, 4)
     except ValueError as error:
         raise DatasetError(f"{path}: lines must have 3 x 4 numbers: {error}") from error
+    if wrong := np.flatnonzero(~np.isfinite(matrices).all(axis=(1, 2))).tolist():
+        raise DatasetError(
+            f"{path}: {len(wrong)} of {len(rows)} poses are not finite, the first in line "
+            f"{wrong[0] + 1}; correct or remove the file"
+        )
     return matrices

@@ -29,6 +29,7 @@ from minkowski_perception.lab.datasets.reading import (
     DatasetError,
     Frames,
     LabelIds,
+    files_in,
     read_column,
 )
 from minkowski_perception.motion.poses import pose_matrix
@@ -64,7 +65,7 @@ def sequences(root: Path, split: str | None, ids: LabelIds) -> dict[str, Frames[
     Raises:
         DatasetError: the split is unknown, or a file is damaged.
     """
-    folders = sorted(f.parent for f in root.glob("*/lidar") if any(f.glob("*.pkl.gz")))
+    folders = [f.parent for f in files_in(root, "*/lidar") if files_in(f, "*.pkl.gz")]
     found: dict[str, Frames[int]] = {}
     for folder in folders:
         original = _Original(folder, ids)
@@ -78,7 +79,7 @@ class _Original:
     """A sequence in the original layout."""
 
     def __init__(self, folder: Path, ids: LabelIds) -> None:
-        self._scans = sorted((folder / "lidar").glob("*.pkl.gz"))
+        self._scans = files_in(folder / "lidar", "*.pkl.gz")
         self._annotations = folder / "annotations" / "semseg"
         self._ids = ids
         path = folder / "lidar" / "poses.json"

@@ -97,6 +97,14 @@ class LabelIds:
         return None if self.moving is None else np.isin(ids, self.moving)
 
 
+def files_in(folder: Path, pattern: str) -> list[Path]:
+    """Return the paths that match a pattern, sorted, without hidden ones.
+
+    macOS leaves a file '._NAME' beside each NAME that it copies.
+    """
+    return sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))
+
+
 def contents_of(folder: Path) -> str:
     """Describe what a path contains, for errors about missing files."""
     if not folder.exists():

@@ -18,7 +18,13 @@ import numpy as np
 
 from minkowski_perception.frame import Frame
 from minkowski_perception.lab.datasets.kitti import KittiSequence
-from minkowski_perception.lab.datasets.reading import DatasetError, Frames, LabelIds, contents_of
+from minkowski_perception.lab.datasets.reading import (
+    DatasetError,
+    Frames,
+    LabelIds,
+    contents_of,
+    files_in,
+)
 
 _SCANS = "os1_cloud_node_kitti_bin"
 _LABELS = "os1_cloud_node_semantickitti_label_id"
@@ -43,8 +49,8 @@ def sequences(root: Path, split: str | None, ids: LabelIds) -> dict[str, Frames[
                 for f in folders
             }
             return _of_split(base, split, wholes)
-    labelled = {file.stem for file in root.glob("*.label")}
-    if not labelled & {file.stem for file in root.glob("*.bin")}:
+    labelled = {file.stem for file in files_in(root, "*.label")}
+    if not labelled & {file.stem for file in files_in(root, "*.bin")}:
         return {}
     whole = KittiSequence(root, ids, scan_folder=".", label_folder=".")
     kept = [i for i in range(len(whole)) if whole.name_of(i) in labelled]

@@ -17,7 +17,7 @@ import numpy as np
 
 from minkowski_perception.frame import Frame
 from minkowski_perception.lab.datasets.ply import read_cloud
-from minkowski_perception.lab.datasets.reading import DatasetError, Frames, LabelIds
+from minkowski_perception.lab.datasets.reading import DatasetError, Frames, LabelIds, files_in
 
 # Indexed by the id in prepared files.
 _CLASSES = (
@@ -38,8 +38,8 @@ def sequences(root: Path, split: str | None, ids: LabelIds) -> dict[str, Frames[
     Raises:
         DatasetError: the split is unknown, or none of its areas is present.
     """
-    rooms = [folder.parent for folder in root.glob("Area_*/*/Annotations")]
-    rooms = sorted(rooms or root.glob("Area_*/*.ply"))
+    rooms = [folder.parent for folder in files_in(root, "Area_*/*/Annotations")]
+    rooms = rooms or files_in(root, "Area_*/*.ply")
     if not rooms:
         return {}
     if split not in (None, "train", "test"):
@@ -66,7 +66,7 @@ def _frame(ids: LabelIds, room: Path) -> Frame:
             labels=labels,
             pose=np.eye(4),
         )
-    files = sorted((room / "Annotations").glob("*.txt"))
+    files = files_in(room / "Annotations", "*.txt")
     if not files:
         raise DatasetError(f"{room / 'Annotations'} contains no CLASS_I.txt")
     classes = [_class_of(path) for path in files]

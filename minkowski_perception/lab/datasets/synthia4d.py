@@ -19,7 +19,13 @@ import numpy.typing as npt
 
 from minkowski_perception.frame import Frame
 from minkowski_perception.lab.datasets.ply import read_cloud
-from minkowski_perception.lab.datasets.reading import DatasetError, Frames, LabelIds, contents_of
+from minkowski_perception.lab.datasets.reading import (
+    DatasetError,
+    Frames,
+    LabelIds,
+    contents_of,
+    files_in,
+)
 
 _SPLITS = ("train", "val", "test")
 _PERIOD = 200_000_000
@@ -37,7 +43,7 @@ def sequences(root: Path, split: str | None, ids: LabelIds) -> dict[str, Frames[
     Raises:
         DatasetError: the split is unknown, or its list is missing.
     """
-    clouds = sorted(root.glob("*/*/*.ply"))
+    clouds = files_in(root, "*/*/*.ply")
     if not clouds:
         return {}
     if split is not None:

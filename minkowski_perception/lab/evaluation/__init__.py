@@ -5,3 +5,7 @@
 
 class EvaluationError(ValueError):
     """The evaluation is not possible; the message says why."""
+
+
+class NoLabelsError(EvaluationError):
+    """No frame has labels to score by."""

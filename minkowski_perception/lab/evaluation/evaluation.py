@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from typing import Protocol
 
 import numpy as np
@@ -19,7 +19,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from minkowski_perception.frame import Frame
-from minkowski_perception.lab.evaluation import EvaluationError
+from minkowski_perception.lab.evaluation import EvaluationError, NoLabelsError
 from minkowski_perception.lab.evaluation.motion import choose_ego_motion
 from minkowski_perception.labels import UNLABELLED, LabelSet
 from minkowski_perception.metrics import true_labels
@@ -233,15 +233,14 @@ def evaluate(
         deskew: see `choose_ego_motion`.
 
     Raises:
-        EvaluationError: no frame has labels, or the requested ego motion is not available.
+        NoLabelsError: no frame has labels.
+        EvaluationError: no point has a known label, or the requested ego motion is not available.
         LabelSetError: no mapping from the model's label set to `truth`.
         OutOfOrderError, ValueError: see `Segmenter.segment`.
     """
     evaluation = Evaluation(truth, labeller.label_set, ranges)
     scorer = evaluation.scorer
-    # Before hours of work: if no first frame has labels, no other has.
-    if all(frame.labels is None for s in sequences.values() for frame in islice(s, 1)):
-        raise EvaluationError(f"no true labels in {_listed(sequences)}")
+    _require_labels(sequences, limit)
     lengths = [len(s) if limit is None else min(limit, len(s)) for s in sequences.values()]
     with tqdm(desc="evaluating", total=sum(lengths), unit=" frames", disable=None) as bar:
         for (name, frames), length in zip(sequences.items(), lengths, strict=True):
@@ -267,6 +266,15 @@ def evaluate(
     if not scorer.points:
         raise EvaluationError(f"no point in {_listed(sequences)} has a class of '{truth.name}'")
     return evaluation
+
+
+def _require_labels(sequences: Mapping[str, Sequence[Frame]], limit: int | None) -> None:
+    """Check before hours of work that a frame has labels; the first of sequences come first."""
+    parts = [(s, min(len(s), len(s) if limit is None else limit)) for s in sequences.values()]
+    firsts = (s[0] for s, length in parts if length)
+    others = (s[i] for s, length in parts for i in range(1, length))
+    if all(frame.labels is None for frame in chain(firsts, others)):
+        raise NoLabelsError(f"no true labels in {_listed(sequences)}")
 
 
 def _listed(sequences: Mapping[str, Sequence[Frame]]) -> str:

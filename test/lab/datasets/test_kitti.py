@@ -98,8 +98,42 @@ def test_integer_times_are_nanoseconds_and_others_seconds(tmp_path, times, stamp
 
 
 @pytest.mark.parametrize(
+    ("times", "period"),
+    [
+        (["0", "1"], 10**9),
+        (["5", "7"], 2 * 10**9),
+        (["1700000000", "1700000001"], 10**9),
+        (["1000", "1100"], 10**8),  # milliseconds
+        (["1700000000000000", "1700000000100000"], 10**8),  # microseconds
+        (["0", "100000000"], 10**8),
+        (["10", "10.1"], 10**8),
+    ],
+)
+def test_the_unit_of_integer_times_fits_the_period_of_a_sensor(tmp_path, times, period):
+    first, second = KittiSequence(write(tmp_path, **{"times.txt": times}))
+    assert second.stamp - first.stamp == period
+
+
+def test_comments_empty_lines_and_a_byte_order_mark_are_passed_over(tmp_path):
+    text = "\ufeff# LiDAR\r\n\r\n" + "\r\n".join(POSES) + "\r\n\r\n"
+    sequence = KittiSequence(write(tmp_path, **{"poses_lidar.txt": text.encode()}))
+    assert [frame.pose[0, 3] for frame in sequence] == [0.0, 2.0]
+
+
+def test_hidden_files_are_no_scans(tmp_path):
+    folder = labelled(tmp_path, **{"poses_lidar.txt": POSES})
+    for name in ("velodyne/._000000.bin", "labels/._000000.label", "._poses_lidar.txt"):
+        (folder / name).write_bytes(b"\0\5\x16\7" * 7)
+    assert len(list(KittiSequence(folder))) == 2
+
+
+@pytest.mark.parametrize(
     ("files", "message"),
     [
+        ({"poses_lidar.txt": [POSES[0], "nan " * 12]}, "poses_lidar.txt: 1 of 2 .* in line 2"),
+        ({"times.txt": ["10.5", "10.4"]}, "times.txt: time 10.4 of scan 2 is not later"),
+        ({"times.txt": ["0.0", "0.0"]}, "times.txt: time 0.0 of scan 2 is not later"),
+        ({"times.txt": ["nan", "1.0"]}, "times.txt: cannot convert"),
         ({"poses_lidar.txt": POSES[:1]}, "poses_lidar.txt has 1 lines for 2 scans"),
         (
             {"poses_lidar.txt": ["1 2 3", "4 5 6"]},
