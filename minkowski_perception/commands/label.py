@@ -69,7 +69,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Label the bag; return 1 if no cloud could be labelled."""
+    """Label the bag; return 1 if no point could be labelled."""
     from minkowski_perception.labels import LabelSet
     from minkowski_perception.recordings.bags import BagReader, BagWriter
     from minkowski_perception.recordings.motion import choose_ego_motion
@@ -78,6 +78,8 @@ def run(args: argparse.Namespace) -> int:
     settings = replace(settings_of(args), map=args.map is not None)
     truth_set = LabelSet.load(args.true_label_set)
     with BagReader(args.bag) as bag:
+        for loss in bag.losses:
+            print(f"minkowski-perception label: warning: {loss}", file=sys.stderr)
         topic = bag.choose_cloud_topic(args.topic)
         motion = choose_ego_motion(
             bag, topic, args.ego_motion, args.odometry_topic, deskew=settings.deskew
@@ -93,7 +95,10 @@ def run(args: argparse.Namespace) -> int:
         print(args.map)
     for warning in stream.domain.warnings:
         print(f"unlike the training of the model: {warning}", file=sys.stderr)
-    return 0 if summary.labelled else 1
+    if summary.label_shares.keys() <= {"unlabelled"}:
+        print("minkowski-perception label: no point was labelled", file=sys.stderr)
+        return 1
+    return 0
 
 
 def label_bag(
@@ -117,12 +122,14 @@ def label_bag(
     """
     from tqdm import tqdm
 
+    from minkowski_perception.plausibility import doubtful_unit
     from minkowski_perception.stream import Dropped
     from minkowski_perception.summary import LabelStatistics, Summary
 
     segmenter, accounting = stream.segmenter, stream.accounting
     statistics = LabelStatistics(segmenter.label_set, truth_set)
     latencies: list[float] = []
+    doubt = ""
     started = time.perf_counter()
     total = bag.cloud_topics()[topic]
     for receive_time, message in tqdm(
@@ -138,9 +145,13 @@ def label_bag(
             continue
         latencies.append(time.perf_counter() - arrived)
         frame = labelled.frame
+        if not doubt and (doubt := doubtful_unit(frame)):
+            tqdm.write(f"minkowski-perception label: warning: {doubt}", sys.stderr)
         writer.write_cloud(LABELLED_TOPIC, labelled.cloud, frame.stamp, frame.frame_id)
         accounting.labelled()
         statistics.add(frame, labelled.result.labels, labelled.result.outputs)
+    if doubt := segmenter.intensity_scale.doubt():
+        tqdm.write(f"minkowski-perception label: warning: {doubt}", sys.stderr)
     motion = stream.ego_motion
     return Summary.of(
         bag=str(bag.path),

@@ -4,10 +4,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from minkowski_perception.frame import Frame, upright
 from minkowski_perception.motion.poses import Pose, PoseBuffer
+
+Mounts = Callable[[str], Pose | None]
+"""Returns the pose [4, 4] of a sensor in the robot by its frame_id; None if it is unknown."""
+
+
+def mounted_upright(frame_id: str, mounts: Mounts | None) -> Pose:
+    """Return the pose of a sensor in the robot, or `upright` if it is unknown."""
+    mount = None if mounts is None else mounts(frame_id)
+    return upright(frame_id) if mount is None else mount.copy()
 
 
 class NoPoseError(LookupError):
@@ -63,11 +74,19 @@ class EgoMotion:
 
 
 class StandingStill(EgoMotion):
-    """A sensor that does not move."""
+    """A sensor that does not move.
+
+    Args:
+        mounts: of the sensors; None if they are unknown.
+    """
+
+    def __init__(self, mounts: Mounts | None = None) -> None:
+        super().__init__()
+        self._mounts = mounts
 
     def locate(self, frame: Frame) -> Pose:
-        """Return `upright` for every frame."""
-        pose = upright(frame.frame_id)
+        """Return the mount of the sensor, or `upright`, for every frame."""
+        pose = mounted_upright(frame.frame_id, self._mounts)
         if np.array_equal(pose, np.eye(4)):
             self.fixed_frame = frame.frame_id
         return pose
@@ -77,23 +96,31 @@ class RecordedMotion(EgoMotion):
     """Recorded poses of the sensor, from a bag.
 
     Args:
-        poses: all of them.
+        poses: all of them, for clouds of every frame_id.
         fixed_frame: see `EgoMotion`.
         reason: see `EgoMotion`.
+        poses_of: returns the poses of the sensor of a frame_id, for topics with several sensors;
+            None to use `poses`.
     """
 
     name = "bag"
 
     def __init__(
-        self, poses: PoseBuffer, fixed_frame: str = "odom", reason: str = "requested"
+        self,
+        poses: PoseBuffer,
+        fixed_frame: str = "odom",
+        reason: str = "requested",
+        poses_of: Callable[[str], PoseBuffer] | None = None,
     ) -> None:
         super().__init__(reason)
         self.fixed_frame = fixed_frame
         self._poses = poses
+        self._poses_of = poses_of
 
     def locate(self, frame: Frame) -> Pose:
         """Return the interpolated pose; see `EgoMotion.locate`."""
-        pose = self._poses.at(frame.stamp)
+        poses = self._poses if self._poses_of is None else self._poses_of(frame.frame_id)
+        pose = poses.at(frame.stamp)
         if pose is None:
             raise NoPoseError(f"the bag has no pose on both sides of stamp {frame.stamp} ns")
         return pose

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from minkowski_perception.frame import NANOSECONDS, Frame, upright
 from minkowski_perception.motion.deskew import compensate
-from minkowski_perception.motion.ego_motion import EgoMotion
+from minkowski_perception.motion.ego_motion import EgoMotion, Mounts, mounted_upright
 from minkowski_perception.motion.poses import MAX_STEP, Pose
 from minkowski_perception.motion.twist import Twist
 
@@ -35,7 +35,7 @@ _SHORTEST_STEP = 0.005
 
 
 class Registration(EgoMotion):
-    """Registers the frames of one stream; the pose of the first is `upright`.
+    """Registers the frames of one stream; the pose of the first is its mount, or `upright`.
 
     The same frames give the same poses. A frame that cannot be registered, such as one with fewer
     points than `MIN_POINTS`, gets a pose extrapolated with the previous velocity, and is counted
@@ -44,6 +44,7 @@ class Registration(EgoMotion):
     Args:
         deskew: de-skew frames with times before their registration.
         reason: see `EgoMotion`.
+        mounts: of the sensors; None if they are unknown.
 
     Raises:
         ImportError: the package kiss-icp is not installed.
@@ -51,8 +52,11 @@ class Registration(EgoMotion):
 
     name = "kiss_icp"
 
-    def __init__(self, *, deskew: bool = True, reason: str = "requested") -> None:
+    def __init__(
+        self, *, deskew: bool = True, reason: str = "requested", mounts: Mounts | None = None
+    ) -> None:
         super().__init__(reason)
+        self._mounts = mounts
         self._library = _kiss_icp()
         self._deskew = deskew
         self.coasted = 0
@@ -70,7 +74,8 @@ class Registration(EgoMotion):
     def locate(self, frame: Frame) -> Pose:
         """Register a frame, later than the previous one, and return its pose [4, 4] float64."""
         if self._stamp is None:
-            self._pose, self._stamp = upright(frame.frame_id), frame.stamp
+            self._pose = mounted_upright(frame.frame_id, self._mounts)
+            self._stamp = frame.stamp
         step = (frame.stamp - self._stamp) / NANOSECONDS
         expected = self._pose @ self._velocity.motion(step)
         begins = self._odometry is None

@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import heapq
+import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,10 +19,11 @@ import numpy.typing as npt
 from scipy.spatial.transform import Rotation
 
 from minkowski_perception.codec import CloudData
+from minkowski_perception.frame import upright
 from minkowski_perception.motion.poses import PoseBuffer, pose_matrix
 
 try:
-    from rosbags.highlevel import AnyReader
+    import yaml
     from rosbags.interfaces import (
         Qos,
         QosDurability,
@@ -31,6 +34,15 @@ try:
     )
     from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
     from rosbags.typesys import Stores, get_typestore
+
+    from minkowski_perception.recordings.message_types import (
+        CLOUD_TYPE,
+        ODOMETRY_TYPE,
+        RENAMED_TYPES,
+        TRANSFORMS_TYPE,
+        MessageTypes,
+    )
+    from minkowski_perception.recordings.storage import Channel, Storage, Stored, open_storage
 except ImportError as error:
     raise ImportError("bags are read and written with rosbags: pip install rosbags") from error
 
@@ -42,12 +54,17 @@ StampedPoses = list[tuple[int, Pose]]
 
 PoseSource = Literal["odometry", "transforms"]
 
-CLOUD_TYPE = "sensor_msgs/msg/PointCloud2"
-ODOMETRY_TYPE = "nav_msgs/msg/Odometry"
-TRANSFORMS_TYPE = "tf2_msgs/msg/TFMessage"
+_SUFFIXES = (".bag", ".mcap", ".db3", ".bag.active", ".mcap.zstd", ".db3.zstd")
+_NO_MOTION = "the bag has no odometry or transforms"
 
-_RENAMED_TYPES = {"tf/msg/tfMessage": TRANSFORMS_TYPE}  # from ROS 1 to ROS 2
-_SUFFIXES = (".bag", ".mcap", ".db3")
+_BODY_FRAMES = ("base", "base_link", "base_footprint", "body", "chassis", "vehicle")
+"""Names of frames that move with the robot, without a namespace."""
+
+_STILL = 1e-9
+"""Largest change, in metres or of a matrix entry, of a transform that never changes."""
+
+_PART = re.compile(r"(?P<name>.*?)(_\d{4}(-\d\d){5})?_(?P<number>\d+)")
+"""Name of a part of a split recording, without its suffix: NAME_3, NAME_2026-11-27-14-30-00_3."""
 _STORAGES = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
 _BAG_VERSION: Literal[8] = 8  # of metadata.yaml; Humble cannot read the topics' QoS of version 9
 _FOREVER = QosTime(2147483647, 4294967295)
@@ -65,11 +82,16 @@ _LATCHED = Qos(
 
 
 class RecordedPoses(NamedTuple):
-    """Poses of a sensor, where they are from, and the name of the odometry frame."""
+    """Poses of a sensor, where they are from, and the name of the odometry frame.
+
+    Attributes:
+        reason: why there are none; "" if there are some.
+    """
 
     source: PoseSource
     fixed_frame: str
     poses: StampedPoses
+    reason: str = ""
 
 
 class BagError(ValueError):
@@ -79,27 +101,66 @@ class BagError(ValueError):
 class BagReader:
     """Reader of a bag; use it in a `with` statement.
 
+    Metadata is not needed, and topics that cannot be read do not affect others. Of a recording
+    that was cut off, what is there is read.
+
     Args:
-        path: a ROS 1 .bag file, a ROS 2 bag folder (sqlite3 or MCAP), a bare .mcap or .db3 file,
-            or a folder that contains one of these.
+        path: a ROS 1 .bag or .bag.active file, a ROS 2 bag folder (sqlite3 or MCAP), a bare .mcap
+            or .db3 file (also with .zstd), or a folder that contains one of these or the parts of
+            one split recording.
+
+    Attributes:
+        path: of the bag.
+        losses: sentences on what is lost, and why.
 
     Raises:
         BagError: the path is not a bag, or the bag cannot be read.
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = _locate(Path(path))
+        self._missing: list[str] = []
+        self.path, self._files = _locate(Path(path), self._missing)
+        self.losses = self._missing
 
     def __enter__(self) -> BagReader:
-        with self._bag_errors():
-            # Old sqlite3 bags have no definitions of their message types.
-            store = get_typestore(Stores.LATEST)
-            self._reader = AnyReader([self.path], default_typestore=store)
-            self._reader.open()
+        self._types = MessageTypes()
+        self._storages: list[Storage] = []
+        self._trees: dict[str, _TransformTree] = {}
+        self.losses = list(self._missing)
+        with ExitStack() as opened:
+            for file in self._files:
+                try:
+                    with self._bag_errors():
+                        self._storages.append(open_storage(file, opened))
+                except BagError as error:
+                    if len(self._files) == 1:
+                        raise
+                    self.losses.append(f"a part is lost: {error}")
+            self.losses += [loss for storage in self._storages for loss in storage.losses]
+            self._opened = opened.pop_all()
+        if self.losses and not any(storage.counts for storage in self._storages):
+            self._opened.close()
+            raise BagError(f"cannot read bag {self.path}: no message is left; {self.losses[0]}")
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._reader.close()
+        self._opened.close()
+
+    def span(self) -> tuple[int, int]:
+        """Return the first and the last receive time, nanoseconds; 0 and 0 without messages."""
+        with self._bag_errors():
+            spans = [span for storage in self._storages if (span := storage.span())]
+        starts, ends = zip(*spans, strict=True) if spans else ((0,), (0,))
+        return min(starts), max(ends)
+
+    def mount(self, frame_id: str) -> Pose | None:
+        """Return the pose of a sensor in the robot, from transforms that never change.
+
+        Returns:
+            [4, 4] float64 from the sensor's frame to the highest frame that does not move against
+            it, such as base_link; None if no transform leads from the sensor's frame.
+        """
+        return self._transforms(frame_id).mount(frame_id)
 
     def cloud_topics(self) -> dict[str, int]:
         """Return the topics of sensor_msgs/PointCloud2 and their numbers of messages."""
@@ -129,7 +190,7 @@ class BagReader:
             BagError: the cloud topic is missing, or the bag is corrupt.
         """
         topic = self.choose_cloud_topic(topic)
-        for _, receive_time, message in self._messages([topic], at):
+        for _, receive_time, message in self._messages([topic], CLOUD_TYPE, at):
             yield receive_time, message
 
     def cloud_times(self, topic: str) -> list[int]:
@@ -138,9 +199,8 @@ class BagReader:
         Raises:
             BagError: the cloud topic is missing, or the bag is corrupt.
         """
-        connections = self._connections([self.choose_cloud_topic(topic)])
-        with self._bag_errors():
-            return [time for _, time, _ in self._reader.messages(connections)]
+        chosen = self.choose_cloud_topic(topic)
+        return [stored.time for _, stored in self._stored([chosen], only=CLOUD_TYPE)]
 
     def raw(self, topics: Iterable[str]) -> Iterator[tuple[str, str, int, bytes]]:
         """Yield messages in the serialization of ROS 2, in time order.
@@ -152,12 +212,11 @@ class BagReader:
         Raises:
             BagError: a topic is missing (the topics are listed), or the bag is corrupt.
         """
-        with self._bag_errors():
-            for connection, receive_time, raw in self._reader.messages(self._connections(topics)):
-                if not self._reader.is2:
-                    raw = self._ros2_types.ros1_to_cdr(raw, connection.msgtype)
-                message_type = _RENAMED_TYPES.get(connection.msgtype, connection.msgtype)
-                yield connection.topic, message_type, receive_time, bytes(raw)
+        for channel, stored in self._stored(topics):
+            with self._bag_errors():
+                cdr = self._types.cdr(channel, stored.data)
+            kind = RENAMED_TYPES.get(channel.message_type, channel.message_type)
+            yield channel.topic, kind, stored.time, cdr
 
     def poses(
         self, frame_id: str, fixed_frame: str | None = None, topic: str | None = None
@@ -168,9 +227,11 @@ class BagReader:
         frame is not the sensor's, the transforms between both frames are applied; without such
         transforms both frames are assumed equal.
 
-        Otherwise poses come from /tf and /tf_static: one per stamp of any moving transform between
-        the frames, with the other transforms interpolated. Invalid transforms (such as quaternions
-        of zeros, which some drivers send at start) are ignored.
+        Otherwise poses come from /tf and /tf_static, or those of a namespace: one per stamp of any
+        moving transform between the frames, with the other transforms interpolated. Invalid
+        transforms (such as quaternions of zeros, which some drivers send at start) are ignored.
+        Transforms that never change, or that lead to a frame of the robot itself such as
+        base_link, give no poses.
 
         Args:
             frame_id: the sensor's frame.
@@ -191,7 +252,7 @@ class BagReader:
         self, frame_id: str, fixed_frame: str | None = None, topic: str | None = None
     ) -> RecordedPoses:
         """Return the poses with their source and frame; see `poses`."""
-        tree = self._transforms()
+        tree = self._transforms(frame_id)
         odometry = self.odometry_topics()
         if topic is not None or len(odometry) == 1:
             chosen = self._choose("odometry", odometry, topic)
@@ -208,7 +269,7 @@ class BagReader:
     ) -> RecordedPoses:
         poses: dict[int, Pose] = {}
         name = ""
-        for _, _, message in self._messages([topic]):
+        for _, _, message in self._messages([topic], ODOMETRY_TYPE):
             if fixed_frame is not None and _plain(message.header.frame_id) != _plain(fixed_frame):
                 continue
             name = message.header.frame_id
@@ -224,73 +285,104 @@ class BagReader:
         self, tree: _TransformTree, frame_id: str, fixed_frame: str | None
     ) -> RecordedPoses:
         above = tree.above(frame_id)
+        chosen = fixed_frame is not None
         if fixed_frame is None:
             fixed_frame = "odom" if "odom" in above else above[-1]
         path = tree.path(frame_id, fixed_frame)
         if path is None:
             if not tree.edges:
-                return RecordedPoses("transforms", fixed_frame, [])
+                return RecordedPoses("transforms", fixed_frame, [], _NO_MOTION)
             raise BagError(
                 f"no transforms of {self.path} connect '{frame_id}' to '{fixed_frame}'; "
                 f"the frames above '{frame_id}' are {above[1:]}"
             )
         poses = ((stamp, path.at(stamp)) for stamp in path.stamps())
         known = [(stamp, pose) for stamp, pose in poses if pose is not None]
-        return RecordedPoses("transforms", fixed_frame, known)
+        reason = ""
+        if not known:
+            reason = _NO_MOTION
+            if tree.invalid:
+                reason = f"transforms of the bag are not finite: {', '.join(sorted(tree.invalid))}"
+        elif not chosen and fixed_frame.rpartition("/")[2] in _BODY_FRAMES:
+            reason = (
+                f"the transforms lead to '{fixed_frame}', which moves with the robot, so they are "
+                "those of joints"
+            )
+        elif path.still():
+            reason = "the transforms of the bag never change"
+        return RecordedPoses("transforms", fixed_frame, [] if reason else known, reason)
 
-    def _transforms(self) -> _TransformTree:
-        tree = _TransformTree()
-        topics = {c.topic for c in self._reader.connections} & {"/tf", "/tf_static"}
-        for topic, _, message in self._messages(sorted(topics)) if topics else ():
-            for transform in message.transforms:
-                tree.add(transform, static=topic == "/tf_static")
-        return tree
-
-    @cached_property
-    def _ros2_types(self) -> Any:
-        """The bag's message types with the header of ROS 2, which has no `seq`."""
-        types = self._reader.typestore.fielddefs
-        header = "std_msgs/msg/Header"
-        store = get_typestore(Stores.EMPTY)
-        store.register({**types, header: get_typestore(Stores.LATEST).fielddefs[header]})
-        return store
+    def _transforms(self, frame_id: str) -> _TransformTree:
+        """Return the tree of /tf; if it lacks the frame, that of the first namespace with it."""
+        if not self._trees:
+            for topic in sorted(self._topics(TRANSFORMS_TYPE), key=lambda name: name.count("/")):
+                namespace, _, kind = topic.rpartition("/")
+                if kind in ("tf", "tf_static"):
+                    self._trees.setdefault(namespace, _TransformTree())
+            for namespace, tree in self._trees.items():
+                topics = {f"{namespace}/{kind}" for kind in ("tf", "tf_static")}
+                topics &= self._topics(TRANSFORMS_TYPE).keys()
+                for topic, _, message in self._messages(topics, TRANSFORMS_TYPE):
+                    for transform in message.transforms:
+                        tree.add(transform, static=topic.endswith("/tf_static"))
+        with_frame = (tree for tree in self._trees.values() if _plain(frame_id) in tree.edges)
+        return next(with_frame, next(iter(self._trees.values()), _TransformTree()))
 
     def _messages(
-        self, topics: Iterable[str], at: int | None = None
+        self, topics: Iterable[str], kind: str, at: int | None = None
     ) -> Iterator[tuple[str, int, Any]]:
-        """Yield topic, receive time and message, in time order."""
-        stop = None if at is None else at + 1
-        connections = self._connections(topics)
-        with self._bag_errors():
-            for connection, receive_time, raw in self._reader.messages(connections, at, stop):
-                message = self._reader.deserialize(raw, connection.msgtype)
-                yield connection.topic, receive_time, message
+        """Yield topic, receive time and message of a type, in time order."""
+        for channel, stored in self._stored(topics, at, only=kind):
+            with self._bag_errors():
+                message = self._types.message(channel, stored.data)
+            yield channel.topic, stored.time, message
 
-    def _connections(self, topics: Iterable[str]) -> list[Any]:
+    def _stored(
+        self, topics: Iterable[str], at: int | None = None, only: str | None = None
+    ) -> Iterator[tuple[Channel, Stored]]:
+        """Yield channels and stored messages, in time order; all, or those of one type."""
         wanted = set(topics)
-        present = {c.topic for c in self._reader.connections}
+        present = {channel.topic for _, channel in self._channels()}
         if not wanted or not wanted <= present:
             raise BagError(
                 f"{self.path} has no topics {sorted(wanted - present)}; its topics are "
                 f"{', '.join(sorted(present)) or 'none'}"
             )
-        return [c for c in self._reader.connections if c.topic in wanted]
+
+        def chosen(channel: Channel) -> bool:
+            return channel.topic in wanted and (only is None or _ros2_type(channel) == only)
+
+        def of(storage: Storage) -> Iterator[tuple[Channel, Stored]]:
+            numbers = [n for n, channel in storage.channels.items() if chosen(channel)]
+            for stored in storage.messages(numbers, at, None if at is None else at + 1):
+                yield storage.channels[stored.channel], stored
+
+        with self._bag_errors():
+            yield from heapq.merge(*map(of, self._storages), key=lambda found: found[1].time)
+
+    def _channels(self) -> Iterator[tuple[int, Channel]]:
+        """Yield the channels of all files, with their numbers of messages."""
+        for storage in self._storages:
+            for number, channel in storage.channels.items():
+                yield storage.counts[number], channel
 
     def _topics(self, message_type: str) -> dict[str, int]:
         counts: dict[str, int] = {}
-        for connection in sorted(self._reader.connections, key=lambda c: c.topic):
-            if connection.msgtype == message_type:
-                counts[connection.topic] = counts.get(connection.topic, 0) + connection.msgcount
+        for count, channel in sorted(self._channels(), key=lambda found: found[1].topic):
+            if _ros2_type(channel) == message_type and channel.encoding in ("cdr", "ros1"):
+                counts[channel.topic] = counts.get(channel.topic, 0) + count
         return counts
 
     def _choose(self, kind: str, topics: Mapping[str, int], topic: str | None) -> str:
         if topic in topics:
             return str(topic)
+        if topic is None and any(topics.values()):
+            topics = {name: count for name, count in topics.items() if count}
         if topic is None and len(topics) == 1:
             return next(iter(topics))
         listed = ", ".join(f"{name} ({count} messages)" for name, count in topics.items())
         if not topics:
-            present = ", ".join(sorted({c.topic for c in self._reader.connections}))
+            present = ", ".join(sorted({channel.topic for _, channel in self._channels()}))
             raise BagError(f"{self.path} has no {kind} topic; its topics are {present or 'none'}")
         if topic is None:
             raise BagError(f"{self.path} has several {kind} topics, choose one of {listed}")
@@ -298,10 +390,9 @@ class BagReader:
 
     @contextmanager
     def _bag_errors(self) -> Iterator[None]:
-        """Convert all exceptions of rosbags to BagError.
+        """Convert all exceptions of parsers to BagError.
 
-        On a corrupt file its parsers can raise anything (struct.error, apsw.Error,
-        AssertionError, MemoryError ...).
+        On a corrupt file they can raise anything (struct.error, sqlite3.Error, MemoryError ...).
         """
         try:
             yield
@@ -446,7 +537,8 @@ class BagWriter:
             self._connections[key] = self._writer.add_connection(
                 topic, message_type, typestore=self._store, offered_qos_profiles=qos
             )
-        self._writer.write(self._connections[key], receive_time, cdr)
+        # Storages count from 1970; stamps may be earlier.
+        self._writer.write(self._connections[key], max(receive_time, 0), cdr)
 
     def _write(
         self, topic: str, message_type: str, stamp: int, message: Any, latched: bool = False
@@ -474,22 +566,37 @@ class _Edge:
             buffer.add(stamp, pose)
         return buffer
 
+    @cached_property
+    def still(self) -> bool:
+        """Whether the transform never changes; unknown, so false, with one sample on /tf."""
+        first, *others = (pose for _, pose in self.samples)
+        if not others:
+            return self.static
+        return self.static or all(np.abs(pose - first).max() <= _STILL for pose in others)
+
     def at(self, stamp: int) -> Pose | None:
         return self.samples[-1][1] if self.static else self._buffer.at(stamp)
 
 
 class _TransformTree:
-    """Tree of the frames that transforms connect."""
+    """Tree of the frames that transforms connect.
+
+    Attributes:
+        edges: by child frame.
+        invalid: descriptions of transforms that are not finite or have no rotation.
+    """
 
     def __init__(self) -> None:
         self.edges: dict[str, _Edge] = {}
+        self.invalid: set[str] = set()
 
     def add(self, transform: Any, static: bool) -> None:
         """Add a geometry_msgs/TransformStamped; ignore it if it is invalid."""
         pose = _pose(transform.transform.translation, transform.transform.rotation)
-        if pose is None:
-            return
         parent, child = _plain(transform.header.frame_id), _plain(transform.child_frame_id)
+        if pose is None:
+            self.invalid.add(f"'{child}' in '{parent}'")
+            return
         edge = self.edges.get(child)
         if edge is None or edge.parent != parent:
             edge = self.edges[child] = _Edge(parent, static)
@@ -501,6 +608,15 @@ class _TransformTree:
         while (edge := self.edges.get(frames[-1])) and edge.parent not in frames:
             frames.append(edge.parent)
         return frames
+
+    def mount(self, frame: str) -> Pose | None:
+        """Return the pose of a frame in the highest one to which all transforms are still."""
+        pose, top = np.eye(4), _plain(frame)
+        seen = {top}
+        while (edge := self.edges.get(top)) and edge.still and edge.parent not in seen:
+            pose, top = edge.samples[-1][1] @ pose, edge.parent
+            seen.add(top)
+        return upright(top) @ pose if len(seen) > 1 else None
 
     def path(self, frame: str, fixed_frame: str) -> _Path | None:
         """Return the path from a frame to a fixed one; None if they are in separate trees."""
@@ -524,6 +640,10 @@ class _Path:
         moving = (edge for edge in [*self.rise, *self.fall] if not edge.static)
         return sorted({stamp for edge in moving for stamp, _ in edge.samples})
 
+    def still(self) -> bool:
+        """Return whether no transform ever changes."""
+        return all(edge.still for edge in [*self.rise, *self.fall])
+
     def at(self, stamp: int) -> Pose | None:
         """Return [4, 4] from the first frame to the second; None if unknown at the stamp."""
         rise, fall = self._product(self.rise, stamp), self._product(self.fall, stamp)
@@ -540,24 +660,71 @@ class _Path:
         return product
 
 
-def _locate(path: Path) -> Path:
-    """Find the bag at or in a path."""
+def _locate(path: Path, losses: list[str]) -> tuple[Path, list[Path]]:
+    """Find the bag at or in a path, and its files in order; add what is missing to `losses`."""
     if not path.exists():
         raise BagError(f"no bag at {path}: no such file or folder")
     if not path.is_dir():
-        if path.suffix not in _SUFFIXES:
+        if not path.name.endswith(_SUFFIXES):
             raise BagError(
                 f"{path} is not a bag; bags are folders or end in {', '.join(_SUFFIXES)}"
             )
-        return path
+        return path, [path]
+    files = sorted((p for p in path.iterdir() if _is_bag_file(p)), key=_part)
     if (path / "metadata.yaml").exists():
-        return path
-    bags = sorted(p for p in path.iterdir() if p.suffix in _SUFFIXES)
-    bags += sorted(p.parent for p in path.glob("*/metadata.yaml"))
+        return path, _listed_files(path, files, losses)
+    bags = [*files, *sorted(p.parent for p in path.glob("*/metadata.yaml"))]
+    parts = [_part(file) for file in files]
+    of_one = len(files) == len(bags) > 1 and len({part[:2] for part in parts}) == 1
+    if of_one and parts[0][2] <= 0:  # recorders count from 0
+        return path, files
     if len(bags) != 1:
-        listed = ", ".join(p.name for p in bags) or "none"
-        raise BagError(f"{path} must contain one bag, but contains {listed}")
-    return bags[0]
+        listed = ", ".join(sorted(p.name for p in bags)) or "none"
+        hint = (
+            "; name one of them, or, if they are the parts of one recording, restore its metadata "
+            f"with: ros2 bag reindex {path}"
+        )
+        raise BagError(f"{path} must contain one bag, but contains {listed}{hint if bags else ''}")
+    return _locate(bags[0], losses)
+
+
+def _listed_files(folder: Path, files: list[Path], losses: list[str]) -> list[Path]:
+    """Return the files that metadata.yaml lists; all in the folder if it is no help."""
+    try:
+        metadata = yaml.safe_load((folder / "metadata.yaml").read_text(errors="replace"))
+        listed = metadata["rosbag2_bagfile_information"]["relative_file_paths"]
+        names = [Path(name).name for name in listed]
+    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        names = []
+    missing = [name for name in names if not (folder / name).exists()]
+    if not names or len(missing) == len(names):
+        if not files:
+            absent = f": {', '.join(missing)} of its metadata.yaml are missing" if missing else ""
+            raise BagError(f"cannot read bag {folder}: it has no files of a bag{absent}")
+        return files
+    if missing:
+        losses.append(f"files of metadata.yaml are missing: {', '.join(missing)}")
+    return [folder / name for name in names if name not in missing]
+
+
+def _is_bag_file(path: Path) -> bool:
+    # macOS leaves files '._NAME' beside copied ones.
+    return path.name.endswith(_SUFFIXES) and not path.name.startswith("._") and path.is_file()
+
+
+def _part(path: Path) -> tuple[str, str, int, str]:
+    """Return suffix, name and number of a part of a split recording; number -1 if it is none."""
+    suffix = next(s for s in sorted(_SUFFIXES, key=len, reverse=True) if path.name.endswith(s))
+    stem = path.name.removesuffix(suffix)
+    found = _PART.fullmatch(stem)
+    kind = suffix.removesuffix(".active").removesuffix(".zstd")
+    if found is None:
+        return kind, stem, -1, path.name
+    return kind, found["name"], int(found["number"]), path.name
+
+
+def _ros2_type(channel: Channel) -> str:
+    return RENAMED_TYPES.get(channel.message_type, channel.message_type)
 
 
 def _plain(frame: str) -> str:

@@ -4,8 +4,12 @@
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Any
+
 from scipy.spatial.transform import Rotation
 
+from minkowski_perception.frame import NANOSECONDS
 from minkowski_perception.motion.ego_motion import EgoMotion, RecordedMotion, StandingStill
 from minkowski_perception.motion.poses import PoseBuffer, pose_matrix
 from minkowski_perception.motion.registration import Registration
@@ -34,27 +38,65 @@ def choose_ego_motion(
         BagError: the topic has no clouds, the requested source is unavailable, several sources
             match, or the bag is corrupt.
     """
-    _, first = next(bag.clouds(topic), (0, None))
+    received_at, first = next(bag.clouds(topic), (0, None))
     if first is None:
         raise BagError(f"topic '{topic}' of {bag.path} has no clouds")
+    mounts = cache(bag.mount)
     if choice == "none":
-        return StandingStill()
+        return StandingStill(mounts)
     reason = "requested"
     if choice in ("auto", "bag"):
         frame_id = first.header.frame_id
-        source, fixed_frame, poses = bag.poses_with_source(frame_id, topic=odometry_topic)
-        if poses:
-            reason = reason if choice == "bag" else f"from bag {source}"
-            return RecordedMotion(_pose_buffer(poses), fixed_frame, reason)
-        reason = "the bag has no odometry or transforms"
+        found = bag.poses_with_source(frame_id, topic=odometry_topic)
+        if found.poses:
+            reason = _clocks_apart(bag, first, received_at, found.poses)
+        else:
+            reason = found.reason or f"the bag's {found.source} gives no poses"
+        if not reason:
+            reason = "requested" if choice == "bag" else f"from bag {found.source}"
+
+            buffer = _pose_buffer(found.poses)
+
+            def poses_of(name: str) -> PoseBuffer:
+                if name == frame_id:
+                    return buffer
+                try:
+                    known = bag.poses_with_source(name, found.fixed_frame, odometry_topic)
+                except BagError:  # nothing connects this sensor: its clouds have no pose
+                    return PoseBuffer()
+                return _pose_buffer(known.poses)
+
+            return RecordedMotion(buffer, found.fixed_frame, reason, cache(poses_of))
         if choice == "bag":
-            raise BagError(f"{bag.path} has no odometry or transforms of frame '{frame_id}'")
+            raise BagError(f"{bag.path} gives no motion of frame '{frame_id}': {reason}")
     try:
-        return Registration(deskew=deskew, reason=reason)
+        return Registration(deskew=deskew, reason=reason, mounts=mounts)
     except ImportError as error:
         if choice == "kiss_icp":
             raise BagError(str(error)) from error
         return EgoMotion(f"{reason}; {error}")
+
+
+def _clocks_apart(bag: BagReader, first: Any, received_at: int, poses: StampedPoses) -> str:
+    """Return why no cloud can have a pose by their clocks, or "" if one can.
+
+    Args:
+        bag: an open bag.
+        first: the first cloud.
+        received_at: of that cloud, nanoseconds.
+        poses: of the sensor, by their own stamps.
+    """
+    stamp = first.header.stamp
+    begins = int(stamp.sec) * NANOSECONDS + int(stamp.nanosec) or received_at
+    ends = begins + bag.span()[1] - received_at
+    if begins <= poses[-1][0] and ends >= poses[0][0]:
+        return ""
+    apart = (begins - received_at) / NANOSECONDS
+    return (
+        f"the clocks of clouds and poses do not meet: clouds have stamps from "
+        f"{begins / NANOSECONDS:.1f} s, {apart:+.1f} s from the recorder's clock, poses from "
+        f"{poses[0][0] / NANOSECONDS:.1f} to {poses[-1][0] / NANOSECONDS:.1f} s"
+    )
 
 
 def node_ego_motion(motion: EgoMotion) -> str:

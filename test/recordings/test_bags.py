@@ -216,13 +216,13 @@ def test_raw_messages_of_several_topics_are_in_time_order_and_can_be_written(tmp
         ("notes.txt", "notes.txt is not a bag; bags are folders or end in .bag, .mcap, .db3"),
         ("empty", "empty must contain one bag, but contains none"),
         ("two", "two must contain one bag, but contains a.mcap, b.bag"),
-        ("garbage.mcap", "cannot read bag .*garbage.mcap: File magic"),
+        ("garbage.mcap", "cannot read bag .*garbage.mcap: .* is neither MCAP, sqlite3 nor"),
         ("garbage.db3", "cannot read bag .*garbage.db3: .*not a database"),
         ("garbage.bag", "cannot read bag .*garbage.bag: "),
         ("nothing.mcap", "cannot read bag .*nothing.mcap: .*empty"),
-        ("cut.mcap", "cannot read bag .*cut.mcap: "),
-        ("metadata", "cannot read bag .*metadata: .*metadata"),
-        ("lost", "cannot read bag .*lost: Some database files are missing"),
+        ("cut.mcap", "cannot read bag .*cut.mcap: no message is left; .* without a footer"),
+        ("metadata", "cannot read bag .*metadata: it has no files of a bag"),
+        ("lost", "cannot read bag .*lost: .*: lost.mcap of its metadata.yaml are missing"),
     ],
 )
 def test_a_path_without_a_readable_bag_is_refused(tmp_path, name, complaint):
@@ -236,7 +236,7 @@ def test_a_path_without_a_readable_bag_is_refused(tmp_path, name, complaint):
     write_clouds(tmp_path / "lost")
     whole = (tmp_path / "lost" / "lost.mcap").read_bytes()
     (tmp_path / "lost" / "lost.mcap").unlink()
-    (tmp_path / "cut.mcap").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "cut.mcap").write_bytes(whole[:100])
     (tmp_path / "metadata").mkdir()
     (tmp_path / "metadata" / "metadata.yaml").write_text(
         "rosbag2_bagfile_information: {version: 5}"

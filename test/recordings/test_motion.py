@@ -9,10 +9,16 @@ pytest.importorskip("rosbags", reason="bags need the rosbags package")
 
 from rosbags.rosbag2 import Writer
 from rosbags.typesys import Stores, get_typestore
+from scipy.spatial.transform import Rotation
 
 from minkowski_perception.codec import encode_frame
-from minkowski_perception.frame import Frame
-from minkowski_perception.motion.ego_motion import EgoMotion, RecordedMotion, StandingStill
+from minkowski_perception.frame import Frame, upright
+from minkowski_perception.motion.ego_motion import (
+    EgoMotion,
+    NoPoseError,
+    RecordedMotion,
+    StandingStill,
+)
 from minkowski_perception.motion.poses import PoseBuffer, pose_matrix
 from minkowski_perception.motion.registration import Registration
 from minkowski_perception.recordings.bags import BagError, BagReader, BagWriter
@@ -112,10 +118,135 @@ def test_a_requested_source_that_is_unavailable_is_refused(make_bag, monkeypatch
     monkeypatch.setitem(sys.modules, "kiss_icp.kiss_icp", None)
     bag = make_bag()
 
-    with pytest.raises(BagError, match="has no odometry or transforms of frame 'lidar'"):
+    with pytest.raises(BagError, match="no motion of frame 'lidar': the bag has no odometry"):
         choose(bag, "bag")
     with pytest.raises(BagError, match="pip install kiss-icp"):
         choose(bag, "kiss_icp")
+
+
+UPSIDE_DOWN = pose_matrix((0, 0, 1.7), (1, 0, 0, 0))
+
+
+def transform_message(second, parent, child, pose):
+    types = get_typestore(Stores.LATEST).types
+    turn = Rotation.from_matrix(pose[:3, :3]).as_quat().tolist()
+    stamp = types["builtin_interfaces/msg/Time"](second, 0)
+    transform = types["geometry_msgs/msg/Transform"](
+        types["geometry_msgs/msg/Vector3"](*pose[:3, 3].tolist()),
+        types["geometry_msgs/msg/Quaternion"](*turn),
+    )
+    header = types["std_msgs/msg/Header"](stamp, parent)
+    stamped = types["geometry_msgs/msg/TransformStamped"](header, child, transform)
+    return types["tf2_msgs/msg/TFMessage"]([stamped])
+
+
+def write_motion(path, *, moving=(), static=(), frames=("lidar",), ahead_by=0):
+    """Write three clouds from second 1 on, and (namespace, second, parent, child, pose).
+
+    The clock of the clouds is `ahead_by` seconds ahead of the recorder's.
+    """
+    kind = "tf2_msgs/msg/TFMessage"
+    with BagWriter(path.parent / "clouds") as clouds:
+        for i in range(3):
+            frame_id = frames[i % len(frames)]
+            cloud = encode_frame(Frame(np.ones((5, 3))))
+            clouds.write_cloud("/points", cloud, (1 + i + ahead_by) * SECOND, frame_id)
+    with BagReader(path.parent / "clouds") as clouds, BagWriter(path) as writer:
+        for name, edges in (("tf", moving), ("tf_static", static)):
+            for namespace, second, *edge in edges:
+                message = transform_message(second, *edge)
+                data = get_typestore(Stores.LATEST).serialize_cdr(message, kind)
+                writer.write_raw(f"{namespace}/{name}", kind, second * SECOND, bytes(data))
+        for topic, cloud_kind, time, data in clouds.raw(["/points"]):
+            writer.write_raw(topic, cloud_kind, time - ahead_by * SECOND, data)
+    return path
+
+
+def ahead(metres):
+    return pose_matrix((metres, 0, 0), (0, 0, 0, 1))
+
+
+def drive(namespace="", parent="odom", child="base_link"):
+    return [(namespace, second, parent, child, ahead(second)) for second in (1, 2, 3)]
+
+
+def mount(child="lidar", pose=UPSIDE_DOWN, namespace=""):
+    return (namespace, 1, "base_link", child, pose)
+
+
+def registered(motion, reason):
+    pytest.importorskip("kiss_icp", reason="needs kiss-icp: pip install kiss-icp")
+    assert type(motion) is Registration
+    assert reason in motion.reason
+
+
+@pytest.mark.parametrize("parent", ["base_link", "robot/base_footprint", "body"])
+def test_transforms_to_the_robot_itself_are_no_motion(tmp_path, parent):
+    path = write_motion(tmp_path / "bag", moving=drive(parent=parent, child="lidar"))
+    registered(choose(path), f"lead to '{parent}', which moves with the robot")
+
+
+def test_transforms_that_never_change_are_no_motion(tmp_path):
+    moving = [("", second, "odom", "lidar", ahead(1)) for second in (1, 2, 3)]
+    registered(choose(write_motion(tmp_path / "bag", moving=moving)), "never change")
+
+
+def test_transforms_that_are_not_finite_are_named(tmp_path):
+    broken = UPSIDE_DOWN.copy()
+    broken[0, 3] = np.nan
+    static = [mount(pose=broken)]
+    path = write_motion(tmp_path / "bag", moving=drive(), static=static)
+    registered(choose(path), "not finite: 'lidar' in 'base_link'")
+
+
+@pytest.mark.parametrize("namespace", ["", "/r1", "/fleet/r1"])
+def test_transforms_of_a_namespace_are_used(tmp_path, namespace):
+    path = write_motion(
+        tmp_path / "bag", moving=drive(namespace), static=[mount(namespace=namespace)]
+    )
+    motion = choose(path)
+    assert type(motion) is RecordedMotion
+    pose = motion.locate(frame_at(2 * SECOND))
+    np.testing.assert_allclose(pose, ahead(2) @ UPSIDE_DOWN, atol=1e-12)
+
+
+def test_clocks_that_do_not_meet_lead_to_registration(tmp_path):
+    path = write_motion(tmp_path / "bag", moving=drive(), static=[mount()], ahead_by=10**6)
+    registered(choose(path), "clocks of clouds and poses do not meet")
+    with pytest.raises(BagError, match="clocks of clouds and poses"):
+        choose(path, "bag")
+
+
+@pytest.mark.parametrize("choice", ["auto", "none"])
+def test_a_mount_is_used_without_odometry(tmp_path, choice):
+    pytest.importorskip("kiss_icp", reason="needs kiss-icp: pip install kiss-icp")
+    with BagReader(write_motion(tmp_path / "bag", static=[mount()])) as bag:
+        motion = choose_ego_motion(bag, "/points", choice)
+        pose = motion.locate(frame_at(SECOND))
+    np.testing.assert_allclose(pose, UPSIDE_DOWN, atol=1e-12)
+
+
+def test_a_mount_ends_at_an_optical_frame_that_is_upright(tmp_path):
+    static = [("", 1, "camera_optical_frame", "camera_depth", ahead(1))]
+    with BagReader(write_motion(tmp_path / "bag", static=static)) as bag:
+        pose = bag.mount("camera_depth")
+    np.testing.assert_allclose(pose, upright("camera_optical_frame") @ ahead(1), atol=1e-12)
+
+
+def test_two_sensors_on_one_topic_have_their_own_mounts(tmp_path):
+    path = write_motion(
+        tmp_path / "bag",
+        moving=drive(),
+        static=[mount("front", ahead(2)), mount("rear")],
+        frames=("front", "rear"),
+    )
+    with BagReader(path) as bag:
+        motion = choose_ego_motion(bag, "/points")
+        front, rear = (motion.locate(Frame(np.ones((1, 3)), SECOND, f)) for f in ("front", "rear"))
+        with pytest.raises(NoPoseError):
+            motion.locate(Frame(np.ones((1, 3)), SECOND, "unknown"))
+    np.testing.assert_allclose(front, ahead(1) @ ahead(2), atol=1e-12)
+    np.testing.assert_allclose(rear, ahead(1) @ UPSIDE_DOWN, atol=1e-12)
 
 
 def test_a_topic_without_clouds_is_refused(tmp_path):
