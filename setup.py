@@ -39,6 +39,7 @@ setup(
         "bags": ["pointcloud2", "rosbags"],
         "datasets": ["trimesh"],
         "kiss-icp": ["kiss-icp"],
+        "las": ["laspy[lazrs]"],
         "numba": ["numba"],
         "pictures": ["matplotlib"],
         "simulation": [

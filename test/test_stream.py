@@ -107,7 +107,7 @@ def test_the_motion_is_reset_when_the_stream_starts_anew_and_only_then():
 @pytest.mark.parametrize(
     ("message", "reason", "cause"),
     [
-        (cloud(1, row_step=1), DropReason.MALFORMED, "row_step 1 is less than"),
+        (cloud(1, point_step=1), DropReason.MALFORMED, "does not fit in point_step 1"),
         (SimpleNamespace(), DropReason.MALFORMED, "no attribute"),
         (cloud(0), DropReason.OUT_OF_ORDER, "is not later than"),
         (cloud(2), DropReason.NO_POSE, "no pose at this stamp"),

@@ -20,8 +20,10 @@ from minkowski_perception.commands.segmenters import (
 )
 
 if TYPE_CHECKING:
+    from minkowski_perception.lab.datasets.catalogue import Dataset
     from minkowski_perception.labels import LabelSet
     from minkowski_perception.recordings.bags import BagReader, BagWriter
+    from minkowski_perception.recordings.scans import FrameReader
     from minkowski_perception.stream import Stream
     from minkowski_perception.summary import Summary
 
@@ -33,7 +35,17 @@ MAP_TOPIC = "/minkowski_perception/map"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("bag", type=Path, help="ROS 1 or ROS 2 bag (sqlite3 or MCAP)")
+    parser.add_argument(
+        "bag",
+        type=Path,
+        help="ROS 1 or ROS 2 bag (sqlite3 or MCAP); a scan (.bin, .pcd, .ply, .npy, .npz, .las, "
+        ".laz) or a folder of scans; or the root of a data set, see --dataset",
+    )
+    parser.add_argument(
+        "--dataset",
+        metavar="NAME",
+        help="data set whose sequences are labelled, as in evaluate; --topic names the sequence",
+    )
     parser.add_argument(
         "--out", type=Path, required=True, help="folder for the bag 'labelled' and summary.json"
     )
@@ -71,13 +83,16 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Label the bag; return 1 if no point could be labelled."""
     from minkowski_perception.labels import LabelSet
-    from minkowski_perception.recordings.bags import BagReader, BagWriter
+    from minkowski_perception.recordings.bags import BagWriter
     from minkowski_perception.recordings.motion import choose_ego_motion
     from minkowski_perception.stream import Stream
 
-    settings = replace(settings_of(args), map=args.map is not None)
-    truth_set = LabelSet.load(args.true_label_set)
-    with BagReader(args.bag) as bag:
+    dataset = _dataset(args)
+    full_scale = None if dataset is None else dataset.intensity_full_scale
+    settings = settings_of(args, intensity_full_scale=full_scale or 0.0)
+    settings = replace(settings, map=args.map is not None)
+    truth_set = LabelSet.load(args.true_label_set) if dataset is None else dataset.label_set
+    with _reader(args, dataset) as bag:
         for loss in bag.losses:
             print(f"minkowski-perception label: warning: {loss}", file=sys.stderr)
         topic = bag.choose_cloud_topic(args.topic)
@@ -101,8 +116,42 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _dataset(args: argparse.Namespace) -> Dataset | None:
+    """Open the data set that the arguments name, if they do.
+
+    Raises:
+        DatasetError: the data set is unknown or cannot be read.
+    """
+    from minkowski_perception.lab.datasets.catalogue import open_dataset
+
+    return None if args.dataset is None else open_dataset(args.dataset, args.bag)
+
+
+def _reader(args: argparse.Namespace, dataset: Dataset | None) -> BagReader | FrameReader:
+    """Return the reader of a data set, scans or a bag.
+
+    Raises:
+        BagError: the path is none of these.
+        CommandError: the path is the root of a data set that is not named.
+    """
+    from minkowski_perception.recordings.bags import BagReader
+    from minkowski_perception.recordings.scans import FrameReader, open_scans
+
+    if dataset is not None:
+        return FrameReader(args.bag, dataset.sequences, args.true_label_field)
+    if (args.bag / "sequences").is_dir():
+        raise CommandError(
+            f"{args.bag} is the root of a data set: name it, such as --dataset semantickitti"
+        )
+    return open_scans(args.bag) or BagReader(args.bag)
+
+
 def label_bag(
-    bag: BagReader, topic: str, stream: Stream, writer: BagWriter, truth_set: LabelSet
+    bag: BagReader | FrameReader,
+    topic: str,
+    stream: Stream,
+    writer: BagWriter,
+    truth_set: LabelSet,
 ) -> Summary:
     """Label the clouds of a topic as a node would that loses none.
 
@@ -110,7 +159,7 @@ def label_bag(
     standard error.
 
     Args:
-        bag: where the clouds are.
+        bag: where the clouds are: a bag, or frames.
         topic: which of them.
         stream: at its start; its truth field names the true labels.
         writer: takes the labelled clouds, on `LABELLED_TOPIC`.

@@ -10,14 +10,20 @@ from typing import Any
 from scipy.spatial.transform import Rotation
 
 from minkowski_perception.frame import NANOSECONDS
-from minkowski_perception.motion.ego_motion import EgoMotion, RecordedMotion, StandingStill
+from minkowski_perception.motion.ego_motion import (
+    EgoMotion,
+    Mounts,
+    RecordedMotion,
+    StandingStill,
+)
 from minkowski_perception.motion.poses import PoseBuffer, pose_matrix
 from minkowski_perception.motion.registration import Registration
 from minkowski_perception.recordings.bags import BagError, BagReader, StampedPoses
+from minkowski_perception.recordings.scans import FrameReader
 
 
 def choose_ego_motion(
-    bag: BagReader,
+    bag: BagReader | FrameReader,
     topic: str,
     choice: str = "auto",
     odometry_topic: str | None = None,
@@ -27,7 +33,7 @@ def choose_ego_motion(
     """Choose the ego-motion source for a cloud topic.
 
     Args:
-        bag: an open bag.
+        bag: an open bag, or frames.
         topic: its cloud topic.
         choice: "bag" for the bag's odometry or transforms, "kiss_icp", "none", or "auto" for the
             first of these that is available.
@@ -41,6 +47,8 @@ def choose_ego_motion(
     received_at, first = next(bag.clouds(topic), (0, None))
     if first is None:
         raise BagError(f"topic '{topic}' of {bag.path} has no clouds")
+    if isinstance(bag, FrameReader):
+        return _motion_of_frames(bag, topic, choice, deskew)
     mounts = cache(bag.mount)
     if choice == "none":
         return StandingStill(mounts)
@@ -69,6 +77,26 @@ def choose_ego_motion(
             return RecordedMotion(buffer, found.fixed_frame, reason, cache(poses_of))
         if choice == "bag":
             raise BagError(f"{bag.path} gives no motion of frame '{frame_id}': {reason}")
+    return _registration(choice, reason, deskew, mounts)
+
+
+def _motion_of_frames(bag: FrameReader, topic: str, choice: str, deskew: bool) -> EgoMotion:
+    if choice == "none":
+        return StandingStill()
+    reason = "requested"
+    if choice in ("auto", "bag"):
+        motion = bag.recorded_motion(topic, reason if choice == "bag" else "from the data")
+        if motion is not None:
+            return motion
+        reason = "the scans have no poses"
+        if choice == "bag":
+            raise BagError(f"{bag.path} gives no motion: {reason}")
+    return _registration(choice, reason, deskew)
+
+
+def _registration(
+    choice: str, reason: str, deskew: bool, mounts: Mounts | None = None
+) -> EgoMotion:
     try:
         return Registration(deskew=deskew, reason=reason, mounts=mounts)
     except ImportError as error:

@@ -88,7 +88,7 @@ def test_dropped_clouds_are_counted_as_by_the_label_command(drive, command, tmp_
             frame = decode(message)
             cloud = encode_frame(frame)
             if i == 2:
-                cloud = replace(cloud, row_step=1)
+                cloud = replace(cloud, point_step=1)
             writer.write_cloud("/points", cloud, frame.stamp, frame.frame_id)
 
     played = command("demo", "--bag", tmp_path / "bag", "--out", tmp_path / "demo")

@@ -44,6 +44,7 @@ class HeightSegmenter:
 
     def __init__(self) -> None:
         self.seen: list[Frame] = []
+        self.intensity_scale = IntensityScale()
 
     def continues(self, frame: Frame) -> bool:
         if self.seen and frame.stamp <= self.seen[-1].stamp:
@@ -77,7 +78,7 @@ def make_bag(tmp_path) -> Callable[..., Path]:
             for i, frame in enumerate(frames):
                 cloud = encode_frame(frame, label_field)
                 if i in spoil:
-                    cloud = replace(cloud, row_step=1)
+                    cloud = replace(cloud, point_step=1)
                 writer.write_cloud("/points", cloud, frame.stamp, "lidar")
         return path
 
@@ -111,6 +112,21 @@ def test_every_point_comes_out_in_input_order_with_its_label(make_bag, tmp_path)
         )
 
 
+def test_points_in_millimetres_are_reported_once(make_bag, tmp_path, capsys):
+    frames = [frame_at(number) for number in range(3)]
+    label(
+        make_bag([replace(frame, points=frame.points * 1e4) for frame in frames]), tmp_path / "out"
+    )
+    assert capsys.readouterr().err.count("seem to be millimetres") == 1
+
+
+def test_an_unusual_scale_of_intensity_is_reported(make_bag, tmp_path, capsys):
+    segmenter = HeightSegmenter()
+    segmenter.intensity_scale.normalise(np.linspace(0, 3300, 50, dtype=np.float32))
+    label(make_bag([frame_at(0)]), tmp_path / "out", segmenter)
+    assert "--intensity-full-scale" in capsys.readouterr().err
+
+
 def test_labels_are_scored_where_the_clouds_carry_true_ones(make_bag, tmp_path):
     frames = [frame_at(i) for i in range(3)]
     summary = label(make_bag(frames), tmp_path / "out")
@@ -142,7 +158,7 @@ def test_clouds_that_cannot_be_labelled_are_counted_by_reason(make_bag, tmp_path
     assert summary.pending == 0
     printed = capsys.readouterr().err
     assert len(printed.splitlines()) == 4
-    assert "malformed: row_step 1 is less than" in printed
+    assert "does not fit in point_step 1" in printed
     assert "inference_failed: RuntimeError('nothing to see')" in printed
 
 
@@ -236,7 +252,7 @@ def test_a_cloud_without_a_stamp_gets_its_time_of_reception(make_bag, tmp_path):
         (["BAG", "--engine", "torch", "--precision", "float16"], "choose float32"),
         (["BAG", "--window", "99"], "window must be 0 to 16 frames, not 99"),
         (["BAG", "--true-label-set", "x"], "unknown label set 'x'; choose one of"),
-        (["BAG", "--ego-motion", "bag"], "has no odometry or transforms of frame 'lidar'"),
+        (["BAG", "--ego-motion", "bag"], "gives no motion of frame 'lidar': the bag has no"),
     ],
 )
 def test_a_wrong_argument_is_refused_in_one_line(make_bag, command, tmp_path, arguments, message):

@@ -1,0 +1,395 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Scans in files, and sequences of frames, read like a bag.
+
+Formats: KITTI's .bin (x, y, z, intensity as float32), nuScenes' .pcd.bin (with ring), .pcd, .ply,
+.npy, .npz, .las, .laz.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from minkowski_perception.codec import INTENSITY_NAMES, encode_frame
+from minkowski_perception.frame import NANOSECONDS, Frame
+from minkowski_perception.motion.ego_motion import EgoMotion, NoPoseError
+from minkowski_perception.motion.poses import Pose
+from minkowski_perception.recordings.bags import BagError
+
+PERIOD = 0.1
+"""Seconds between scans whose names are no stamps."""
+
+Columns = Mapping[str, npt.NDArray[Any]]
+"""Columns [N] of a scan by name."""
+
+_COLOUR_SCALE = 257  # of 16-bit colours in .las to 8 bits
+_STAMP = re.compile(r"\d{16,19}")
+"""Name of a scan that is its stamp, in nanoseconds or microseconds."""
+
+
+class FrameReader:
+    """Reader of sequences of frames, with the methods of `BagReader` that `label` uses.
+
+    Args:
+        path: where the frames are from, for messages.
+        sequences: frames in time order, by name, which is the topic.
+        label_field: name of the field for true labels of frames that have them.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        sequences: Mapping[str, Sequence[Frame]],
+        label_field: str | None = None,
+    ) -> None:
+        self.path = path
+        self.losses: list[str] = []
+        self._sequences = sequences
+        self._label_field = label_field
+        self._poses: dict[int, Pose] = {}
+
+    def __enter__(self) -> FrameReader:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        pass
+
+    def cloud_topics(self) -> dict[str, int]:
+        """Return the numbers of frames by sequence."""
+        return {name: len(frames) for name, frames in self._sequences.items()}
+
+    def choose_cloud_topic(self, topic: str | None = None) -> str:
+        """Return the given sequence, or the only one.
+
+        Raises:
+            BagError: there is no such sequence, or there are several; they are listed.
+        """
+        if topic is None and len(self._sequences) == 1:
+            return next(iter(self._sequences))
+        if topic in self._sequences:
+            return str(topic)
+        listed = ", ".join(f"{name} ({n} scans)" for name, n in self.cloud_topics().items())
+        problem = "several sequences" if topic is None else f"no sequence '{topic}'"
+        raise BagError(f"{self.path} has {problem}; choose one of {listed} with --topic")
+
+    def clouds(self, topic: str) -> Iterator[tuple[int, Any]]:
+        """Yield stamp in nanoseconds and sensor_msgs/PointCloud2 of the frames, in time order."""
+        for frame in self._sequences[self.choose_cloud_topic(topic)]:
+            if frame.pose is not None:
+                self._poses[frame.stamp] = frame.pose
+            labelled = frame.labels is not None and self._label_field is not None
+            cloud = encode_frame(frame, self._label_field if labelled else None)
+            seconds, nanoseconds = divmod(frame.stamp, NANOSECONDS)
+            stamp = SimpleNamespace(sec=seconds, nanosec=nanoseconds)
+            header = SimpleNamespace(stamp=stamp, frame_id=frame.frame_id)
+            yield frame.stamp, SimpleNamespace(header=header, **vars(cloud))
+
+    def recorded_motion(self, topic: str, reason: str) -> EgoMotion | None:
+        """Return the motion that the frames of a sequence have; None if they have no poses."""
+        frames = self._sequences[topic]
+        if not len(frames) or frames[0].pose is None:
+            return None
+        return FrameMotion(self._poses, reason)
+
+
+class FrameMotion(EgoMotion):
+    """Poses of the frames that a `FrameReader` has read.
+
+    Args:
+        poses: by stamp.
+        reason: see `EgoMotion`.
+    """
+
+    name = "bag"
+    fixed_frame = "odom"
+
+    def __init__(self, poses: Mapping[int, Pose], reason: str) -> None:
+        super().__init__(reason)
+        self._poses = poses
+
+    def locate(self, frame: Frame) -> Pose:
+        """Return the pose that the frame was recorded with; see `EgoMotion.locate`."""
+        pose = self._poses.get(frame.stamp)
+        if pose is None:
+            raise NoPoseError(f"the recording has no pose at stamp {frame.stamp} ns")
+        return pose
+
+
+class Scans(Sequence[Frame]):
+    """Frames of scan files, each read on access.
+
+    The name of a file is its stamp if it is an integer of 16 to 19 digits; otherwise scans are
+    `PERIOD` apart.
+
+    Args:
+        files: in time order.
+    """
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._files = files
+        self._stamps = _stamps_of(files)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __getitem__(self, index: Any) -> Any:
+        """Read a frame, or select some.
+
+        Raises:
+            BagError: a file is damaged, or has no points.
+        """
+        if isinstance(index, slice):
+            return Scans(self._files[index])
+        frame = read_scan(self._files[index])
+        frame.stamp = self._stamps[index]
+        return frame
+
+
+def is_scan(path: Path) -> bool:
+    """Return whether a file has the suffix of a scan and is not hidden, as those of macOS."""
+    return path.suffix.lower() in _READERS and not path.name.startswith(".") and path.is_file()
+
+
+def open_scans(path: Path) -> FrameReader | None:
+    """Open a scan, or a folder of scans of one format; return None if it is neither.
+
+    Raises:
+        BagError: the folder has scans of several formats.
+    """
+    if path.is_file():
+        return FrameReader(path, {path.stem: Scans([path])}) if is_scan(path) else None
+    folder = path / "velodyne" if (path / "velodyne").is_dir() else path
+    files = sorted(filter(is_scan, folder.iterdir())) if folder.is_dir() else []
+    if not files:
+        return None
+    formats = sorted({file.suffix.lower() for file in files})
+    if len(formats) > 1:
+        raise BagError(f"{folder} has scans of several formats: {', '.join(formats)}")
+    return FrameReader(path, {path.name: Scans(files)})
+
+
+def read_scan(path: Path) -> Frame:
+    """Read the points of a file, with intensity, colour and time if it has them.
+
+    Raises:
+        BagError: the format is unknown, or the file is damaged or has no x, y, z.
+    """
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        raise BagError(f"{path} is no scan; known are {', '.join(_READERS)}")
+    try:
+        columns = {name.lower(): column for name, column in reader(path).items()}
+    except ImportError as error:
+        raise BagError(str(error)) from error
+    except Exception as error:  # parsers raise many kinds on damaged files
+        raise BagError(f"cannot read scan {path}: {error or repr(error)}") from error
+    if absent := [axis for axis in "xyz" if axis not in columns]:
+        raise BagError(f"{path} has no {', '.join(absent)} among its fields {list(columns)}")
+    points = np.stack([columns[axis].astype(np.float32) for axis in "xyz"], axis=1)
+    intensity = next((columns[n] for n in INTENSITY_NAMES if n in columns), None)
+    return Frame(
+        points,
+        frame_id="lidar",
+        intensity=None if intensity is None else intensity.astype(np.float32),
+        colour=_colour(columns),
+    )
+
+
+def _colour(columns: Columns) -> npt.NDArray[np.uint8] | None:
+    for names in (("red", "green", "blue"), ("r", "g", "b")):
+        if all(name in columns for name in names):
+            colour = np.stack([columns[name] for name in names], axis=1)
+            if colour.dtype == np.uint16 and colour.max(initial=0) > 255:
+                colour = colour // _COLOUR_SCALE
+            return colour.astype(np.uint8) if colour.dtype.kind in "iu" else None
+    packed = columns.get("rgb")
+    if packed is None or packed.dtype.itemsize != 4:
+        return None
+    return packed.view("<u4").astype("<u4").view(np.uint8).reshape(-1, 4)[:, 2::-1].copy()
+
+
+def _stamps_of(files: Sequence[Path]) -> list[int]:
+    names = [file.name.partition(".")[0] for file in files]
+    if all(_STAMP.fullmatch(name) for name in names):
+        return [int(name) * (1000 if len(name) == 16 else 1) for name in names]
+    # Start at 1 s, since ROS takes stamp 0 as unset.
+    return [round((1 + i * PERIOD) * NANOSECONDS) for i in range(len(files))]
+
+
+def _columns_of(rows: npt.NDArray[Any], where: str = "the array") -> Columns:
+    """Return x, y, z and intensity, the columns of [N, 3 or more]."""
+    if rows.dtype.names:
+        return {name: rows[name] for name in rows.dtype.names}
+    if rows.ndim != 2 or rows.shape[1] < 3:
+        raise ValueError(f"{where} has shape {list(rows.shape)}, not [N, 3] or [N, 4]")
+    return dict(zip(("x", "y", "z", "intensity"), rows.T[:4], strict=False))
+
+
+def _read_bin(path: Path) -> Columns:
+    values = np.fromfile(path, "<f4")
+    width = 5 if path.name.endswith(".pcd.bin") or len(values) % 4 else 4
+    if path.stat().st_size % (4 * width):
+        raise ValueError(f"{path.stat().st_size} bytes are not points of 4 or 5 float32")
+    return _columns_of(values.reshape(-1, width))
+
+
+def _read_npy(path: Path) -> Columns:
+    return _columns_of(np.load(path, allow_pickle=False))
+
+
+def _read_npz(path: Path) -> Columns:
+    with np.load(path, allow_pickle=False) as arrays:
+        found = {name: arrays[name] for name in arrays.files}
+    if {"x", "y", "z"} <= found.keys():
+        return found
+    points = next((found[n] for n in ("points", "xyz", "cloud", "data") if n in found), None)
+    if points is None:
+        shaped = [a for a in found.values() if a.ndim == 2 and a.shape[1] >= 3]
+        if len(shaped) != 1:
+            raise ValueError(f"no array 'points' among {', '.join(found)}")
+        points = shaped[0]
+    others = {n: a for n, a in found.items() if a.shape == points.shape[:1] and n not in "xyz"}
+    return {**_columns_of(points), **others}
+
+
+def _read_las(path: Path) -> Columns:
+    try:
+        import laspy
+    except ImportError as error:
+        raise ImportError(f"{path} needs laspy: pip install 'laspy[lazrs]'") from error
+    cloud = laspy.read(path)
+    names = set(cloud.point_format.dimension_names)
+    # Coordinates of maps are too large for float32: points are relative to the scan's centre.
+    columns = {axis: np.asarray(cloud[axis], np.float64) for axis in "xyz"}
+    if any(np.abs(column).max(initial=0.0) > 1e4 for column in columns.values()):
+        columns = {axis: column - np.floor(np.median(column)) for axis, column in columns.items()}
+    for name in ("intensity", "red", "green", "blue"):
+        if name in names:
+            columns[name] = np.asarray(cloud[name])
+    return columns
+
+
+def _read_pcd(path: Path) -> Columns:
+    """Read a PCD file; see https://pointclouds.org/documentation/tutorials/pcd_file_format.html."""
+    with path.open("rb") as file:
+        header: dict[str, list[str]] = {}
+        while "DATA" not in header:
+            line = file.readline(4096)
+            if not line:
+                raise ValueError("the header of a PCD file is incomplete")
+            words = line.decode(errors="replace").split()
+            if words and not words[0].startswith("#"):
+                header[words[0].upper()] = words[1:]
+        data = file.read()
+    sizes, counts = map(int, header["SIZE"]), header.get("COUNT", ["1"] * len(header["FIELDS"]))
+    kinds = {"F": "f", "U": "u", "I": "i"}
+    fields = [
+        (name if name != "_" else f"_{i}", f"<{kinds[kind]}{size}", (int(count),))
+        for i, (name, kind, size, count) in enumerate(
+            zip(header["FIELDS"], header["TYPE"], sizes, counts, strict=True)
+        )
+    ]
+    number = int(header["POINTS"][0]) if "POINTS" in header else int(header["WIDTH"][0])
+    storage = header["DATA"][0].lower()
+    if storage == "ascii":
+        table = np.array([line.split() for line in data.decode().splitlines() if line.strip()])
+        columns, at = {}, 0
+        for name, kind, (count,) in fields:
+            columns[name] = table[:number, at].astype(np.float64).astype(kind)
+            at += count
+        return columns
+    if storage == "binary_compressed":
+        packed, plain = np.frombuffer(data, "<u4", 2).tolist()
+        data = _lzf(data[8 : 8 + packed], plain)
+        columns, at = {}, 0
+        for name, kind, (count,) in fields:  # field after field
+            values = np.frombuffer(data, kind, number * count, at).reshape(number, count)
+            columns[name] = values[:, 0]
+            at += values.nbytes
+        return columns
+    rows = np.frombuffer(data, np.dtype(fields), number)
+    return {name: rows[name][:, 0] for name, _, _ in fields}
+
+
+def _lzf(data: bytes, size: int) -> bytes:
+    """Decompress LZF, the compression of PCD files."""
+    out, at = bytearray(), 0
+    while at < len(data):
+        control, at = data[at], at + 1
+        if control < 32:
+            out += data[at : at + control + 1]
+            at += control + 1
+            continue
+        length = control >> 5
+        if length == 7:
+            length, at = length + data[at], at + 1
+        start = len(out) - ((control & 31) << 8) - data[at] - 1
+        at += 1
+        for i in range(start, start + length + 2):
+            out.append(out[i])
+    if len(out) != size:
+        raise ValueError(f"{len(out)} bytes were decompressed instead of {size}")
+    return bytes(out)
+
+
+_PLY_TYPES = {
+    **dict.fromkeys(("char", "int8"), "i1"),
+    **dict.fromkeys(("uchar", "uint8"), "u1"),
+    **dict.fromkeys(("short", "int16"), "i2"),
+    **dict.fromkeys(("ushort", "uint16"), "u2"),
+    **dict.fromkeys(("int", "int32"), "i4"),
+    **dict.fromkeys(("uint", "uint32"), "u4"),
+    **dict.fromkeys(("float", "float32"), "f4"),
+    **dict.fromkeys(("double", "float64"), "f8"),
+}
+
+
+def _read_ply(path: Path) -> Columns:
+    """Read the vertices of a PLY file, which must be its first element."""
+    with path.open("rb") as file:
+        if file.readline(16).strip() != b"ply":
+            raise ValueError("it does not begin with 'ply'")
+        storage, number, element = "", 0, ""
+        properties: list[tuple[str, str]] = []
+        while (words := file.readline(4096).decode(errors="replace").split()) != ["end_header"]:
+            if not words:
+                raise ValueError("the header of a PLY file is incomplete")
+            if words[0] == "format":
+                storage = words[1]
+            elif words[0] == "element":
+                if not element and words[1] != "vertex":
+                    raise ValueError(f"its first element is '{words[1]}', not 'vertex'")
+                number = number if element else int(words[2])
+                element = element or words[1]
+                if words[1] != "vertex":
+                    element = "other"
+            elif words[0] == "property" and element == "vertex":
+                properties.append((words[-1], _PLY_TYPES[words[1]]))
+        if storage == "ascii":
+            lines = [file.readline().split() for _ in range(number)]
+            table = np.array(lines, np.float64).reshape(number, len(properties))
+            return {n: table[:, i].astype(kind) for i, (n, kind) in enumerate(properties)}
+        order = ">" if storage == "binary_big_endian" else "<"
+        dtype = np.dtype([(name, order + kind) for name, kind in properties])
+        rows = np.fromfile(file, dtype, number)
+    if len(rows) != number:
+        raise ValueError(f"it has {len(rows)} of {number} points")
+    return {name: rows[name].astype(rows.dtype[name].newbyteorder("=")) for name, _ in properties}
+
+
+_READERS: Mapping[str, Callable[[Path], Columns]] = {
+    ".bin": _read_bin,
+    ".pcd": _read_pcd,
+    ".ply": _read_ply,
+    ".npy": _read_npy,
+    ".npz": _read_npz,
+    ".las": _read_las,
+    ".laz": _read_las,
+}
