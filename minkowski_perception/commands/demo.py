@@ -75,6 +75,8 @@ def run(args: argparse.Namespace) -> int:
     truth_set = LabelSet.load(args.true_label_set)
     path = args.bag or _simulated_drive(args.out.parent / "drives")
     with BagReader(path) as bag:
+        for loss in bag.losses:
+            print(f"minkowski-perception demo: warning: {loss}", file=sys.stderr)
         topic = bag.choose_cloud_topic(args.topic)
         motion = choose_ego_motion(bag, topic, args.ego_motion, args.odometry_topic)
         # An invalid model or device is an error here, before any process has started.

@@ -199,8 +199,6 @@ def label_bag(
         writer.write_cloud(LABELLED_TOPIC, labelled.cloud, frame.stamp, frame.frame_id)
         accounting.labelled()
         statistics.add(frame, labelled.result.labels, labelled.result.outputs)
-    if doubt := segmenter.intensity_scale.doubt():
-        tqdm.write(f"minkowski-perception label: warning: {doubt}", sys.stderr)
     motion = stream.ego_motion
     return Summary.of(
         bag=str(bag.path),

@@ -44,7 +44,6 @@ class HeightSegmenter:
 
     def __init__(self) -> None:
         self.seen: list[Frame] = []
-        self.intensity_scale = IntensityScale()
 
     def continues(self, frame: Frame) -> bool:
         if self.seen and frame.stamp <= self.seen[-1].stamp:
@@ -118,13 +117,6 @@ def test_points_in_millimetres_are_reported_once(make_bag, tmp_path, capsys):
         make_bag([replace(frame, points=frame.points * 1e4) for frame in frames]), tmp_path / "out"
     )
     assert capsys.readouterr().err.count("seem to be millimetres") == 1
-
-
-def test_an_unusual_scale_of_intensity_is_reported(make_bag, tmp_path, capsys):
-    segmenter = HeightSegmenter()
-    segmenter.intensity_scale.normalise(np.linspace(0, 3300, 50, dtype=np.float32))
-    label(make_bag([frame_at(0)]), tmp_path / "out", segmenter)
-    assert "--intensity-full-scale" in capsys.readouterr().err
 
 
 def test_labels_are_scored_where_the_clouds_carry_true_ones(make_bag, tmp_path):
