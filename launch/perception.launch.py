@@ -18,6 +18,8 @@ from launch_ros.substitutions import FindPackageShare
 
 from minkowski_perception.settings import SETTINGS
 
+_RESPAWN_DELAY = 1.0  # seconds
+
 CONFIG = PathJoinSubstitution([FindPackageShare("minkowski_perception"), "config"])
 
 ARGUMENTS = {
@@ -31,6 +33,10 @@ ARGUMENTS = {
         "YAML file with the node's parameters.",
     ),
     "namespace": ("", "Namespace of the node and its topics."),
+    "respawn": (
+        "true",
+        "true starts the node again when its process ends, such as after its engine hung.",
+    ),
     "log_level": ("info", "Log level: debug, info, warn, error or fatal."),
     "rviz": ("false", "true shows the labelled clouds in RViz."),
     "rviz_config": (PathJoinSubstitution([CONFIG, "perception.rviz"]), "RViz configuration file."),
@@ -97,6 +103,8 @@ def perception_node(context: LaunchContext) -> list[Node]:
                 ("cloud", LaunchConfiguration("cloud_topic")),
                 ("odometry", LaunchConfiguration("odometry_topic")),
             ],
+            respawn=LaunchConfiguration("respawn").perform(context).lower() == "true",
+            respawn_delay=_RESPAWN_DELAY,
             ros_arguments=["--log-level", LaunchConfiguration("log_level")],
             output="screen",
         )

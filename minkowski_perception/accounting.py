@@ -19,7 +19,11 @@ class DropReason(str, Enum):
     OUT_OF_ORDER = "out_of_order", "its stamp is not later than that of the previous cloud"
     NO_POSE = "no_pose", "no pose at its stamp arrived in time"
     INACTIVE = "inactive", "it arrived while the node was inactive"
+    UNSUITABLE = "unsuitable", "it lacks a field that the model needs"
     INFERENCE_FAILED = "inference_failed", "the network or its engine raised an error"
+    INTERNAL_ERROR = "internal_error", "the node raised an error outside the network"
+    STALLED = "stalled", "the engine did not return in time, and the process ended"
+    SHED = "shed", "load shedding left it out"
     SHUTDOWN = "shutdown", "the node stopped before processing it"
 
     meaning: str

@@ -30,6 +30,7 @@ from minkowski_perception.device import (
 from minkowski_perception.frame import Frame
 from minkowski_perception.labels import UNLABELLED, LabelSet
 from minkowski_perception.motion.deskew import deskew
+from minkowski_perception.motion.jumps import MotionLimits
 from minkowski_perception.moving import MOVING
 from minkowski_perception.networks.blocks import SPATIAL_DIMENSION
 from minkowski_perception.networks.heads import CLASSES, HEADS, missing_value
@@ -50,7 +51,7 @@ from minkowski_perception.streaming.execution import (
 from minkowski_perception.streaming.map import LabelledMap, VoxelMap
 from minkowski_perception.streaming.residuals import RangeHistory
 from minkowski_perception.trial import trial_frame
-from minkowski_perception.voxels import VoxelFrame, stack_in_time, voxelize
+from minkowski_perception.voxels import PointLimits, VoxelFrame, stack_in_time, voxelize
 
 _TRIAL_POINTS = {"cpu": 6000, "cuda": 60_000}
 """For a GPU as many as it takes until the work counts, not the calls."""
@@ -76,6 +77,7 @@ class Segmentation:
         voxel_count: voxels that the network computed.
         outputs: [N] of each head but the classes, by name: float32, NaN where there is no value;
             or integers, the type's largest where there is none.
+        thinned: points without a label because of the segmenter's limits.
     """
 
     labels: npt.NDArray[np.uint8]
@@ -85,6 +87,7 @@ class Segmentation:
     frame_count: int
     voxel_count: int
     outputs: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
+    thinned: int = 0
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -160,9 +163,14 @@ class Segmenter:
         intensity_full_scale: the sensor's largest intensity (1, 255, ...); None to detect it.
         max_gap: seconds; see `Continuity`.
         max_step_back: seconds; see `Continuity`.
+        max_speed: metres per second; see `MotionLimits`.
+        max_acceleration: metres per second squared; see `MotionLimits`.
         engine: see `choose_engine`.
         precision: see `choose_engine`.
         deterministic: give the same bits in every run, on CUDA too.
+
+    Attributes:
+        limits: on the points and voxels of a frame; can be set while the stream goes on.
 
     Raises:
         TypeError: `model` is no `Model`.
@@ -187,6 +195,8 @@ class Segmenter:
         intensity_full_scale: float | None = None,
         max_gap: float = Settings.max_gap,
         max_step_back: float = Settings.max_step_back,
+        max_speed: float = Settings.max_speed,
+        max_acceleration: float = Settings.max_acceleration,
         engine: str = Settings.engine,
         precision: str = Settings.precision,
         deterministic: bool = Settings.deterministic,
@@ -199,10 +209,13 @@ class Segmenter:
         self.device = choose_device(device)
         self.model = model
         self.deskews = deskew
-        self._new_stream = partial(Continuity, max_gap, max_step_back)
+        limits = MotionLimits(max_speed, max_acceleration)
+        self._new_stream = partial(Continuity, max_gap, max_step_back, limits)
         self._new_scale = partial(IntensityScale, intensity_full_scale)
+        self._average = TemporalAverage(1)
         self.averaging = averaging
         self.min_confidence = min_confidence
+        self.limits = PointLimits()
         if map and model.input.shift == "minimum":
             raise ValueError(
                 f"model '{model.name}' has no map: its voxels start at each frame's own corner"
@@ -332,7 +345,9 @@ class Segmenter:
     def averaging(self, frames: int) -> None:
         if frames < 1:
             raise ValueError(f"averaging must be over 1 frame or more, not {frames}")
-        self._average = TemporalAverage(1 if self.model.input.shift == "minimum" else frames)
+        self._average.length = 1 if self.model.input.shift == "minimum" else frames
+        if self._average.length == 1:
+            self._average.clear()
 
     @property
     def resets(self) -> Counter[str]:
@@ -393,6 +408,10 @@ class Segmenter:
             self._map.restore({name: t.cpu() for name, t in part(state, "map.").items()})
         self._continuity.restore(part(state, "continuity."))
         self.intensity_scale.restore(state["intensity_scale"].cpu().numpy())
+
+    def skip(self, stamp: int, frame_id: str) -> None:
+        """Note a frame that was received but is not segmented; see `Continuity.skip`."""
+        self._continuity.skip(stamp, frame_id)
 
     def continues(self, frame: Frame) -> bool:
         """Whether a frame continues the stream; see `Continuity.continues`."""
@@ -461,6 +480,7 @@ class Segmenter:
             found.frame_count,
             found.voxel_count,
             outputs,
+            found.voxels.thinned,
         )
 
     def probabilities(self, frame: Frame) -> Probabilities:
@@ -524,7 +544,9 @@ class Segmenter:
         intensity = (
             None if frame.intensity is None else self.intensity_scale.normalise(frame.intensity)
         )
-        voxels = voxelize(frame, self.model.input, intensity, self.model.network.dimension)
+        voxels = voxelize(
+            frame, self.model.input, intensity, self.model.network.dimension, self.limits
+        )
         voxels = self._ranges.extended(voxels, frame)
         timings["voxelize"] = perf_counter() - started
         if not voxels.valid.any():

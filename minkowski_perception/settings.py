@@ -232,10 +232,38 @@ class Settings:
     )
     latency_budget: float = _setting(
         0.0,
-        "Longest time from a cloud's arrival to its labels; beyond it the node leaves out the "
-        "CRF until there is time again; 0 sets no limit.",
+        "Longest time from a cloud's arrival to its labels; beyond it the node sheds load until "
+        "there is time again; 0 sets no limit.",
         range=(0.0, 60.0),
         unit="s",
+        node_only=True,
+    )
+    max_superseded: float = _setting(
+        1.0,
+        "Largest share of clouds that newer ones may supersede; beyond it the node sheds load; 1 "
+        "sets no limit.",
+        range=(0.0, 1.0),
+        node_only=True,
+    )
+    stall_timeout: float = _setting(
+        10.0,
+        "Longest time that the engine may take for one cloud; beyond it the process ends with "
+        "status 70, so that a launch file starts it again; 0 sets no limit.",
+        range=(0.0, 3600.0),
+        unit="s",
+        node_only=True,
+    )
+    max_points: int = _setting(
+        1_000_000,
+        "Largest number of points of a cloud that get labels; of more, evenly spaced ones.",
+        range=(1000, 100_000_000),
+        node_only=True,
+    )
+    max_voxels: int = _setting(
+        300_000,
+        "Largest number of voxels of a cloud that are computed; of more, the nearest. One million "
+        "take about 3.5 GB.",
+        range=(1000, 100_000_000),
         node_only=True,
     )
     intensity_full_scale: float = _setting(
@@ -255,6 +283,20 @@ class Settings:
         "larger one a new stream begins.",
         range=(0.0, 3600.0),
         unit="s",
+    )
+    max_speed: float = _setting(
+        60.0,
+        "Highest speed of the sensor; a faster motion between two clouds is a jump of the "
+        "odometry, and a new stream begins.",
+        range=(0.1, 1000.0),
+        unit="m/s",
+    )
+    max_acceleration: float = _setting(
+        50.0,
+        "Highest acceleration of the sensor; a pose that is further from the expected one is a "
+        "jump of the odometry, and a new stream begins.",
+        range=(0.1, 10000.0),
+        unit="m/s^2",
     )
     input_reliability: str = _setting(
         "best_effort",

@@ -23,10 +23,11 @@ from minkowski_perception.codec import (
 )
 from minkowski_perception.domain import DomainMonitor
 from minkowski_perception.frame import Frame
-from minkowski_perception.motion.ego_motion import EgoMotion, NoPoseError
+from minkowski_perception.motion.ego_motion import EgoMotion, InterruptedWaitError, NoPoseError
 from minkowski_perception.segmenter import Segmentation, Segmenter
 from minkowski_perception.streaming.continuity import OutOfOrderError
 from minkowski_perception.streaming.map import LabelledMap
+from minkowski_perception.voxels import MissingFieldError
 
 
 class Dropped(Exception):  # noqa: N818 - an outcome, not a fault
@@ -120,11 +121,19 @@ class Stream:
             raise self.drop(DropReason.MALFORMED, error) from error
         except OutOfOrderError as error:
             raise self.drop(DropReason.OUT_OF_ORDER, error) from error
+        except InterruptedWaitError as error:
+            raise self.drop(DropReason.SHUTDOWN, error) from error
+        except MissingFieldError as error:
+            raise self.drop(DropReason.UNSUITABLE, error) from error
         except NoPoseError as error:
             raise self.drop(DropReason.NO_POSE, error) from error
         except Exception as error:
             # A cloud that the network fails on must not end a run over thousands, nor the node.
             raise self.drop(DropReason.INFERENCE_FAILED, repr(error)) from error
+
+    def skip(self, stamp: int, frame_id: str) -> None:
+        """Note a received cloud that is not labelled; see `Continuity.skip`."""
+        self.segmenter.skip(stamp, frame_id)
 
     def map(self) -> MapCloud | None:
         """Return the map of the stream so far; None if its segmenter keeps none."""

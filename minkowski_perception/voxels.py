@@ -26,6 +26,10 @@ ORIGIN_GRID = 256
 """Origins are multiples of this number of voxels, so the lattices of all strides stay aligned."""
 
 
+class MissingFieldError(ValueError):
+    """A frame lacks what the features of a model need."""
+
+
 class _Points(NamedTuple):
     """N valid points, as input for computing features."""
 
@@ -52,7 +56,7 @@ def _offset(axis: int) -> _Feature:
 def _colour(channel: int) -> _Feature:
     def read(points: _Points) -> Array:
         if points.colour is None:
-            raise ValueError("the model needs colour, but the cloud has no rgb field")
+            raise MissingFieldError("the model needs colour, but the cloud has no rgb field")
         return points.colour[:, channel].astype(np.float32) / 255.0
 
     return read
@@ -200,6 +204,52 @@ class VoxelInput:
 
 
 @dataclass(frozen=True)
+class PointLimits:
+    """Limits on what of a frame is computed; points beyond them are in no voxel.
+
+    Attributes:
+        max_points: of more points, evenly spaced ones are kept; None for no limit.
+        max_voxels: of more voxels, the nearest to the sensor are kept; None for no limit.
+        stride: of each so many points one is kept, with all points in its voxel.
+    """
+
+    max_points: int | None = None
+    max_voxels: int | None = None
+    stride: int = 1
+
+    def thin(self, valid: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Return which of the valid points [N] are kept by `max_points`."""
+        count = int(np.count_nonzero(valid))
+        if self.max_points is None or count <= self.max_points:
+            return valid
+        kept = np.zeros_like(valid)
+        kept[np.flatnonzero(valid)[:: -(-count // self.max_points)]] = True
+        return kept
+
+    def choose(self, quantization: Quantization, positions: Array) -> npt.NDArray[np.bool_] | None:
+        """Return which points are kept by `stride` and `max_voxels`; None for all.
+
+        Args:
+            quantization: N points in M voxels.
+            positions: [3, N], in the sensor frame.
+        """
+        voxels = len(quantization.first)
+        if self.stride == 1 and (self.max_voxels is None or voxels <= self.max_voxels):
+            return None
+        chosen = np.ones(voxels, dtype=np.bool_)
+        inverse = quantization.inverse.numpy()
+        if self.stride > 1:
+            chosen[:] = False
+            chosen[inverse[:: self.stride]] = True
+        if self.max_voxels is not None and np.count_nonzero(chosen) > self.max_voxels:
+            rows = np.flatnonzero(chosen)
+            squares = (positions[:, quantization.first.numpy()[rows]] ** 2).sum(axis=0)
+            chosen[rows[np.argsort(squares, kind="stable")[self.max_voxels :]]] = False
+        kept: npt.NDArray[np.bool_] = chosen[inverse]
+        return kept
+
+
+@dataclass(frozen=True)
 class Voxels:
     """Voxels of a frame.
 
@@ -221,14 +271,20 @@ class VoxelFrame(Voxels):
     Attributes:
         quantization: voxel of each valid point.
         valid: [N] bool, points of the frame that are in a voxel.
+        thinned: number of points that are in no voxel because of the limits.
     """
 
     quantization: Quantization
     valid: npt.NDArray[np.bool_]
+    thinned: int = 0
 
 
 def voxelize(
-    frame: Frame, spec: VoxelInput, intensity: Array | None = None, dimension: int = 4
+    frame: Frame,
+    spec: VoxelInput,
+    intensity: Array | None = None,
+    dimension: int = 4,
+    limits: PointLimits = PointLimits(),
 ) -> VoxelFrame:
     """Convert a frame to voxels in the odometry frame.
 
@@ -241,9 +297,10 @@ def voxelize(
         spec: voxel size and features of the network.
         intensity: [N] float32, 0 to 1; None if it is unknown.
         dimension: dimension of the sparse tensors for which the voxels are used.
+        limits: on points and voxels.
 
     Raises:
-        ValueError: the frame lacks a required feature.
+        MissingFieldError: the frame lacks a required feature.
     """
     intensity_known = intensity is not None
     if intensity is None:
@@ -256,6 +313,7 @@ def voxelize(
         within = (np.abs(x) < reach) & (np.abs(y) < reach) & (np.abs(z) < reach)
     # Many drivers report a ray without a return as a point at the sensor.
     valid = np.asarray(within & ((x != 0.0) | (y != 0.0) | (z != 0.0)))
+    possible, valid = int(np.count_nonzero(valid)), limits.thin(valid)
     positions = np.stack([x[valid], y[valid], z[valid]])
     pose = upright(frame.frame_id) if frame.pose is None else frame.pose
     if spec.shift == "minimum":
@@ -274,6 +332,11 @@ def voxelize(
     coordinates[1:] = cells - corner
 
     quantization = quantize(torch.from_numpy(coordinates.T))
+    kept = limits.choose(quantization, positions)
+    if kept is not None:
+        valid[valid] = kept
+        positions, scaled, cells = positions[:, kept], scaled[:, kept], cells[:, kept]
+        quantization = quantize(torch.from_numpy(coordinates[:, kept].T))
     centre = 0.5 if spec.rounding == "floor" else 0.0
     points = _Points(
         positions,
@@ -286,7 +349,8 @@ def voxelize(
     )
     features = _features(spec, points)
     voxels = quantization.coordinates[:, 1:]
-    return VoxelFrame(voxels, torch.from_numpy(origin), features, quantization, valid)
+    thinned = possible - int(np.count_nonzero(valid))
+    return VoxelFrame(voxels, torch.from_numpy(origin), features, quantization, valid, thinned)
 
 
 def _features(spec: VoxelInput, points: _Points) -> Tensor:

@@ -10,11 +10,17 @@ from minkowski_perception.accounting import DropReason
 from minkowski_perception.codec import IntensityScale, decode, encode_frame
 from minkowski_perception.frame import Frame
 from minkowski_perception.labels import LabelSet
-from minkowski_perception.motion.ego_motion import EgoMotion, NoPoseError, StandingStill
+from minkowski_perception.motion.ego_motion import (
+    EgoMotion,
+    InterruptedWaitError,
+    NoPoseError,
+    StandingStill,
+)
 from minkowski_perception.segmenter import Segmentation
 from minkowski_perception.stream import Dropped, Stream
 from minkowski_perception.streaming.continuity import Continuity
 from minkowski_perception.streaming.map import LabelledMap
+from minkowski_perception.voxels import MissingFieldError
 
 START = 1_700_000_000_000_000_000
 STEP = 10**8
@@ -32,7 +38,10 @@ def cloud(index, points=4, stamp=None, **changes):
 
 
 class Segmenter:
-    """Labels every point with class 3, and keeps the frames; fails on a cloud of one point."""
+    """Labels every point with class 3, and keeps the frames.
+
+    It fails on a cloud of one point, and lacks a field of a cloud of two.
+    """
 
     label_set = LabelSet.load("semantickitti19")
     model = SimpleNamespace(name="threes", domain=None)
@@ -48,6 +57,8 @@ class Segmenter:
     def segment(self, frame):
         if len(frame) == 1:
             raise RuntimeError("the engine failed")
+        if len(frame) == 2 and frame.labels is None:
+            raise MissingFieldError("the cloud has no rgb field")
         self._continuity.admit(frame)
         self.frames.append(frame)
         labels = np.full(len(frame), 3, np.uint8)
@@ -56,7 +67,10 @@ class Segmenter:
 
 
 class Motion(EgoMotion):
-    """Moves by a metre a frame; knows no pose of the frame with index 2; counts resets."""
+    """Moves by a metre a frame; counts resets.
+
+    It knows no pose of the frame with index 2, and is interrupted at that with index 4.
+    """
 
     def __init__(self):
         super().__init__()
@@ -65,6 +79,8 @@ class Motion(EgoMotion):
     def locate(self, frame):
         if frame.stamp == START + 2 * STEP:
             raise NoPoseError("no pose at this stamp")
+        if frame.stamp == START + 4 * STEP:
+            raise InterruptedWaitError("the node stopped")
         pose = np.eye(4)
         pose[0, 3] = (frame.stamp - START) / STEP
         return pose
@@ -111,6 +127,8 @@ def test_the_motion_is_reset_when_the_stream_starts_anew_and_only_then():
         (SimpleNamespace(), DropReason.MALFORMED, "no attribute"),
         (cloud(0), DropReason.OUT_OF_ORDER, "is not later than"),
         (cloud(2), DropReason.NO_POSE, "no pose at this stamp"),
+        (cloud(4), DropReason.SHUTDOWN, "the node stopped"),
+        (cloud(1, points=2), DropReason.UNSUITABLE, "no rgb field"),
         (cloud(1, points=1), DropReason.INFERENCE_FAILED, "the engine failed"),
     ],
 )
@@ -127,6 +145,18 @@ def test_a_cloud_that_cannot_be_labelled_is_one_counted_drop_and_the_stream_goes
     received(stream, cloud(3))
     assert len(segmenter.frames) == 2
     assert stream.accounting.snapshot().pending == 2  # the caller counts them as labelled
+
+
+def test_clouds_that_are_skipped_keep_the_stream_together():
+    segmenter = Segmenter()
+    segmenter.skip = segmenter._continuity.skip
+    motion = Motion()
+    stream = Stream(segmenter, motion)
+    received(stream, cloud(0))
+    for index in range(5, 20, 5):
+        stream.skip(START + index * STEP, "lidar")
+    received(stream, cloud(20))
+    assert motion.resets == 1  # the first cloud
 
 
 def test_a_stamp_of_zero_is_replaced_by_the_time_of_reception():

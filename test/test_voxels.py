@@ -6,7 +6,13 @@ import torch
 
 from minkowski_perception.frame import Frame
 from minkowski_perception.motion.poses import pose_matrix
-from minkowski_perception.voxels import ORIGIN_GRID, VoxelInput, stack_in_time, voxelize
+from minkowski_perception.voxels import (
+    ORIGIN_GRID,
+    PointLimits,
+    VoxelInput,
+    stack_in_time,
+    voxelize,
+)
 
 SPEC = VoxelInput(0.5, ("one", "x", "z", "range", "intensity"), (1.0, 1.0, 2.0, 1.0, 1.0), "first")
 POINTS = np.array(
@@ -206,3 +212,46 @@ def test_unknown_intensity_differs_from_the_darkest_by_a_feature():
     unknown = voxelize(Frame(POINTS), spec, None).features
     assert (dark == dark.new_tensor([0.0, 1.0])).all()
     assert (unknown == 0.0).all()
+
+
+LINE = VoxelInput.from_dict({"voxel_size": 0.5, "features": ["one"]})
+
+
+def line(count):
+    """Points at 1, 2, ... metres, each in its own voxel, in random order."""
+    points = np.zeros((count, 3), np.float32)
+    points[:, 0] = np.random.default_rng(0).permutation(count) + 1.1
+    return Frame(points)
+
+
+def test_without_excess_the_limits_change_nothing():
+    frame = line(100)
+    limited = voxelize(frame, LINE, limits=PointLimits(max_points=100, max_voxels=100))
+    plain = voxelize(frame, LINE)
+    assert torch.equal(limited.coordinates, plain.coordinates)
+    assert (limited.thinned, limited.valid.sum()) == (0, 100)
+
+
+def test_of_too_many_points_evenly_spaced_ones_are_kept():
+    voxels = voxelize(line(100), LINE, limits=PointLimits(max_points=40))
+    assert np.flatnonzero(voxels.valid).tolist() == list(range(0, 100, 3))
+    assert (len(voxels.coordinates), voxels.thinned) == (34, 66)
+
+
+def test_of_too_many_voxels_the_nearest_are_kept():
+    frame = line(100)
+    voxels = voxelize(frame, LINE, limits=PointLimits(max_voxels=30))
+    assert np.array_equal(voxels.valid, frame.points[:, 0] < 31.0)
+    assert (len(voxels.coordinates), len(voxels.features), voxels.thinned) == (30, 30, 70)
+    kept = voxels.coordinates[voxels.quantization.inverse][:, 0] * 0.5
+    np.testing.assert_allclose(kept, frame.points[voxels.valid, 0], atol=0.5)
+
+
+def test_with_a_stride_all_points_in_the_voxel_of_a_chosen_point_are_kept():
+    points = np.repeat(line(60).points, 2, axis=0)  # two points in each voxel
+    points = np.concatenate([points, np.full((1, 3), np.nan, np.float32)])
+    voxels = voxelize(Frame(points), LINE, limits=PointLimits(stride=4))
+    assert np.flatnonzero(voxels.valid[:-1].reshape(60, 2).all(axis=1)).tolist() == list(
+        range(0, 60, 2)
+    )
+    assert (len(voxels.coordinates), voxels.thinned) == (30, 60)

@@ -18,6 +18,12 @@ MAX_SWEEPS = 2.0
 _OUTLIERS = 0.02
 """Share of points whose times may be further away."""
 
+MAX_SPEED = 150.0
+"""Metres per second; a faster sensor is an error of its poses."""
+
+MAX_TURN_RATE = 50.0
+"""Radians per second."""
+
 
 def deskew(frame: Frame, before: Pose, stamp: int) -> Frame:
     """Return a frame whose points lie where the sensor would have seen them at its stamp.
@@ -51,14 +57,19 @@ def compensate(frame: Frame, velocity: Twist, step: float) -> Frame:
 
     Points without a return or without a finite time are not changed, nor are those whose time is
     further from the stamp than `MAX_SWEEPS` steps. If there are many of the latter, the times have
-    another unit or origin than expected, and the frame is returned unchanged.
+    another unit or origin than expected, and the frame is returned unchanged. So it is if the
+    velocity is beyond `MAX_SPEED` or `MAX_TURN_RATE`.
 
     Args:
         frame: N points.
         velocity: of the sensor, at the frame's stamp.
         step: seconds between the stamps of the previous frame and this one.
     """
-    if frame.time is None:
+    if (
+        frame.time is None
+        or np.linalg.norm(velocity.linear) > MAX_SPEED
+        or np.linalg.norm(velocity.angular) > MAX_TURN_RATE
+    ):
         return frame
     # Points at the sensor's origin have no return.
     moved = np.isfinite(frame.time) & frame.valid & frame.points.any(axis=1)

@@ -25,6 +25,10 @@ class NoPoseError(LookupError):
     """There is no pose of the sensor at a stamp, or it did not arrive in time."""
 
 
+class InterruptedWaitError(NoPoseError):
+    """The wait for a pose was interrupted, since the stream stops."""
+
+
 class EgoMotion:
     """Base class of the sources of poses; itself a source without poses.
 
@@ -63,8 +67,15 @@ class EgoMotion:
 
         Raises:
             NoPoseError: there is no such pose, or it did not arrive within the time allowed.
+            InterruptedWaitError: `interrupt` was called.
         """
         return None
+
+    def interrupt(self) -> None:
+        """End a wait of `locate` in another thread, and all later ones, until `resume`."""
+
+    def resume(self) -> None:
+        """Let `locate` wait again."""
 
     def reset(self) -> None:
         """Start a new stream with the next frame."""

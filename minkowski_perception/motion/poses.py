@@ -14,20 +14,26 @@ Pose = npt.NDArray[np.float64]
 """[4, 4] float64 transform from one frame to another, such as from the sensor's to odometry."""
 
 MAX_STEP = 100.0
-"""Metres between two frames; a larger step is a reset of the odometry."""
+"""Metres between two frames; a larger step is a failed registration."""
+
+MAX_DISTANCE = 1e8
+"""Metres from the origin; a pose further away is an error, and its voxels have no precision."""
 
 
 def pose_matrix(translation: npt.ArrayLike, quaternion_xyzw: npt.ArrayLike) -> Pose:
     """Return the pose of a translation in metres and a quaternion in ROS order (x, y, z, w).
 
     Raises:
-        ValueError: a value is not finite, or the quaternion is zero.
+        ValueError: a value is not finite, the quaternion is zero, or the translation is beyond
+            `MAX_DISTANCE`.
     """
     pose = np.eye(4)
     pose[:3, 3] = translation
     pose[:3, :3] = Rotation.from_quat(quaternion_xyzw).as_matrix()
     if not np.isfinite(pose).all():
         raise ValueError(f"pose is not finite: {translation!r}, {quaternion_xyzw!r}")
+    if np.abs(pose[:3, 3]).max() > MAX_DISTANCE:
+        raise ValueError(f"pose is more than {MAX_DISTANCE:g} m from the origin: {translation!r}")
     return pose
 
 

@@ -4,15 +4,16 @@
 
 The subscription's callback only counts a cloud and puts it into a mailbox with one slot. The
 worker thread takes it out, labels it and publishes it. The latest cloud wins, and no callback
-waits.
+waits. Only the worker thread touches the segmenter.
 """
 
 from __future__ import annotations
 
 import math
-import threading
 import time
 from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rclpy.lifecycle import LifecycleNode
@@ -22,21 +23,76 @@ from visualization_msgs.msg import MarkerArray
 
 from minkowski_perception.accounting import Accounting, DropReason
 from minkowski_perception.codec import fill_message
+from minkowski_perception.frame import NANOSECONDS
 from minkowski_perception.moving import MOVING, moving_share
-from minkowski_perception.node.diagnostics import Monitor, Stages, count_values
+from minkowski_perception.node.diagnostics import (
+    Increase,
+    Monitor,
+    Recurrence,
+    Stages,
+    count_values,
+)
 from minkowski_perception.node.ego_motion import create_ego_motion
 from minkowski_perception.node.legend import label_info, legend_markers
-from minkowski_perception.node.load_shedding import FULL, WITHOUT_CRF, LoadShedding
+from minkowski_perception.node.load_shedding import FULL, LoadShedding, levels
 from minkowski_perception.node.mailbox import Mailbox
-from minkowski_perception.node.map_publisher import PERIOD, MapPublisher
+from minkowski_perception.node.map_publisher import MapPublisher
 from minkowski_perception.node.qos import LATCHED, RELIABLE
+from minkowski_perception.node.reception import Reception
+from minkowski_perception.node.recovery import RESET, Recovery, substitutes
+from minkowski_perception.node.watchdog import SLOW, Watchdog
+from minkowski_perception.node.worker import Worker
 from minkowski_perception.segmenter import Segmenter
 from minkowski_perception.settings import Settings
 from minkowski_perception.sparse.threads import thread_count
 from minkowski_perception.stream import Dropped, Labelled, Stream
 
+_QUEUE = 10
+"""Clouds that the subscription holds while the executor is busy."""
+
 _RECENT = 3.0
 """Seconds without a labelled cloud after which the rate is 0."""
+
+_STOP_TIMEOUT = 5.0
+"""Seconds that the worker may take to finish its cloud when the process stops."""
+
+_BUILD_TIMEOUT = 120.0
+"""Seconds that it may take to build an engine anew."""
+
+_MOST_SKIPPED = 1000
+
+Load = Callable[[Settings], Segmenter]
+
+
+@dataclass
+class _Cloud:
+    """A received cloud.
+
+    Attributes:
+        message: the cloud.
+        arrival: seconds of `time.perf_counter`.
+        received_at: nanoseconds of the node's clock.
+        skipped: stamp and frame_id of the clouds since the one that was taken last.
+        superseded: how many of them this cloud supersedes.
+    """
+
+    message: PointCloud2
+    arrival: float
+    received_at: int
+    skipped: deque[tuple[int, str]] = field(default_factory=lambda: deque(maxlen=_MOST_SKIPPED))
+    superseded: int = 0
+
+    @property
+    def key(self) -> tuple[int, str]:
+        """Stamp and frame_id."""
+        header = self.message.header
+        stamp = header.stamp.sec * NANOSECONDS + header.stamp.nanosec
+        return stamp or self.received_at, header.frame_id
+
+    def supersede(self, other: _Cloud) -> None:
+        """Take the place of an earlier cloud."""
+        other.skipped.extend((other.key, *self.skipped))
+        self.skipped, self.superseded = other.skipped, other.superseded + 1
 
 
 class Channel:
@@ -44,27 +100,57 @@ class Channel:
 
     With the setting `map`, it also publishes the map on `~/map`.
 
+    Args:
+        node: owner of the topics.
+        load: loads and warms up a model with these settings.
+        watchdog: ends a process whose engine hangs.
+        give_up: called with the reason when an engine cannot be recovered.
+        stages: record of the seconds of each stage.
+
     Attributes:
         accounting: counts of the clouds since the node was created.
         frame_id: frame of the last labelled cloud.
     """
 
-    def __init__(self, node: LifecycleNode) -> None:
+    def __init__(
+        self,
+        node: LifecycleNode,
+        load: Load,
+        watchdog: Watchdog,
+        give_up: Callable[[str], None],
+        stages: Stages,
+    ) -> None:
         self.accounting = Accounting()
         self.frame_id = ""
         self._node = node
-        self._stages = Stages()
+        self._load = load
+        self._watchdog = watchdog
+        self._give_up = give_up
+        self._stages = stages
         self._monitor = Monitor()
+        self._recurrence = Recurrence()
         self._last_drop = ""
         self._stream: Stream | None = None
-        self._subscription: Any = None
-        self._mailbox: Mailbox[tuple[PointCloud2, float]] | None = None
-        self._worker: threading.Thread | None = None
+        self._reception: Reception | None = None
+        self._mailbox: Mailbox[_Cloud] | None = None
+        self._worker: Worker[_Cloud] | None = None
+        self._shed: list[tuple[int, str]] = []
+        self._arrivals = 0
+        self._is_open = False
         self._answers: deque[float] = deque(maxlen=50)
         self._state_bytes = 0
         self._moving_share: float | None = None
         self._crf_wanted = False
-        self._shedding = LoadShedding(0.0, (FULL,))
+        self._averaging_wanted = 1
+        self._shedding = LoadShedding((FULL,))
+        self._recovery = Recovery(())
+        self._building_since: float | None = None
+        self._errors = self._thinned = self._lost_before = 0
+        self._new_errors, self._newly_thinned, self._newly_lost = (
+            Increase(),
+            Increase(),
+            Increase(),
+        )
         self._legend_frame = ""
         self._labelled = node.create_lifecycle_publisher(PointCloud2, "~/labelled", RELIABLE)
         self._legend = node.create_publisher(MarkerArray, "~/legend", LATCHED)
@@ -81,141 +167,222 @@ class Channel:
         """
         ego_motion = create_ego_motion(self._node, settings)
         self._stream = Stream(segmenter, ego_motion, self.accounting)
-        self._crf_wanted = segmenter.crf
+        self._crf_wanted, self._averaging_wanted = segmenter.crf, segmenter.averaging
         has_crf = segmenter.model.crf is not None
         self._shedding = LoadShedding(
-            settings.latency_budget, (FULL, WITHOUT_CRF) if has_crf else (FULL,)
+            levels(has_crf, segmenter.averaging), settings.latency_budget, settings.max_superseded
         )
+        self._recovery = Recovery(substitutes(settings, segmenter))
         self._publish_label_info(segmenter)
         self._map = MapPublisher(self._node) if settings.map else None
         reliability = ReliabilityPolicy[settings.input_reliability.upper()]
-        depth = 10 if reliability == ReliabilityPolicy.RELIABLE else 1
-        self._subscription = self._node.create_subscription(
-            PointCloud2, "cloud", self._on_cloud, QoSProfile(depth=depth, reliability=reliability)
-        )
+        qos = QoSProfile(depth=_QUEUE, reliability=reliability)
+        self._reception = Reception(self._node, "cloud", qos, self._on_cloud)
         self._node.get_logger().info(
             f"model '{segmenter.model.name}' on {segmenter.device} by engine {segmenter.engine} "
             f"({segmenter.engine.reason}), execution '{segmenter.execution}', ego motion "
-            f"'{settings.ego_motion}', clouds from '{self._subscription.topic_name}'"
+            f"'{settings.ego_motion}', clouds from '{self._reception.topic}'"
         )
 
     def activate(self) -> None:
         """Start the worker thread."""
         assert self._stream is not None
-        self._mailbox = Mailbox()
-        self._worker = threading.Thread(
-            target=self._work, args=(self._mailbox, self._stream), daemon=True
-        )
-        self._worker.start()
+        self._stream.ego_motion.resume()
+        self._mailbox = Mailbox(_Cloud.supersede)
+        self._start_worker(self._mailbox)
 
-    def deactivate(self) -> None:
-        """Finish the current cloud and stop."""
-        if self._mailbox is None or self._worker is None:
+    def deactivate(self, timeout: float = _STOP_TIMEOUT) -> None:
+        """Finish the current cloud and stop; end the process if that takes longer than allowed.
+
+        Args:
+            timeout: seconds.
+        """
+        mailbox, worker, stream = self._mailbox, self._worker, self._stream
+        if mailbox is None or worker is None or stream is None:
             return
-        if self._mailbox.close() is not None:
+        self._mailbox = None
+        if mailbox.close() is not None:
             self.accounting.dropped(DropReason.SHUTDOWN)
-        self._worker.join()
-        self._mailbox = self._worker = None
+        stream.ego_motion.interrupt()
+        if not worker.join(timeout):
+            self._watchdog.end(f"the engine did not return within {timeout:g} s of the stop")
+        self._worker = None
 
     def release(self) -> None:
         """Unsubscribe and free the stream."""
-        if self._subscription is not None:
-            self._node.destroy_subscription(self._subscription)
+        if self._reception is not None:
+            self._lost_before += self._reception.lost
+            self._reception.close()
         if self._stream is not None:
             self._stream.close()
         if self._map is not None:
             self._map.close()
-        self._subscription = self._stream = self._map = None
+        self._reception = self._stream = self._map = None
         self._legend_frame = ""
+
+    def supervise(self) -> None:
+        """Restart a dead worker, and end the process if the engine hangs."""
+        worker, mailbox = self._worker, self._mailbox
+        if worker is None:
+            return
+        if worker.is_dead and mailbox is not None:
+            self._on_error(RuntimeError("the worker thread ended"))
+            self._start_worker(mailbox)
+        seconds = worker.busy
+        if self._building_since is not None:
+            seconds = max(0.0, time.monotonic() - self._building_since - _BUILD_TIMEOUT)
+        self._watchdog.check("the engine has not returned", seconds)
+
+    def abandon(self) -> None:
+        """Count the cloud that the engine hangs on, before the process ends."""
+        if self._is_open:
+            self._is_open = False
+            self.accounting.dropped(DropReason.STALLED)
+
+    def _start_worker(self, mailbox: Mailbox[_Cloud]) -> None:
+        self._worker = Worker(mailbox, self._handle, self._on_error, self._publish_map)
 
     # Settings that can change at any time
 
     def set_crf(self, wanted: bool) -> None:
         """Switch the CRF, if the model has one; load shedding may still leave it out."""
-        if self._stream is not None:
-            self._crf_wanted = wanted and self._stream.segmenter.model.crf is not None
-            self._switch_crf(self._stream)
+        self._crf_wanted = wanted
 
     def set_averaging(self, frames: int) -> None:
         """Set the number of frames over which probabilities are averaged."""
-        if self._stream is not None:
-            self._stream.segmenter.averaging = frames
+        self._averaging_wanted = frames
 
-    def _switch_crf(self, stream: Stream) -> None:
-        stream.segmenter.crf = self._crf_wanted and self._shedding.level == FULL
+    def _apply_quality(self, segmenter: Segmenter) -> None:
+        """Set what the parameters and the level of load shedding ask for."""
+        level, frames = self._shedding.level, self._averaging_wanted
+        if level.averaging is not None:
+            frames = min(frames, level.averaging)
+        if segmenter.averaging != frames:
+            segmenter.averaging = frames
+        segmenter.crf = self._crf_wanted and level.crf and segmenter.model.crf is not None
+        segmenter.limits = replace(segmenter.limits, stride=level.stride)
 
     # Clouds
 
     def _on_cloud(self, message: PointCloud2) -> None:
         self.accounting.received()
-        if self._mailbox is None:
+        mailbox = self._mailbox
+        if mailbox is None:
             self.accounting.dropped(DropReason.INACTIVE)
-        elif self._mailbox.put((message, time.perf_counter())) is not None:
+            return
+        cloud = _Cloud(message, time.perf_counter(), self._node.get_clock().now().nanoseconds)
+        self._arrivals += 1
+        if self._arrivals % self._shedding.level.period:
+            self._shed.append(cloud.key)
+            self.accounting.dropped(DropReason.SHED)
+            return
+        cloud.skipped.extend(self._shed)
+        self._shed.clear()
+        replaced = mailbox.put(cloud)
+        if replaced is cloud:
+            self.accounting.dropped(DropReason.INACTIVE)
+        elif replaced is not None:
             self.accounting.dropped(DropReason.SUPERSEDED)
 
-    def _work(self, mailbox: Mailbox[tuple[PointCloud2, float]], stream: Stream) -> None:
-        while (item := self._take(mailbox, stream)) is not None:
-            message, arrival = item
-            started = time.perf_counter()
-            try:
-                labelled = stream.label(message, self._node.get_clock().now().nanoseconds)
-            except Dropped as drop:
-                self._note_drop(drop)
-                continue
-            encoded = time.perf_counter()
-            header = message.header
-            self._labelled.publish(
-                fill_message(PointCloud2(header=header), labelled.cloud, PointField)
-            )
-            finished = time.perf_counter()
-            self.accounting.labelled()
-            self._note_labelled(
-                stream,
-                labelled,
-                {
-                    "latency": finished - arrival,
-                    "queue": started - arrival,
-                    **labelled.timings,
-                    "publish": finished - encoded,
-                },
-            )
-            if self._map is not None:
-                self._map.note_labelled()
-                self._map.publish(stream)
+    def _handle(self, cloud: _Cloud) -> None:
+        stream = self._stream
+        assert stream is not None
+        self._is_open = True
+        self._apply_quality(stream.segmenter)
+        for skipped in cloud.skipped:
+            stream.skip(*skipped)
+        started = time.perf_counter()
+        try:
+            labelled = stream.label(cloud.message, cloud.received_at)
+        except Dropped as drop:
+            self._is_open = False
+            self._note_drop(drop)
+            if drop.reason is DropReason.INFERENCE_FAILED:
+                self._recover(stream, str(drop))
+            return
+        encoded = time.perf_counter()
+        header = cloud.message.header
+        self._labelled.publish(
+            fill_message(PointCloud2(header=header), labelled.cloud, PointField)
+        )
+        finished = time.perf_counter()
+        self.accounting.labelled()
+        self._is_open = False
+        self._recovery.succeeded()
+        timings = {
+            "latency": finished - cloud.arrival,
+            "queue": started - cloud.arrival,
+            **labelled.timings,
+            "publish": finished - encoded,
+        }
+        self._note_labelled(stream, labelled, timings, cloud.superseded)
         if self._map is not None:
-            self._map.publish(stream, at_once=True)
+            self._map.note_labelled()
+            self._map.publish(stream)
 
-    def _take(
-        self, mailbox: Mailbox[tuple[PointCloud2, float]], stream: Stream
-    ) -> tuple[PointCloud2, float] | None:
-        """Return the next cloud, None at the end; the map is published while there is none."""
-        if self._map is None:
-            return mailbox.take()
-        while True:
-            try:
-                return mailbox.take(PERIOD)
-            except TimeoutError:
-                self._map.publish(stream)
+    def _publish_map(self) -> None:
+        """Publish the map while no cloud comes, and once more at the end."""
+        if self._map is not None and self._stream is not None:
+            self._map.publish(self._stream, at_once=self._mailbox is None)
+
+    def _on_error(self, error: BaseException) -> None:
+        """Note an exception outside the network; the cloud is lost, the worker goes on."""
+        self._errors += 1
+        self._last_drop = f"{DropReason.INTERNAL_ERROR.value}: {error!r}"
+        self._node.get_logger().error(f"error while labelling: {error!r}")
+        if self._is_open:
+            self._is_open = False
+            self.accounting.dropped(DropReason.INTERNAL_ERROR)
 
     def _note_labelled(
-        self, stream: Stream, labelled: Labelled, timings: dict[str, float]
+        self, stream: Stream, labelled: Labelled, timings: dict[str, float], superseded: int
     ) -> None:
         self.frame_id = labelled.frame.frame_id
         # Read here, since no other thread may access the segmenter's state.
         self._state_bytes = stream.segmenter.state_bytes
         moving = labelled.result.outputs.get(MOVING)
         self._moving_share = None if moving is None else moving_share(moving)
+        if self._shedding.level.stride == 1:
+            self._thinned += labelled.result.thinned
         self._answers.append(time.perf_counter())
         self._stages.add(timings)
-        if self._shedding.add(timings["latency"]):
-            self._switch_crf(stream)
-            self._node.get_logger().warning(f"latency budget: now '{self._shedding.level}'")
+        if self._shedding.add(timings["latency"], superseded):
+            self._node.get_logger().warning(
+                f"load shedding: now '{self._shedding.level.name}', {self._shedding.reason}"
+            )
 
     def _note_drop(self, drop: Dropped) -> None:
         self._last_drop = f"{drop.reason.value}: {drop}"
         self._node.get_logger().warning(
             f"cloud dropped, {self._last_drop}", throttle_duration_sec=5.0
         )
+
+    # Recovery
+
+    def _recover(self, stream: Stream, failure: str) -> None:
+        """Take the next step of recovery from an engine that failed."""
+        log = self._node.get_logger()
+        while (step := self._recovery.next_step()) is not None:
+            if step == RESET:
+                log.warning("the engine failed: the stream's state is dropped")
+                stream.segmenter.reset()
+                return
+            assert isinstance(step, Settings)
+            log.error(
+                f"the engine failed again: building engine '{step.engine}' on '{step.device}'"
+            )
+            self._building_since = time.monotonic()
+            try:
+                segmenter = self._load(step)
+                segmenter.resets.update(stream.segmenter.resets)
+                stream.segmenter = segmenter
+                return
+            except Exception as error:
+                failure = repr(error)
+                log.error(f"the engine cannot be built: {failure}")
+            finally:
+                self._building_since = None
+        self._give_up(f"the engine fails on every cloud: {failure}")
 
     # Legend and diagnostics
 
@@ -241,14 +408,53 @@ class Channel:
             state: lifecycle state.
             problem: why the last transition failed; "" if it succeeded.
         """
-        counts = self.accounting.snapshot()
-        unlike = () if self._stream is None else self._stream.domain.warnings
-        level, message = self._monitor.judge(state, problem, counts, unlike)
-        values = {"state": state, **count_values(counts)}
-        if self._stream is not None:
-            values |= self._stream_values(self._stream)
+        counts, stream, reception = self.accounting.snapshot(), self._stream, self._reception
+        lost = self._lost_before + (reception.lost if reception else 0)
+        errors = self._current_errors()
+        warnings = self._current_warnings(lost)
+        if stream is not None:
+            resets = dict(stream.segmenter.resets)
+            warnings += self._recurrence.warnings(resets, time.monotonic())
+            if unlike := stream.domain.warnings:
+                warnings.append(f"unlike the training: {'; '.join(unlike)}")
+        level, message = self._monitor.judge(state, problem, counts, errors, warnings)
+        values = {"state": state, **count_values(counts), "lost_before_reception": str(lost)}
+        values |= {
+            "errors": str(self._errors),
+            "recovery_steps": str(self._recovery.steps),
+            "thinned_points": str(self._thinned),
+        }
+        if stream is not None:
+            values |= self._stream_values(stream)
         values |= {f"{stage}_ms": f"{ms:.1f}" for stage, ms in self._stages.medians().items()}
         return level, message, values | {"last_refusal": self._last_drop}
+
+    def _current_errors(self) -> list[str]:
+        errors = []
+        if self._new_errors(self._errors):
+            errors.append(f"error outside the network, {self._last_drop}")
+        busy = 0.0 if self._worker is None else self._worker.busy
+        if self._building_since is not None:
+            errors.append("the engine failed and is being built anew")
+        elif busy > SLOW:
+            errors.append(f"the engine has not returned for {busy:.0f} s")
+        return errors
+
+    def _current_warnings(self, lost: int) -> list[str]:
+        warnings = []
+        if new := self._newly_lost(lost):
+            warnings.append(f"{new} clouds lost before reception")
+        if new := self._newly_thinned(self._thinned):
+            warnings.append(f"{new} points beyond max_points or max_voxels have no label")
+        frames = [] if self._reception is None else self._reception.frames
+        if len(frames) > 1:
+            names = ", ".join(f"'{frame}'" for frame in frames)
+            warnings.append(f"clouds of the frames {names} on one topic, each restarts the stream")
+        if "" in frames:
+            warnings.append("clouds have no frame_id: no legend, no TF")
+        if self._shedding.level is not FULL:
+            warnings.append(f"load shedding: {self._shedding.level.name}")
+        return warnings
 
     def _stream_values(self, stream: Stream) -> dict[str, str]:
         segmenter, motion = stream.segmenter, stream.ego_motion.source
@@ -262,7 +468,8 @@ class Channel:
             "execution": segmenter.execution,
             "crf": str(segmenter.crf).lower(),
             "averaging": str(segmenter.averaging),
-            "load_level": self._shedding.level,
+            "load_level": self._shedding.level.name,
+            "load_reason": self._shedding.reason,
             "state_mb": f"{self._state_bytes / 1e6:.2f}",
             "voxel_size": f"{segmenter.model.input.voxel_size:g}",
             "ego_motion": motion.name,
@@ -271,7 +478,7 @@ class Channel:
             "intensity_full_scale": f"{scale.full_scale} ({scale.how})",
             "rate_hz": f"{self._rate():.2f}",
             **self._moving_value(),
-            **{f"resets_{reason}": str(n) for reason, n in sorted(segmenter.resets.items())},
+            **{f"resets_{reason}": str(n) for reason, n in sorted(dict(segmenter.resets).items())},
         }
 
     def _moving_value(self) -> dict[str, str]:

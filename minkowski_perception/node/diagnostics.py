@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -45,7 +45,12 @@ class Monitor:
         self._before = Counts(0, 0, {})
 
     def judge(
-        self, state: str, problem: str, counts: Counts, unlike: Sequence[str] = ()
+        self,
+        state: str,
+        problem: str,
+        counts: Counts,
+        errors: Sequence[str] = (),
+        warnings: Sequence[str] = (),
     ) -> tuple[bytes, str]:
         """Return a level of DiagnosticStatus and a message.
 
@@ -53,7 +58,8 @@ class Monitor:
             state: lifecycle state.
             problem: why the last transition failed; "" if it succeeded.
             counts: current counts.
-            unlike: warnings of the domain monitor.
+            errors: what else makes the level ERROR in the state active.
+            warnings: what else makes it WARN.
         """
         before, self._before = self._before, counts
         if problem:
@@ -65,16 +71,70 @@ class Monitor:
             for reason in DropReason
         }
         if lost[DropReason.INFERENCE_FAILED]:
-            return DiagnosticStatus.ERROR, "inference failed, see last_refusal"
-        lost = {reason: n for reason, n in lost.items() if n}
-        if lost:
-            text = ", ".join(f"{n} {reason.value}" for reason, n in lost.items())
-            return DiagnosticStatus.WARN, f"clouds dropped: {text}"
+            errors = [*errors, "inference failed, see last_refusal"]
+        if errors:
+            return DiagnosticStatus.ERROR, "; ".join(errors)
+        texts = [f"{n} {reason.value}" for reason, n in lost.items() if n]
+        if texts:
+            warnings = [f"clouds dropped: {', '.join(texts)}", *warnings]
         if counts.received == before.received:
-            return DiagnosticStatus.WARN, "no clouds"
-        if unlike:
-            return DiagnosticStatus.WARN, f"unlike the training: {'; '.join(unlike)}"
+            warnings = ["no clouds", *warnings]
+        if warnings:
+            return DiagnosticStatus.WARN, "; ".join(warnings)
         return DiagnosticStatus.OK, "labelling"
+
+
+class Increase:
+    """Increase of a count since it was last asked for."""
+
+    def __init__(self) -> None:
+        self._before = 0
+
+    def __call__(self, count: int) -> int:
+        """Return the increase to a new count."""
+        before, self._before = self._before, count
+        return count - before
+
+
+class Recurrence:
+    """Detects streams that start anew again and again.
+
+    Args:
+        seconds: that are looked back.
+        most: starts of a stream for one reason in that time that are no fault.
+    """
+
+    def __init__(self, seconds: float = 10.0, most: int = 2) -> None:
+        self._seconds = seconds
+        self._most = most
+        self._past: deque[tuple[float, Counter[str]]] = deque()
+
+    def warnings(self, resets: Mapping[str, int], now: float) -> list[str]:
+        """Return a sentence for each reason that recurs.
+
+        Args:
+            resets: counts by reason.
+            now: seconds of a monotonic clock.
+        """
+        self._past.append((now, Counter(resets)))
+        while now - self._past[0][0] > self._seconds:
+            self._past.popleft()
+        before = self._past[0][1]
+        return [
+            f"the stream was reset {count - before[reason]} times in {self._seconds:.0f} s: "
+            f"{_CAUSES.get(reason, reason)}"
+            for reason, count in sorted(resets.items())
+            if count - before[reason] > self._most
+        ]
+
+
+_CAUSES = {
+    "frame_changed": "clouds of several frames come on one topic (frame_changed)",
+    "gap": "the clouds are further apart than max_gap (gap)",
+    "motion_changed": "the poses come and go (motion_changed)",
+    "pose_jump": "the odometry jumps (pose_jump)",
+    "time_jump": "the stamps jump back (time_jump)",
+}
 
 
 def count_values(counts: Counts) -> dict[str, str]:

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ego motion from TF and odometry, and the automatic choice between all sources.
 
-`locate` runs in the worker thread. It may wait there, at most for the timeout; no callback waits.
+`locate` runs in the worker thread. It may wait there, at most for the timeout and until
+`interrupt`; no callback waits.
 """
 
 from __future__ import annotations
@@ -18,7 +19,12 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from minkowski_perception.frame import NANOSECONDS, Frame
-from minkowski_perception.motion.ego_motion import EgoMotion, NoPoseError, StandingStill
+from minkowski_perception.motion.ego_motion import (
+    EgoMotion,
+    InterruptedWaitError,
+    NoPoseError,
+    StandingStill,
+)
 from minkowski_perception.motion.poses import Pose, PoseBuffer, pose_matrix
 from minkowski_perception.motion.registration import Registration
 from minkowski_perception.node.parameters import ConfigurationError, sensor_matrix
@@ -63,6 +69,7 @@ class OdometryMotion(EgoMotion):
         self._sensor_pose = sensor_matrix(settings.sensor_pose)
         self._jump = int(settings.max_step_back * NANOSECONDS)
         self._condition = threading.Condition()
+        self._interrupted = False
         self._poses = PoseBuffer()
         self._last = 0
         self._subscription = node.create_subscription(
@@ -96,10 +103,12 @@ class OdometryMotion(EgoMotion):
         """Return the pose interpolated at the stamp; see `EgoMotion.locate`."""
         stamp = frame.stamp
         with self._condition:
-            found = self._condition.wait_for(
-                lambda: self._poses.at(stamp) is not None, self._timeout
+            self._condition.wait_for(
+                lambda: self._interrupted or self._poses.at(stamp) is not None, self._timeout
             )
-            pose = self._poses.at(stamp) if found else None
+            pose = self._poses.at(stamp)
+            if pose is None and self._interrupted:
+                raise InterruptedWaitError("the node stopped during the wait for odometry")
         if pose is None:
             raise NoPoseError(
                 f"no odometry on both sides of stamp {stamp} ns within {self._timeout:g} s "
@@ -115,15 +124,31 @@ class OdometryMotion(EgoMotion):
         topic = self._subscription.topic_name
         near = _NEAR + int(self._timeout * NANOSECONDS)
         with self._condition:
-            if self._condition.wait_for(
-                lambda: len(self._poses) and abs(self._last - frame.stamp) <= near,
+            self._condition.wait_for(
+                lambda: self._interrupted or self._is_near(frame, near),
                 max(0.0, deadline - time.monotonic()),
-            ):
+            )
+            if self._is_near(frame, near):
                 return ""
             if not len(self._poses):
                 return f"no odometry on '{topic}'"
             offset = (self._last - frame.stamp) / NANOSECONDS
         return f"odometry on '{topic}' is {offset:+.3g} s from the clouds"
+
+    def _is_near(self, frame: Frame, distance: int) -> bool:
+        """Return whether the latest pose is at most so many nanoseconds from a frame."""
+        return len(self._poses) > 0 and abs(self._last - frame.stamp) <= distance
+
+    def interrupt(self) -> None:
+        """See `EgoMotion.interrupt`."""
+        with self._condition:
+            self._interrupted = True
+            self._condition.notify_all()
+
+    def resume(self) -> None:
+        """See `EgoMotion.resume`."""
+        with self._condition:
+            self._interrupted = False
 
     def close(self) -> None:
         """Unsubscribe."""
@@ -150,6 +175,7 @@ class TfMotion(EgoMotion):
             ) from error
         self.fixed_frame = settings.fixed_frame
         self._timeout = settings.ego_motion_timeout
+        self._interrupted = threading.Event()
         self._errors: Any = tf2_ros.TransformException
         self._buffer = tf2_ros.Buffer()
         # On its own node the listener does not share the clouds' executor.
@@ -185,6 +211,7 @@ class TfMotion(EgoMotion):
 
         Raises:
             NoPoseError: it did not arrive before the deadline.
+            InterruptedWaitError: `interrupt` was called.
         """
         when = rclpy.time.Time(nanoseconds=frame.stamp)
         while True:
@@ -197,7 +224,8 @@ class TfMotion(EgoMotion):
                         f"no transform from '{frame.frame_id}' to '{self.fixed_frame}' within "
                         f"{self._timeout:g} s: {error}"
                     ) from error
-            time.sleep(_TF_POLL)
+            if self._interrupted.wait(_TF_POLL):
+                raise InterruptedWaitError("the node stopped during the wait for TF")
 
     def _latest(self, frame: Frame) -> int:
         """Return the stamp of the latest transform in nanoseconds; 0 if there is none."""
@@ -209,6 +237,14 @@ class TfMotion(EgoMotion):
             return 0
         return int(found.header.stamp.sec * NANOSECONDS + found.header.stamp.nanosec)
 
+    def interrupt(self) -> None:
+        """See `EgoMotion.interrupt`."""
+        self._interrupted.set()
+
+    def resume(self) -> None:
+        """See `EgoMotion.resume`."""
+        self._interrupted.clear()
+
     def close(self) -> None:
         """Stop the listener and its node."""
         self._listener.unregister()
@@ -219,8 +255,9 @@ class TfMotion(EgoMotion):
 class AutoMotion(EgoMotion):
     """Chooses the best available source at the start of each stream, for the whole stream.
 
-    In this order: TF, odometry, registration if KISS-ICP is installed, none. The first frame of a
-    stream waits for TF and odometry, together at most for the timeout.
+    In this order: TF, odometry, registration if KISS-ICP is installed, none. The first frame waits
+    for TF and odometry, together at most for the timeout. Later streams do not wait: on a slow
+    machine a wait would let the next cloud come too late, and so start the next stream.
     """
 
     name = "auto"
@@ -241,6 +278,7 @@ class AutoMotion(EgoMotion):
             except ImportError as error:
                 self._candidates.append(str(error))
         self._chosen: EgoMotion | None = None
+        self._has_waited = False
 
     @property
     def source(self) -> EgoMotion:
@@ -256,7 +294,7 @@ class AutoMotion(EgoMotion):
 
     def _choose(self, frame: Frame) -> EgoMotion:
         """Return the first available source for the stream that begins with this frame."""
-        deadline = time.monotonic() + self._timeout
+        deadline = time.monotonic() + (0.0 if self._has_waited else self._timeout)
         unavailable: list[str] = []
         for candidate in self._candidates:
             if isinstance(candidate, str):
@@ -265,8 +303,11 @@ class AutoMotion(EgoMotion):
                 unavailable.append(reason)
             else:
                 candidate.reason = "; ".join(unavailable) or "first choice"
-                return candidate
-        return EgoMotion("; ".join(unavailable))
+                break
+        else:
+            candidate = EgoMotion("; ".join(unavailable))
+        self._has_waited = True
+        return candidate
 
     def reset(self) -> None:
         """Choose again at the next frame."""
@@ -274,11 +315,24 @@ class AutoMotion(EgoMotion):
             self._chosen.reset()
         self._chosen = None
 
+    def interrupt(self) -> None:
+        """See `EgoMotion.interrupt`."""
+        for candidate in self._sources():
+            candidate.interrupt()
+
+    def resume(self) -> None:
+        """See `EgoMotion.resume`."""
+        self._has_waited = False
+        for candidate in self._sources():
+            candidate.resume()
+
     def close(self) -> None:
         """Close all sources."""
-        for candidate in self._candidates:
-            if not isinstance(candidate, str):
-                candidate.close()
+        for candidate in self._sources():
+            candidate.close()
+
+    def _sources(self) -> list[EgoMotion]:
+        return [c for c in self._candidates if isinstance(c, EgoMotion)]
 
 
 def _matrix(position: Any, orientation: Any) -> Pose:

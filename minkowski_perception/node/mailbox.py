@@ -5,15 +5,21 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
 
 class Mailbox(Generic[T]):
-    """Passes items from one thread to another; a new item replaces one that was not taken."""
+    """Passes items from one thread to another; a new item replaces one that was not taken.
 
-    def __init__(self) -> None:
+    Args:
+        merge: called with an item and the one that it replaces, before it can be taken.
+    """
+
+    def __init__(self, merge: Callable[[T, T], None] | None = None) -> None:
+        self._merge = merge
         self._condition = threading.Condition()
         self._item: T | None = None
         self._closed = False
@@ -23,6 +29,8 @@ class Mailbox(Generic[T]):
         with self._condition:
             if self._closed:
                 return item
+            if self._merge is not None and self._item is not None:
+                self._merge(item, self._item)
             replaced, self._item = self._item, item
             self._condition.notify()
             return replaced

@@ -4,16 +4,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
+from rcl_interfaces.msg import Parameter as ParameterMessage
+from rcl_interfaces.srv import SetParameters, SetParametersAtomically
 from rclpy.exceptions import ParameterException
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from scipy.spatial.transform import Rotation
 
+from minkowski_perception.device import choose_device
+from minkowski_perception.networks.model import read_card
 from minkowski_perception.settings import SETTINGS, Setting, Settings, SettingsError
 
 
@@ -49,6 +59,79 @@ def read(node: Node) -> Settings:
         return Settings.from_values({name: node.get_parameter(name).value for name in SETTINGS})
     except SettingsError as error:
         raise ConfigurationError(str(error)) from error
+
+
+def checked(parameters: Sequence[Parameter[Any]]) -> dict[str, Any]:
+    """Return new values of settings by name; parameters that are no settings are left out.
+
+    Raises:
+        SettingsError: a value is not valid, or a setting is deleted; the valid values are named.
+    """
+    values = {}
+    for parameter in parameters:
+        setting = SETTINGS.get(parameter.name)
+        if setting is None:
+            continue
+        if parameter.type_ == Parameter.Type.NOT_SET:
+            raise SettingsError(
+                f"{setting.name} cannot be deleted; its default is {ros_value(setting.default)!r}"
+            )
+        value = values[setting.name] = setting.checked(parameter.value)
+        try:
+            if setting.name == "device":
+                choose_device(value)
+            elif setting.name == "model":
+                read_card(value)
+        except ValueError as error:
+            raise SettingsError(str(error)) from error
+    return values
+
+
+def serve(node: Node) -> None:
+    """Answer requests to set parameters, whatever they hold.
+
+    The services of rclpy raise for types that ROS does not know, which ends the process, and give
+    no reason when they succeed.
+    """
+
+    def change(messages: Sequence[ParameterMessage]) -> SetParametersResult:
+        if unknown := [m.name for m in messages if not node.has_parameter(m.name)]:
+            names = ", ".join(f"'{name}'" for name in unknown)
+            return SetParametersResult(successful=False, reason=f"no parameter {names}")
+        try:
+            parameters = [Parameter.from_parameter_msg(message) for message in messages]
+            result = node.set_parameters_atomically(parameters)
+        except Exception as error:
+            return SetParametersResult(successful=False, reason=f"refused: {error}")
+        if result.successful:
+            result.reason = _when_applied([message.name for message in messages])
+        return result
+
+    def set_parameters(
+        request: SetParameters.Request, response: SetParameters.Response
+    ) -> SetParameters.Response:
+        response.results = [change([message]) for message in request.parameters]
+        return response
+
+    def set_atomically(
+        request: SetParametersAtomically.Request, response: SetParametersAtomically.Response
+    ) -> SetParametersAtomically.Response:
+        response.result = change(request.parameters)
+        return response
+
+    callbacks: Mapping[type, Any] = {
+        SetParameters: set_parameters,
+        SetParametersAtomically: set_atomically,
+    }
+    for service in node.services:
+        if service.srv_type in callbacks:
+            service.callback = callbacks[service.srv_type]
+
+
+def _when_applied(names: Sequence[str]) -> str:
+    """Return which of the parameters take effect later; "" if none."""
+    later = [name for name in names if name in SETTINGS and not SETTINGS[name].live]
+    return f"{', '.join(later)}: takes effect at the next configure" if later else ""
 
 
 def descriptor(setting: Setting) -> ParameterDescriptor:

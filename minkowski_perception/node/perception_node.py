@@ -4,11 +4,16 @@
 
 A cloud passes through `Channel` (subscription to publisher) and in it through `Stream` (message to
 labelled message). The node contains no algorithm.
+
+Transitions run in a thread of the executor while its other thread runs the callbacks. Diagnostics
+come from a thread of their own, so that nothing silences them.
 """
 
 from __future__ import annotations
 
 import functools
+import math
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,41 +21,85 @@ import rclpy
 import torch
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.executors import MultiThreadedExecutor
+from rclpy.lifecycle import (
+    LifecycleNode,
+    LifecycleNodeMixin,
+    LifecycleState,
+    TransitionCallbackReturn,
+)
+from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from minkowski_perception.device import use_threads
 from minkowski_perception.node.channel import Channel
-from minkowski_perception.node.diagnostics import diagnostic_array
-from minkowski_perception.node.parameters import ConfigurationError, declare, read
+from minkowski_perception.node.diagnostics import Stages, diagnostic_array
+from minkowski_perception.node.heartbeat import Heartbeat
+from minkowski_perception.node.parameters import (
+    ConfigurationError,
+    checked,
+    declare,
+    read,
+    serve,
+)
 from minkowski_perception.node.qos import RELIABLE
 from minkowski_perception.node.stopping import init_until_signalled, wait_until_acknowledged
+from minkowski_perception.node.warm_up import warm_up
+from minkowski_perception.node.watchdog import Watchdog
 from minkowski_perception.segmenter import Segmenter
-from minkowski_perception.settings import Settings
+from minkowski_perception.settings import Settings, SettingsError
+from minkowski_perception.voxels import PointLimits
 
 _REPORT_PERIOD = 1.0  # seconds, as diagnostic aggregators expect
+_BEAT = 0.1  # seconds between looks of the watchdog
+_STOP_TIMEOUT = 5.0  # seconds for a transition to end when the process stops
+_RETRY_PERIODS = (5.0, 10.0, 20.0, 40.0, 60.0)
+"""Seconds from an error to the next try of a node that starts by itself; the last one repeats."""
+
+_STATES = {
+    "on_configure": "configuring",
+    "on_activate": "activating",
+    "on_deactivate": "deactivating",
+    "on_cleanup": "cleaningup",
+    "on_shutdown": "shuttingdown",
+}
+"""State of the lifecycle while a transition runs."""
 
 Transition = Callable[["PerceptionNode", LifecycleState], TransitionCallbackReturn]
 
 
-def _logged(transition: Transition) -> Transition:
-    """Log an exception in a transition, which rclpy would swallow, and let the transition fail."""
+def _transition(otherwise: TransitionCallbackReturn) -> Callable[[Transition], Transition]:
+    """Log an exception in a transition, which rclpy would swallow.
 
-    @functools.wraps(transition)
-    def wrapped(self: PerceptionNode, state: LifecycleState) -> TransitionCallbackReturn:
-        self.problem = ""
-        try:
-            return transition(self, state)
-        except ConfigurationError as error:
-            self.problem = f"{transition.__name__} refused: {error}"
-            self.get_logger().error(self.problem)
-        except Exception as error:
-            self.problem = f"{transition.__name__} failed: {error!r}"
-            self.get_logger().error(self.problem)
-        return TransitionCallbackReturn.FAILURE
+    Args:
+        otherwise: what a transition that raises returns.
+    """
 
-    return wrapped
+    def decorate(transition: Transition) -> Transition:
+        @functools.wraps(transition)
+        def wrapped(self: PerceptionNode, state: LifecycleState) -> TransitionCallbackReturn:
+            self.begin(_STATES[transition.__name__])
+            try:
+                result = transition(self, state)
+            except ConfigurationError as error:
+                self.problem = f"{transition.__name__} refused: {error}"
+            except Exception as error:
+                self.problem = f"{transition.__name__} failed: {error!r}"
+            else:
+                self.end()
+                return result
+            self.get_logger().error(self.problem)
+            self.end()
+            return otherwise
+
+        return wrapped
+
+    return decorate
+
+
+_or_failure = _transition(TransitionCallbackReturn.FAILURE)
+_or_error = _transition(TransitionCallbackReturn.ERROR)
 
 
 class PerceptionNode(LifecycleNode):
@@ -63,41 +112,74 @@ class PerceptionNode(LifecycleNode):
     """
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__("minkowski_perception", **kwargs)
+        # As LifecycleNode does, but with a group that lets services answer during a transition.
+        Node.__init__(self, "minkowski_perception", **kwargs)
+        LifecycleNodeMixin.__init__(self, callback_group=ReentrantCallbackGroup())
         self.problem = ""
         self._state = "unconfigured"
+        self._running = ""
+        self._failure = ""
+        self._retries = 0
+        self._retry_at = math.inf
+        self._is_stopping = False
         self._refused_parameters = declare(self)
-        self._channels = [Channel(self)]
+        self._watchdog = Watchdog(self._on_hang)
+        self._channels = [Channel(self, _load, self._watchdog, self._give_up, Stages())]
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", RELIABLE)
-        self.create_timer(_REPORT_PERIOD, self.report)
         self.add_on_set_parameters_callback(self._on_parameters)
+        serve(self)
+        if self.get_parameter("autostart").value:
+            self.begin(_STATES["on_configure"])  # which `start` does next
+        self._report_due = time.monotonic()
+        self._heartbeat = Heartbeat(_BEAT, self._beat, self._on_beat_failed)
+
+    # Parameters
 
     def _on_parameters(self, parameters: Sequence[Parameter[Any]]) -> SetParametersResult:
         """Apply `crf` and `averaging` at once; the others are read when the node is configured."""
-        for parameter in parameters:
-            for channel in self._channels:
-                if parameter.name == "crf":
-                    channel.set_crf(parameter.value)
-                elif parameter.name == "averaging":
-                    channel.set_averaging(parameter.value)
+        try:
+            values = checked(parameters)
+        except SettingsError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        for channel in self._channels:
+            if "crf" in values:
+                channel.set_crf(values["crf"])
+            if "averaging" in values:
+                channel.set_averaging(values["averaging"])
+        for name in values:
+            self._refused_parameters.pop(name, None)
         return SetParametersResult(successful=True)
 
     # Transitions
 
-    @_logged
+    def begin(self, state: str) -> None:
+        """Note the start of a transition, and the state while it runs."""
+        self.problem = ""
+        self._running = state
+
+    def end(self) -> None:
+        """Note the end of a transition."""
+        self._running = ""
+
+    @_or_failure
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Check the parameters and load the model."""
+        """Check the parameters, load the model and warm it up."""
         if self._refused_parameters:
             refused, self._refused_parameters = self._refused_parameters, {}
             raise ConfigurationError("; ".join(refused.values()))
         settings = read(self)
-        segmenter = _load(settings)
-        for channel in self._channels:
-            channel.configure(segmenter.another_stream(), settings)
+        self._watchdog.limit = settings.stall_timeout
+        try:
+            segmenter = _load(settings)
+            for channel in self._channels:
+                channel.configure(segmenter.another_stream(), settings)
+        except Exception:
+            self._release()
+            raise
         self._state = "inactive"
         return TransitionCallbackReturn.SUCCESS
 
-    @_logged
+    @_or_failure
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start to label."""
         super().on_activate(state)
@@ -106,31 +188,54 @@ class PerceptionNode(LifecycleNode):
         self._state = "active"
         return TransitionCallbackReturn.SUCCESS
 
-    @_logged
+    @_or_error
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Finish the current clouds and stop."""
+        """Finish the current clouds and stop; an error if the engine has failed."""
         for channel in self._channels:
-            channel.deactivate()
+            channel.deactivate(self._watchdog.limit or _STOP_TIMEOUT)
+        if self._failure:
+            return TransitionCallbackReturn.ERROR
         self._state = "inactive"
         return super().on_deactivate(state)
 
-    @_logged
+    @_or_error
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Free the model and the streams."""
         self._release()
         self._state = "unconfigured"
         return TransitionCallbackReturn.SUCCESS
 
-    @_logged
+    @_or_error
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop, from any state, and report for the last time."""
         for channel in self._channels:
             channel.deactivate()
         self._release()
         self._state = "finalized"
+        self._running = ""
         self.report()
         # Subscribers must receive it before the process ends.
         wait_until_acknowledged(self._diagnostics, 1.0)
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free everything after a transition failed; the node can be configured again."""
+        problem, self._failure = self._failure or self.problem, ""
+        self.begin("errorprocessing")
+        try:
+            super().on_deactivate(state)
+            for channel in self._channels:
+                channel.deactivate()
+            self._release()
+        except Exception as error:
+            self.get_logger().error(f"clean-up after an error failed: {error!r}")
+            self._state = "finalized"
+            return TransitionCallbackReturn.FAILURE
+        finally:
+            self.end()
+            self.problem = problem
+        self._state = "unconfigured"
+        self._plan_retry()
         return TransitionCallbackReturn.SUCCESS
 
     def _release(self) -> None:
@@ -139,17 +244,85 @@ class PerceptionNode(LifecycleNode):
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
+    def _give_up(self, reason: str) -> None:
+        """Go from active through the lifecycle's error state to unconfigured."""
+        if self._failure:
+            return
+        self.get_logger().fatal(reason)
+        self._failure = reason
+        assert self.executor is not None
+        self.executor.create_task(self.trigger_deactivate)
+
+    # Start and stop
+
+    def start(self) -> bool:
+        """Configure and activate; return whether both succeeded."""
+        success = TransitionCallbackReturn.SUCCESS
+        return self.trigger_configure() == success and self.trigger_activate() == success
+
+    def _plan_retry(self) -> None:
+        """Let a node that starts by itself start again later; otherwise its manager decides."""
+        if self.get_parameter("autostart").value and not self._is_stopping:
+            period = _RETRY_PERIODS[min(self._retries, len(_RETRY_PERIODS) - 1)]
+            self._retry_at = time.monotonic() + period
+
+    def _retry(self) -> None:
+        self._retries += 1
+        if self._state == "unconfigured" and not self.start() and self._state == "unconfigured":
+            self._plan_retry()
+
+    def stop(self) -> None:
+        """Shut down from any state, a transition that is running included."""
+        deadline = time.monotonic() + _STOP_TIMEOUT
+        self._is_stopping, self._retry_at = True, math.inf
+        while self._state != "finalized":
+            if time.monotonic() > deadline:
+                self._watchdog.end(f"the node is still {self._running or self._state}")
+            try:
+                self.trigger_shutdown()
+            except RuntimeError:  # RCLError: a transition is running
+                time.sleep(_BEAT)
+
+    def destroy_node(self) -> None:
+        """Stop the node's threads, and destroy it."""
+        self._heartbeat.stop()
+        self._watchdog.close()
+        super().destroy_node()
+
     # Diagnostics
+
+    def _beat(self) -> None:
+        self._watchdog.beat()
+        for channel in self._channels:
+            channel.supervise()
+        if time.monotonic() >= self._report_due:
+            self._report_due = time.monotonic() + _REPORT_PERIOD
+            self.report()
+        if time.monotonic() >= self._retry_at and self.executor is not None:
+            self._retry_at = math.inf
+            self.executor.create_task(self._retry)
+
+    def _on_beat_failed(self, error: Exception) -> None:
+        self.get_logger().error(f"diagnostics failed: {error!r}", throttle_duration_sec=5.0)
+
+    def _on_hang(self, reason: str) -> None:
+        """Report before the process ends itself."""
+        self.get_logger().fatal(f"{reason}: the process ends")
+        self.problem = reason
+        for channel in self._channels:
+            channel.abandon()
+        self.report()
+        wait_until_acknowledged(self._diagnostics, 0.5)
 
     def report(self) -> None:
         """Publish diagnostics, and the legend once the frame of the clouds is known."""
         for channel in self._channels:
             channel.publish_legend()
-            level, message, values = channel.status(self._state, self.problem)
+            level, message, values = channel.status(self._running or self._state, self.problem)
             self._diagnostics.publish(
                 diagnostic_array(
                     self.get_clock().now().to_msg(),
-                    f"{self.get_name()}: labelling",
+                    f"{self.get_fully_qualified_name().lstrip('/')}: labelling",
                     channel.frame_id or "unknown",
                     level,
                     message,
@@ -159,37 +332,47 @@ class PerceptionNode(LifecycleNode):
 
 
 def _load(settings: Settings) -> Segmenter:
-    """Load the model.
+    """Load a model and warm it up.
 
     Raises:
         ConfigurationError: it cannot be loaded, or not run with these settings.
+        Dropped: it fails on a cloud.
     """
     use_threads(settings.threads)  # before engines are timed
     try:
-        return Segmenter.load(settings.model, **settings.segmenter_options())
+        segmenter = Segmenter.load(settings.model, **settings.segmenter_options())
     except ValueError as error:
         raise ConfigurationError(str(error)) from error
+    segmenter.limits = PointLimits(settings.max_points, settings.max_voxels)
+    warm_up(segmenter)
+    return segmenter
 
 
 def main(args: list[str] | None = None) -> None:
     """Run the node until SIGINT or SIGTERM, then shut it down in order."""
     stop = init_until_signalled(args)
     node = PerceptionNode()
-    executor = SingleThreadedExecutor()
+    executor = MultiThreadedExecutor(num_threads=2)
     executor.add_node(node)
     try:
-        if (
-            node.get_parameter("autostart").value
-            and node.trigger_configure() == TransitionCallbackReturn.SUCCESS
-        ):
-            node.trigger_activate()
+        if node.get_parameter("autostart").value:
+            executor.create_task(node.start)
         while not stop.is_set():
-            executor.spin_once(timeout_sec=0.1)
+            _spin(executor, node)
     finally:
-        node.trigger_shutdown()
+        node.stop()
         executor.shutdown()
         node.destroy_node()
         rclpy.try_shutdown()
+
+
+def _spin(executor: MultiThreadedExecutor, node: PerceptionNode) -> None:
+    """Run the callbacks that are due; an exception in one ends neither the others nor the node."""
+    try:
+        executor.spin_once(timeout_sec=0.1)
+    except Exception as error:
+        node.get_logger().error(f"a callback failed: {error!r}", throttle_duration_sec=1.0)
+        time.sleep(0.01)
 
 
 if __name__ == "__main__":

@@ -166,13 +166,15 @@ class Player(Node):
         self._spinner = SingleThreadedExecutor()
         self._spinner.add_node(self)
         self._reported_dropped = 0
+        self._reported_state: str | None = None
 
     def play(self) -> int:
         """Play the bag, once or in a loop, and return the number of clouds sent.
 
         Raises:
             BagError: the bag cannot be played with these parameters.
-            TimeoutError: no subscriber, or no publisher of answers, appeared in time.
+            TimeoutError: no subscriber, no publisher of answers or no active node appeared in
+                time.
             StoppedError: the player was stopped.
         """
         if self._value("rate") <= 0.0:
@@ -255,6 +257,10 @@ class Player(Node):
             lambda: self.count_publishers(answer_topic) > 0, timeout
         ):
             raise TimeoutError(f"no publisher of '{answer_topic}' within {timeout:g} s")
+        if answer_topic and not self._spin_until(
+            lambda: self._reported_state in (None, "active"), timeout
+        ):
+            raise TimeoutError(f"the node was not active within {timeout:g} s")
         if odometry and not self._spin_until(
             lambda: odometry.get_subscription_count() > 0, _DISCOVERY
         ):
@@ -263,6 +269,7 @@ class Player(Node):
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
             values = {pair.key: pair.value for pair in status.values}
+            self._reported_state = values.get("state", self._reported_state)
             if values.get("pending") == "0":
                 self._reported_dropped = int(values["dropped"])
 

@@ -4,14 +4,19 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
-from typing import Any
+from typing import Any, NoReturn
 
 import rclpy
 from rclpy.duration import Duration
 from rclpy.publisher import Publisher
 from rclpy.signals import SignalHandlerOptions
+
+STALLED = 70
+"""Exit status of a process that ended itself because it hung; EX_SOFTWARE of sysexits.h."""
 
 
 def init_until_signalled(args: list[str] | None = None) -> threading.Event:
@@ -36,3 +41,10 @@ def wait_until_acknowledged(publisher: Publisher[Any], seconds: float) -> bool:
         return bool(publisher.wait_for_all_acked(Duration(seconds=seconds)))
     except RuntimeError:  # RCLError: rmw_publisher_wait_for_all_acked() is optional
         return False
+
+
+def exit_at_once(status: int) -> NoReturn:
+    """End the process without waiting for its threads, which may never return."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(status)

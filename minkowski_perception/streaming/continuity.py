@@ -13,7 +13,12 @@ import torch
 from torch import Tensor
 
 from minkowski_perception.frame import NANOSECONDS, Frame
-from minkowski_perception.motion.poses import MAX_STEP, Pose
+from minkowski_perception.motion.jumps import MotionLimits
+from minkowski_perception.motion.poses import Pose
+from minkowski_perception.motion.twist import Twist
+
+_SHORTEST_STEP = 0.02
+"""Seconds; poses that are closer in time give no velocity, since their noise weighs too much."""
 
 
 class OutOfOrderError(ValueError):
@@ -22,11 +27,12 @@ class OutOfOrderError(ValueError):
 
 @dataclass(frozen=True)
 class Predecessor:
-    """Stamp, frame_id and pose of the last frame, to compare the next one with."""
+    """Stamp, frame_id, pose and velocity of the last frame, to compare the next one with."""
 
     stamp: int
     frame_id: str
     pose: Pose | None
+    velocity: Twist | None = None
 
 
 class Continuity:
@@ -36,23 +42,42 @@ class Continuity:
     pause, when frame_id changes, when motion becomes known or unknown, and when the pose jumps.
 
     Args:
-        max_gap: seconds without a frame after which a new stream starts.
+        max_gap: seconds without a frame after which a new stream starts; a skipped frame counts
+            as a frame.
         max_step_back: seconds; a larger step back of the stamp is a jump of time, a smaller one
             means a frame out of order.
+        limits: a larger motion between two frames is a jump of the pose; None for the defaults.
 
     Attributes:
         resets: how often a new stream started, by reason.
     """
 
-    def __init__(self, max_gap: float = 1.0, max_step_back: float = 1.0) -> None:
+    def __init__(
+        self,
+        max_gap: float = 1.0,
+        max_step_back: float = 1.0,
+        limits: MotionLimits | None = None,
+    ) -> None:
         self.resets: Counter[str] = Counter()
         self._max_gap = max_gap
         self._max_step_back = max_step_back
+        self._limits = limits or MotionLimits()
         self._last: Predecessor | None = None
+        self._present = 0
 
     def clear(self) -> None:
         """Forget the last frame: the next one starts a stream, which is no reset."""
         self._last = None
+
+    def skip(self, stamp: int, frame_id: str) -> None:
+        """Note a frame that was received but is not processed, in the order of stamps.
+
+        It keeps the pause before the next frame from starting a new stream.
+        """
+        if self._last is None or frame_id != self._last.frame_id:
+            return
+        if 0 < stamp - self._present <= self._max_gap * NANOSECONDS:
+            self._present = stamp
 
     def continues(self, frame: Frame) -> bool:
         """Return whether a frame continues the stream by its stamp and frame_id alone.
@@ -76,11 +101,13 @@ class Continuity:
         """
         before = self._last
         if before is not None:
-            reason = self._interruption(frame, before) or _jump(frame.pose, before.pose)
+            reason = self._interruption(frame, before) or self._jump(frame, before)
             if reason is not None:
                 self.resets[reason] += 1
                 before = None
-        self._last = Predecessor(frame.stamp, frame.frame_id, frame.pose)
+        velocity = None if before is None else _velocity(frame, before)
+        self._last = Predecessor(frame.stamp, frame.frame_id, frame.pose, velocity)
+        self._present = frame.stamp
         return before
 
     def state(self) -> dict[str, Tensor]:
@@ -93,16 +120,20 @@ class Continuity:
         }
         if self._last.pose is not None:
             state["pose"] = torch.from_numpy(self._last.pose.copy())
+        if (velocity := self._last.velocity) is not None:
+            state["velocity"] = torch.from_numpy(np.stack([velocity.angular, velocity.linear]))
         return state
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Replace the state by one that `state` returned."""
         self._last = None
         if state:
+            self._present = int(state["stamp"])
             self._last = Predecessor(
-                int(state["stamp"]),
+                self._present,
                 bytes(state["frame_id"].tolist()).decode(),
                 state["pose"].numpy() if "pose" in state else None,
+                Twist(*state["velocity"].numpy()) if "velocity" in state else None,
             )
 
     def _interruption(self, frame: Frame, last: Predecessor) -> str | None:
@@ -116,12 +147,23 @@ class Continuity:
             raise OutOfOrderError(
                 f"stamp {frame.stamp} ns is not later than the last one, {last.stamp} ns"
             )
-        return "gap" if step > self._max_gap else None
+        pause = (frame.stamp - self._present) / NANOSECONDS
+        return "gap" if pause > self._max_gap else None
+
+    def _jump(self, frame: Frame, last: Predecessor) -> str | None:
+        """Return why the pose of a later frame starts a new stream, or None."""
+        if frame.pose is None or last.pose is None:
+            return None if frame.pose is last.pose else "motion_changed"
+        seconds = (frame.stamp - last.stamp) / NANOSECONDS
+        possible = self._limits.allow(last.pose, frame.pose, seconds, last.velocity)
+        return None if possible else "pose_jump"
 
 
-def _jump(pose: Pose | None, before: Pose | None) -> str | None:
-    """Return why the pose of a frame starts a new stream, or None."""
-    if pose is None or before is None:
-        return None if pose is before else "motion_changed"
-    step = np.linalg.norm(pose[:3, 3] - before[:3, 3])
-    return "pose_jump" if step > MAX_STEP else None
+def _velocity(frame: Frame, before: Predecessor) -> Twist | None:
+    """Return the velocity of the sensor at a frame that continues a stream; None if unknown."""
+    if frame.pose is None or before.pose is None:
+        return None
+    seconds = (frame.stamp - before.stamp) / NANOSECONDS
+    if seconds < _SHORTEST_STEP:
+        return before.velocity
+    return Twist.between(before.pose, frame.pose, seconds)

@@ -12,7 +12,7 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 
 from minkowski_perception.frame import Frame
 
-PATIENCE = 60.0  # seconds, on a busy machine
+PATIENCE = 300.0  # seconds, on a busy machine
 
 
 def installed_launch_file(name, **arguments):

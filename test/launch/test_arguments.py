@@ -104,6 +104,15 @@ def test_an_argument_is_passed_to_the_node_in_the_type_of_the_setting(load, sett
     assert parameters == {setting.name: expected}
 
 
+@pytest.mark.parametrize(("given", "expected"), [({}, True), ({"respawn": "false"}, False)])
+def test_a_node_whose_process_ends_is_started_again_unless_that_is_turned_off(
+    load, given, expected
+):
+    file = load("perception.launch.py")
+    [node] = file.perception_node(context(file, **given))
+    assert node.kwargs["respawn"] is expected
+
+
 def test_rviz_takes_its_own_fixed_frame_then_that_of_the_node_then_that_of_its_file(load):
     file = load("perception.launch.py")
     both = {"fixed_frame": "world", "rviz_fixed_frame": "lidar"}

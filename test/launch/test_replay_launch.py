@@ -5,11 +5,15 @@ import pytest
 
 pytest.importorskip("launch_pytest", reason="needs launch_pytest, part of ROS 2")
 
+import threading
+
 import launch_pytest
 import numpy as np
 from launch import LaunchDescription
 from launch.actions import Shutdown, TimerAction
-from scene import PATIENCE, installed_launch_file, street
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from scene import PATIENCE, installed_launch_file, street, wait_for
 
 from minkowski_perception.codec import encode_frame
 from minkowski_perception.recordings.bags import BagWriter
@@ -32,13 +36,35 @@ def bag(tmp_path):
     return path
 
 
+def activate_once_heard(peer):
+    """Configure and activate the node once its publisher and the test's subscription have met.
+
+    Until then the node does not subscribe, and the player waits.
+    """
+    topic = "/minkowski_perception/labelled"
+    subscription = next(s for s in peer.subscriptions if s.topic_name == topic)
+    wait_for(lambda: subscription.get_publisher_count() > 0)
+    client = peer.create_client(ChangeState, "/minkowski_perception/change_state")
+    wait_for(client.service_is_ready)
+    for transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
+        request = ChangeState.Request(transition=Transition(id=transition))
+        future = client.call_async(request)
+        wait_for(future.done)
+        assert future.result().success
+
+
 @launch_pytest.fixture(auto_shutdown=False)
-def replay(bag, labelled):
+def replay(bag, peer, labelled):
     """Launch the replay, and end it after `PATIENCE` if it does not end itself."""
+    threading.Thread(target=activate_once_heard, args=[peer], daemon=True).start()
     return LaunchDescription(
         [
             installed_launch_file(
-                "replay.launch.py", bag=str(bag), rviz="false", wait_for_answer="true"
+                "replay.launch.py",
+                bag=str(bag),
+                rviz="false",
+                wait_for_answer="true",
+                autostart="false",
             ),
             TimerAction(period=PATIENCE, actions=[Shutdown(reason="the replay did not end")]),
         ]

@@ -7,7 +7,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from minkowski_perception.frame import Frame
-from minkowski_perception.motion.deskew import MAX_SWEEPS, deskew
+from minkowski_perception.motion.deskew import MAX_SPEED, MAX_SWEEPS, MAX_TURN_RATE, deskew
 
 SECOND = 10**9
 STEP = 0.1
@@ -127,3 +127,16 @@ def test_a_frame_without_a_pose_or_with_an_earlier_stamp_is_refused(sweep):
         deskew(replace(frame, pose=None), pose_at(-STEP), BEFORE)
     with pytest.raises(ValueError, match=f"not later than that of the earlier pose, {STAMP} ns"):
         deskew(frame, pose_at(-STEP), STAMP)
+
+
+@pytest.mark.parametrize(
+    ("metres", "yaw"), [(1.1 * MAX_SPEED * STEP, 0.0), (0.0, min(1.1 * MAX_TURN_RATE * STEP, 3.0))]
+)
+def test_a_frame_is_left_as_it_is_when_no_sensor_moves_so_fast(metres, yaw):
+    step = STEP if metres else STEP / 2
+    times = np.array([-step, 0.0], np.float32)
+    frame = Frame(np.ones((2, 3), np.float32), STAMP, time=times, pose=np.eye(4))
+    before = np.eye(4)
+    before[0, 3] = -metres
+    before[:3, :3] = Rotation.from_euler("z", yaw).as_matrix()
+    assert deskew(frame, before, STAMP - int(step * SECOND)) is frame

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
@@ -22,8 +23,9 @@ from visualization_msgs.msg import MarkerArray
 
 from minkowski_perception.codec import encode_frame, fill_message
 
-START = 60.0  # seconds, on a busy machine
-ANSWER = 30.0
+START = 300.0  # seconds, on a busy machine
+ANSWER = 120.0
+BROKEN = Path(__file__).with_name("broken_node.py")
 NAME = "/minkowski_perception"
 DEFAULTS = {"input_reliability": "reliable", "threads": 1, "engine": "torch"}
 RELIABLE = QoSProfile(depth=50)
@@ -54,21 +56,24 @@ def odometry_message(frame):
 
 
 class Rig:
-    """Starts the node, waits until it is connected, and stops it at the end."""
+    """Starts the node, waits until it is connected, and stops it at the end.
 
-    def __init__(self, log, **parameters):
+    Args:
+        log: file of the node's output.
+        fault: of `broken_node`; None for the node as it is.
+        parameters: of the node.
+    """
+
+    def __init__(self, log, fault=None, **parameters):
+        start = ["-m", "minkowski_perception.node.perception_node"]
+        if fault is not None:
+            start = [str(BROKEN), fault]
         parameters = {**DEFAULTS, **parameters}
         arguments = [a for name, value in parameters.items() for a in ("-p", f"{name}:={value}")]
         self.log = log
         with log.open("wb") as file:
             self.process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "minkowski_perception.node.perception_node",
-                    "--ros-args",
-                    *arguments,
-                ],
+                [sys.executable, *start, "--ros-args", *arguments],
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 env=os.environ,
@@ -80,6 +85,7 @@ class Rig:
         self.executor.add_node(self.node)
         self.labelled, self.legends, self.status = [], [], None
         self.reports = 0
+        self.messages, self.levels, self.states = [], [], []
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         subscribe = self.node.create_subscription
         subscribe(PointCloud2, f"{NAME}/labelled", self.labelled.append, RELIABLE)
@@ -92,6 +98,9 @@ class Rig:
     def _on_diagnostics(self, message):
         self.status = message.status[0]
         self.reports += 1
+        self.messages.append(self.status.message)
+        self.levels.append(int.from_bytes(self.status.level, "big"))
+        self.states.append(self.values["state"])
 
     @property
     def values(self):
@@ -143,6 +152,17 @@ class Rig:
             lambda: int(self.values["received"]) > before and self.values["pending"] == "0"
         )
         assert_balanced(self.values)
+
+    def feed(self, messages, period=0.1):
+        """Publish clouds at a fixed rate, whatever the node does."""
+        for message in messages:
+            self.clouds.publish(message)
+            self.spin(period)
+
+    def spin(self, seconds):
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            self.executor.spin_once(timeout_sec=0.02)
 
     def fresh_values(self):
         """Return the values of a report that the node makes after this call."""

@@ -7,7 +7,13 @@ pytest.importorskip("diagnostic_msgs", reason="needs the ROS messages")
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from minkowski_perception.accounting import Counts, DropReason
-from minkowski_perception.node.diagnostics import Monitor, Stages, count_values
+from minkowski_perception.node.diagnostics import (
+    Increase,
+    Monitor,
+    Recurrence,
+    Stages,
+    count_values,
+)
 
 
 def test_level_and_message_cover_the_time_since_the_previous_report():
@@ -22,9 +28,6 @@ def test_level_and_message_cover_the_time_since_the_previous_report():
     assert monitor.judge("active", "", Counts(10, 7, dropped)) == (ok, "labelling")
     failed = {**dropped, DropReason.INFERENCE_FAILED: 1}
     assert monitor.judge("active", "", Counts(11, 7, failed))[0] == error
-    unlike = ("far_range 5 (training: 30 to 90): use model indoor_depth",)
-    level, message = monitor.judge("active", "", Counts(12, 8, failed), unlike)
-    assert (level, message) == (warn, f"unlike the training: {unlike[0]}")
     assert monitor.judge("inactive", "no model", Counts(11, 7, failed)) == (error, "no model")
 
 
@@ -42,3 +45,28 @@ def test_stages_are_medians_over_the_recent_clouds_in_milliseconds():
         stages.add({"decode": seconds, "network": 2 * seconds})
     assert stages.medians() == pytest.approx({"decode": 2.0, "network": 4.0})
     assert list(stages.medians()) == ["decode", "network"]
+
+
+def test_errors_and_warnings_of_other_parts_are_in_the_message():
+    monitor = Monitor()
+    warn, error = DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+    monitor.judge("active", "", Counts(0, 0, {}))
+    assert monitor.judge("active", "", Counts(1, 1, {}), warnings=["a", "b"]) == (warn, "a; b")
+    found = monitor.judge("active", "", Counts(2, 2, {}), errors=["bad"], warnings=["a"])
+    assert found == (error, "bad")
+    assert monitor.judge("inactive", "", Counts(2, 2, {}), errors=["bad"])[1] == "inactive"
+
+
+def test_streams_that_start_anew_again_and_again_are_a_warning_with_the_cause():
+    recurrence = Recurrence(seconds=10.0, most=2)
+    assert recurrence.warnings({"gap": 5}, now=0.0) == []
+    assert recurrence.warnings({"gap": 7}, now=1.0) == []
+    [warning] = recurrence.warnings({"gap": 8, "frame_changed": 1}, now=2.0)
+    assert "3 times" in warning
+    assert "max_gap" in warning
+    assert recurrence.warnings({"gap": 8, "frame_changed": 1}, now=15.0) == []
+
+
+def test_an_increase_is_counted_since_the_last_question():
+    increase = Increase()
+    assert [increase(n) for n in (2, 2, 5)] == [2, 0, 3]

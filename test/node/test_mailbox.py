@@ -68,3 +68,13 @@ def test_a_wait_that_is_too_long_raises_and_the_next_item_still_comes():
     assert box.take(0.01) == 1
     box.close()
     assert box.take(0.01) is None
+
+
+def test_a_new_item_takes_over_from_the_one_that_it_replaces():
+    box = Mailbox(merge=lambda new, old: new.extend(old))
+    box.put(["a"])
+    box.put(["b"])
+    box.put(["c"])
+    assert box.take() == ["c", "b", "a"]
+    box.put(["d"])
+    assert box.take() == ["d"]

@@ -6,16 +6,21 @@ import pytest
 pytest.importorskip("rclpy", reason="needs rclpy: a ROS 2 installation or its wheels")
 
 import rclpy
+from rcl_interfaces.msg import Parameter as ParameterMessage
+from rcl_interfaces.msg import ParameterValue, SetParametersResult
+from rcl_interfaces.srv import SetParameters, SetParametersAtomically
 from rclpy.parameter import Parameter as RosParameter
 
 from minkowski_perception.node.parameters import (
     ConfigurationError,
+    checked,
     declare,
     read,
     ros_value,
     sensor_matrix,
+    serve,
 )
-from minkowski_perception.settings import SETTINGS, Settings
+from minkowski_perception.settings import SETTINGS, Settings, SettingsError
 
 
 @pytest.fixture
@@ -101,3 +106,83 @@ def test_a_value_that_ros_refuses_is_reported_and_the_default_is_kept(make_node,
     assert list(refused) == [name]
     assert name in refused[name]
     assert node.get_parameter(name).value == SETTINGS[name].default
+
+
+@pytest.fixture
+def request_to(make_node):
+    """Return a function that sets parameters as a client would; it returns the results."""
+    node = make_node()
+    declare(node)
+
+    def check(parameters):
+        try:
+            checked(parameters)
+        except SettingsError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    node.add_on_set_parameters_callback(check)
+    serve(node)
+
+    def request(*values, atomically=False):
+        kind = SetParametersAtomically if atomically else SetParameters
+        [service] = [s for s in node.services if s.srv_type is kind]
+        messages = [ParameterMessage(name=name, value=value) for name, value in values]
+        response = service.callback(kind.Request(parameters=messages), kind.Response())
+        return [response.result] if atomically else list(response.results)
+
+    request.node = node
+    return request
+
+
+def text(value):
+    return ParameterValue(type=4, string_value=value)
+
+
+@pytest.mark.parametrize("atomically", [False, True])
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("averaging", ParameterValue(type=99), "99 is not a valid"),
+        ("averaging", ParameterValue(type=2, integer_value=10**6), ""),
+        ("sensor_pose", ParameterValue(type=0), "sensor_pose cannot be deleted; its default is"),
+        ("max_gap", ParameterValue(type=0), "max_gap cannot be deleted"),
+        ("crf", ParameterValue(type=0), "undeclared"),
+        ("max_gap", text("hello"), "max_gap must be a number, not 'hello'"),
+        ("max_gap", ParameterValue(type=3, double_value=float("nan")), "max_gap"),
+        ("engine", text("nonsense"), "engine must be one of auto, torch, numba"),
+        ("device", text("tpu"), "device must be 'auto', 'cpu', 'cuda' or 'cuda:N', not 'tpu'"),
+        ("model", text("no_such"), "unknown model 'no_such'; choose one of"),
+        ("model", text("/no/such.yaml"), "card /no/such.yaml: cannot be read"),
+        ("no_such", text("x"), "no parameter 'no_such'"),
+        ("", text("x"), "no parameter ''"),
+    ],
+)
+def test_a_value_that_is_not_valid_is_refused_and_nothing_changes(
+    request_to, name, value, reason, atomically
+):
+    known = request_to.node.list_parameters([], 0).names
+    before = {name: request_to.node.get_parameter(name).value for name in SETTINGS}
+    [result] = request_to((name, value), atomically=atomically)
+    assert not result.successful
+    assert reason in result.reason
+    assert before == {name: request_to.node.get_parameter(name).value for name in SETTINGS}
+    assert known == request_to.node.list_parameters([], 0).names
+
+
+def test_several_parameters_have_a_result_each_unless_they_are_set_atomically(request_to):
+    good = ("averaging", ParameterValue(type=2, integer_value=4))
+    bad = ("engine", text("nonsense"))
+    assert [r.successful for r in request_to(good, bad, good)] == [True, False, True]
+    other = ("averaging", ParameterValue(type=2, integer_value=5))
+    assert [r.successful for r in request_to(other, bad, atomically=True)] == [False]
+    assert request_to.node.get_parameter("averaging").value == 4
+    assert request_to() == []
+
+
+def test_the_answer_says_what_takes_effect_later(request_to):
+    [live] = request_to(("averaging", ParameterValue(type=2, integer_value=4)))
+    [later] = request_to(("engine", text("torch")))
+    assert (live.successful, live.reason) == (True, "")
+    assert later.successful
+    assert later.reason == "engine: takes effect at the next configure"

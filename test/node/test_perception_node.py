@@ -303,11 +303,11 @@ def test_parameter_and_latency_budget_switch_the_crf_between_clouds(rig, drive, 
     assert running.set_parameter("crf", True)
     assert label(drive[2])["crf"] == "true"
     assert running.set_parameter("averaging", 2)
-    for i in range(12):
+    for i in range(22):
         running.publish(cloud_message(replace(drive[3], stamp=drive[3].stamp + i * 10**8)))
     values = running.fresh_values()
     assert (values["crf"], values["load_level"]) == ("false", "without_crf")
-    assert (values["averaging"], values["labelled"]) == ("2", "15")
+    assert (values["averaging"], values["labelled"]) == ("2", "25")
 
 
 def test_the_map_is_latched_and_in_the_frame_of_the_odometry(rig, drive):

@@ -69,15 +69,46 @@ def test_continuation_is_known_before_a_frame_has_a_pose(next_frame, answer):
     assert not stream.resets
 
 
+def moved(seconds, x):
+    pose = np.eye(4)
+    pose[0, 3] = x
+    return frame(seconds, pose=pose)
+
+
 def test_a_jump_of_the_pose_starts_a_new_stream_and_motion_does_not():
     stream = Continuity()
-    frames = []
-    for i, x in enumerate((0.0, 30.0, 60.0, 5000.0)):
-        pose = np.eye(4)
-        pose[0, 3] = x
-        frames.append(frame(0.1 * i, pose=pose))
-    assert [before is None for before in feed(stream, *frames)] == [True, False, False, True]
+    places = (0.0, 3.0, 6.0, 5000.0, 5003.0, 5006.0)
+    frames = [moved(0.1 * i, x) for i, x in enumerate(places)]
+    begins = [before is None for before in feed(stream, *frames)]
+    assert begins == [True, False, False, True, False, False]
     assert stream.resets == {"pose_jump": 1}
+
+
+def test_a_jump_of_a_few_metres_is_found_by_the_acceleration():
+    stream = Continuity()
+    feed(stream, *(moved(0.1 * i, x) for i, x in enumerate((0.0, 0.0, 0.0, 2.0, 2.0, 2.0))))
+    assert stream.resets == {"pose_jump": 1}
+
+
+def test_skipped_frames_keep_the_stream_of_a_slow_machine_together():
+    stream = Continuity(max_gap=1.0)
+    feed(stream, frame(10.0))
+    for seconds in (10.5, 11.0, 11.5, 12.0):
+        stream.skip(int(seconds * SECOND), "lidar")
+    assert feed(stream, frame(12.5)) == [10 * SECOND]
+    assert not stream.resets
+
+
+@pytest.mark.parametrize(
+    ("skipped", "frame_id"), [((12.0,), "lidar"), ((10.5, 12.0), "lidar"), ((10.9, 11.5), "rear")]
+)
+def test_a_pause_is_a_gap_although_frames_were_skipped(skipped, frame_id):
+    stream = Continuity(max_gap=1.0)
+    feed(stream, frame(10.0))
+    for seconds in skipped:
+        stream.skip(int(seconds * SECOND), frame_id)
+    assert feed(stream, frame(12.2)) == [None]
+    assert stream.resets == {"gap": 1}
 
 
 def test_after_a_loop_the_stream_continues_from_the_new_time():
@@ -103,3 +134,11 @@ def test_a_restored_stream_continues_from_the_saved_frame(pose):
     assert feed(other, frame(10.1, "lidár", pose)) == [10 * SECOND]
     other.restore(Continuity().state())
     assert feed(other, frame(1.0)) == [None]
+
+
+def test_a_restored_stream_finds_a_jump_as_the_saved_one_would():
+    stream, other = Continuity(), Continuity()
+    feed(stream, moved(10.0, 0.0), moved(10.1, 0.0))
+    other.restore(stream.state())
+    assert feed(other, moved(10.2, 3.0)) == feed(stream, moved(10.2, 3.0)) == [None]
+    assert other.resets == {"pose_jump": 1}

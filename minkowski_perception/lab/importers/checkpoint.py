@@ -117,6 +117,9 @@ _BOOKKEEPING: Mapping[str, type] = {
     "collections.defaultdict": _PlaceholderMapping,
 }
 
+_LARGEST_RATIO = 4
+"""Of the unpacked to the packed size of a checkpoint."""
+
 _STATES = ("state_dict", "model_state_dict", "model")
 """Keys under which training scripts store the weights; other keys are searched after them."""
 
@@ -253,7 +256,29 @@ def _safetensors(path: Path) -> Any:
         raise CheckpointError(f"checkpoint {path} is damaged: {error}") from error
 
 
+def _check_declared_size(path: Path) -> None:
+    """Refuse a file that would be many times larger in memory than on the disk.
+
+    torch.save compresses nothing.
+
+    Raises:
+        CheckpointError: the file declares such a size.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            declared = sum(entry.file_size for entry in archive.infolist())
+    except zipfile.BadZipFile:
+        return  # an older format without compression, or damaged
+    size = path.stat().st_size
+    if declared > _LARGEST_RATIO * size:
+        raise CheckpointError(
+            f"checkpoint {path} has {size} bytes and would take {declared} unpacked; "
+            "torch.save writes no such file"
+        )
+
+
 def _unpickled(path: Path) -> Any:
+    _check_declared_size(path)
     placeholders: list[Any] = []
     for full_name, placeholder in _BOOKKEEPING.items():
         module, _, name = full_name.rpartition(".")

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import types
+import zipfile
 from collections import OrderedDict, defaultdict
 
 import numpy as np
@@ -194,6 +195,19 @@ def test_code_in_a_checkpoint_is_refused_by_name_and_not_run(tmp_path, monkeypat
     with pytest.raises(CheckpointError, match=r"c\.pth contains code, \w+\.mkdir, .* not run"):
         read_checkpoint(tmp_path / "c.pth")
     assert not (tmp_path / "made_by_the_checkpoint").exists()
+
+
+def test_a_file_that_would_be_many_times_larger_in_memory_is_refused_unread(tmp_path, monkeypatch):
+    torch.save({"state_dict": {"conv0.kernel": torch.zeros(3, 3)}}, tmp_path / "good.pth")
+    with (
+        zipfile.ZipFile(tmp_path / "good.pth") as good,
+        zipfile.ZipFile(tmp_path / "bomb.pth", "w", zipfile.ZIP_DEFLATED) as bomb,
+    ):
+        for name in good.namelist():
+            bomb.writestr(name, good.read(name) + bytes(10**6))
+    monkeypatch.setattr(torch, "load", None)
+    with pytest.raises(CheckpointError, match=r"has \d+ bytes and would take \d+ unpacked"):
+        read_checkpoint(tmp_path / "bomb.pth")
 
 
 @pytest.mark.parametrize("kept", [0, 10, 500, -200])
