@@ -20,7 +20,12 @@ class CommandError(ValueError):
     """The command cannot do what the arguments ask; the message says why."""
 
 
-def add_commands(parser: argparse.ArgumentParser, dest: str, modules: Mapping[str, str]) -> None:
+def add_commands(
+    parser: argparse.ArgumentParser,
+    dest: str,
+    modules: Mapping[str, str],
+    examples: Mapping[str, str],
+) -> None:
     """Add subcommands to a parser.
 
     Args:
@@ -29,12 +34,18 @@ def add_commands(parser: argparse.ArgumentParser, dest: str, modules: Mapping[st
         dest: "command", or another name for the choice.
         modules: module of this folder for each command name. What follows the colon in the first
             line of a module's docstring is the command's help.
+        examples: command line for each command name, shown at the end of its help.
     """
     commands = parser.add_subparsers(dest=dest, required=True, metavar=dest.upper())
     for name, module_name in modules.items():
         module = import_module(f"{__name__}.{module_name}")
         _, _, purpose = (module.__doc__ or "").partition("\n")[0].partition(": ")
-        command = commands.add_parser(name, help=purpose.rstrip("."), description=purpose)
+        command = commands.add_parser(
+            name,
+            help=purpose.rstrip("."),
+            description=purpose,
+            epilog=f"example: {examples[name]}",
+        )
         module.add_arguments(command)
         command.set_defaults(**{f"run_{dest}": module.run})
 

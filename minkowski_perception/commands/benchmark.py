@@ -8,13 +8,23 @@ import argparse
 
 from minkowski_perception.commands import add_commands
 
-SUBJECTS = ("ablation", "engines", "exactness", "memory", "networks", "temporal", "time")
-"""Subjects of measurements; each is the module benchmark_{subject} of this folder."""
+SUBJECTS = {
+    "ablation": "--drives 4 --json ablation.json",
+    "engines": "--device cpu --threads 2 --json engines.json",
+    "exactness": "--json exactness.json",
+    "memory": "--frames 200 --json memory.json",
+    "networks": "--networks MinkUNet18-W16 --json networks.json",
+    "temporal": "--sequence data/semantickitti/sequences/00 --frames 50",
+    "time": "--models models --drives 4 --json time.json",
+}
+"""Subjects of measurements, with options of an example; each is benchmark_{subject}.py here."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the subjects and their arguments."""
-    add_commands(parser, "subject", {subject: f"benchmark_{subject}" for subject in SUBJECTS})
+    modules = {subject: f"benchmark_{subject}" for subject in SUBJECTS}
+    examples = {name: f"{parser.prog} {name} {options}" for name, options in SUBJECTS.items()}
+    add_commands(parser, "subject", modules, examples)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -12,8 +12,21 @@ from collections.abc import Sequence
 import minkowski_perception
 from minkowski_perception.commands import add_commands
 
-COMMANDS = ("benchmark", "calibrate", "convert", "demo", "evaluate", "label", "simulate", "train")
-"""Names of the commands, and of their modules in this folder."""
+COMMANDS = {
+    "benchmark": "benchmark engines --voxel-size 0.2 --json engines.json",
+    "calibrate": "calibrate --model outdoor_lidar --out out/calibrated.yaml",
+    "convert": "convert minkunet34_w32_spconv.pth --out models/minkunet34.safetensors",
+    "demo": "demo --bag path/to/bag --topic /points --out out/demo",
+    "doctor": "doctor path/to/bag --topic /points",
+    "evaluate": "evaluate --dataset semantickitti --root data/semantickitti --report out/report",
+    "info": "info path/to/bag",
+    "label": "label path/to/bag --topic /points --out out/labelled",
+    "label-sets": "label-sets semantickitti19",
+    "models": "models",
+    "simulate": "simulate --lidar vlp16 --frames 50 --out drive",
+    "train": "train config/training/outdoor_lidar.yaml --out out/training",
+}
+"""An example of each command; "-" in a name is "_" in that of its module in this folder."""
 
 PROGRAM = "minkowski-perception"
 USER_ERROR = 2
@@ -42,7 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=PROGRAM, description=minkowski_perception.__doc__)
     parser.add_argument("--version", action="version", version=minkowski_perception.__version__)
-    add_commands(parser, "command", {name: name for name in COMMANDS})
+    modules = {name: name.replace("-", "_") for name in COMMANDS}
+    add_commands(parser, "command", modules, {n: f"{PROGRAM} {e}" for n, e in COMMANDS.items()})
     return parser
 
 
