@@ -44,7 +44,8 @@ def add_commands(
             name,
             help=purpose.rstrip("."),
             description=purpose,
-            epilog=f"example: {examples[name]}",
+            epilog=f"example:\n  {examples[name]}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,  # copies of examples must run
         )
         module.add_arguments(command)
         command.set_defaults(**{f"run_{dest}": module.run})

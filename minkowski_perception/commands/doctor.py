@@ -15,11 +15,9 @@ from minkowski_perception.settings import AUTO, Settings
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("file", nargs="?", type=Path, help="recording to check: a bag")
+    parser.add_argument("file", nargs="?", type=Path, help="recording to check")
     parser.add_argument("--ros", action="store_true", help="check the clouds of the ROS graph")
-    parser.add_argument(
-        "--topic", help="cloud topic of the recording, or of the ROS graph without one; all else"
-    )
+    parser.add_argument("--topic", help="cloud topic (all); without a recording it implies --ros")
     parser.add_argument("--odometry-topic", metavar="TOPIC", help="where there are several")
     parser.add_argument(
         "--fixed-frame",

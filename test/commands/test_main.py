@@ -1,13 +1,15 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
+import json
 import re
+import shlex
 import subprocess
 import sys
 
 import pytest
 
 import minkowski_perception
-from minkowski_perception.commands import CommandError, label, main
+from minkowski_perception.commands import CommandError, benchmark, label, main
 
 
 def test_every_command_has_a_line_of_help(capsys):
@@ -58,3 +60,29 @@ def test_any_other_error_keeps_its_traceback(monkeypatch):
 
     with pytest.raises(KeyError):
         main.main(["label", "bag", "--out", "out"])
+
+
+def test_the_help_of_every_command_ends_with_an_example_that_parses(capsys):
+    parser = main._parser()
+    names = [[name] for name in main.COMMANDS]
+    names += [["benchmark", subject] for subject in benchmark.SUBJECTS]
+    for name in names:
+        with pytest.raises(SystemExit):
+            parser.parse_args([*name, "--help"])
+        *_, heading, example = capsys.readouterr().out.rstrip().splitlines()
+        assert heading == "example:"
+        program, *arguments = shlex.split(example)
+        assert program == main.PROGRAM
+        assert arguments[:1] == name[:1]
+        parser.parse_args(arguments)
+
+
+def test_models_and_label_sets_are_listed(capsys):
+    assert main.main(["models"]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"^name +outdoor_lidar$", shown, re.MULTILINE)
+    assert re.search(r"^license +Apache-2.0$", shown, re.MULTILINE)
+    assert main.main(["label-sets"]) == 0
+    assert re.search(r"^semantickitti19 +19: car, bicycle", capsys.readouterr().out, re.MULTILINE)
+    assert main.main(["label-sets", "indoor8", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["indoor8"]["classes"]["floor"]
