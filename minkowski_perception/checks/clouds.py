@@ -8,6 +8,7 @@ from collections import Counter, deque
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from minkowski_perception.accounting import DropReason
 from minkowski_perception.checks.finding import Finding, fail, ok, warn
@@ -81,7 +82,7 @@ class CloudTopic:
         steps = np.diff(self._times())
         return float(np.median(steps)) / NANOSECONDS if len(steps) else None
 
-    def _times(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+    def _times(self) -> npt.NDArray[np.int64]:
         """Return stamps; where any is 0, the times at which clouds were received."""
         return np.array(self.stamps if all(self.stamps) else self.received, dtype=np.int64)
 
@@ -166,7 +167,7 @@ class CloudTopic:
             findings.append(ok("stamps", text))
         return [*findings, *self._gaps(steps)]
 
-    def _gaps(self, steps: np.ndarray[Any, np.dtype[np.int64]]) -> list[Finding]:
+    def _gaps(self, steps: npt.NDArray[np.int64]) -> list[Finding]:
         """Return a finding on missing clouds, from the steps between stamps."""
         if not self.period:
             return []
@@ -221,12 +222,7 @@ def _content(message: Any, features: tuple[str, ...]) -> list[Finding]:
         problem, _, remedy = doubt.partition("; ")
         findings.append(fail("unit", problem, remedy))
     if frame.intensity is not None:
-        scale = IntensityScale()
-        scale.normalise(frame.intensity)
-        top = np.max(frame.intensity, initial=0.0, where=np.isfinite(frame.intensity))
-        findings.append(
-            ok("intensity", f"up to {top:g}, so the full scale is {scale.full_scale:g}")
-        )
+        findings.append(_intensity(frame.intensity))
     findings.append(_times_of_points(frame))
     return findings
 
@@ -246,6 +242,18 @@ def _points(frame: Frame, shape: str) -> Finding:
         f"{far:.3g} m for the farthest hundredth"
     )
     return ok("points", found)
+
+
+def _intensity(intensity: npt.NDArray[np.float32]) -> Finding:
+    scale = IntensityScale()
+    if scale.normalise(intensity) is None:
+        return warn(
+            "intensity",
+            f"{intensity[0]:g} at all points, so it counts as unknown",
+            "let the driver fill it, or choose a model without intensity with --model",
+        )
+    top = np.max(intensity, initial=0.0, where=np.isfinite(intensity))
+    return ok("intensity", f"up to {top:g}, full scale {scale.full_scale:g} if it is detected")
 
 
 def _times_of_points(frame: Frame) -> Finding:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from minkowski_perception.checks.recording import open_recording
 from minkowski_perception.labels import LabelSet
 from minkowski_perception.networks.model import Model, available_models, load_model
 from minkowski_perception.recordings.bags import BagReader
@@ -16,7 +17,7 @@ from minkowski_perception.schema import SchemaError, read_yaml
 
 _WIDTH = 100  # columns of printed facts
 _YAML = (".yaml", ".yml")
-_CHECKPOINTS = (".pth", ".pt", ".ckpt", ".checkpoint", ".safetensors", ".bin", ".tar")
+_CHECKPOINTS = (".pth", ".pt", ".ckpt", ".checkpoint", ".safetensors", ".tar")
 
 Facts = dict[str, str]
 """Values in words, by what they are."""
@@ -181,7 +182,7 @@ def _checkpoint(path: Path) -> Facts:
 
 
 def _recording(path: Path) -> Facts:
-    with BagReader(path) as bag:
+    with open_recording(path) as bag:
         found = {"path": str(bag.path)}
         topics = bag.cloud_topics()
         for topic, count in topics.items():
@@ -189,16 +190,20 @@ def _recording(path: Path) -> Facts:
             first = next(bag.clouds(topic), None) if count else None
             if first is None:
                 continue
-            times = bag.cloud_times(topic)
-            seconds = (times[-1] - times[0]) * 1e-9
             message = first[1]
             fields = ", ".join(field.name for field in message.fields)
+            if isinstance(bag, BagReader):
+                times = bag.cloud_times(topic)
+                found[topic] += f" in {(times[-1] - times[0]) * 1e-9:.1f} s"
             found[topic] += (
-                f" in {seconds:.1f} s; the first has {message.height * message.width:,} points in "
+                f"; the first has {message.height * message.width:,} points in "
                 f"frame '{message.header.frame_id}' with {fields}"
             )
-        odometry = (f"{topic} ({count})" for topic, count in bag.odometry_topics().items())
-        found["odometry"] = ", ".join(odometry) or "none"
+        if isinstance(bag, BagReader):
+            odometry = (f"{topic} ({count})" for topic, count in bag.odometry_topics().items())
+            found["odometry"] = ", ".join(odometry) or "none"
+        for loss in bag.losses:
+            found["lost"] = f"{found['lost']}; {loss}" if "lost" in found else loss
         found["clouds"] = f"{len(topics)} topics" if topics else "none"
     found["more"] = f"minkowski-perception doctor {path}"
     return found

@@ -11,9 +11,10 @@ import numpy as np
 from minkowski_perception.checks.clouds import CloudTopic, model_findings
 from minkowski_perception.checks.finding import Finding, fail, ok, warn
 from minkowski_perception.frame import NANOSECONDS, Frame
-from minkowski_perception.motion.ego_motion import EgoMotion, NoPoseError, RecordedMotion
+from minkowski_perception.motion.ego_motion import EgoMotion, NoPoseError
 from minkowski_perception.recordings.bags import BagError, BagReader
 from minkowski_perception.recordings.motion import choose_ego_motion
+from minkowski_perception.recordings.scans import FrameReader, open_scans
 from minkowski_perception.segmenter import Segmenter
 
 _FASTEST = 60.0
@@ -29,29 +30,44 @@ def recording(
     """Check a recording.
 
     Args:
-        path: of a bag.
+        path: of a bag, a scan, or a folder of scans.
         segmenter: model that labels some clouds; None for none.
         topic: its cloud topic; None for all.
         odometry_topic: where there are several.
     """
     try:
-        with BagReader(path) as bag:
+        with open_recording(path) as bag:
             return _recording(bag, segmenter, topic, odometry_topic)
     except BagError as error:
-        remedy = "name a bag (.bag, .db3, .mcap or the folder with metadata.yaml), or record again"
+        remedy = "name a bag (.bag, .db3, .mcap or its folder) or scans, or record again"
         return [fail("recording", str(error), remedy)]
 
 
+def open_recording(path: Path) -> BagReader | FrameReader:
+    """Return the reader of a bag, a scan, or a folder of scans.
+
+    Raises:
+        BagError: the path is none of these.
+    """
+    return open_scans(path) or BagReader(path)
+
+
 def _recording(
-    bag: BagReader, segmenter: Segmenter | None, topic: str | None, odometry_topic: str | None
+    bag: BagReader | FrameReader,
+    segmenter: Segmenter | None,
+    topic: str | None,
+    odometry_topic: str | None,
 ) -> list[Finding]:
     counts = bag.cloud_topics()
     listed = ", ".join(f"{name} ({count})" for name, count in counts.items()) or "none"
-    odometry = ", ".join(f"{name} ({count})" for name, count in bag.odometry_topics().items())
-    found = f"clouds: {listed}; odometry: {odometry or 'none'}"
+    found = f"clouds: {listed}"
+    if isinstance(bag, BagReader):
+        odometry = (f"{name} ({count})" for name, count in bag.odometry_topics().items())
+        found += f"; odometry: {', '.join(odometry) or 'none'}"
     if not counts:
         return [fail("topics", found, "record a topic of sensor_msgs/PointCloud2")]
     findings = [ok("topics", found)]
+    findings += [warn("losses", loss, "record again; the rest can be used") for loss in bag.losses]
     for name in counts if topic is None else [bag.choose_cloud_topic(topic)]:
         if not counts[name]:
             findings.append(ok(name, "no clouds"))
@@ -63,7 +79,10 @@ def _recording(
 
 
 def _topic(
-    bag: BagReader, topic: str, segmenter: Segmenter | None, odometry_topic: str | None
+    bag: BagReader | FrameReader,
+    topic: str,
+    segmenter: Segmenter | None,
+    odometry_topic: str | None,
 ) -> list[Finding]:
     clouds = CloudTopic(topic)
     for received_at, message in bag.clouds(topic):
@@ -85,7 +104,7 @@ def _topic(
 
 def _motion(motion: EgoMotion, clouds: CloudTopic) -> Finding:
     """Return the source of motion; of recorded poses, how many clouds have one, and the path."""
-    if not isinstance(motion, RecordedMotion):
+    if motion.name != "bag":
         found = f"{motion.name}: {motion.reason}"
         if motion.name == EgoMotion.name:
             return warn("motion", found, "record odometry or TF, or: pip install kiss-icp")

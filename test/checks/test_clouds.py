@@ -99,3 +99,12 @@ def test_a_malformed_cloud_fails():
     clouds.add(START, broken)
 
     assert {f.name: f.state for f in clouds.findings()}["fields"] == "fail"
+
+
+def test_one_intensity_at_all_points_is_warned_of():
+    frames = [replace(street(i), intensity=street(i).intensity * 0 + 7) for i in range(3)]
+
+    found = check(frames)["intensity"]
+
+    assert found.state == "warn"
+    assert found.found.startswith("7 at all points")

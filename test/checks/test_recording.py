@@ -70,3 +70,22 @@ def test_a_recording_without_clouds_fails(tmp_path):
     found = by_name(recording(write_bag(tmp_path / "bag", topics=())))
 
     assert found["topics"].state == "fail"
+
+
+def test_a_folder_of_scans_is_a_recording(tmp_path):
+    for index in range(3):
+        points = np.column_stack([street(index).points, street(index).intensity])
+        points.astype("<f4").tofile(tmp_path / f"{index:06d}.bin")
+
+    found = by_name(recording(tmp_path))
+
+    assert found["topics"].found == f"clouds: {tmp_path.name} (3)"
+    assert "3 in 0.2 s, 10.0 Hz, 600 points" in found["clouds"].found
+
+
+def test_what_a_recording_lost_is_warned_of(tmp_path):
+    (file,) = write_bag(tmp_path / "bag").glob("*.mcap")
+    cut = tmp_path / "cut.mcap"
+    cut.write_bytes(file.read_bytes()[: file.stat().st_size * 2 // 3])
+
+    assert by_name(recording(cut))["losses"].state == "warn"
