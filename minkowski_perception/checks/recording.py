@@ -112,11 +112,13 @@ def _motion(motion: EgoMotion, clouds: CloudTopic) -> Finding:
     frame_id = clouds.last[-1][1].header.frame_id
     poses = []
     for stamp, received_at in zip(clouds.stamps, clouds.received, strict=True):
+        frame = Frame(np.zeros((0, 3), np.float32), stamp or received_at, frame_id)
         try:
-            frame = Frame(np.zeros((0, 3), np.float32), stamp or received_at, frame_id)
-            poses.append((frame.stamp, motion.locate(frame)[:3, 3]))
+            pose = motion.locate(frame)
         except NoPoseError:
             continue
+        if pose is not None:
+            poses.append((frame.stamp, pose[:3, 3]))
     found = f"{motion.reason}, in frame '{motion.fixed_frame}'"
     absent = len(clouds) - len(poses)
     if not poses:
