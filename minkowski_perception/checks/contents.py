@@ -204,7 +204,8 @@ def _recording(path: Path) -> Facts:
             found["odometry"] = ", ".join(odometry) or "none"
         for loss in bag.losses:
             found["lost"] = f"{found['lost']}; {loss}" if "lost" in found else loss
-        found["clouds"] = f"{len(topics)} topics" if topics else "none"
+        if not topics:
+            found["clouds"] = "none"
     found["more"] = f"minkowski-perception doctor {path}"
     return found
 

@@ -27,5 +27,7 @@ def run(args: argparse.Namespace) -> int:
     elif args.names:
         print("\n\n".join(printed(label_set_facts(each)) for each in sets))
     else:
-        print(printed({each.name: f"{len(each)}: {', '.join(each.names)}" for each in sets}))
+        print(
+            printed({each.name: f"{len(each)} classes: {', '.join(each.names)}" for each in sets})
+        )
     return 0

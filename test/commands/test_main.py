@@ -83,6 +83,8 @@ def test_models_and_label_sets_are_listed(capsys):
     assert re.search(r"^name +outdoor_lidar$", shown, re.MULTILINE)
     assert re.search(r"^license +Apache-2.0$", shown, re.MULTILINE)
     assert main.main(["label-sets"]) == 0
-    assert re.search(r"^semantickitti19 +19: car, bicycle", capsys.readouterr().out, re.MULTILINE)
+    assert re.search(
+        r"^semantickitti19 +19 classes: car, bicycle", capsys.readouterr().out, re.MULTILINE
+    )
     assert main.main(["label-sets", "indoor8", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["indoor8"]["classes"]["floor"]
