@@ -65,7 +65,7 @@ SMALLER = {
     "evaluate --leave-one-recording-out": "--engine torch",
     "evaluate --dataset simulation ": "--drives 1 --lidars vlp16",
     "evaluate --dataset simulation_indoor": "--drives 1",
-    "label": "--engine torch",
+    "label ": "--engine torch",
     "simulate": "--drives 1 --frames 1",
     "train": "--iterations 1 --workers 0",
 }
