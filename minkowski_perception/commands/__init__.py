@@ -43,7 +43,7 @@ def add_commands(
         command = commands.add_parser(
             name,
             help=purpose.rstrip("."),
-            description=purpose,
+            description=purpose[:1].upper() + purpose[1:],
             epilog=f"example:\n  {examples[name]}",
             formatter_class=argparse.RawDescriptionHelpFormatter,  # copies of examples must run
         )

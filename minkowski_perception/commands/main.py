@@ -53,7 +53,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=PROGRAM, description=minkowski_perception.__doc__)
+    purpose, _, _ = (minkowski_perception.__doc__ or "").partition("\n\n")
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description=purpose,
+        epilog=f"The help of a command has an example: {PROGRAM} label --help",
+    )
     parser.add_argument("--version", action="version", version=minkowski_perception.__version__)
     modules = {name: name.replace("-", "_") for name in COMMANDS}
     add_commands(parser, "command", modules, {n: f"{PROGRAM} {e}" for n, e in COMMANDS.items()})
