@@ -58,6 +58,12 @@ def _write_models(folder: Path) -> None:
     save_tiny(folder / "tiny", dimension=4, kernel="causal")
     (folder / "tiny_models").mkdir()
     save_tiny(folder / "tiny_models" / "ablation_3d", dimension=3)
+    heads = {"classes": 19, "moving": 1}
+    for seed in ("1", "2", "3"):
+        models = folder / "out" / "time" / seed
+        models.mkdir(parents=True)
+        save_tiny(models / "time_3d", dimension=3, heads=heads)
+        save_tiny(models / "time_rich", dimension=4, kernel="causal", heads=heads)
 
 
 def _write_recipes(folder: Path) -> None:

@@ -60,6 +60,7 @@ SMALLER = {
     "benchmark networks": "--networks MinkUNet18-W16 --voxel-size 1 --repeats 1",
     "benchmark temporal": "--sequence data/semantickitti/sequences/00 --frames 1 "
     "--engine torch --threads 1 --model tiny.yaml",
+    "benchmark time": "--drives 2 --frames 2 --lidars vlp16 --conditions clean --engine torch",
     "calibrate": "--drives 1 --lidars vlp16 --limit 1 --engine torch",
     "evaluate --dataset": "--limit 1 --engine torch",
     "evaluate --leave-one-recording-out": "--engine torch",
