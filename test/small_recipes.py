@@ -16,7 +16,7 @@ def write_sequences(root: Path, frames: int = 4, names: tuple[str, ...] = ("00",
         for part in ("velodyne", "labels"):
             (folder / part).mkdir(parents=True)
         for i in range(frames):
-            points = rng.uniform(-15, 15, (600, 4)) * (1.0, 1.0, 0.1, 0.0) + (0, 0, 0, 0.5)
+            points = rng.uniform(-15, 15, (600, 4)) * (1.0, 1.0, 0.1, 0.03) + (0, 0, 0, 0.5)
             classes = rng.choice(np.array([10, 30, 40, 50, 70], np.uint32), 600)
             points.astype("<f4").tofile(folder / "velodyne" / f"{i:06d}.bin")
             classes.astype("<u4").tofile(folder / "labels" / f"{i:06d}.label")

@@ -78,7 +78,11 @@ def test_every_reason_has_a_meaning():
         "out_of_order",
         "no_pose",
         "inactive",
+        "unsuitable",
         "inference_failed",
+        "internal_error",
+        "stalled",
+        "shed",
         "shutdown",
     }
     assert len({reason.meaning for reason in DropReason}) == len(DropReason)

@@ -14,7 +14,7 @@ from minkowski_perception.frame import NANOSECONDS, Frame
 from minkowski_perception.motion.ego_motion import EgoMotion, NoPoseError
 from minkowski_perception.recordings.bags import BagError, BagReader
 from minkowski_perception.recordings.motion import choose_ego_motion
-from minkowski_perception.recordings.scans import FrameReader, open_scans
+from minkowski_perception.recordings.scan_files import FrameReader, open_scans
 from minkowski_perception.segmenter import Segmenter
 
 _FASTEST = 60.0

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from minkowski_perception.lab.datasets.catalogue import Dataset
     from minkowski_perception.labels import LabelSet
     from minkowski_perception.recordings.bags import BagReader, BagWriter
-    from minkowski_perception.recordings.scans import FrameReader
+    from minkowski_perception.recordings.scan_files import FrameReader
     from minkowski_perception.stream import Stream
     from minkowski_perception.summary import Summary
 
@@ -135,7 +135,7 @@ def _reader(args: argparse.Namespace, dataset: Dataset | None) -> BagReader | Fr
         CommandError: the path is the root of a data set that is not named.
     """
     from minkowski_perception.recordings.bags import BagReader
-    from minkowski_perception.recordings.scans import FrameReader, open_scans
+    from minkowski_perception.recordings.scan_files import FrameReader, open_scans
 
     if dataset is not None:
         return FrameReader(args.bag, dataset.sequences, args.true_label_field)

@@ -19,7 +19,7 @@ from minkowski_perception.motion.ego_motion import (
 from minkowski_perception.motion.poses import PoseBuffer, pose_matrix
 from minkowski_perception.motion.registration import Registration
 from minkowski_perception.recordings.bags import BagError, BagReader, StampedPoses
-from minkowski_perception.recordings.scans import FrameReader
+from minkowski_perception.recordings.scan_files import FrameReader
 
 
 def choose_ego_motion(

@@ -181,7 +181,9 @@ def test_two_frames_on_one_topic_are_named(rig):
 
 def test_clouds_without_a_frame_are_labelled_and_said(rig):
     running = rig().ready()
-    running.publish(cloud(0, ""))
+    message = cloud(0)
+    message.header.frame_id = ""
+    running.publish(message)
     running.fresh_values()
     assert was_said(running, "no frame_id")
     assert len(running.labelled) == 1

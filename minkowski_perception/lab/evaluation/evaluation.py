@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from minkowski_perception.frame import Frame
 from minkowski_perception.lab.evaluation import EvaluationError, NoLabelsError
-from minkowski_perception.lab.evaluation.motion import choose_ego_motion
+from minkowski_perception.lab.evaluation.evaluated_motion import choose_ego_motion
 from minkowski_perception.labels import UNLABELLED, LabelSet
 from minkowski_perception.metrics import true_labels
 from minkowski_perception.motion.ego_motion import NoPoseError

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from minkowski_perception.frame import Frame
 from minkowski_perception.lab.simulation.noise import Noise
-from minkowski_perception.lab.training.noise import measured
+from minkowski_perception.lab.training.sensor_noise import measured
 from minkowski_perception.motion.poses import in_changed_world
 
 Rng = np.random.Generator

@@ -106,6 +106,7 @@ class FrameCatcher:
     """Replaces a segmenter: keeps the frame and predicts nothing."""
 
     label_set = ("only",)
+    min_confidence = 0.0
 
     def __init__(self, caught: list[Frame]) -> None:
         self.frames = caught

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from fake_segmenters import FakeSegmenter, random_frame
 
-from minkowski_perception.lab.evaluation import EvaluationError, motion
+from minkowski_perception.lab.evaluation import EvaluationError, evaluated_motion
+from minkowski_perception.lab.evaluation.evaluated_motion import choose_ego_motion
 from minkowski_perception.lab.evaluation.evaluation import evaluate
-from minkowski_perception.lab.evaluation.motion import choose_ego_motion
 from minkowski_perception.labels import LabelSet
 
 KITTI = LabelSet.load("semantickitti19")
@@ -46,7 +46,7 @@ def test_motion_is_unknown_without_poses_and_registration(monkeypatch):
     def missing(**_):
         raise ImportError("no kiss-icp")
 
-    monkeypatch.setattr(motion, "Registration", missing)
+    monkeypatch.setattr(evaluated_motion, "Registration", missing)
     segmenter = perfect()
     evaluation = evaluate(segmenter, KITTI, {"a": frames([False] * 2)})
     assert all(f.pose is None for f in segmenter.streams[0])

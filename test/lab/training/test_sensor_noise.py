@@ -7,7 +7,7 @@ import pytest
 
 from minkowski_perception.frame import Frame
 from minkowski_perception.lab.simulation.noise import Noise
-from minkowski_perception.lab.training.noise import distortion, measured
+from minkowski_perception.lab.training.sensor_noise import distortion, measured
 
 NONE = Noise(jitter=0.0, elastic=0.0, dropout=0.0, gain=(1.0, 1.0), offset=0.0)
 

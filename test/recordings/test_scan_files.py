@@ -10,7 +10,7 @@ from minkowski_perception.frame import Frame
 from minkowski_perception.motion.ego_motion import NoPoseError, StandingStill
 from minkowski_perception.recordings.bags import BagError
 from minkowski_perception.recordings.motion import choose_ego_motion
-from minkowski_perception.recordings.scans import FrameReader, open_scans, read_scan
+from minkowski_perception.recordings.scan_files import FrameReader, open_scans, read_scan
 
 ROWS = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
 SECOND = 10**9
