@@ -244,6 +244,20 @@ class PerceptionNode(LifecycleNode):
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
+    def _LifecycleNodeMixin__on_change_state(  # noqa: N802
+        self, request: Any, response: Any
+    ) -> Any:
+        """Answer a request of a transition that is not possible.
+
+        rclpy does so since Kilted. On Jazzy its error leaves the callback, and clients wait on.
+        """
+        try:
+            return super()._LifecycleNodeMixin__on_change_state(request, response)  # type: ignore[misc]
+        except RuntimeError as error:  # RCLError
+            self.get_logger().warning(f"transition {request.transition.id} refused: {error}")
+            response.success = False
+            return response
+
     def _give_up(self, reason: str) -> None:
         """Go from active through the lifecycle's error state to unconfigured."""
         if self._failure:
