@@ -91,7 +91,7 @@ _RULES: Mapping[str, _Rule] = {
 
 def cloud_statistics(frame: Frame) -> dict[str, float]:
     """Return the statistics of a cloud alone; empty without measured points."""
-    measured = np.flatnonzero(frame.valid & frame.points.any(axis=1))
+    measured = np.flatnonzero(frame.measured)
     if not len(measured):
         return {}
     rows = measured[:: -(-len(measured) // _MOST_POINTS)]

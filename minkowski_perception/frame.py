@@ -165,6 +165,15 @@ class Frame:
         return np.asarray(x & y & z)
 
     @property
+    def measured(self) -> npt.NDArray[np.bool_]:
+        """[N] bool, whether a point is valid and not exactly at the sensor.
+
+        Many drivers report a ray without a return as a point at the sensor.
+        """
+        x, y, z = (self.points != 0.0).T
+        return np.asarray(self.valid & (x | y | z))
+
+    @property
     def odometry_points(self) -> npt.NDArray[np.float64]:
         """[N, 3] float64, points in the odometry frame, metres; `points` if there is no pose."""
         points = self.points.astype(np.float64)

@@ -17,7 +17,7 @@ _WIDE = 2000.0
 
 def doubtful_unit(frame: Frame) -> str:
     """Return why points cannot be metres from the sensor, with the remedy; "" if they can."""
-    points = frame.points[frame.valid & frame.points.any(axis=1)].astype(np.float64)
+    points = frame.points[frame.measured].astype(np.float64)
     if not len(points):
         return ""
     centre = np.median(points, axis=0)

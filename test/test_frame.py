@@ -15,6 +15,13 @@ def test_points_without_a_measurement_are_kept_but_not_valid():
     assert frame.valid.tolist() == [True, False, False, True]
 
 
+def test_points_at_the_sensor_are_valid_but_not_measured():
+    points = np.array([[0, 0, 0], [-0.0, 0, 0], [0, 0, -3], [0, 1e-30, 0]], np.float32)
+    frame = Frame(np.concatenate([points, POINTS]))
+    assert frame.measured.tolist() == [False, False, True, True, True, False, False, True]
+    assert Frame(points[:0]).measured.tolist() == []
+
+
 @pytest.mark.parametrize("name", ["camera_depth_optical_frame", "left_optical"])
 def test_optical_frames_look_forward_along_z(name):
     right, down, forward = np.eye(3) @ upright(name)[:3, :3].T

@@ -228,7 +228,7 @@ def _content(message: Any, features: tuple[str, ...]) -> list[Finding]:
 
 
 def _points(frame: Frame, shape: str) -> Finding:
-    present = frame.valid & frame.points.any(axis=1)
+    present = frame.measured
     if not present.any():
         return fail(
             "points",

@@ -71,8 +71,7 @@ def compensate(frame: Frame, velocity: Twist, step: float) -> Frame:
         or np.linalg.norm(velocity.angular) > MAX_TURN_RATE
     ):
         return frame
-    # Points at the sensor's origin have no return.
-    moved = np.isfinite(frame.time) & frame.valid & frame.points.any(axis=1)
+    moved = np.isfinite(frame.time) & frame.measured
     far = moved & (np.abs(frame.time) > MAX_SWEEPS * step)
     if np.count_nonzero(far) > _OUTLIERS * np.count_nonzero(moved):
         return frame

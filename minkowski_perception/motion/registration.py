@@ -96,7 +96,7 @@ class Registration(EgoMotion):
         """Return the points [N, 3] with a return, de-skewed if a velocity is known."""
         if self._deskew and self._period:
             frame = compensate(frame, self._velocity, self._period)
-        return frame.points[frame.valid & frame.points.any(axis=1)].astype(np.float64)
+        return frame.points[frame.measured].astype(np.float64)
 
     def _register(self, points: npt.NDArray[np.float64], expected: Pose) -> Pose | None:
         """Return the pose of points [N, 3] near the expected one; None if registration fails."""
