@@ -357,8 +357,7 @@ class Segmenter:
     @property
     def state_bytes(self) -> int:
         """Bytes that are kept of the stream's frames."""
-        of_map = 0 if self._map is None else self._map.nbytes
-        return self._execution.nbytes + self._average.nbytes + self._ranges.nbytes + of_map
+        return sum(each.nbytes for each in self._memories.values())
 
     def reset(self) -> None:
         """Forget the stream: the next frame starts a new one."""
@@ -366,11 +365,18 @@ class Segmenter:
         self._forget()
 
     def _forget(self) -> None:
-        self._execution.clear()
-        self._average.clear()
-        self._ranges.clear()
-        if self._map is not None:
-            self._map.clear()
+        for each in self._memories.values():
+            each.clear()
+
+    @property
+    def _memories(self) -> dict[str, Execution | TemporalAverage | RangeHistory | VoxelMap]:
+        """What keeps something of the stream's frames, by its name in the state."""
+        memories: dict[str, Execution | TemporalAverage | RangeHistory | VoxelMap] = {
+            "execution": self._execution,
+            "average": self._average,
+            "ranges": self._ranges,
+        }
+        return memories if self._map is None else {**memories, "map": self._map}
 
     def labelled_map(self) -> LabelledMap | None:
         """Return the map of the stream so far; None if the segmenter keeps none."""
@@ -381,15 +387,9 @@ class Segmenter:
 
         They share no memory with the segmenter or each other, so `safetensors` can save them.
         """
-        state = {
-            "intensity_scale": torch.from_numpy(self.intensity_scale.state()),
-            **{f"continuity.{name}": t for name, t in self._continuity.state().items()},
-            **{f"execution.{name}": t for name, t in self._execution.state().items()},
-            **{f"average.{name}": t for name, t in self._average.state().items()},
-            **{f"ranges.{name}": t for name, t in self._ranges.state().items()},
-        }
-        if self._map is not None:
-            state |= {f"map.{name}": t for name, t in self._map.state().items()}
+        state = {"intensity_scale": torch.from_numpy(self.intensity_scale.state())}
+        for key, each in {"continuity": self._continuity, **self._memories}.items():
+            state |= {f"{key}.{name}": t for name, t in each.state().items()}
         return {name: t.clone(memory_format=torch.contiguous_format) for name, t in state.items()}
 
     def restore(self, state: Mapping[str, torch.Tensor]) -> None:
@@ -401,13 +401,11 @@ class Segmenter:
             ValueError: the state is of another model or execution; a new stream starts.
         """
         self.reset()
-        self._execution.restore(part(state, "execution."))
-        self._average.restore({name: t.cpu() for name, t in part(state, "average.").items()})
-        self._ranges.restore({name: t.cpu() for name, t in part(state, "ranges.").items()})
-        if self._map is not None:
-            self._map.restore({name: t.cpu() for name, t in part(state, "map.").items()})
-        self._continuity.restore(part(state, "continuity."))
-        self.intensity_scale.restore(state["intensity_scale"].cpu().numpy())
+        # On the CPU, as all but the execution keeps it; that moves its part to the device.
+        state = {name: tensor.cpu() for name, tensor in state.items()}
+        for key, each in {**self._memories, "continuity": self._continuity}.items():
+            each.restore(part(state, f"{key}."))
+        self.intensity_scale.restore(state["intensity_scale"].numpy())
 
     def skip(self, stamp: int, frame_id: str) -> None:
         """Note a frame that was received but is not segmented; see `Continuity.skip`."""
