@@ -74,12 +74,10 @@ def transfer(source: Network, target: Network, *, fresh_classes: bool = False) -
         ValueError: the architectures differ: a tensor is missing or of another shape.
     """
     given, state = _refitted(source.state_dict(), source, target, _moved), target.state_dict()
-    theirs, ours = source.options.heads.keys(), target.options.heads.keys()
-    fresh = (ours - theirs) | ({CLASSES} if fresh_classes else set())
-    given = _without(given, source, theirs - ours)
-    given |= {key: state[key] for key in state.keys() - _without(state, target, fresh).keys()}
-    given = {key: value for key, value in given.items() if key in state or not _of_support(key)}
-    given |= {key: state[key] for key in state if key not in given and _of_support(key)}
+    theirs, ours = _optional(source), _optional(target)
+    fresh = (ours - theirs) | ({target.prefix(CLASSES)} if fresh_classes else set())
+    given = _without(given, theirs - ours)
+    given |= {key: state[key] for key in state.keys() - _without(state, fresh).keys()}
     more = target.in_channels - source.in_channels
     for key in [key for key in given if more > 0 and given[key].ndim == 3 and key in state]:
         channels = given[key].shape[1], state[key].shape[1]
@@ -91,14 +89,15 @@ def transfer(source: Network, target: Network, *, fresh_classes: bool = False) -
     target.load_state_dict(given)
 
 
-def _of_support(key: str) -> bool:
-    return key.startswith("support.")
+def _optional(network: Network) -> set[str]:
+    """Return the prefixes of weights that other networks of the architecture may lack."""
+    support = {"support."} if network.support_channels else set()
+    return {network.prefix(head) for head in network.options.heads} | support
 
 
-def _without(state: Mapping[str, Tensor], network: Network, heads: Set[str]) -> dict[str, Tensor]:
-    """Return the weights without those of some heads."""
-    prefixes = tuple(network.prefix(head) for head in heads)
-    return {key: value for key, value in state.items() if not key.startswith(prefixes)}
+def _without(state: Mapping[str, Tensor], prefixes: Set[str]) -> dict[str, Tensor]:
+    """Return the weights without those whose keys begin with one of the prefixes."""
+    return {key: value for key, value in state.items() if not key.startswith(tuple(prefixes))}
 
 
 def _refitted(
