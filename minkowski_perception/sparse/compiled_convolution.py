@@ -230,8 +230,7 @@ def kernel_gradient(features: Tensor, grad: Tensor, kernel_map: KernelMap) -> Te
 
 def _runs(pairs: Pairs) -> tuple[Array, Array]:
     """Return the starts of the runs, [R + 1], and their offsets, [R]."""
-    starts = np.array(pairs.starts)
-    return starts, np.arange(len(starts) - 1) if pairs.offsets is None else np.array(pairs.offsets)
+    return np.array(pairs.starts), np.array(pairs.run_offsets, dtype=np.int64)
 
 
 def _shares(counts: Array, count: int) -> list[Array]:

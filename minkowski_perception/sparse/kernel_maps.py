@@ -38,6 +38,11 @@ class Pairs:
     starts: tuple[int, ...]
     offsets: tuple[int, ...] | None = None
 
+    @property
+    def run_offsets(self) -> Sequence[int]:
+        """Index of each run's offset."""
+        return range(len(self.starts) - 1) if self.offsets is None else self.offsets
+
     def swapped(self) -> Pairs:
         """Return the pairs with inputs and outputs swapped.
 
@@ -58,12 +63,11 @@ class Pairs:
         for rows in rounds:
             ends += (ends[-1] + torch.searchsorted(rows, starts[1:])).tolist()
         rows = torch.cat(rounds)
-        offsets = self.offsets or tuple(range(len(self.starts) - 1))
         return Pairs(
             inputs.index_select(0, rows),
             outputs.index_select(0, rows),
             tuple(ends),
-            offsets * len(rounds),
+            tuple(self.run_offsets) * len(rounds),
         )
 
 
@@ -100,8 +104,7 @@ class KernelMap:
     def __iter__(self) -> Iterator[tuple[int, Tensor, Tensor]]:
         """Yield (offset index, input rows, output rows) of each run that has pairs."""
         pairs = self.pairs
-        offsets = range(len(self)) if pairs.offsets is None else pairs.offsets
-        for k, (start, end) in zip(offsets, pairwise(pairs.starts), strict=True):
+        for k, (start, end) in zip(pairs.run_offsets, pairwise(pairs.starts), strict=True):
             if end > start:
                 yield k, pairs.inputs[start:end], pairs.outputs[start:end]
 
