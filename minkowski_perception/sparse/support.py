@@ -122,9 +122,12 @@ class SupportMemory:
         if self._kept is None:
             return {}
         voxels, features = self._kept
-        stride = torch.tensor(voxels.map.stride)
-        state = {"keys": voxels.map.keys, "age": voxels.age, "features": features}
-        return {"stride": stride, **{name: tensor.clone() for name, tensor in state.items()}}
+        return {
+            "stride": torch.tensor(voxels.map.stride),
+            "keys": voxels.map.keys,
+            "age": voxels.age,
+            "features": features,
+        }
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Replace the contents by a saved state.
