@@ -68,7 +68,7 @@ class TemperatureScaling:
             voxels: M voxels of the frame.
             frame: its points.
         """
-        points = frame.points[voxels.valid]
+        points = np.compress(voxels.valid, frame.points, axis=0)
         distances = np.sqrt(np.einsum("ij,ij->i", points, points))[:, None]
         mean = voxels.quantization.reduce(torch.from_numpy(distances), "mean")[:, 0].numpy()
         counts = voxels.quantization.counts().numpy()
