@@ -345,7 +345,7 @@ def test_a_network_learns_from_a_recipe_what_moves(tmp_path):
 
 def test_the_calibration_error_equals_a_sum_over_bins_and_speeds_have_bins():
     rng = np.random.default_rng(5)
-    points, truth = 4000, None
+    points = 4000
     scores = MovingScores(KITTI)
     values = rng.random(points).astype(np.float32)
     truth = rng.random(points) < values**2

@@ -4,6 +4,7 @@ from unittest import mock
 
 import pytest
 import torch
+from clips import at_time, batch_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -34,16 +35,6 @@ def random_frames(seed, count, voxels=60, channels=3):
         positions = torch.unique(positions, dim=0)
         frames.append((positions, torch.randn(len(positions), channels, generator=generator)))
     return frames
-
-
-def at_time(positions, time, batch=0):
-    column = positions.new_ones(len(positions), 1)
-    return torch.cat([batch * column, positions, time * column], dim=1)
-
-
-def whole_sequence(frames):
-    coordinates = torch.cat([at_time(positions, t) for t, (positions, _) in enumerate(frames)])
-    return SparseTensor(torch.cat([features for _, features in frames]), coordinates)
 
 
 def by_brute_force(layer, frames, time):
@@ -83,7 +74,7 @@ def test_links_reach_the_last_frame_of_a_voxel_in_a_sequence_and_frame_by_frame(
     layer = CausalConvolution(3, 4, causal((3, 3, 3), LINKS[link]), recall).eval()
     memory = Memory(recall)
     with torch.inference_mode():
-        whole = layer(whole_sequence(frames))
+        whole = layer(batch_of([frames]))
         for time, (positions, features) in enumerate(frames):
             expected = by_brute_force(layer, frames, time)
             torch.testing.assert_close(
@@ -103,12 +94,11 @@ def test_links_reach_the_last_frame_of_a_voxel_in_a_sequence_and_frame_by_frame(
 @settings(max_examples=50, deadline=None)
 def test_the_compiled_search_finds_the_same_links_as_pytorch(seed, recall, link, count):
     # Frame 2 is empty, and so is the whole sequence if the count is 0.
-    tensor = whole_sequence(
-        [
-            (positions[:0], features[:0]) if time in (2, count) else (positions, features)
-            for time, (positions, features) in enumerate(random_frames(seed, count + 1))
-        ]
-    )
+    frames = [
+        (positions[:0], features[:0]) if time in (2, count) else (positions, features)
+        for time, (positions, features) in enumerate(random_frames(seed, count + 1))
+    ]
+    tensor = batch_of([frames])
     region = causal((3, 3, 3), LINKS[link]).links
     maps = RecallMap(tensor.map, region, recall), RecallMap(tensor.map, region, recall)
     with mock.patch.object(kernel_maps, "match", None):
@@ -123,7 +113,7 @@ def test_links_of_later_frames_to_the_same_voxel_all_count_in_its_gradient():
     neighbours = torch.tensor([[1, 0, 0]])
     later = [(neighbours, torch.ones(1, 2))] * 20
     frames = [(torch.zeros(1, 3).long(), torch.ones(1, 2)), *later]
-    tensor = whole_sequence(frames)
+    tensor = batch_of([frames])
     tensor.features.requires_grad_()
     layer(tensor).features.sum().backward()
     offset = layer.region.offsets.index((-1, 0, 0, -1))
@@ -137,7 +127,7 @@ def test_a_causal_kernel_with_a_recall_of_one_is_a_plain_4d_kernel():
     plain = Convolution(3, 4, KernelRegion(region.offsets))
     layer = CausalConvolution(3, 4, region)
     layer.load_state_dict(plain.state_dict())
-    tensor = whole_sequence(random_frames(1, 4))
+    tensor = batch_of([random_frames(1, 4)])
     torch.testing.assert_close(layer(tensor).features, plain(tensor).features)
 
 

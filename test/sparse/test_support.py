@@ -4,6 +4,7 @@
 
 import pytest
 import torch
+from clips import at_time, batch_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -30,21 +31,6 @@ def random_clip(seed, count, voxels=40):
         positions = torch.unique(torch.randint(-3, 3, (size, 3), generator=generator), dim=0)
         frames.append((positions, torch.randn(len(positions), CHANNELS, generator=generator)))
     return frames
-
-
-def at_time(positions, time, batch=0):
-    column = positions.new_ones(len(positions), 1)
-    return torch.cat([batch * column, positions, time * column], dim=1)
-
-
-def batch_of(clips):
-    coordinates = [
-        at_time(positions, time, batch)
-        for batch, clip in enumerate(clips)
-        for time, (positions, _) in enumerate(clip)
-    ]
-    features = [features for clip in clips for _, features in clip]
-    return SparseTensor(torch.cat(features), torch.cat(coordinates))
 
 
 def support(reach, seed=0):
