@@ -69,12 +69,9 @@ def save_flicker(path: Path, report: Mapping[str, Any]) -> None:
         axes.set_title(case, fontsize=9, loc="left")
         axes.set_ylim(bottom=0.0)
         axes.set_ylabel("% changed", fontsize=8)
-        axes.tick_params(labelsize=8)
-        axes.grid(alpha=0.3)
         axes.set_xlabel("frame", fontsize=8)
         axes.xaxis.get_major_locator().set_params(integer=True)
-        for side in ("top", "right"):
-            axes.spines[side].set_visible(False)
+        _style(axes)
     for unused in panels:
         unused.set_visible(False)
     handles, labels = figure.axes[0].get_legend_handles_labels()
@@ -124,11 +121,8 @@ def save_gains(path: Path, report: Mapping[str, Any]) -> None:
         axes.bar(places, values, wide, yerr=errors, label=label, capsize=2, color=f"C{i}")
     axes.axhline(0.0, color="black", lw=0.8)
     axes.set_xticks(range(len(_GAINS)), list(_GAINS.values()), fontsize=8)
-    axes.tick_params(labelsize=8)
-    axes.grid(axis="y", alpha=0.3)
     axes.legend(fontsize=8, frameon=False)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+    _style(axes, grid="y")
     save_figure(figure, path)
 
 
@@ -154,12 +148,21 @@ def save_costs(path: Path, report: Mapping[str, Any]) -> None:
     axes.set_ylabel("ms of the network", fontsize=8)
     axes.set_xlim(0.5, max(windows) + 0.5)
     axes.set_ylim(bottom=0.0)
-    axes.tick_params(labelsize=8)
-    axes.grid(alpha=0.3)
     axes.legend(fontsize=8, frameon=False)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+    _style(axes)
     save_figure(figure, path)
+
+
+def _style(axes: Any, grid: str = "both") -> None:
+    """Set the look that the charts with a grid share.
+
+    Args:
+        axes: to change.
+        grid: "x", "y" or "both", the axis that the lines of the grid mark.
+    """
+    axes.tick_params(labelsize=8)
+    axes.grid(axis=grid, alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _draw(axes: Any, race: Mapping[str, Any]) -> None:
