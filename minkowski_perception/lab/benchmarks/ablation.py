@@ -224,33 +224,17 @@ def simulated_streams(
     """
     models = [get_lidar(lidar) for lidar in lidars for _ in range(drives)]
     seeds = held_out_seeds(seed, len(models))
-    return simulate_in_parallel(
-        [
-            (case, each, model.name, still)
-            for case, still in SCENES.items()
-            for each, model in zip(seeds, models, strict=True)
-        ],
-        frames,
-    )
-
-
-def simulate_in_parallel(
-    drives: Sequence[tuple[str, int, str, bool]], frames: int
-) -> list[Stream]:
-    """Simulate drives along streets, one in each process.
-
-    Args:
-        drives: of each its case, seed and LiDAR, and whether everything stands still.
-        frames: number of frames of each drive.
-    """
+    cases = [
+        (case, each, m.name) for case in SCENES for each, m in zip(seeds, models, strict=True)
+    ]
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        made = pool.map(partial(_simulate, frames=frames), *zip(*drives, strict=True))
-        bar = tqdm(made, "simulating", len(drives), unit=" drives", leave=False, disable=None)
+        made = pool.map(partial(_simulate, frames=frames), *zip(*cases, strict=True))
+        bar = tqdm(made, "simulating", len(cases), unit=" drives", leave=False, disable=None)
         return list(bar)
 
 
-def _simulate(case: str, seed: int, lidar: str, still: bool, frames: int) -> Stream:
-    return Stream(case, seed, list(simulate_drive(seed, lidar, frames, still=still)))
+def _simulate(case: str, seed: int, lidar: str, frames: int) -> Stream:
+    return Stream(case, seed, list(simulate_drive(seed, lidar, frames, still=SCENES[case])))
 
 
 def compare(
