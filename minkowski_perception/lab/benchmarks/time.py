@@ -64,6 +64,7 @@ from minkowski_perception.lab.benchmarks.time_scores import (
     scene_truths,
 )
 from minkowski_perception.lab.datasets.catalogue import Dataset
+from minkowski_perception.lab.evaluation.intervals import DRAWS, draws_of, interval
 from minkowski_perception.lab.simulation.drive import held_out_seeds
 from minkowski_perception.lab.simulation.lidar import get_lidar
 from minkowski_perception.lab.simulation.noise import DriveNoise, Noise
@@ -86,9 +87,6 @@ from minkowski_perception.sparse import largest
 
 FIRST_SEED = 9100
 """Seed of the first drive; no model was trained on these streets, no design chosen by them."""
-
-DRAWS = 1000
-"""Draws of the bootstrap."""
 
 TWIN = "time_3d"
 """Name of the 3D model that models are compared with by default."""
@@ -525,8 +523,7 @@ def draw_drives(cases: list[str], count: int = DRAWS) -> Counts:
     draws = np.ones((1 + count, len(cases)), np.int64)
     for case in sorted(set(cases)):
         columns = np.flatnonzero(np.array(cases) == case)
-        chosen = rng.integers(len(columns), size=(count, len(columns)))
-        draws[1:, columns] = [np.bincount(each, minlength=len(columns)) for each in chosen]
+        draws[1:, columns] = draws_of(len(columns), count, rng)
     return draws
 
 
@@ -702,11 +699,11 @@ def _gain(
 
     None where a value is missing.
     """
-    value, *drawn = np.mean([own[metric] - twin[metric] for own, twin in pairs], axis=0)
-    if np.isnan(value):
+    gains = np.mean([own[metric] - twin[metric] for own, twin in pairs], axis=0)
+    value, ends = float(gains[0]), interval(gains[1:])
+    if np.isnan(value) or ends is None:
         return None
-    low, high = np.nanpercentile(drawn, [2.5, 97.5])
-    return {"value": float(value), "low": float(low), "high": float(high)}
+    return {"value": value, "low": ends[0], "high": ends[1]}
 
 
 def _motion(scores: Iterable[Score], truth: LabelSet) -> dict[str, Any]:

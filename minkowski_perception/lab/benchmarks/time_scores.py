@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from minkowski_perception.frame import Frame
 from minkowski_perception.lab.benchmarks.ablation import Scene
+from minkowski_perception.lab.evaluation.intervals import miou_of
 from minkowski_perception.labels import UNLABELLED, LabelSet
 from minkowski_perception.metrics import true_labels
 from minkowski_perception.moving import (
@@ -462,7 +463,7 @@ def metric_values(
     """
     values = dict.fromkeys(METRICS, np.full(len(draws), np.nan))
     for name in drives[0].confusions:
-        values[name] = 100.0 * _mious(_drawn(draws, [d.confusions[name] for d in drives]))
+        values[name] = 100.0 * miou_of(_drawn(draws, [d.confusions[name] for d in drives]))
     histograms = [drive.motion for drive in drives if drive.motion is not None]
     if histograms:
         totals = _drawn(draws, histograms)
@@ -482,15 +483,3 @@ def _drawn(draws: Counts, of_drives: Sequence[Counts]) -> npt.NDArray[np.float64
     stacked = np.stack(of_drives)
     sums = draws.astype(float) @ stacked.reshape(len(stacked), -1).astype(float)
     return np.asarray(sums.reshape(len(draws), *stacked.shape[1:]))
-
-
-def _mious(counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return the mean IoU [R] of confusions [R, K, K + 1]; see `ConfusionMatrix.miou`."""
-    classes = counts.shape[1]
-    hits = np.diagonal(counts, axis1=1, axis2=2)
-    of_class = counts.sum(axis=2)
-    union = of_class + counts.sum(axis=1)[:, :classes] - hits
-    present = of_class > 0
-    iou = np.where(present, hits / np.maximum(union, 1), 0.0)
-    number = present.sum(axis=1)
-    return np.where(number > 0, iou.sum(axis=1) / np.maximum(number, 1), np.nan)

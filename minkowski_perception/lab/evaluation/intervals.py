@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""95 % intervals of mIoU by the bootstrap: frames or sequences are drawn with replacement.
+"""95 % intervals by the bootstrap: frames, sequences or drives are drawn with replacement.
 
 An interval holds 95 % of the values of the draws (Efron and Tibshirani 1993, percentile method).
 Neighbouring frames of a drive resemble each other, so intervals over frames are too narrow for
@@ -47,9 +47,16 @@ def miou_draws(frames: Sequence[FrameConfusions], view: str, over: str) -> Value
     return miou_of(totals.reshape(DRAWS, *counts.shape[1:]))
 
 
-def draws_of(units: int) -> Values:
-    """Return how often each of some units counts in each draw, [DRAWS, units]."""
-    chosen = np.random.default_rng(0).integers(units, size=(DRAWS, units))
+def draws_of(units: int, count: int = DRAWS, rng: np.random.Generator | None = None) -> Values:
+    """Return how often each of some units counts in each draw, [count, units].
+
+    Args:
+        units: number of units, each of which counts once on average.
+        count: number of draws.
+        rng: random numbers; None for the same ones in each call.
+    """
+    rng = np.random.default_rng(0) if rng is None else rng
+    chosen = rng.integers(units, size=(count, units))
     return np.stack([np.bincount(each, minlength=units) for each in chosen]).astype(np.float64)
 
 
