@@ -116,7 +116,9 @@ class RangeHistory:
         if not self._delays:
             return voxels
         columns = np.zeros((2 * len(self._delays), len(voxels.coordinates)), np.float32)
-        past = [self._nearest(frame.stamp, delay) for delay in self._delays]
+        stamps = [past.stamp for past in self._past]
+        places = [nearest(stamps, frame.stamp, delay) for delay in self._delays]
+        past = [None if place is None else self._past[place] for place in places]
         if frame.pose is not None and any(past) and len(voxels.coordinates):
             self.compared = True
             points = torch.from_numpy(np.compress(voxels.valid, frame.points, axis=0))
@@ -141,16 +143,6 @@ class RangeHistory:
         image = range_image(frame.points)
         if (image[1] >= 0).any():
             self._past.append(_Past(frame.stamp, frame.pose, image))
-
-    def _nearest(self, stamp: int, delay: int) -> _Past | None:
-        """Return the past frame nearest to a delay in nanoseconds, None without one near it."""
-
-        def error(past: _Past) -> int:
-            # The steps of a clip that is reversed in time are negative.
-            return abs(abs(stamp - past.stamp) - delay)
-
-        nearest = min(reversed(self._past), key=error, default=None)
-        return None if nearest is None or error(nearest) > TOLERANCE * delay else nearest
 
     def clear(self) -> None:
         """Drop all past frames."""
@@ -201,6 +193,21 @@ class RangeHistory:
         stamps = state["stamps"].tolist()
         columns = zip(stamps, state["poses"].numpy(), state["images"].numpy(), strict=True)
         self._past = [_Past(stamp, pose.copy(), image.copy()) for stamp, pose, image in columns]
+
+
+def nearest(past: Sequence[int], stamp: int, delay: int) -> int | None:
+    """Return the place of the past frame nearest to a delay, None without one within `TOLERANCE`.
+
+    Args:
+        past: stamps of past frames, in the order of the stream; of two equally near ones the last
+            counts.
+        stamp: of the frame.
+        delay: nanoseconds, as all stamps.
+    """
+    # The steps of a clip that is reversed in time are negative.
+    errors = [abs(abs(stamp - other) - delay) for other in past]
+    place = min(reversed(range(len(errors))), key=errors.__getitem__, default=None)
+    return None if place is None or errors[place] > TOLERANCE * delay else place
 
 
 def range_image(points: Array) -> Image:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 
 from minkowski_perception.frame import NANOSECONDS, Frame
-from minkowski_perception.streaming.residuals import TOLERANCE
+from minkowski_perception.streaming.residuals import nearest
 
 
 class PastFrame(Frame):
@@ -45,13 +45,11 @@ class History:
         """
         wanted = set()
         for row in clip:
-            for delay in (round(delay * NANOSECONDS) for delay in self.delays):
-                errors = {
-                    past: abs(abs(stamps[row] - stamp) - delay)
-                    for past, stamp in stamps.items()
-                    if past < row
-                }
-                nearest = min(errors, key=lambda past: errors[past], default=None)
-                if nearest is not None and errors[nearest] <= TOLERANCE * delay:
-                    wanted.add(nearest)
+            past = sorted(other for other in stamps if other < row)
+            for delay in self.delays:
+                place = nearest(
+                    [stamps[other] for other in past], stamps[row], round(delay * NANOSECONDS)
+                )
+                if place is not None:
+                    wanted.add(past[place])
         return wanted

@@ -21,7 +21,8 @@ from minkowski_perception.motion.poses import pose_matrix
 from minkowski_perception.networks import build_network
 from minkowski_perception.networks.model import Model
 from minkowski_perception.segmenter import Segmenter
-from minkowski_perception.voxels import VoxelInput
+from minkowski_perception.streaming.residuals import RangeHistory
+from minkowski_perception.voxels import VoxelInput, voxelize
 
 DELAYS = (0.1, 0.3, 0.6)
 SPEC = VoxelInput(0.4, ("one", "z"), reduce="mean", residuals=DELAYS)
@@ -67,6 +68,23 @@ def test_a_clip_gets_only_the_past_frames_that_a_delay_leads_to(source):
                     if nearest < row and 2 * (n - (row - nearest)) <= n:
                         wanted.add(nearest)
             assert set(past) == wanted - set(rows)
+
+
+def test_of_two_past_frames_equally_near_a_delay_the_later_one_is_taken_as_in_a_stream():
+    delay, steps_before = 0.3, (4, 2)
+    history = History(2, (delay,))
+    stamps = {i: -n * TENTH for i, n in enumerate(steps_before)} | {2: 0}
+    assert history.rows(stamps, [2]) == {1}
+    first, second, newest = (replace(f, stamp=stamps[i]) for i, f in enumerate(drive(3)))
+    spec = VoxelInput(0.4, ("one",), reduce="mean", residuals=(delay,))
+    voxels = voxelize(newest, spec, None)
+    features = []
+    for past in ([first, second], [second]):
+        ranges = RangeHistory((delay,))
+        for frame in past:
+            ranges.remember(frame)
+        features.append(ranges.extended(voxels, newest).features)
+    assert torch.equal(*features)
 
 
 def test_without_a_history_clips_are_what_they_were():
