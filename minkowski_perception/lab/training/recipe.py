@@ -165,8 +165,8 @@ class Data:
         stride: frames of the sequence from each frame of a clip to the next one; or a mapping of
             numbers to the shares of the clips that have this stride.
         history: number of frames before a clip that its residuals (`input.residuals`) can look
-            back to. They and the frames that a stride skips are only read as far as a residual
-            needs them, augmented with the clip, and get no voxels.
+            back to. Of these and of the frames that a stride skips, those that a delay of a
+            residual leads to are augmented with the clip. They get no voxels.
         without_history: share of clips without such frames, as at the start of a stream, and as
             from sensors as slow as the stride.
         max_voxels: largest number of voxels of a clip; larger clips are sampled at random.
