@@ -94,7 +94,7 @@ class Drives:
         drive = self.drives[int(rng.integers(len(self.drives)))]
         rows = size.draw(rng)
         start = int(rng.integers(len(drive) - rows[-1]))
-        return _frames(lambda row: _upright(drive[row]), [start + row for row in rows], history)
+        return _frames(drive, _upright, [start + row for row in rows], history)
 
     def class_shares(self, classes: int) -> npt.NDArray[np.float64]:
         """Return the share of each class in the labels, [classes]."""
@@ -137,13 +137,14 @@ class Recordings:
             newest = int(_order(self.seed, index // total, total)[index % total])
         sequence, newest = self._find(newest)
         rows = [newest - row for row in reversed(size.draw(rng)) if row <= newest]
-        return _frames(partial(self._read, sequence), rows, history)
+        return _frames(sequence, self._prepared, rows, history)
 
     def class_shares(self, classes: int) -> npt.NDArray[np.float64]:
         """Return the share of each class in the labels of some frames, [classes]."""
         total = sum(map(len, self.sequences))
         rows = np.linspace(0, total - 1, min(total, _COUNTED_FRAMES)).astype(int)
-        frames = (self._read(*self._find(int(row))) for row in rows)
+        found = (self._find(int(row)) for row in rows)
+        frames = (self._prepared(sequence[row]) for sequence, row in found)
         labels = [frame.labels for frame in frames if frame.labels is not None]
         return class_shares(np.concatenate([np.zeros(0, np.uint8), *labels]), classes)
 
@@ -153,9 +154,9 @@ class Recordings:
         sequence, end = next((s, e) for s, e in zip(self.sequences, ends, strict=True) if row < e)
         return sequence, row - (end - len(sequence))
 
-    def _read(self, sequence: Sequence[Frame], row: int) -> Frame:
+    def _prepared(self, frame: Frame) -> Frame:
         """Return a frame without rays that hit nothing, with intensity from 0 to 1."""
-        frame = _upright(sequence[row])
+        frame = _upright(frame)
         frame = frame.subset(np.asarray(frame.points.any(axis=1)))
         if frame.intensity is None:
             return frame
@@ -164,23 +165,28 @@ class Recordings:
 
 
 def _frames(
-    read: Callable[[int], Frame], rows: Sequence[int], history: History | None
+    sequence: Sequence[Frame],
+    prepare: Callable[[Frame], Frame],
+    rows: Sequence[int],
+    history: History | None,
 ) -> list[Frame]:
     """Return the frames of a clip, with those of its history.
 
     Args:
-        read: a frame of the sequence by its row.
+        sequence: that the clip is of.
+        prepare: changes each frame of the clip and its history.
         rows: of the clip, ascending.
         history: if the clip has one.
     """
     if history is None:
-        return [read(row) for row in rows]
+        return [prepare(sequence[row]) for row in rows]
     first = max(rows[0] - history.before, 0)
-    frames = {row: read(row) for row in range(first, rows[-1] + 1)}
+    # A sequence gives no stamp without its frame.
+    frames = {row: sequence[row] for row in range(first, rows[-1] + 1)}
     stamps = {row: frame.stamp for row, frame in frames.items()}
     wanted = history.rows(stamps, rows)
     return [
-        frame if row in rows else PastFrame.of(frame)
+        prepare(frame) if row in rows else PastFrame.of(prepare(frame))
         for row, frame in frames.items()
         if row in rows or row in wanted
     ]
