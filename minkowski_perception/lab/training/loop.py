@@ -223,12 +223,10 @@ class _Training:
 
         On clips of one frame the network has not learnt what moves.
         """
-        plan = self._plan
-        if not plan.calibration or plan.clip_size.longest == 1:
+        if not self._plan.calibration or self._plan.clip_size.longest == 1:
             return {}
-        card = plan.model_card
-        model = Model(plan.name, self._network.eval(), self._labels, plan.spec, plan.window, card)
-        found = calibrate(model, self._held_out, str(self._world.device))
+        self._network.eval()
+        found = calibrate(self._model(), self._held_out, str(self._world.device))
         return {} if found is None else {"calibration": {MOVING: found}}
 
     def _scores(self, frames: int | None = None) -> dict[str, Any]:
