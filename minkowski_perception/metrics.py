@@ -125,6 +125,13 @@ class Calibration:
         self.confidence = np.zeros(bins)
         self.correct = np.zeros(bins, dtype=np.int64)
 
+    def __add__(self, other: Calibration) -> Calibration:
+        total = Calibration(len(self.points))
+        total.points = self.points + other.points
+        total.confidence = self.confidence + other.confidence
+        total.correct = self.correct + other.correct
+        return total
+
     def update(self, confidence: npt.NDArray[np.floating], correct: npt.NDArray[np.bool_]) -> None:
         """Count labels by their confidence [N], 0 to 1, and whether they are correct [N]."""
         bins = len(self.points)

@@ -112,9 +112,7 @@ class Score:
         """Count the evaluation of a part."""
         for frame in evaluation.frames:
             self.frames.append(FrameConfusions(f"{part}/{frame.sequence}", frame.counts))
-        for name in ("points", "confidence", "correct"):
-            total = getattr(self.calibration, name) + getattr(evaluation.scorer.calibration, name)
-            setattr(self.calibration, name, total)
+        self.calibration += evaluation.scorer.calibration
 
     def figure(self, name: str) -> float:
         """Return one of `FIGURES`; NaN where it is unknown."""
