@@ -9,7 +9,7 @@ resemble it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from minkowski_perception.frame import Frame
 from minkowski_perception.lab.datasets.catalogue import Dataset, open_dataset
 from minkowski_perception.lab.evaluation import EvaluationError
 from minkowski_perception.lab.evaluation.evaluation import (
@@ -141,13 +142,16 @@ def score_all(
     Raises:
         DatasetError, EvaluationError, LabelSetError: a recording cannot be evaluated.
     """
+    # All are opened before hours of work.
+    opened = {
+        recording: [(part, *_opened(part, folder)) for part in parts]
+        for recording, parts in choices.recordings.items()
+    }
     scores: dict[str, dict[str, Score]] = {}
     for candidate, settings in choices.candidates.items():
-        for recording, parts in choices.recordings.items():
+        for recording, found in opened.items():
             score = scores.setdefault(candidate, {}).setdefault(recording, Score())
-            for part in parts:
-                dataset = open_dataset(part.dataset, folder / part.root, part.split)
-                sequences = select_sequences(dataset.sequences, part.sequences or None)
+            for part, dataset, sequences in found:
                 labeller = make(settings, dataset)
                 score.add(
                     part.root,
@@ -161,6 +165,11 @@ def score_all(
                     ),
                 )
     return scores
+
+
+def _opened(part: Part, folder: Path) -> tuple[Dataset, dict[str, Sequence[Frame]]]:
+    dataset = open_dataset(part.dataset, folder / part.root, part.split)
+    return dataset, select_sequences(dataset.sequences, part.sequences or None)
 
 
 def chosen_without(
