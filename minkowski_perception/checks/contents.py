@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from minkowski_perception.checks.recording import open_recording
 from minkowski_perception.labels import LabelSet
 from minkowski_perception.networks.model import Model, available_models, load_model
 from minkowski_perception.recordings.bags import BagReader
+from minkowski_perception.recordings.scan_files import open_recording
 from minkowski_perception.schema import SchemaError, read_yaml
 
 _WIDTH = 100  # columns of printed facts

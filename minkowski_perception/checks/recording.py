@@ -14,7 +14,7 @@ from minkowski_perception.frame import NANOSECONDS, Frame
 from minkowski_perception.motion.ego_motion import EgoMotion, NoPoseError
 from minkowski_perception.recordings.bags import BagError, BagReader
 from minkowski_perception.recordings.motion import choose_ego_motion
-from minkowski_perception.recordings.scan_files import FrameReader, open_scans
+from minkowski_perception.recordings.scan_files import FrameReader, open_recording
 from minkowski_perception.segmenter import Segmenter
 
 _FASTEST = 60.0
@@ -41,15 +41,6 @@ def recording(
     except BagError as error:
         remedy = "name a bag (.bag, .db3, .mcap or its folder) or scans, or record again"
         return [fail("recording", str(error), remedy)]
-
-
-def open_recording(path: Path) -> BagReader | FrameReader:
-    """Return the reader of a bag, a scan, or a folder of scans.
-
-    Raises:
-        BagError: the path is none of these.
-    """
-    return open_scans(path) or BagReader(path)
 
 
 def _recording(

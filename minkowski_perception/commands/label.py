@@ -134,8 +134,7 @@ def _reader(args: argparse.Namespace, dataset: Dataset | None) -> BagReader | Fr
         BagError: the path is none of these.
         CommandError: the path is the root of a data set that is not named.
     """
-    from minkowski_perception.recordings.bags import BagReader
-    from minkowski_perception.recordings.scan_files import FrameReader, open_scans
+    from minkowski_perception.recordings.scan_files import FrameReader, open_recording
 
     if dataset is not None:
         return FrameReader(args.bag, dataset.sequences, args.true_label_field)
@@ -143,7 +142,7 @@ def _reader(args: argparse.Namespace, dataset: Dataset | None) -> BagReader | Fr
         raise CommandError(
             f"{args.bag} is the root of a data set: name it, such as --dataset semantickitti"
         )
-    return open_scans(args.bag) or BagReader(args.bag)
+    return open_recording(args.bag)
 
 
 def label_bag(

@@ -21,7 +21,7 @@ from minkowski_perception.codec import INTENSITY_NAMES, encode_frame
 from minkowski_perception.frame import NANOSECONDS, Frame
 from minkowski_perception.motion.ego_motion import EgoMotion, NoPoseError
 from minkowski_perception.motion.poses import Pose
-from minkowski_perception.recordings.bags import BagError
+from minkowski_perception.recordings.bags import BagError, BagReader
 
 PERIOD = 0.1
 """Seconds between scans whose names are no stamps."""
@@ -155,6 +155,15 @@ class Scans(Sequence[Frame]):
 def is_scan(path: Path) -> bool:
     """Return whether a file has the suffix of a scan and is not hidden, as those of macOS."""
     return path.suffix.lower() in _READERS and not path.name.startswith(".") and path.is_file()
+
+
+def open_recording(path: Path) -> BagReader | FrameReader:
+    """Return the reader of a bag, a scan, or a folder of scans.
+
+    Raises:
+        BagError: the path is none of these.
+    """
+    return open_scans(path) or BagReader(path)
 
 
 def open_scans(path: Path) -> FrameReader | None:
