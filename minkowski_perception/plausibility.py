@@ -20,11 +20,11 @@ def doubtful_unit(frame: Frame) -> str:
     points = frame.points[frame.measured].astype(np.float64)
     if not len(points):
         return ""
-    centre = np.median(points, axis=0)
     distance = float(np.median(np.linalg.norm(points, axis=1)))
-    spread = float(np.median(np.linalg.norm(points - centre, axis=1)))
     if distance < _FAR:
         return ""
+    centre = np.median(points, axis=0)
+    spread = float(np.median(np.linalg.norm(points - centre, axis=1)))
     where = f"the median point is {distance:,.0f} m from the sensor"
     if spread > _WIDE or distance < 4.0 * spread:
         return (
