@@ -42,7 +42,13 @@ try:
         TRANSFORMS_TYPE,
         MessageTypes,
     )
-    from minkowski_perception.recordings.storage import Channel, Storage, Stored, open_storage
+    from minkowski_perception.recordings.storage import (
+        ROS_ENCODINGS,
+        Channel,
+        Storage,
+        Stored,
+        open_storage,
+    )
 except ImportError as error:
     raise ImportError("bags are read and written with rosbags: pip install rosbags") from error
 
@@ -215,8 +221,7 @@ class BagReader:
         for channel, stored in self._stored(topics):
             with self._bag_errors():
                 cdr = self._types.cdr(channel, stored.data)
-            kind = RENAMED_TYPES.get(channel.message_type, channel.message_type)
-            yield channel.topic, kind, stored.time, cdr
+            yield channel.topic, _ros2_type(channel), stored.time, cdr
 
     def poses(
         self, frame_id: str, fixed_frame: str | None = None, topic: str | None = None
@@ -369,7 +374,7 @@ class BagReader:
     def _topics(self, message_type: str) -> dict[str, int]:
         counts: dict[str, int] = {}
         for count, channel in sorted(self._channels(), key=lambda found: found[1].topic):
-            if _ros2_type(channel) == message_type and channel.encoding in ("cdr", "ros1"):
+            if _ros2_type(channel) == message_type and channel.encoding in ROS_ENCODINGS:
                 counts[channel.topic] = counts.get(channel.topic, 0) + count
         return counts
 

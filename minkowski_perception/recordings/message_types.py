@@ -18,7 +18,7 @@ from rosbags.typesys import (
     get_typestore,
 )
 
-from minkowski_perception.recordings.storage import Channel
+from minkowski_perception.recordings.storage import ROS_ENCODINGS, Channel
 
 CLOUD_TYPE = "sensor_msgs/msg/PointCloud2"
 ODOMETRY_TYPE = "nav_msgs/msg/Odometry"
@@ -30,7 +30,6 @@ RENAMED_TYPES = {"tf/msg/tfMessage": TRANSFORMS_TYPE}
 _STABLE_TYPES = (CLOUD_TYPE, ODOMETRY_TYPE, TRANSFORMS_TYPE, *RENAMED_TYPES)
 """Types that are the same in all releases, so that a recording's definition is not needed."""
 
-_ENCODINGS = ("cdr", "ros1")
 _HEADER = "std_msgs/msg/Header"
 _RULE = "=" * 80 + "\n"
 
@@ -43,7 +42,7 @@ class MessageTypes:
     """The message types of one recording."""
 
     def __init__(self) -> None:
-        self._stores: dict[tuple[str, str, str], Any] = {}
+        self._stores: dict[tuple[str, str, bool], Any] = {}
 
     def message(self, channel: Channel, data: bytes) -> Any:
         """Return a message as an object with the attributes of its type.
@@ -68,7 +67,7 @@ class MessageTypes:
         return bytes(store.ros1_to_cdr(data, channel.message_type))
 
     def _store(self, channel: Channel, ros2_header: bool = False) -> Any:
-        key = channel.message_type, channel.encoding, f"{ros2_header}"
+        key = channel.message_type, channel.encoding, ros2_header
         if key not in self._stores:
             store = _type_store(channel)
             self._stores[key] = _with_ros2_header(store) if ros2_header else store
@@ -81,16 +80,17 @@ def _standard(encoding: str) -> Any:
     if encoding == "cdr":
         return get_typestore(Stores.LATEST)
     store = get_typestore(Stores.ROS1_NOETIC)
-    for name in ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage"):
+    for name in (TRANSFORMS_TYPE, *RENAMED_TYPES):
         text = "geometry_msgs/TransformStamped[] transforms"
         store.register(get_types_from_msg(text, name))
     return store
 
 
 def _type_store(channel: Channel) -> Any:
-    if channel.encoding not in _ENCODINGS:
+    if channel.encoding not in ROS_ENCODINGS:
         raise MessageTypeError(
-            f"'{channel.topic}' is encoded as {channel.encoding}; {', '.join(_ENCODINGS)} are read"
+            f"'{channel.topic}' is encoded as {channel.encoding}; "
+            f"{', '.join(ROS_ENCODINGS)} are read"
         )
     standard = _standard(channel.encoding)
     if channel.message_type not in _STABLE_TYPES and channel.definition:

@@ -34,6 +34,9 @@ _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _SQLITE_MAGIC = b"SQLite format 3\0"
 _MCAP_MAGIC = b"\x89MCAP0\r\n"
 _ROS1_MAGIC = b"#ROSBAG V"
+ROS_ENCODINGS = ("cdr", "ros1")
+"""Encodings of messages of ROS 2 and ROS 1."""
+
 _BESIDE_DATABASE = ("-wal", "-journal")
 """Files of a database that was not closed; a copy is opened with them."""
 
@@ -372,8 +375,7 @@ class McapStorage(_ChunkedStorage):
         for number, (schema, topic, encoding) in self._raw_channels.items():
             if number not in self.channels and (schema in self._schemas or schema == 0):
                 name, form, text = self._schemas.get(schema, ("", "", ""))
-                ros = encoding in ("cdr", "ros1")
-                kind = _normal_type(name) if ros else name
+                kind = _normal_type(name) if encoding in ROS_ENCODINGS else name
                 self.channels[number] = Channel(topic, kind, encoding, text, form)
 
 
