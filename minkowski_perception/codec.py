@@ -34,6 +34,9 @@ except ImportError:
 INT8, UINT8, INT16, UINT16, INT32, UINT32, FLOAT32, FLOAT64 = range(1, 9)
 """Datatypes of sensor_msgs/PointField."""
 
+TYPE_NAMES = ("INT8", "UINT8", "INT16", "UINT16", "INT32", "UINT32", "FLOAT32", "FLOAT64")
+"""Their names, in order from 1."""
+
 INTENSITY_NAMES = ("intensity", "i", "reflectivity", "intensities", "remission", "reflectance")
 """Names of intensity fields, in order of precedence."""
 
@@ -54,7 +57,6 @@ TIME_NAMES = (
 TRUE_MOVING = "true_moving"
 """Name of the field, beside that of true labels, that is not 0 for points that truly move."""
 
-_TYPE_NAMES = ("INT8", "UINT8", "INT16", "UINT16", "INT32", "UINT32", "FLOAT32", "FLOAT64")
 _TYPE_SIZES = (1, 1, 2, 2, 4, 4, 4, 8)
 _PADDING_NAMES = ("", "_")  # names of gaps in PCD files; they can repeat
 _MAX_POINT_STEP = 65536  # larger layouts are refused as invalid
@@ -133,7 +135,7 @@ class _Layout:
         for field in fields:
             if field.offset + field.size > point_step:
                 raise CloudError(
-                    f"field '{field.name}' ({field.count} x {_TYPE_NAMES[field.datatype - 1]} at "
+                    f"field '{field.name}' ({field.count} x {TYPE_NAMES[field.datatype - 1]} at "
                     f"offset {field.offset}) does not fit in point_step {point_step}"
                 )
         names = Counter(f.name for f in fields if f.name not in _PADDING_NAMES)
@@ -524,7 +526,7 @@ def _field(field: Any) -> Field:
         for attribute in ("offset", "datatype", "count")
     )
     if not INT8 <= datatype <= FLOAT64:
-        choices = ", ".join(f"{i} {n}" for i, n in enumerate(_TYPE_NAMES, start=1))
+        choices = ", ".join(f"{i} {n}" for i, n in enumerate(TYPE_NAMES, start=1))
         raise CloudError(f"datatype of field '{name}' is {datatype}; choose one of {choices}")
     return Field(name, offset, datatype, max(count, 1))
 
@@ -635,9 +637,9 @@ def _fields_of(columns: Mapping[str, npt.NDArray[Any]], start: int) -> tuple[lis
 def _datatype(name: str, column: npt.NDArray[Any]) -> int:
     """Return PointField's datatype of an array."""
     kind = column.dtype.name.upper()
-    if kind not in _TYPE_NAMES:
-        raise ValueError(f"{name} has type {kind}; choose one of {', '.join(_TYPE_NAMES)}")
-    return _TYPE_NAMES.index(kind) + 1
+    if kind not in TYPE_NAMES:
+        raise ValueError(f"{name} has type {kind}; choose one of {', '.join(TYPE_NAMES)}")
+    return TYPE_NAMES.index(kind) + 1
 
 
 def _aligned(offset: int, size: int) -> int:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from minkowski_perception.accounting import DropReason
 from minkowski_perception.checks.finding import Finding, fail, ok, warn
-from minkowski_perception.codec import CloudError, IntensityScale, decode
+from minkowski_perception.codec import TYPE_NAMES, CloudError, IntensityScale, decode
 from minkowski_perception.frame import NANOSECONDS, Frame
 from minkowski_perception.labels import UNLABELLED
 from minkowski_perception.motion.ego_motion import EgoMotion
@@ -20,14 +20,13 @@ from minkowski_perception.plausibility import doubtful_unit
 from minkowski_perception.segmenter import Segmenter
 from minkowski_perception.settings import Settings
 from minkowski_perception.stream import Dropped, Stream
+from minkowski_perception.summary import LabelStatistics
 
 TRIED = 12
 """Consecutive clouds that a model labels; the first one is not timed."""
 
 _CLOCK = 1.0
 """Seconds between a stamp and the clock that received the cloud, above which clocks differ."""
-
-_TYPES = ("INT8", "UINT8", "INT16", "UINT16", "INT32", "UINT32", "FLOAT32", "FLOAT64")
 
 _COLOURS = {"red", "green", "blue"}
 
@@ -266,7 +265,7 @@ def _times_of_points(frame: Frame) -> Finding:
 
 
 def _type_name(datatype: int) -> str:
-    return _TYPES[datatype - 1] if 0 < datatype <= len(_TYPES) else f"type {datatype}"
+    return TYPE_NAMES[datatype - 1] if 0 < datatype <= len(TYPE_NAMES) else f"type {datatype}"
 
 
 def model_findings(
@@ -282,8 +281,7 @@ def model_findings(
     if not clouds.last:
         return []
     stream = Stream(segmenter.another_stream(), motion or EgoMotion("not used"))
-    names = {**dict(enumerate(segmenter.label_set.names)), UNLABELLED: "unlabelled"}
-    histogram = np.zeros(256, dtype=np.int64)
+    statistics = LabelStatistics(segmenter.label_set, segmenter.label_set)
     confidence, seconds, drops = [], [], []
     for received_at, message in clouds.last:
         try:
@@ -292,22 +290,21 @@ def model_findings(
             drops.append(drop)
             continue
         result = labelled.result
-        histogram += np.bincount(result.labels, minlength=256)
+        statistics.add(labelled.frame, result.labels)
         confidence.append(result.confidence[result.labels != UNLABELLED])
         seconds.append(sum(labelled.timings.values()))
     if drops and not seconds:
         problem = f"none of {len(drops)} clouds can be labelled: {drops[0]}"
         remedy = _REMEDIES.get(drops[0].reason, "choose another model with --model")
         return [fail("labels", problem, remedy)]
-    shares = histogram / max(histogram.sum(), 1)
-    order = [label for label in np.argsort(-shares, kind="stable")[:4] if shares[label]]
-    found = ", ".join(f"{names[int(label)]} {shares[label]:.0%}" for label in order)
-    if not order:
+    most = list(statistics.shares.items())[:4]
+    if not most:
         return [fail("labels", "clouds have no points", "choose another topic with --topic")]
+    found = ", ".join(f"{name} {share:.0%}" for name, share in most)
     certain = np.concatenate(confidence)
     if len(certain):
         found += f"; mean confidence {certain.mean():.2f}"
-    findings = [_judged(found, names[int(order[0])], float(shares[order[0]]))]
+    findings = [_judged(found, *most[0])]
     for warning in stream.domain.warnings:
         problem, _, remedy = warning.rpartition(": ")
         findings.append(warn("domain", problem, remedy))
