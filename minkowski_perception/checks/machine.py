@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
-from minkowski_perception.checks.finding import Finding, fail, ok, warn
+from minkowski_perception.checks.finding import Finding, State, fail, ok, warn
 
 _RECEIVE_BUFFER = 4 << 20
 """Bytes of net.core.rmem_max below which clouds of some megabytes are lost over UDP."""
@@ -51,7 +51,7 @@ class _Package(NamedTuple):
     modules: tuple[str, ...]
     pip: str
     without: str
-    state: str
+    state: State
 
 
 _PACKAGES = (
@@ -100,9 +100,9 @@ def interpreter() -> Finding:
     if sys.prefix == sys.base_prefix:
         found += ", no virtual environment"
     else:
-        system = any("dist-packages" in entry for entry in sys.path)
-        found += ", virtual environment with packages of the system" * system
-        found += ", virtual environment" * (not system)
+        found += ", virtual environment"
+        if any("dist-packages" in entry for entry in sys.path):
+            found += " with packages of the system"
     return ok("python", found)
 
 
@@ -112,15 +112,11 @@ def packages(wanted: Iterable[_Package] = _PACKAGES) -> list[Finding]:
     for package in wanted:
         module = next((m for m in package.modules if importlib.util.find_spec(m)), None)
         if module is None:
-            missing = f"not installed: {package.without}"
-            remedy = f'pip install "{package.pip}"' if "[" in package.pip else ""
-            remedy = remedy or f"pip install {package.pip}"
-            if package.state == "fail":
-                findings.append(fail(package.pip, missing, remedy))
-            elif package.state == "warn":
-                findings.append(warn(package.pip, missing, remedy))
-            else:
+            if package.state == "ok":
                 absent.append(f"{package.pip} ({package.without})")
+            else:
+                missing, remedy = f"not installed: {package.without}", f"pip install {package.pip}"
+                findings.append(Finding(package.pip, package.state, missing, remedy))
             continue
         try:
             if package.state != "ok":  # packages of the workshop are slow to import
