@@ -339,18 +339,26 @@ def transports(environment: Mapping[str, str]) -> list[Finding]:
 
 def _middleware(environment: Mapping[str, str]) -> Finding:
     """Return the middleware that rclpy loads; a broken one can end the process, so in another."""
-    done = subprocess.run(
-        [sys.executable, "-c", _PRINT_RMW],
-        capture_output=True,
-        text=True,
-        env=dict(environment),
-        timeout=_LIBRARY_TIMEOUT,
-        check=False,
-    )
+    wanted = environment.get("RMW_IMPLEMENTATION", "")
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", _PRINT_RMW],
+            capture_output=True,
+            text=True,
+            env=dict(environment),
+            timeout=_LIBRARY_TIMEOUT,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return fail(
+            "middleware",
+            f"{wanted or 'the default'}: rclpy has not started after {_LIBRARY_TIMEOUT:g} s",
+            "unset the variables of 'discovery' below, or start the daemon or router that they "
+            "name",
+        )
     name = done.stdout.strip()
     if done.returncode == 0 and name:
         return ok("middleware", name)
-    wanted = environment.get("RMW_IMPLEMENTATION", "")
     lines = [line for line in done.stderr.splitlines() if line.strip()] or ["rclpy cannot start"]
     problem = next((line for line in lines if "librmw" in line), lines[-1]).strip()
     remedy = "source the setup.bash of ROS again"

@@ -141,6 +141,16 @@ def test_a_middleware_that_is_not_installed_fails_with_the_package(monkeypatch):
     assert "ros-jazzy-rmw-no-such-cpp" in found.remedy
 
 
+def test_a_middleware_that_does_not_start_in_time_fails(monkeypatch):
+    monkeypatch.setattr(machine, "_PRINT_RMW", "import time; time.sleep(60)")
+    monkeypatch.setattr(machine, "_LIBRARY_TIMEOUT", 0.5)
+
+    found = machine._middleware({"RMW_IMPLEMENTATION": "rmw_zenoh_cpp"})
+
+    assert found.state == "fail"
+    assert found.found == "rmw_zenoh_cpp: rclpy has not started after 0.5 s"
+
+
 def test_this_interpreter_is_fine():
     found = machine.interpreter()
 
