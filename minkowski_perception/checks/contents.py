@@ -202,8 +202,8 @@ def _recording(path: Path) -> Facts:
         if isinstance(bag, BagReader):
             odometry = (f"{topic} ({count})" for topic, count in bag.odometry_topics().items())
             found["odometry"] = ", ".join(odometry) or "none"
-        for loss in bag.losses:
-            found["lost"] = f"{found['lost']}; {loss}" if "lost" in found else loss
+        if bag.losses:
+            found["lost"] = "; ".join(bag.losses)
         if not topics:
             found["clouds"] = "none"
     found["more"] = f"minkowski-perception doctor {path}"

@@ -25,5 +25,5 @@ def run(args: argparse.Namespace) -> int:
     from minkowski_perception.checks.contents import facts, printed
 
     found = facts(args.file)
-    print(json.dumps(found, indent=2, default=str) if args.json else printed(found))
+    print(json.dumps(found, indent=2) if args.json else printed(found))
     return 0

@@ -22,5 +22,5 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(models, indent=2))
         return 0
-    print("\n\n".join(printed({"name": name, **facts}) for name, facts in models.items()))
+    print("\n\n".join(map(printed, models.values())))
     return 0
