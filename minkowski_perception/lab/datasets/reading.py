@@ -105,6 +105,15 @@ def files_in(folder: Path, pattern: str) -> list[Path]:
     return sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))
 
 
+def room_frame(
+    points: npt.NDArray[np.float32],
+    colour: npt.NDArray[np.uint8],
+    labels: npt.NDArray[np.uint8] | None,
+) -> Frame:
+    """Return the frame of the scan of a whole room, whose axes are those of the world."""
+    return Frame(points=points, frame_id="room", colour=colour, labels=labels, pose=np.eye(4))
+
+
 def contents_of(folder: Path) -> str:
     """Describe what a path contains, for errors about missing files."""
     if not folder.exists():

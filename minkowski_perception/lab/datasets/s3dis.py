@@ -17,7 +17,13 @@ import numpy as np
 
 from minkowski_perception.frame import Frame
 from minkowski_perception.lab.datasets.ply import read_cloud
-from minkowski_perception.lab.datasets.reading import DatasetError, Frames, LabelIds, files_in
+from minkowski_perception.lab.datasets.reading import (
+    DatasetError,
+    Frames,
+    LabelIds,
+    files_in,
+    room_frame,
+)
 
 # Indexed by the id in prepared files.
 _CLASSES = (
@@ -59,13 +65,7 @@ def _frame(ids: LabelIds, room: Path) -> Frame:
     if room.suffix == ".ply":
         cloud = read_cloud(room)
         labels = None if cloud.labels is None else ids.labels[cloud.labels]
-        return Frame(
-            points=cloud.points,
-            frame_id="room",
-            colour=cloud.colour,
-            labels=labels,
-            pose=np.eye(4),
-        )
+        return room_frame(cloud.points, cloud.colour, labels)
     files = files_in(room / "Annotations", "*.txt")
     if not files:
         raise DatasetError(f"{room / 'Annotations'} contains no CLASS_I.txt")
@@ -73,12 +73,8 @@ def _frame(ids: LabelIds, room: Path) -> Frame:
     objects = [_read_object(path) for path in files]
     rows = np.concatenate(objects)
     raw = np.repeat(classes, [len(o) for o in objects])
-    return Frame(
-        points=rows[:, :3].astype(np.float32),
-        frame_id="room",
-        colour=rows[:, 3:].astype(np.uint8),
-        labels=ids.labels[raw],
-        pose=np.eye(4),
+    return room_frame(
+        rows[:, :3].astype(np.float32), rows[:, 3:].astype(np.uint8), ids.labels[raw]
     )
 
 

@@ -12,8 +12,6 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from minkowski_perception.frame import Frame
 from minkowski_perception.lab.datasets.ply import read_cloud
 from minkowski_perception.lab.datasets.reading import (
@@ -22,6 +20,7 @@ from minkowski_perception.lab.datasets.reading import (
     LabelIds,
     contents_of,
     names_in_split,
+    room_frame,
 )
 
 _MESH = "_vh_clean_2.ply"
@@ -74,10 +73,4 @@ def _frame(ids: LabelIds, mesh: Path) -> Frame:
                 f"{path} has {count} labels, but the scan has {len(cloud.points)} points"
             )
         labels = ids.labels[raw]
-    return Frame(
-        points=cloud.points,
-        frame_id="room",
-        colour=cloud.colour,
-        labels=labels,
-        pose=np.eye(4),
-    )
+    return room_frame(cloud.points, cloud.colour, labels)
