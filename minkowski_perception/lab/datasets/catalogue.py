@@ -36,6 +36,7 @@ class Dataset:
         intensity_full_scale: intensity of full reflection; None if it is unknown or there is no
             intensity.
         truth_by_model: whether a model made the labels.
+        label_files: pattern of the files with labels; empty if labels are beside the points.
     """
 
     name: str
@@ -44,7 +45,6 @@ class Dataset:
     intensity_full_scale: float | None
     truth_by_model: bool = False
     label_files: str = ""
-    """Pattern of the files with labels; empty if labels are beside the points."""
 
 
 Reader = Callable[[Path, str | None, LabelIds], Mapping[str, Sequence[Frame]]]
@@ -92,8 +92,13 @@ _SEMANTICKITTI_SPLITS = {
 }
 _SEMANTICKITTI = partial(kitti.sequences, splits=_SEMANTICKITTI_SPLITS)
 _NUSCENES_REDUCED = _kitti_layout("nuscenes9", 255.0, partial(kitti.sequences, period=0.5))
-_NUSCENES_FILES = "v1.0-*/scene.json"
-_LIDARSEG = "v1.0-*/lidarseg.json and lidarseg/v1.0-*/*_lidarseg.bin, a download of their own"
+_NUSCENES = _Layout(
+    "v1.0-*/scene.json",
+    "nuscenes16",
+    255.0,
+    nuscenes.sequences,
+    label_files="v1.0-*/lidarseg.json and lidarseg/v1.0-*/*_lidarseg.bin, a download of their own",
+)
 # The files hold the sensor's signal divided by 65535; the sensor uses about ten bits.
 _OUSTER_FULL_SCALE = 1024 / 65535
 
@@ -102,20 +107,10 @@ BAG = "bag"
 # Layouts of each data set; the first one found is read.
 _LAYOUTS: dict[str, tuple[_Layout, ...]] = {
     "semantickitti": (_kitti_layout("semantickitti19", 1.0, _SEMANTICKITTI),),
-    "nuscenes": (
-        _NUSCENES_REDUCED,
-        _Layout(_NUSCENES_FILES, "nuscenes16", 255.0, nuscenes.sequences, label_files=_LIDARSEG),
-    ),
+    "nuscenes": (_NUSCENES_REDUCED, _NUSCENES),
     "nuscenes11": (
         _NUSCENES_REDUCED,
-        _Layout(
-            _NUSCENES_FILES,
-            "nuscenes9",
-            255.0,
-            nuscenes.sequences,
-            "nuscenes_raw",
-            label_files=_LIDARSEG,
-        ),
+        replace(_NUSCENES, label_set="nuscenes9", ids="nuscenes_raw"),
     ),
     "pandaset": (
         _kitti_layout("pandaset12", 1.0, pandaset.kitti_sequences),

@@ -43,8 +43,8 @@ def sequences(path: Path, split: str | None, ids: LabelIds) -> dict[str, Labelle
                 fields[topic] = [field.name for field in message.fields]
                 break
             if field := next((f for f in LABEL_FIELDS if f in fields.get(topic, ())), None):
-                found[topic] = LabelledClouds(path, topic, count, field, ids)
-                found[topic].by_model = field == "label" and _WRITTEN_BY_MODELS in fields[topic]
+                by_model = field == "label" and _WRITTEN_BY_MODELS in fields[topic]
+                found[topic] = LabelledClouds(path, topic, count, field, ids, by_model)
     if not found:
         listed = "; ".join(f"{topic} has {', '.join(names)}" for topic, names in fields.items())
         raise DatasetError(
@@ -60,13 +60,14 @@ class LabelledClouds(Frames[int]):
     Each access opens the bag, so that processes can share an instance.
 
     Attributes:
-        by_model: whether a model made the labels, which the field `confidence` tells.
+        by_model: whether a model made the labels, which the field `confidence` shows.
     """
 
-    by_model = False
-
-    def __init__(self, path: Path, topic: str, count: int, field: str, ids: LabelIds) -> None:
+    def __init__(
+        self, path: Path, topic: str, count: int, field: str, ids: LabelIds, by_model: bool
+    ) -> None:
         super().__init__(range(count), self._frame)
+        self.by_model = by_model
         self._path, self._topic, self._field, self._ids = path, topic, field, ids
         self._buffers: dict[str, PoseBuffer] = {}
 
