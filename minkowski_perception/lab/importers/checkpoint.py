@@ -37,6 +37,8 @@ class Checkpoint:
         config: SPVNAS's net.config, if one is in the same folder.
         zipped: whether the file has the zip format of PyTorch 1.6 (July 2020) or later.
         sha256: checksum of the file.
+        left_out: keys of tensors that training alone needs: those with a part in
+            `TRAINING_PARTS`, and the averaged weights beside the trained ones.
     """
 
     path: Path
@@ -46,7 +48,6 @@ class Checkpoint:
     zipped: bool
     sha256: str
     left_out: tuple[str, ...] = ()
-    """Keys of `TRAINING_PARTS`, which the network does not need."""
 
     def below(self, prefix: str) -> Checkpoint:
         """Return the checkpoint with a prefix removed from the keys that have it."""
@@ -187,7 +188,8 @@ def _weights(path: Path, content: Any) -> tuple[Mapping[Any, Any], Mapping[str, 
     trained = [keys for keys in found if not _has_part(".".join(keys), _AVERAGES)]
     choices = known or trained or list(found)
     if not choices:
-        listed = f"keys {sorted(map(str, content))}" if content and _is_mapping(content) else ""
+        keyed = isinstance(content, Mapping) and content
+        listed = f"keys {sorted(map(str, content))}" if keyed else ""
         raise CheckpointError(
             f"checkpoint {path} has no weights, at the top level or under {', '.join(_STATES)}; "
             f"it contains: {listed or type(content).__name__}"
@@ -202,9 +204,8 @@ def _weights(path: Path, content: Any) -> tuple[Mapping[Any, Any], Mapping[str, 
         )
     metadata: dict[str, Any] = {}
     for key in largest[0]:
-        if _is_mapping(content):
-            beside = {str(k): v for k, v in content.items() if k not in (key, *_STATES)}
-            metadata |= beside
+        if isinstance(content, Mapping):
+            metadata |= {str(k): v for k, v in content.items() if k not in (key, *_STATES)}
             content = content[key]
         else:
             content = content[int(key)]
@@ -219,7 +220,7 @@ def _dictionaries(
     The state of an optimizer is left out.
     """
     items: Iterable[tuple[Any, Any]] = ()
-    if _is_mapping(content):
+    if isinstance(content, Mapping):
         items = content.items()
         tensors = {k: v for k, v in items if isinstance(k, str) and _is_tensor(v)}
         if tensors:
@@ -229,10 +230,6 @@ def _dictionaries(
     for key, value in items:
         if isinstance(key, str) and "optim" not in key:
             yield from _dictionaries(value, (*keys, key))
-
-
-def _is_mapping(value: object) -> bool:
-    return isinstance(value, Mapping)
 
 
 def _without_wrappers(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
@@ -256,38 +253,39 @@ def _safetensors(path: Path) -> Any:
         raise CheckpointError(f"checkpoint {path} is damaged: {error}") from error
 
 
-def _check_declared_size(path: Path) -> None:
-    """Refuse a file that would be many times larger in memory than on the disk.
+def _check_archive(path: Path) -> None:
+    """Refuse TorchScript, and a file that would be many times larger in memory than on the disk.
 
     torch.save compresses nothing.
 
     Raises:
-        CheckpointError: the file declares such a size.
+        CheckpointError: the file is TorchScript, or declares such a size.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            declared = sum(entry.file_size for entry in archive.infolist())
+            entries = archive.infolist()
     except zipfile.BadZipFile:
         return  # an older format without compression, or damaged
     size = path.stat().st_size
+    declared = sum(entry.file_size for entry in entries)
     if declared > _LARGEST_RATIO * size:
         raise CheckpointError(
             f"checkpoint {path} has {size} bytes and would take {declared} unpacked; "
             "torch.save writes no such file"
         )
-
-
-def _unpickled(path: Path) -> Any:
-    _check_declared_size(path)
-    placeholders: list[Any] = []
-    for full_name, placeholder in _BOOKKEEPING.items():
-        module, _, name = full_name.rpartition(".")
-        placeholders.append(type(name, (placeholder,), {"__module__": module}))
-    if _is_torchscript(path):
+    if any(entry.filename.endswith("/constants.pkl") for entry in entries):
         raise CheckpointError(
             f"checkpoint {path} is a TorchScript archive, which contains code that is not run; "
             "save the weights alone: torch.save(torch.jit.load(FILE).state_dict(), NEW_FILE)"
         )
+
+
+def _unpickled(path: Path) -> Any:
+    _check_archive(path)
+    placeholders: list[Any] = []
+    for full_name, placeholder in _BOOKKEEPING.items():
+        module, _, name = full_name.rpartition(".")
+        placeholders.append(type(name, (placeholder,), {"__module__": module}))
     try:
         with torch.serialization.safe_globals(placeholders):
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -303,16 +301,6 @@ def _unpickled(path: Path) -> Any:
             f"checkpoint {path} is damaged, or was not written by torch.save or safetensors "
             f"({type(error).__name__})"
         ) from error
-
-
-def _is_torchscript(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
-        return False
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return any(name.endswith("/constants.pkl") for name in archive.namelist())
-    except zipfile.BadZipFile:
-        return False
 
 
 def _net_config(path: Path) -> Mapping[str, Any] | None:
