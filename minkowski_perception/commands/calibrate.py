@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from minkowski_perception.commands import CommandError
-from minkowski_perception.commands.evaluate import add_data_arguments, open_data
+from minkowski_perception.commands.evaluate import add_data_arguments, check_ranges, open_data
 from minkowski_perception.commands.segmenters import add_segmenter_arguments, settings_of
 
 SEED = 6000
@@ -45,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.out.suffix != ".yaml":
         raise CommandError(f"--out must be the path of a card (.yaml), not {args.out}")
+    check_ranges(args)
     dataset = open_data(args)
     sequences = select_sequences(dataset.sequences, args.sequences)
     settings = settings_of(args, intensity_full_scale=dataset.intensity_full_scale or 0.0)

@@ -144,8 +144,7 @@ def run(args: argparse.Namespace) -> int:
     from minkowski_perception.lab.evaluation import report
     from minkowski_perception.lab.evaluation.charts import save_overview
 
-    if args.ranges and (args.ranges != sorted(set(args.ranges)) or args.ranges[0] <= 0.0):
-        raise CommandError(f"--ranges must be positive and increasing, not {args.ranges}")
+    check_ranges(args)
     if args.leave_one_recording_out is not None:
         return _leave_one_out(args)
     if args.dataset is None:
@@ -171,6 +170,16 @@ def run(args: argparse.Namespace) -> int:
     if args.report is not None:
         _write_markdown(args.report, subject, evaluation)
     return 0
+
+
+def check_ranges(args: argparse.Namespace) -> None:
+    """Check the edges of the bins of range.
+
+    Raises:
+        CommandError: they are not positive and increasing.
+    """
+    if args.ranges and (args.ranges != sorted(set(args.ranges)) or args.ranges[0] <= 0.0):
+        raise CommandError(f"--ranges must be positive and increasing, not {args.ranges}")
 
 
 def _evaluate(
