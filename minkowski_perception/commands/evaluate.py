@@ -240,6 +240,7 @@ def _leave_one_out(args: argparse.Namespace) -> int:
     """Score each recording with the settings that are best on the others."""
     from minkowski_perception.lab.evaluation import protocol
 
+    began = datetime.now(timezone.utc).isoformat(timespec="seconds")
     path = args.leave_one_recording_out
     model = (args.model or [Settings.model])[0]
     try:
@@ -255,7 +256,6 @@ def _leave_one_out(args: argparse.Namespace) -> int:
         found = protocol.report(choices, scores)
     except (ImportError, ValueError) as error:
         raise CommandError(str(error)) from error
-    began = datetime.now(timezone.utc).isoformat(timespec="seconds")
     origin = {"date": began, "version": __version__, "command": args.command_line}
     print(protocol.text(found))
     write_report(args.json, origin | found)

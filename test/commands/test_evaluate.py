@@ -11,9 +11,11 @@ from tiny_models import save_tiny
 
 import minkowski_perception
 from minkowski_perception.codec import encode_frame
+from minkowski_perception.commands import evaluate
 from minkowski_perception.commands.main import main
 from minkowski_perception.frame import Frame
 from minkowski_perception.lab.datasets.catalogue import open_dataset
+from minkowski_perception.lab.evaluation import protocol
 from minkowski_perception.labels import LabelSet
 from minkowski_perception.metrics import ConfusionMatrix
 from minkowski_perception.recordings.bags import BagWriter
@@ -132,6 +134,29 @@ def test_settings_are_chosen_without_the_recording_that_is_scored(model, tmp_pat
     assert "over recordings" in capsys.readouterr().out
     assert main(["evaluate", "--model", str(model)]) == 2
     assert "give --dataset" in capsys.readouterr().err
+
+
+def test_the_date_of_a_choice_is_when_it_began(tmp_path, monkeypatch):
+    class Clock(datetime):
+        hour_now = 1
+
+        @classmethod
+        def now(cls, zone):
+            return datetime(2026, 1, 1, cls.hour_now, tzinfo=zone)
+
+    def score_all(*_):
+        Clock.hour_now = 5
+
+    monkeypatch.setattr(evaluate, "datetime", Clock)
+    monkeypatch.setattr(protocol, "score_all", score_all)
+    monkeypatch.setattr(protocol, "report", lambda *_: {})
+    monkeypatch.setattr(protocol, "text", lambda _: "")
+    recordings = {name: [{"dataset": "semantickitti", "root": name}] for name in "ab"}
+    choices, report = tmp_path / "choices.yaml", tmp_path / "figures.json"
+    choices.write_text(json.dumps({"recordings": recordings, "candidates": {"plain": {}}}))
+    given = ["evaluate", "--leave-one-recording-out", choices, "--json", report]
+    assert main(list(map(str, given))) == 0
+    assert json.loads(report.read_text())["date"] == "2026-01-01T01:00:00+00:00"
 
 
 def test_the_origin_of_the_figures_is_in_the_json(kitti, model, tmp_path, capsys):
