@@ -144,10 +144,13 @@ def _start(path: Path) -> bytes:
         return file.read(16)
 
 
+def _temporary_folder(resources: ExitStack) -> Path:
+    return Path(resources.enter_context(TemporaryDirectory(prefix="minkowski_perception_")))
+
+
 def _decompressed(path: Path, resources: ExitStack) -> Path:
     """Decompress a file to a temporary one; of a file that was cut off, what there is."""
-    folder = Path(resources.enter_context(TemporaryDirectory(prefix="minkowski_perception_")))
-    target = folder / path.name.removesuffix(".zstd")
+    target = _temporary_folder(resources) / path.name.removesuffix(".zstd")
     with path.open("rb") as source, target.open("wb") as plain:
         try:
             with zstd.open(source, "rb") as stream:
@@ -407,8 +410,8 @@ class Ros1Storage(_ChunkedStorage):
             elif operation == 2 and available == size:
                 # A chunk that was never closed has its messages outside.
                 channel, time = _connection_and_time(header)
-                start = position
-                chunk = _Chunk(start, body + size - start, "", time, time, Counter([channel]))
+                length = body + size - position
+                chunk = _Chunk(position, length, "", time, time, Counter([channel]))
                 self._chunks.append(chunk)
             elif operation == 4 and available == size and self._chunks:
                 self._add_index(header, self._file.read(size))
@@ -483,8 +486,7 @@ class SqliteStorage(Storage):
         unsaved = [file for file in beside if file.exists() and file.stat().st_size]
         if unsaved:
             # SQLite would change the files while it reads them.
-            prefix = "minkowski_perception_"
-            folder = Path(resources.enter_context(TemporaryDirectory(prefix=prefix)))
+            folder = _temporary_folder(resources)
             for file in (path, *unsaved):
                 shutil.copy(file, folder / file.name)
             address = f"file:{_quoted(folder / path.name)}"
