@@ -4,18 +4,17 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from minkowski_perception.checks.finding import wrapped
 from minkowski_perception.labels import LabelSet
 from minkowski_perception.networks.model import Model, available_models, load_model
 from minkowski_perception.recordings.bags import BagReader
 from minkowski_perception.recordings.scan_files import open_recording
 from minkowski_perception.schema import SchemaError, read_yaml
 
-_WIDTH = 100  # columns of printed facts
 _YAML = (".yaml", ".yml")
 _CHECKPOINTS = (".pth", ".pt", ".ckpt", ".checkpoint", ".safetensors", ".tar")
 
@@ -215,11 +214,5 @@ def printed(found: Mapping[str, str]) -> str:
     width = max(map(len, found))
     lines: list[str] = []
     for key, value in found.items():
-        lines += textwrap.wrap(
-            f"{key:<{width}}  {' '.join(value.split())}",
-            _WIDTH,
-            subsequent_indent=" " * (width + 2),
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
+        lines += wrapped(f"{key:<{width}}  ", value)
     return "\n".join(lines)

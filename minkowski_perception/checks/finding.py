@@ -12,7 +12,7 @@ from typing import Literal
 State = Literal["ok", "warn", "fail"]
 
 _WIDTH = 100
-"""Columns of the table; remedies are not wrapped, so that commands can be copied."""
+"""Columns of text; remedies are not wrapped, so that commands can be copied."""
 
 
 @dataclass(frozen=True)
@@ -67,16 +67,21 @@ def table(sections: Sections) -> str:
         lines += [title]
         for finding in section:
             head = f"  {finding.state:<4}  {finding.name:<{name_width}}  "
-            lines += textwrap.wrap(
-                head + " ".join(finding.found.split()),
-                _WIDTH,
-                subsequent_indent=indent,
-                break_long_words=False,
-                break_on_hyphens=False,
-            )
+            lines += wrapped(head, finding.found)
             if finding.remedy:
                 lines.append(f"{indent}-> {finding.remedy}")
         lines.append("")
     failed, warned = count(findings, "fail"), count(findings, "warn")
     lines.append(f"{failed} failed, {warned} warnings, {len(findings) - failed - warned} ok")
     return "\n".join(lines)
+
+
+def wrapped(head: str, text: str) -> list[str]:
+    """Return a text as lines beside a head, which the first line begins with."""
+    return textwrap.wrap(
+        head + " ".join(text.split()),
+        _WIDTH,
+        subsequent_indent=" " * len(head),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
