@@ -152,8 +152,8 @@ _OTHER_FILES = {
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint: a file of torch.save or safetensors, or a folder of SPVNAS's model zoo.
 
-    Weights are at the top level, under a key of `_STATES`, or the only other dictionary of
-    tensors. Averaged weights are read if there are no others.
+    Weights are the largest dictionary of tensors under keys of `_STATES`; without one, the largest
+    anywhere. Averaged weights are read if there are no others.
 
     Raises:
         CheckpointError: the file cannot be read, is damaged, contains code, or has no weights.
