@@ -86,7 +86,8 @@ from minkowski_perception.segmenter import Segmenter, on_points
 from minkowski_perception.sparse import largest
 
 FIRST_SEED = 9100
-"""Seed of the first drive; no model was trained on these streets, no design chosen by them."""
+"""Seed of the first drive. No model was trained on these streets, but a study of designs used them:
+score a chosen design on others."""
 
 TWIN = "time_3d"
 """Name of the 3D model that models are compared with by default."""
