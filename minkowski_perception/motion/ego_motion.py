@@ -107,31 +107,26 @@ class RecordedMotion(EgoMotion):
     """Recorded poses of the sensor, from a bag.
 
     Args:
-        poses: all of them, for clouds of every frame_id.
+        poses_of: returns all poses of the sensor of a frame_id.
         fixed_frame: see `EgoMotion`.
         reason: see `EgoMotion`.
-        poses_of: returns the poses of the sensor of a frame_id, for topics with several sensors;
-            None to use `poses`.
     """
 
     name = "bag"
 
     def __init__(
         self,
-        poses: PoseBuffer,
+        poses_of: Callable[[str], PoseBuffer],
         fixed_frame: str = "odom",
         reason: str = "requested",
-        poses_of: Callable[[str], PoseBuffer] | None = None,
     ) -> None:
         super().__init__(reason)
         self.fixed_frame = fixed_frame
-        self._poses = poses
         self._poses_of = poses_of
 
     def locate(self, frame: Frame) -> Pose:
         """Return the interpolated pose; see `EgoMotion.locate`."""
-        poses = self._poses if self._poses_of is None else self._poses_of(frame.frame_id)
-        pose = poses.at(frame.stamp)
+        pose = self._poses_of(frame.frame_id).at(frame.stamp)
         if pose is None:
             raise NoPoseError(f"the bag has no pose on both sides of stamp {frame.stamp} ns")
         return pose

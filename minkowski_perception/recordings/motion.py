@@ -74,7 +74,7 @@ def choose_ego_motion(
                     return PoseBuffer()
                 return _pose_buffer(known.poses)
 
-            return RecordedMotion(buffer, found.fixed_frame, reason, cache(poses_of))
+            return RecordedMotion(cache(poses_of), found.fixed_frame, reason)
         if choice == "bag":
             raise BagError(f"{bag.path} gives no motion of frame '{frame_id}': {reason}")
     return _registration(choice, reason, deskew, mounts)

@@ -260,7 +260,11 @@ def test_a_topic_without_clouds_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
     ("motion", "parameter"),
-    [(EgoMotion(), "auto"), (StandingStill(), "none"), (RecordedMotion(PoseBuffer()), "odometry")],
+    [
+        (EgoMotion(), "auto"),
+        (StandingStill(), "none"),
+        (RecordedMotion(lambda frame_id: PoseBuffer()), "odometry"),
+    ],
     ids=["unknown", "none", "recorded"],
 )
 def test_the_node_gets_the_parameter_that_matches_the_choice(motion, parameter):
