@@ -19,6 +19,11 @@ _DTYPES = {"intensity": np.float32, "time": np.float32, "moving": np.bool_}
 """Types that columns are converted to; `labels` keep their own."""
 
 
+def nanoseconds(stamp: Any) -> int:
+    """Return a builtin_interfaces/Time in nanoseconds."""
+    return int(stamp.sec) * NANOSECONDS + int(stamp.nanosec)
+
+
 def as_array(name: str, values: Any, dtype: npt.DTypeLike | None = None) -> npt.NDArray[Any]:
     """Return an array-like or a PyTorch tensor as an array of numbers, without a copy if it can.
 

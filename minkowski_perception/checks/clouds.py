@@ -13,7 +13,7 @@ import numpy.typing as npt
 from minkowski_perception.accounting import DropReason
 from minkowski_perception.checks.finding import Finding, fail, ok, warn
 from minkowski_perception.codec import TYPE_NAMES, CloudError, IntensityScale, decode
-from minkowski_perception.frame import NANOSECONDS, Frame
+from minkowski_perception.frame import NANOSECONDS, Frame, nanoseconds
 from minkowski_perception.labels import UNLABELLED
 from minkowski_perception.motion.ego_motion import EgoMotion
 from minkowski_perception.plausibility import doubtful_unit
@@ -63,8 +63,7 @@ class CloudTopic:
             received_at: nanoseconds.
             message: sensor_msgs/PointCloud2.
         """
-        stamp = message.header.stamp
-        self.stamps.append(int(stamp.sec) * NANOSECONDS + int(stamp.nanosec))
+        self.stamps.append(nanoseconds(message.header.stamp))
         self.received.append(received_at)
         self._frames[message.header.frame_id] += 1
         self._points += int(message.height) * int(message.width)

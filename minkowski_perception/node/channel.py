@@ -23,7 +23,7 @@ from visualization_msgs.msg import MarkerArray
 
 from minkowski_perception.accounting import Accounting, DropReason
 from minkowski_perception.codec import fill_message
-from minkowski_perception.frame import NANOSECONDS
+from minkowski_perception.frame import nanoseconds
 from minkowski_perception.moving import MOVING, moving_share
 from minkowski_perception.node.diagnostics import (
     Increase,
@@ -86,8 +86,7 @@ class _Cloud:
     def key(self) -> tuple[int, str]:
         """Stamp and frame_id."""
         header = self.message.header
-        stamp = header.stamp.sec * NANOSECONDS + header.stamp.nanosec
-        return stamp or self.received_at, header.frame_id
+        return nanoseconds(header.stamp) or self.received_at, header.frame_id
 
     def supersede(self, other: _Cloud) -> None:
         """Take the place of an earlier cloud."""

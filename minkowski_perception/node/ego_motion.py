@@ -18,7 +18,7 @@ from nav_msgs.msg import Odometry
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
-from minkowski_perception.frame import NANOSECONDS, Frame
+from minkowski_perception.frame import NANOSECONDS, Frame, nanoseconds
 from minkowski_perception.motion.ego_motion import (
     EgoMotion,
     InterruptedWaitError,
@@ -82,7 +82,7 @@ class OdometryMotion(EgoMotion):
         )
 
     def _on_odometry(self, message: Odometry) -> None:
-        stamp = message.header.stamp.sec * NANOSECONDS + message.header.stamp.nanosec
+        stamp = nanoseconds(message.header.stamp)
         pose = message.pose.pose
         try:
             matrix = _matrix(pose.position, pose.orientation)
@@ -235,7 +235,7 @@ class TfMotion(EgoMotion):
             )
         except self._errors:
             return 0
-        return int(found.header.stamp.sec * NANOSECONDS + found.header.stamp.nanosec)
+        return nanoseconds(found.header.stamp)
 
     def interrupt(self) -> None:
         """See `EgoMotion.interrupt`."""

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from scipy.spatial.transform import Rotation
 
 from minkowski_perception.codec import CloudData
-from minkowski_perception.frame import upright
+from minkowski_perception.frame import nanoseconds, upright
 from minkowski_perception.motion.poses import PoseBuffer, pose_matrix
 
 try:
@@ -278,7 +278,7 @@ class BagReader:
             if fixed_frame is not None and _plain(message.header.frame_id) != _plain(fixed_frame):
                 continue
             name = message.header.frame_id
-            stamp = _nanoseconds(message.header.stamp)
+            stamp = nanoseconds(message.header.stamp)
             body = _pose(message.pose.pose.position, message.pose.pose.orientation)
             mount = tree.path(frame_id, message.child_frame_id)
             sensor = np.eye(4) if mount is None else mount.at(stamp)
@@ -605,7 +605,7 @@ class _TransformTree:
         edge = self.edges.get(child)
         if edge is None or edge.parent != parent:
             edge = self.edges[child] = _Edge(parent, static)
-        edge.samples.append((_nanoseconds(transform.header.stamp), pose))
+        edge.samples.append((nanoseconds(transform.header.stamp), pose))
 
     def above(self, frame: str) -> list[str]:
         """Return the frame and its ancestors, up to the root."""
@@ -735,10 +735,6 @@ def _ros2_type(channel: Channel) -> str:
 def _plain(frame: str) -> str:
     """Return a frame's name without the leading slashes of ROS 1."""
     return frame.lstrip("/")
-
-
-def _nanoseconds(stamp: Any) -> int:
-    return int(stamp.sec) * 10**9 + int(stamp.nanosec)
 
 
 def _pose(position: Any, quaternion: Any) -> Pose | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from scipy.spatial.transform import Rotation
 
-from minkowski_perception.frame import NANOSECONDS
+from minkowski_perception.frame import NANOSECONDS, nanoseconds
 from minkowski_perception.motion.ego_motion import (
     EgoMotion,
     Mounts,
@@ -114,8 +114,7 @@ def _clocks_apart(bag: BagReader, first: Any, received_at: int, poses: StampedPo
         received_at: of that cloud, nanoseconds.
         poses: of the sensor, by their own stamps.
     """
-    stamp = first.header.stamp
-    begins = int(stamp.sec) * NANOSECONDS + int(stamp.nanosec) or received_at
+    begins = nanoseconds(first.header.stamp) or received_at
     ends = begins + bag.span()[1] - received_at
     if begins <= poses[-1][0] and ends >= poses[0][0]:
         return ""
