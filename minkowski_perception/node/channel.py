@@ -104,7 +104,6 @@ class Channel:
         load: loads and warms up a model with these settings.
         watchdog: ends a process whose engine hangs.
         give_up: called with the reason when an engine cannot be recovered.
-        stages: record of the seconds of each stage.
 
     Attributes:
         accounting: counts of the clouds since the node was created.
@@ -117,7 +116,6 @@ class Channel:
         load: Load,
         watchdog: Watchdog,
         give_up: Callable[[str], None],
-        stages: Stages,
     ) -> None:
         self.accounting = Accounting()
         self.frame_id = ""
@@ -125,7 +123,7 @@ class Channel:
         self._load = load
         self._watchdog = watchdog
         self._give_up = give_up
-        self._stages = stages
+        self._stages = Stages()
         self._monitor = Monitor()
         self._recurrence = Recurrence()
         self._last_drop = ""
@@ -145,11 +143,9 @@ class Channel:
         self._recovery = Recovery(())
         self._building_since: float | None = None
         self._errors = self._thinned = self._lost_before = 0
-        self._new_errors, self._newly_thinned, self._newly_lost = (
-            Increase(),
-            Increase(),
-            Increase(),
-        )
+        self._new_errors = Increase()
+        self._newly_thinned = Increase()
+        self._newly_lost = Increase()
         self._legend_frame = ""
         self._labelled = node.create_lifecycle_publisher(PointCloud2, "~/labelled", RELIABLE)
         self._legend = node.create_publisher(MarkerArray, "~/legend", LATCHED)

@@ -34,7 +34,7 @@ from rclpy.parameter import Parameter
 
 from minkowski_perception.device import use_threads
 from minkowski_perception.node.channel import Channel
-from minkowski_perception.node.diagnostics import Stages, diagnostic_array
+from minkowski_perception.node.diagnostics import diagnostic_array
 from minkowski_perception.node.heartbeat import Heartbeat
 from minkowski_perception.node.parameters import (
     ConfigurationError,
@@ -124,7 +124,7 @@ class PerceptionNode(LifecycleNode):
         self._is_stopping = False
         self._refused_parameters = declare(self)
         self._watchdog = Watchdog(self._on_hang)
-        self._channels = [Channel(self, _load, self._watchdog, self._give_up, Stages())]
+        self._channels = [Channel(self, _load, self._watchdog, self._give_up)]
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", RELIABLE)
         self.add_on_set_parameters_callback(self._on_parameters)
         serve(self)

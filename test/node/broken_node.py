@@ -8,6 +8,7 @@ import time
 
 from minkowski_perception.node import perception_node
 from minkowski_perception.node.channel import Channel
+from minkowski_perception.node.diagnostics import Stages
 from minkowski_perception.segmenter import Segmenter
 
 HEALTHY = 3
@@ -84,7 +85,7 @@ def fail_to_report():
 
 def fail_after_the_count():
     """The statistics of the second cloud fail, after it was counted and published."""
-    add, added = perception_node.Stages.add, []
+    add, added = Stages.add, []
 
     def broken(self, timings):
         added.append(timings)
@@ -92,7 +93,7 @@ def fail_after_the_count():
             raise RuntimeError("a fault after the cloud was counted")
         return add(self, timings)
 
-    perception_node.Stages.add = broken
+    Stages.add = broken
 
 
 def end_the_worker():
