@@ -25,7 +25,7 @@ class NoPoseError(LookupError):
     """There is no pose of the sensor at a stamp, or it did not arrive in time."""
 
 
-class InterruptedWaitError(NoPoseError):
+class InterruptedWaitError(Exception):
     """The wait for a pose was interrupted, since the stream stops."""
 
 
@@ -57,6 +57,9 @@ class EgoMotion:
         Args:
             frame: first frame of the stream.
             deadline: time of `time.monotonic` until which to wait for data of the source.
+
+        Raises:
+            InterruptedWaitError: `interrupt` was called.
         """
         return ""
 
@@ -72,10 +75,10 @@ class EgoMotion:
         return None
 
     def interrupt(self) -> None:
-        """End a wait of `locate` in another thread, and all later ones, until `resume`."""
+        """End a wait in another thread, and all later ones, until `resume`."""
 
     def resume(self) -> None:
-        """Let `locate` wait again."""
+        """Allow waits again."""
 
     def reset(self) -> None:
         """Start a new stream with the next frame."""

@@ -103,12 +103,8 @@ class OdometryMotion(EgoMotion):
         """Return the pose interpolated at the stamp; see `EgoMotion.locate`."""
         stamp = frame.stamp
         with self._condition:
-            self._condition.wait_for(
-                lambda: self._interrupted or self._poses.at(stamp) is not None, self._timeout
-            )
+            self._wait_for(lambda: self._poses.at(stamp) is not None, self._timeout)
             pose = self._poses.at(stamp)
-            if pose is None and self._interrupted:
-                raise InterruptedWaitError("the node stopped during the wait for odometry")
         if pose is None:
             raise NoPoseError(
                 f"no odometry on both sides of stamp {stamp} ns within {self._timeout:g} s "
@@ -124,16 +120,26 @@ class OdometryMotion(EgoMotion):
         topic = self._subscription.topic_name
         near = _NEAR + int(self._timeout * NANOSECONDS)
         with self._condition:
-            self._condition.wait_for(
-                lambda: self._interrupted or self._is_near(frame, near),
-                max(0.0, deadline - time.monotonic()),
-            )
-            if self._is_near(frame, near):
+            wait = max(0.0, deadline - time.monotonic())
+            if self._wait_for(lambda: self._is_near(frame, near), wait):
                 return ""
             if not len(self._poses):
                 return f"no odometry on '{topic}'"
             offset = (self._last - frame.stamp) / NANOSECONDS
         return f"odometry on '{topic}' is {offset:+.3g} s from the clouds"
+
+    def _wait_for(self, done: Callable[[], bool], seconds: float) -> bool:
+        """Wait until a condition holds; return whether it did in time.
+
+        Raises:
+            InterruptedWaitError: `interrupt` was called before.
+        """
+        self._condition.wait_for(lambda: self._interrupted or done(), seconds)
+        if done():
+            return True
+        if self._interrupted:
+            raise InterruptedWaitError("the node stopped during the wait for odometry")
+        return False
 
     def _is_near(self, frame: Frame, distance: int) -> bool:
         """Return whether the latest pose is at most so many nanoseconds from a frame."""
@@ -295,6 +301,7 @@ class AutoMotion(EgoMotion):
     def _choose(self, frame: Frame) -> EgoMotion:
         """Return the first available source for the stream that begins with this frame."""
         deadline = time.monotonic() + (0.0 if self._has_waited else self._timeout)
+        self._has_waited = True
         unavailable: list[str] = []
         for candidate in self._candidates:
             if isinstance(candidate, str):
@@ -303,11 +310,8 @@ class AutoMotion(EgoMotion):
                 unavailable.append(reason)
             else:
                 candidate.reason = "; ".join(unavailable) or "first choice"
-                break
-        else:
-            candidate = EgoMotion("; ".join(unavailable))
-        self._has_waited = True
-        return candidate
+                return candidate
+        return EgoMotion("; ".join(unavailable))
 
     def reset(self) -> None:
         """Choose again at the next frame."""

@@ -16,7 +16,7 @@ from nav_msgs.msg import Odometry
 from rclpy.executors import SingleThreadedExecutor
 
 from minkowski_perception.frame import Frame
-from minkowski_perception.motion.ego_motion import NoPoseError
+from minkowski_perception.motion.ego_motion import InterruptedWaitError, NoPoseError
 from minkowski_perception.node.ego_motion import OdometryMotion, TfMotion, create_ego_motion
 from minkowski_perception.node.parameters import ConfigurationError, declare, read
 
@@ -282,6 +282,23 @@ def test_auto_waits_only_at_the_start_of_a_stream(auto, fake_tf, without_kiss_ic
     asked = len(motion._candidates[0]._buffer.asked)
     motion.locate(frame_at(10.1 * SECOND))
     assert len(motion._candidates[0]._buffer.asked) == asked
+
+
+@pytest.mark.parametrize("tf", ["fake_tf", "without_tf"])
+def test_auto_chooses_nothing_when_its_wait_is_interrupted(auto, tf, request):
+    request.getfixturevalue(tf)
+    motion, candidates = auto(ego_motion_timeout=30.0)
+    threading.Timer(0.1, motion.interrupt).start()
+    with pytest.raises(InterruptedWaitError, match="the node stopped"):
+        motion.locate(frame_at(10.5 * SECOND))
+    assert motion.source is motion
+    motion.resume()
+    for second in (10, 11):
+        message = odometry(second, 1.0)
+        threading.Timer(0.05, candidates["odometry"]._on_odometry, args=[message]).start()
+    if tf == "fake_tf":
+        candidates["tf"]._buffer.known[10.5 * SECOND] = 1.0
+    assert motion.locate(frame_at(10.5 * SECOND))[0, 3] == 1.0
 
 
 def test_auto_chooses_again_at_a_reset_and_only_there(auto, fake_tf):
