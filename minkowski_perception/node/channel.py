@@ -60,6 +60,7 @@ _BUILD_TIMEOUT = 120.0
 """Seconds that it may take to build an engine anew."""
 
 _MOST_SKIPPED = 1000
+"""Clouds between two labelled ones whose stamps are kept."""
 
 Load = Callable[[Settings], Segmenter]
 

@@ -15,7 +15,7 @@ from minkowski_perception.node.qos import LATCHED
 from minkowski_perception.node.stopping import wait_until_acknowledged
 from minkowski_perception.stream import Stream
 
-PERIOD = 1.0
+_PERIOD = 1.0
 """Least seconds between two maps."""
 
 
@@ -30,7 +30,7 @@ class MapPublisher:
         self._node = node
         self._publisher = node.create_publisher(PointCloud2, "~/map", LATCHED)
         self._changed = False
-        self._published = -PERIOD
+        self._published = -_PERIOD
 
     def note_labelled(self) -> None:
         """Note that a cloud was labelled: the map has changed."""
@@ -38,7 +38,7 @@ class MapPublisher:
 
     def publish(self, stream: Stream, at_once: bool = False) -> None:
         """Publish the map if it has changed and has subscribers, once a period or at once."""
-        due = at_once or time.monotonic() - self._published >= PERIOD
+        due = at_once or time.monotonic() - self._published >= _PERIOD
         if not due or not self._changed or not self._publisher.get_subscription_count():
             return
         found = stream.map()

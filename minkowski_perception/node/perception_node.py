@@ -81,16 +81,14 @@ def _transition(otherwise: TransitionCallbackReturn) -> Callable[[Transition], T
         def wrapped(self: PerceptionNode, state: LifecycleState) -> TransitionCallbackReturn:
             self.begin(_STATES[transition.__name__])
             try:
-                result = transition(self, state)
+                return transition(self, state)
             except ConfigurationError as error:
                 self.problem = f"{transition.__name__} refused: {error}"
             except Exception as error:
                 self.problem = f"{transition.__name__} failed: {error!r}"
-            else:
+            finally:
                 self.end()
-                return result
             self.get_logger().error(self.problem)
-            self.end()
             return otherwise
 
         return wrapped
