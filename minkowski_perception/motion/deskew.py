@@ -56,8 +56,8 @@ def compensate(frame: Frame, velocity: Twist, step: float) -> Frame:
     """De-skew a frame with a given velocity; see `deskew`.
 
     Points without a return or without a finite time are not changed, nor are those whose time is
-    further from the stamp than `MAX_SWEEPS` steps. If there are many of the latter, the times have
-    another unit or origin than expected, and the frame is returned unchanged. So it is if the
+    further from the stamp than `MAX_SWEEPS` steps. If many are, the times have another unit or
+    origin than expected, and the frame is returned unchanged. It is also returned unchanged if the
     velocity is beyond `MAX_SPEED` or `MAX_TURN_RATE`.
 
     Args:

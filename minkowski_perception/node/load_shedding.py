@@ -29,8 +29,8 @@ class Level:
         averaging: largest number of frames over which probabilities are averaged; None for no
             limit.
         crf: whether the CRF may run.
-        stride: of each so many points one is computed; see `PointLimits`.
-        period: of each so many clouds one is labelled.
+        stride: every so many points one is computed; see `PointLimits`.
+        period: every so many clouds one is labelled.
     """
 
     name: str
@@ -122,9 +122,9 @@ class LoadShedding:
         if self._budget and latency > share * self._budget:
             return f"latency {latency:.3g} s, budget {self._budget:g} s"
         missed = sum(superseded for _, superseded in clouds)
-        superseded = missed / (missed + len(clouds))
-        if self._max_superseded < 1.0 and superseded > share * self._max_superseded:
-            return f"{superseded:.0%} of the clouds superseded, limit {self._max_superseded:.0%}"
+        missed_share = missed / (missed + len(clouds))
+        if self._max_superseded < 1.0 and missed_share > share * self._max_superseded:
+            return f"{missed_share:.0%} of the clouds superseded, limit {self._max_superseded:.0%}"
         return ""
 
     def _lower(self, reason: str) -> bool:

@@ -20,12 +20,12 @@ _IDLE_PERIOD = 1.0  # seconds
 class Worker(Generic[T]):
     """Thread that handles the items of a mailbox, one at a time, until the mailbox is closed.
 
-    An exception of `handle` ends neither the thread nor the process.
+    An exception of `handle` or `idle` ends neither the thread nor the process.
 
     Args:
         mailbox: source of the items.
         handle: called with each item.
-        failed: called with an exception of `handle`.
+        failed: called with such an exception.
         idle: called once a second while there is no item, and at the end.
     """
 
