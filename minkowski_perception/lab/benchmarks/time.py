@@ -86,8 +86,11 @@ from minkowski_perception.segmenter import Segmenter, on_points
 from minkowski_perception.sparse import largest
 
 FIRST_SEED = 9100
-"""Seed of the first drive. No model was trained on these streets, but a study of designs used them:
-score a chosen design on others."""
+"""Seed of the first drive.
+
+No model was trained on these streets, but a study of designs used them: score designs that it
+suggested on others.
+"""
 
 TWIN = "time_3d"
 """Name of the 3D model that models are compared with by default."""
