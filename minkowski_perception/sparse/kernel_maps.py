@@ -104,7 +104,9 @@ class KernelMap:
     def __iter__(self) -> Iterator[tuple[int, Tensor, Tensor]]:
         """Yield (offset index, input rows, output rows) of each run that has pairs."""
         pairs = self.pairs
-        for k, (start, end) in zip(pairs.run_offsets, pairwise(pairs.starts), strict=True):
+        # Without own offsets there is one run for each offset of the region, and no other number.
+        offsets = range(len(self)) if pairs.offsets is None else pairs.offsets
+        for k, (start, end) in zip(offsets, pairwise(pairs.starts), strict=True):
             if end > start:
                 yield k, pairs.inputs[start:end], pairs.outputs[start:end]
 
