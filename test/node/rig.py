@@ -174,6 +174,10 @@ class Rig:
     def output(self):
         return self.log.read_text(errors="replace")[-3000:]
 
+    def wait_for_output(self, text):
+        """Wait until the node has printed a text: a report may arrive before the line of a log."""
+        self.wait_for(lambda: text in self.output())
+
     def stop(self, number=signal.SIGINT):
         """Stop the node by a signal; return its exit code."""
         if self.process.poll() is None:

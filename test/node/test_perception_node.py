@@ -194,7 +194,7 @@ def test_registration_starts_again_when_the_bag_loops(rig, drive):
     assert (values["ego_motion"], values["resets_time_jump"]) == ("kiss_icp", "1")
     assert "no odometry on '/odometry'" in values["ego_motion_reason"]
     assert "resets_pose_jump" not in values
-    assert "ego motion 'kiss_icp': " in running.output()
+    running.wait_for_output("ego motion 'kiss_icp': ")
 
 
 def test_auto_finds_odometry_and_chooses_again_after_it_has_ended(rig, drive):
@@ -278,7 +278,7 @@ def test_configure_fails_with_invalid_parameters_and_names_the_valid_ones(rig):
     ):
         running = rig(**parameters).ready("unconfigured")
         assert expected in running.status.message
-        assert expected in running.output()
+        running.wait_for_output(expected)
         running.stop()
 
 
