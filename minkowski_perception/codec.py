@@ -54,6 +54,12 @@ TIME_NAMES = (
 )
 """Names of per-point time fields, in order of precedence."""
 
+CHANNEL_NAMES = ("channel", "ring", "line")
+"""Names of fields with the number of a LiDAR's beam, in order of precedence."""
+
+RETURN_TYPE_NAMES = ("return_type",)
+"""Names of fields with the kind of a return, such as the strongest or the last."""
+
 TRUE_MOVING = "true_moving"
 """Name of the field, beside that of true labels, that is not 0 for points that truly move."""
 
@@ -259,14 +265,14 @@ def decode(message: Any, *, label_field: str | None = None) -> Frame:
     )
 
 
-def field_values(message: Any, name: str) -> npt.NDArray[Any] | None:
-    """Return a copy [N] of a field with a single value, None if there is no such field.
+def field_values(message: Any, *names: str) -> npt.NDArray[Any] | None:
+    """Return a copy [N] of the first of the named fields with a single value, None without one.
 
     Raises:
         CloudError: the message is malformed.
     """
     layout = _Layout.of(message)
-    field = layout.find(name)
+    field = layout.find(*names)
     if field is None:
         return None
     return layout.values(field, layout.view(field).dtype.newbyteorder("="))
@@ -411,6 +417,26 @@ def append_fields(message: Any, columns: Mapping[str, npt.NDArray[Any]]) -> Clou
     rows[..., : layout.point_step] = layout.rows()
     _write_columns(cloud, columns)
     cloud.is_dense = _flag(message, "is_dense") and bool(np.isfinite(layout.points()).all())
+    return cloud
+
+
+def take_points(message: Any, rows: npt.NDArray[np.intp]) -> CloudData:
+    """Return points of a message's cloud, as one row, with the bytes and fields of the input.
+
+    Args:
+        message: sensor_msgs/PointCloud2, or any object with its attributes.
+        rows: [M] numbers of the points, of `decode`'s.
+
+    Raises:
+        CloudError: the message is malformed.
+    """
+    layout = _Layout.of(message)
+    step, point = layout.point_step, np.dtype((np.void, layout.point_step))
+    cloud = _new_cloud(1, len(rows), list(layout.fields), step, layout.is_bigendian)
+    shape, strides = (layout.height, layout.width), (layout.row_step, step)
+    points: npt.NDArray[np.void] = np.ndarray(shape, point, layout.data, strides=strides)
+    np.frombuffer(cloud.data, point)[:] = points[np.divmod(rows, max(layout.width, 1))]
+    cloud.is_dense = bool(np.isfinite(_Layout.of(cloud).points()).all())
     return cloud
 
 

@@ -200,6 +200,12 @@ class Settings:
         "Include moving things in the map and, where it is unknown what moves, the classes that "
         "can move.",
     )
+    clouds: str = _setting(
+        AUTO,
+        "Clouds of selected points, each on a topic of its own: auto for those that suit the "
+        "model, none, or a YAML mapping of names to classes and conditions.",
+        node_only=True,
+    )
     ego_motion: str = _setting(
         AUTO,
         "Source of the sensor's motion: tf, the topic odometry, registration of the clouds by "

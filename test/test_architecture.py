@@ -21,7 +21,7 @@ LAYERS = [
     {"motion"},
     {"streaming"},
     {"segmenter", "recordings"},
-    {"domain"},
+    {"clouds", "domain"},
     {"stream"},
     {"node", "lab"},
     {"checks"},

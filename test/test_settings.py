@@ -40,7 +40,7 @@ def test_values_are_given_by_name_and_others_keep_their_defaults():
     ("values", "message"),
     [
         ({"averging": 3}, "unknown setting 'averging'; did you mean 'averaging'?"),
-        ({"colour": 3}, "unknown setting 'colour'; valid: model, device, engine,"),
+        ({"paint": 3}, "unknown setting 'paint'; valid: model, device, engine,"),
         ({"engine": "abacus"}, "engine must be one of auto, torch, numba, spconv_triton, spconv"),
         ({"engine": 3}, "engine must be a string, not 3"),
         ({"averaging": 0}, "averaging must be 1 to 32 frames, not 0"),

@@ -22,9 +22,11 @@ from sensor_msgs.msg import PointCloud2, PointField
 from visualization_msgs.msg import MarkerArray
 
 from minkowski_perception.accounting import Accounting, DropReason
+from minkowski_perception.clouds import Selection, read_clouds, select
 from minkowski_perception.codec import fill_message
 from minkowski_perception.frame import nanoseconds
 from minkowski_perception.moving import MOVING, moving_share
+from minkowski_perception.node.cloud_publishers import CloudPublishers
 from minkowski_perception.node.diagnostics import (
     Increase,
     Monitor,
@@ -37,11 +39,13 @@ from minkowski_perception.node.legend import label_info, legend_markers
 from minkowski_perception.node.load_shedding import FULL, LoadShedding, levels
 from minkowski_perception.node.mailbox import Mailbox
 from minkowski_perception.node.map_publisher import MapPublisher
+from minkowski_perception.node.parameters import ConfigurationError
 from minkowski_perception.node.qos import LATCHED, RELIABLE
 from minkowski_perception.node.reception import Reception
 from minkowski_perception.node.recovery import RESET, Recovery, substitutes
 from minkowski_perception.node.watchdog import SLOW, Watchdog
 from minkowski_perception.node.worker import Worker
+from minkowski_perception.schema import SchemaError
 from minkowski_perception.segmenter import Segmenter
 from minkowski_perception.settings import Settings
 from minkowski_perception.sparse.threads import thread_count
@@ -98,7 +102,8 @@ class _Cloud:
 class Channel:
     """Labels the clouds of the topic `cloud` of a node and publishes them on `~/labelled`.
 
-    With the setting `map`, it also publishes the map on `~/map`.
+    It also publishes the clouds of the setting `clouds`, each on `~/NAME`, and with the setting
+    `map` the map on `~/map`.
 
     Args:
         node: owner of the topics.
@@ -152,6 +157,7 @@ class Channel:
         self._legend = node.create_publisher(MarkerArray, "~/legend", LATCHED)
         self._label_info: Any = None
         self._map: MapPublisher | None = None
+        self._clouds: CloudPublishers | None = None
 
     # Lifecycle
 
@@ -159,8 +165,10 @@ class Channel:
         """Subscribe; clouds are counted as `inactive` until `activate`.
 
         Raises:
-            ConfigurationError: the ego-motion source needs a package that is not installed.
+            ConfigurationError: the ego-motion source needs a package that is not installed, or
+                the setting `clouds` does not fit the model.
         """
+        selections = _selections(settings, segmenter)
         ego_motion = create_ego_motion(self._node, settings)
         self._stream = Stream(segmenter, ego_motion, self.accounting)
         self._crf_wanted, self._averaging_wanted = segmenter.crf, segmenter.averaging
@@ -171,13 +179,15 @@ class Channel:
         self._recovery = Recovery(substitutes(settings, segmenter))
         self._publish_label_info(segmenter)
         self._map = MapPublisher(self._node) if settings.map else None
+        self._clouds = CloudPublishers(self._node, selections)
         reliability = ReliabilityPolicy[settings.input_reliability.upper()]
         qos = QoSProfile(depth=_QUEUE, reliability=reliability)
         self._reception = Reception(self._node, "cloud", qos, self._on_cloud)
         self._node.get_logger().info(
             f"model '{segmenter.model.name}' on {segmenter.device} by engine {segmenter.engine} "
             f"({segmenter.engine.reason}), execution '{segmenter.execution}', ego motion "
-            f"'{settings.ego_motion}', clouds from '{self._reception.topic}'"
+            f"'{settings.ego_motion}', clouds from '{self._reception.topic}', selected points on "
+            f"{', '.join(self._clouds.topics) or 'no topic'}"
         )
 
     def activate(self) -> None:
@@ -213,7 +223,9 @@ class Channel:
             self._stream.close()
         if self._map is not None:
             self._map.close()
-        self._reception = self._stream = self._map = None
+        if self._clouds is not None:
+            self._clouds.close()
+        self._reception = self._stream = self._map = self._clouds = None
         self._legend_frame = ""
 
     def supervise(self) -> None:
@@ -310,11 +322,23 @@ class Channel:
             "queue": started - cloud.arrival,
             **labelled.timings,
             "publish": finished - encoded,
+            **self._publish_clouds(stream, cloud.message, labelled),
         }
         self._note_labelled(stream, labelled, timings, cloud.superseded)
         if self._map is not None:
             self._map.note_labelled()
             self._map.publish(stream)
+
+    def _publish_clouds(
+        self, stream: Stream, message: PointCloud2, labelled: Labelled
+    ) -> dict[str, float]:
+        """Publish the clouds of selected points; return the seconds that it took."""
+        assert self._clouds is not None
+        started = time.perf_counter()
+        full_scale = stream.segmenter.intensity_scale.full_scale
+        if not self._clouds.publish(message, labelled, full_scale):
+            return {}
+        return {"clouds": time.perf_counter() - started}
 
     def _publish_map(self) -> None:
         """Publish the map while no cloud comes, and once more at the end."""
@@ -448,6 +472,10 @@ class Channel:
             warnings.append(f"clouds of the frames {names} on one topic, each restarts the stream")
         if "" in frames:
             warnings.append("clouds have no frame_id: no legend, no TF")
+        clouds = self._clouds
+        if clouds is not None and clouds.without_motion:
+            names = ", ".join(f"~/{name}" for name in clouds.without_motion)
+            warnings.append(f"no points on {names}: it is unknown how the sensor moves")
         if self._shedding.level is not FULL:
             warnings.append(f"load shedding: {self._shedding.level.name}")
         return warnings
@@ -490,3 +518,16 @@ class Channel:
         if len(answers) < 2 or time.perf_counter() - answers[-1] > _RECENT:
             return 0.0
         return (len(answers) - 1) / (answers[-1] - answers[0])
+
+
+def _selections(settings: Settings, segmenter: Segmenter) -> dict[str, Selection]:
+    """Return the selections of the setting `clouds`.
+
+    Raises:
+        ConfigurationError: it is not valid, or does not fit the model.
+    """
+    heads = segmenter.model.network.options.heads
+    try:
+        return select(read_clouds(settings.clouds), segmenter.label_set, heads)
+    except SchemaError as error:
+        raise ConfigurationError(str(error)) from error

@@ -22,6 +22,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from scipy.spatial.transform import Rotation
 
+from minkowski_perception.clouds import read_clouds
 from minkowski_perception.device import choose_device
 from minkowski_perception.networks.model import read_card
 from minkowski_perception.settings import SETTINGS, Setting, Settings, SettingsError
@@ -46,6 +47,13 @@ def declare(node: Node) -> dict[str, str]:
         except ParameterException as error:
             refused[name] = str(error)
             node.declare_parameter(name, default, descriptor(setting), ignore_override=True)
+    for given in node._parameter_overrides:
+        name, dot, _ = given.partition(".")
+        if dot and name in SETTINGS:
+            refused[name] = (
+                f"{name} must be one value, not a mapping (there is a parameter {given}); a text "
+                f"of several lines begins with '{name}: |'"
+            )
     return refused
 
 
@@ -82,6 +90,8 @@ def checked(parameters: Sequence[Parameter[Any]]) -> dict[str, Any]:
                 choose_device(value)
             elif setting.name == "model":
                 read_card(value)
+            elif setting.name == "clouds":
+                read_clouds(value)
         except ValueError as error:
             raise SettingsError(str(error)) from error
     return values

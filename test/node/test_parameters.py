@@ -108,6 +108,13 @@ def test_a_value_that_ros_refuses_is_reported_and_the_default_is_kept(make_node,
     assert node.get_parameter(name).value == SETTINGS[name].default
 
 
+def test_a_mapping_in_place_of_a_text_is_refused_with_the_remedy(make_node):
+    refused = declare(make_node(**{"clouds.ground": ["road"], "other.name": 1}))
+    assert list(refused) == ["clouds"]
+    assert "must be one value, not a mapping (there is a parameter clouds.gr" in refused["clouds"]
+    assert "begins with 'clouds: |'" in refused["clouds"]
+
+
 @pytest.fixture
 def request_to(make_node):
     """Return a function that sets parameters as a client would; it returns the results."""
@@ -154,6 +161,7 @@ def text(value):
         ("device", text("tpu"), "device must be 'auto', 'cpu', 'cuda' or 'cuda:N', not 'tpu'"),
         ("model", text("no_such"), "unknown model 'no_such'; choose one of"),
         ("model", text("/no/such.yaml"), "card /no/such.yaml: cannot be read"),
+        ("clouds", text("{ground: {class: [road]}}"), "clouds.ground.class: unknown key; did you"),
         ("no_such", text("x"), "no parameter 'no_such'"),
         ("", text("x"), "no parameter ''"),
     ],
