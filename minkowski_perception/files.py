@@ -29,8 +29,23 @@ def rename(source: Path, target: Path) -> None:
         OSError: the file cannot be renamed.
     """
     source.replace(target)
-    folder = os.open(target.parent, os.O_RDONLY)
+    _sync(target.parent)
+
+
+def sync(path: Path) -> None:
+    """Write a file, or a folder with all that is in it, to the disk.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    for each in path.rglob("*"):
+        _sync(each)
+    _sync(path)
+
+
+def _sync(path: Path) -> None:
+    opened = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(opened)
     finally:
-        os.close(folder)
+        os.close(opened)

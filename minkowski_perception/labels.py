@@ -141,6 +141,12 @@ class LabelSet:
             "from": {source: dict(mapping) for source, mapping in self.sources.items()},
         }
 
+    def legend(self) -> list[dict[str, Any]]:
+        """Return id, name and colour (red, green, blue) of each label, "unlabelled" last."""
+        named = [*zip(range(len(self)), self.names, self.colours, strict=True)]
+        named.append((UNLABELLED, "unlabelled", UNLABELLED_COLOUR))
+        return [{"id": i, "name": name, "colour": list(colour)} for i, name, colour in named]
+
     @property
     def movable_ids(self) -> npt.NDArray[np.intp]:
         """Ids of the movable classes."""

@@ -51,6 +51,7 @@ class Summary:
         moving_share: share of the points with a value of the output "moving" that move; None
             without any.
         moving: figures of the output "moving", see `MovingScores.figures`; empty without truth.
+        classes: id, name and colour (red, green, blue) of the labels, with "unlabelled".
     """
 
     bag: str
@@ -74,6 +75,7 @@ class Summary:
     accuracy: float | None = None
     moving_share: float | None = None
     moving: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    classes: Sequence[Mapping[str, Any]] = ()
 
     @classmethod
     def of(
@@ -134,7 +136,14 @@ class Summary:
             accuracy=none_if_nan(statistics.confusion.accuracy),
             moving_share=statistics.moving_share,
             moving=statistics.moving,
+            classes=statistics.label_set.legend(),
         )
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Summary:
+        """Return the figures in the content of a summary's file, which may have other keys."""
+        names = {each.name for each in dataclasses.fields(cls)}
+        return cls(**{name: value for name, value in content.items() if name in names})
 
     def save(self, path: Path) -> None:
         """Write all figures as JSON."""
@@ -192,7 +201,7 @@ class LabelStatistics:
     """
 
     def __init__(self, label_set: LabelSet, truth_set: LabelSet) -> None:
-        self._label_set = label_set
+        self.label_set = label_set
         self._truth_set = truth_set
         self._histogram = np.zeros(256, dtype=np.int64)
         self._moving = self._of_known_motion = 0
@@ -219,7 +228,7 @@ class LabelStatistics:
             self._moving += int(np.count_nonzero(calls_moving(outputs[MOVING])))
             self._of_known_motion += int(np.count_nonzero(~np.isnan(outputs[MOVING])))
         if frame.labels is not None:
-            self._scorer = self._scorer or Scorer(self._truth_set, self._label_set)
+            self._scorer = self._scorer or Scorer(self._truth_set, self.label_set)
             self._scorer.add(frame, labels, outputs=outputs)
 
     @property
@@ -230,7 +239,7 @@ class LabelStatistics:
     @property
     def shares(self) -> dict[str, float]:
         """Share of the points by class name, largest first, of the classes that occur."""
-        names = {**dict(enumerate(self._label_set.names)), UNLABELLED: "unlabelled"}
+        names = {**dict(enumerate(self.label_set.names)), UNLABELLED: "unlabelled"}
         order = np.argsort(-self._histogram, kind="stable")
         return {
             names[int(label)]: float(self._histogram[label] / self.points)

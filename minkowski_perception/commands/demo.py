@@ -15,13 +15,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from minkowski_perception.commands.label import LABELLED_TOPIC, MAP_TOPIC, add_run_arguments
+from minkowski_perception.commands.label import add_run_arguments
 from minkowski_perception.commands.processes import (
     ProcessError,
     Processes,
     isolated_environment,
 )
 from minkowski_perception.commands.segmenters import load_segmenter, settings_of
+from minkowski_perception.labelling.topics import LABELLED_TOPIC, MAP_TOPIC
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,9 +5,8 @@
 from __future__ import annotations
 
 import argparse
-import sys
-import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,19 +17,14 @@ from minkowski_perception.commands.segmenters import (
     load_segmenter,
     settings_of,
 )
+from minkowski_perception.labelling.folder import BAG, SUMMARY
+from minkowski_perception.labelling.topics import MAP_TOPIC
 
 if TYPE_CHECKING:
     from minkowski_perception.lab.datasets.catalogue import Dataset
-    from minkowski_perception.labels import LabelSet
-    from minkowski_perception.recordings.bags import BagReader, BagWriter
+    from minkowski_perception.labelling.labeller import Work
+    from minkowski_perception.recordings.bags import BagReader
     from minkowski_perception.recordings.scan_files import FrameReader
-    from minkowski_perception.stream import Stream
-    from minkowski_perception.summary import Summary
-
-LABELLED_TOPIC = "/minkowski_perception/labelled"
-"""Topic of the labelled clouds, the same as the node's."""
-MAP_TOPIC = "/minkowski_perception/map"
-"""Topic of the map, the same as the node's."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,152 +76,90 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Label the bag; return 1 if no point could be labelled."""
-    from minkowski_perception.labels import LabelSet
-    from minkowski_perception.recordings.bags import BagWriter
-    from minkowski_perception.recordings.motion import choose_ego_motion
-    from minkowski_perception.stream import Stream
+    from minkowski_perception.labelling.labeller import DiskFullError, Labeller, Recording
+    from minkowski_perception.labelling.progress import print_aside
+    from minkowski_perception.labelling.stopping import StopSignals
+    from minkowski_perception.labelling.watch import PrintingWatch, Stopped
+    from minkowski_perception.summary import Summary
 
-    dataset = _dataset(args)
-    full_scale = None if dataset is None else dataset.intensity_full_scale
-    settings = settings_of(args, intensity_full_scale=full_scale or 0.0)
-    settings = replace(settings, map=args.map is not None)
-    truth_set = LabelSet.load(args.true_label_set) if dataset is None else dataset.label_set
-    with _reader(args, dataset) as bag:
-        for loss in bag.losses:
-            print(f"minkowski-perception label: warning: {loss}", file=sys.stderr)
-        topic = bag.choose_cloud_topic(args.topic)
-        motion = choose_ego_motion(
-            bag, topic, args.ego_motion, args.odometry_topic, deskew=settings.deskew
-        )
-        stream = Stream(load_segmenter(settings), motion, truth_field=args.true_label_field)
-        with BagWriter(args.out / "labelled") as writer:
-            summary = label_bag(bag, topic, stream, writer, truth_set)
-            if args.map is not None:
-                _write_map(stream, writer, args.map)
-    summary.save(args.out / "summary.json")
-    print(f"{summary.table()}\n\n{args.out / 'labelled'}\n{args.out / 'summary.json'}")
+    recording = Recording(args.bag.name, args.bag, args.out, args.topic, args.map)
+    labeller = Labeller(_work(args))
+    with StopSignals() as signals:
+        watch = PrintingWatch(signals.received)
+        try:
+            summary = Summary.from_dict(labeller.label(recording, watch))
+        except Stopped as stopped:
+            print_aside(f"{stopped}; the same command labels it again")
+            return signals.status
+        except DiskFullError as error:
+            print_aside(f"{error}; make room, then the same command labels it again")
+            return 1
+        finally:
+            watch.close()
+    print(f"{summary.table()}\n\n{args.out / BAG}\n{args.out / SUMMARY}")
     if args.map is not None:
         print(args.map)
-    for warning in stream.domain.warnings:
-        print(f"unlike the training of the model: {warning}", file=sys.stderr)
     if summary.label_shares.keys() <= {"unlabelled"}:
-        print("minkowski-perception label: no point was labelled", file=sys.stderr)
+        print_aside("no point was labelled")
         return 1
     return 0
 
 
-def _dataset(args: argparse.Namespace) -> Dataset | None:
-    """Open the data set that the arguments name, if they do.
+def _work(args: argparse.Namespace) -> Work:
+    """Return what the arguments ask to do with a recording.
 
     Raises:
         DatasetError: the data set is unknown or cannot be read.
+        LabelSetError: the label set is unknown.
+        SettingsError: a setting is not valid.
     """
+    from minkowski_perception.labelling.labeller import Work
+    from minkowski_perception.labelling.run import Selection
+    from minkowski_perception.labels import LabelSet
+
+    dataset = None if args.dataset is None else _open_dataset(args.dataset, args.bag)
+    full_scale = None if dataset is None else dataset.intensity_full_scale
+    settings = settings_of(args, intensity_full_scale=full_scale or 0.0)
+    return Work(
+        settings=replace(settings, map=args.map is not None),
+        open=partial(open_recording, dataset=args.dataset, label_field=args.true_label_field),
+        load=load_segmenter,
+        truth_field=args.true_label_field,
+        truth_set=LabelSet.load(args.true_label_set) if dataset is None else dataset.label_set,
+        ego_motion=args.ego_motion,
+        odometry_topic=args.odometry_topic,
+        selection=Selection(),
+        dataset=args.dataset,
+        command_line=args.command_line,
+    )
+
+
+def _open_dataset(name: str, root: Path) -> Dataset:
     from minkowski_perception.lab.datasets.catalogue import open_dataset
 
-    return None if args.dataset is None else open_dataset(args.dataset, args.bag)
+    return open_dataset(name, root)
 
 
-def _reader(args: argparse.Namespace, dataset: Dataset | None) -> BagReader | FrameReader:
+def open_recording(path: Path, dataset: str | None, label_field: str) -> BagReader | FrameReader:
     """Return the reader of a data set, scans or a bag.
+
+    Args:
+        path: of the recording.
+        dataset: name of the data set; None for a bag or scans.
+        label_field: see `FrameReader`.
 
     Raises:
         BagError: the path is none of these.
         CommandError: the path is the root of a data set that is not named.
+        DatasetError: the data set is unknown or cannot be read.
     """
-    from minkowski_perception.recordings.scan_files import FrameReader, open_recording
+    from minkowski_perception.recordings import scan_files
 
     if dataset is not None:
-        return FrameReader(args.bag, dataset.sequences, args.true_label_field)
-    if (args.bag / "sequences").is_dir():
+        sequences = _open_dataset(dataset, path).sequences
+        return scan_files.FrameReader(path, sequences, label_field)
+    if (path / "sequences").is_dir():
         raise CommandError(
-            f"{args.bag} is the root of a data set: name it, such as --dataset semantickitti"
+            f"{path} is the root of a data set: name it, such as --dataset semantickitti"
         )
-    return open_recording(args.bag)
-
-
-def label_bag(
-    bag: BagReader | FrameReader,
-    topic: str,
-    stream: Stream,
-    writer: BagWriter,
-    truth_set: LabelSet,
-) -> Summary:
-    """Label the clouds of a topic as a node would that loses none.
-
-    Clouds that cannot be labelled are counted by reason; the first of each reason is reported on
-    standard error.
-
-    Args:
-        bag: where the clouds are: a bag, or frames.
-        topic: which of them.
-        stream: at its start; its truth field names the true labels.
-        writer: takes the labelled clouds, on `LABELLED_TOPIC`.
-        truth_set: label set of the true labels.
-
-    Raises:
-        LabelSetError: no mapping from the model's label set to `truth_set`.
-        BagError: the bag is corrupt.
-    """
-    from tqdm import tqdm
-
-    from minkowski_perception.plausibility import doubtful_unit
-    from minkowski_perception.stream import Dropped
-    from minkowski_perception.summary import LabelStatistics, Summary
-
-    segmenter, accounting = stream.segmenter, stream.accounting
-    statistics = LabelStatistics(segmenter.label_set, truth_set)
-    latencies: list[float] = []
-    doubt = ""
-    started = time.perf_counter()
-    total = bag.cloud_topics()[topic]
-    for receive_time, message in tqdm(
-        bag.clouds(topic), "labelling", total, unit=" clouds", disable=None
-    ):
-        accounting.received()
-        arrived = time.perf_counter()
-        try:
-            labelled = stream.label(message, receive_time)
-        except Dropped as drop:
-            if accounting.snapshot().dropped[drop.reason] == 1:
-                tqdm.write(f"first cloud dropped as {drop.reason.value}: {drop}", sys.stderr)
-            continue
-        latencies.append(time.perf_counter() - arrived)
-        frame = labelled.frame
-        if not doubt and (doubt := doubtful_unit(frame)):
-            tqdm.write(f"minkowski-perception label: warning: {doubt}", sys.stderr)
-        writer.write_cloud(LABELLED_TOPIC, labelled.cloud, frame.stamp, frame.frame_id)
-        accounting.labelled()
-        statistics.add(frame, labelled.result.labels, labelled.result.outputs)
-    motion = stream.ego_motion
-    return Summary.of(
-        bag=str(bag.path),
-        topic=topic,
-        model=segmenter.model.name,
-        device=str(segmenter.device),
-        engine=str(segmenter.engine),
-        ego_motion=motion.name,
-        ego_motion_reason=motion.reason,
-        ego_motion_coasted=motion.coasted,
-        counts=accounting.snapshot(),
-        seconds=time.perf_counter() - started,
-        latencies=latencies,
-        statistics=statistics,
-    )
-
-
-def _write_map(stream: Stream, writer: BagWriter, path: Path) -> None:
-    """Write the map to the bag and to a PLY file.
-
-    Raises:
-        CommandError: the file cannot be written.
-    """
-    from minkowski_perception.recordings.ply_writer import write_ply
-
-    found = stream.map()
-    assert found is not None
-    writer.write_cloud(MAP_TOPIC, found.cloud, found.voxels.stamp, found.frame_id, latched=True)
-    columns = found.voxels.fields() | dict(zip("xyz", found.voxels.points.T, strict=True))
-    try:
-        write_ply(path, columns)
-    except OSError as error:
-        raise CommandError(f"cannot write {path}: {error.strerror}") from error
+    return scan_files.open_recording(path)

@@ -264,6 +264,22 @@ def read_card(name: str | Path) -> Card:
     return _read_card(_content(path), path)
 
 
+def model_digest(name: str | Path) -> str:
+    """Return the sha256 of a model's card and weights, hexadecimal.
+
+    Raises:
+        ModelError: a file is missing.
+    """
+    path = card_path(name)
+    digest = hashlib.sha256()
+    try:
+        for file in (path, path.with_suffix(".safetensors")):
+            digest.update(file.read_bytes())
+    except OSError as error:
+        raise ModelError(f"cannot read {error.filename}: {error.strerror}") from error
+    return digest.hexdigest()
+
+
 def change_card(name: str | Path, target: Path, changes: Mapping[str, Any]) -> None:
     """Write a model with some other values in its card, and the same weights.
 

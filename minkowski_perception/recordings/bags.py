@@ -58,6 +58,8 @@ Pose = npt.NDArray[np.float64]
 StampedPoses = list[tuple[int, Pose]]
 """Poses by stamp in nanoseconds, sorted."""
 
+_Times = tuple[int | None, int | None]
+
 PoseSource = Literal["odometry", "transforms"]
 
 _SUFFIXES = (".bag", ".mcap", ".db3", ".bag.active", ".mcap.zstd", ".db3.zstd")
@@ -185,18 +187,22 @@ class BagReader:
         """
         return self._choose("cloud", self.cloud_topics(), topic)
 
-    def clouds(self, topic: str, at: int | None = None) -> Iterator[tuple[int, Any]]:
+    def clouds(
+        self, topic: str, at: int | None = None, since: int | None = None
+    ) -> Iterator[tuple[int, Any]]:
         """Yield receive time in nanoseconds and sensor_msgs/PointCloud2 of clouds, in time order.
 
         Args:
             topic: a cloud topic.
             at: receive time of the clouds, nanoseconds; None for all clouds.
+            since: least receive time of the clouds, nanoseconds; None for all clouds.
 
         Raises:
             BagError: the cloud topic is missing, or the bag is corrupt.
         """
         topic = self.choose_cloud_topic(topic)
-        for _, receive_time, message in self._messages([topic], CLOUD_TYPE, at):
+        times = (since, None) if at is None else (at, at + 1)
+        for _, receive_time, message in self._messages([topic], CLOUD_TYPE, times):
             yield receive_time, message
 
     def cloud_times(self, topic: str) -> list[int]:
@@ -334,18 +340,24 @@ class BagReader:
         return next(with_frame, next(iter(self._trees.values()), _TransformTree()))
 
     def _messages(
-        self, topics: Iterable[str], kind: str, at: int | None = None
+        self, topics: Iterable[str], kind: str, times: _Times = (None, None)
     ) -> Iterator[tuple[str, int, Any]]:
         """Yield topic, receive time and message of a type, in time order."""
-        for channel, stored in self._stored(topics, at, only=kind):
+        for channel, stored in self._stored(topics, times, only=kind):
             with self._bag_errors():
                 message = self._types.message(channel, stored.data)
             yield channel.topic, stored.time, message
 
     def _stored(
-        self, topics: Iterable[str], at: int | None = None, only: str | None = None
+        self, topics: Iterable[str], times: _Times = (None, None), only: str | None = None
     ) -> Iterator[tuple[Channel, Stored]]:
-        """Yield channels and stored messages, in time order; all, or those of one type."""
+        """Yield channels and stored messages, in time order; all, or those of one type.
+
+        Args:
+            topics: of the messages.
+            times: receive time of the first one, and that before which the last one is.
+            only: type of the messages.
+        """
         wanted = set(topics)
         present = {channel.topic for _, channel in self._channels()}
         if not wanted or not wanted <= present:
@@ -359,7 +371,7 @@ class BagReader:
 
         def of(storage: Storage) -> Iterator[tuple[Channel, Stored]]:
             numbers = [n for n, channel in storage.channels.items() if chosen(channel)]
-            for stored in storage.messages(numbers, at, None if at is None else at + 1):
+            for stored in storage.messages(numbers, *times):
                 yield storage.channels[stored.channel], stored
 
         with self._bag_errors():

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from minkowski_perception.files import write_whole
+
 _TYPES = {"float64": "double", "float32": "float", "uint8": "uchar", "uint16": "ushort"}
 """Names of NumPy's types in PLY."""
 
@@ -40,4 +42,4 @@ def write_ply(path: Path, columns: Mapping[str, npt.NDArray[Any]]) -> None:
         "end_header\n",
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes("\n".join(header).encode() + rows.tobytes())
+    write_whole(path, "\n".join(header).encode() + rows.tobytes())

@@ -79,9 +79,16 @@ class FrameReader:
         problem = "several sequences" if topic is None else f"no sequence '{topic}'"
         raise BagError(f"{self.path} has {problem}; choose one of {listed} with --topic")
 
-    def clouds(self, topic: str) -> Iterator[tuple[int, Any]]:
-        """Yield stamp in nanoseconds and sensor_msgs/PointCloud2 of the frames, in time order."""
+    def clouds(self, topic: str, since: int | None = None) -> Iterator[tuple[int, Any]]:
+        """Yield stamp in nanoseconds and sensor_msgs/PointCloud2 of the frames, in time order.
+
+        Args:
+            topic: a sequence.
+            since: least stamp of the frames, nanoseconds; None for all.
+        """
         for frame in self._sequences[self.choose_cloud_topic(topic)]:
+            if since is not None and frame.stamp < since:
+                continue
             if frame.pose is not None:
                 self._poses[frame.stamp] = frame.pose
             labelled = frame.labels is not None and self._label_field is not None

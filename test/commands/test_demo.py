@@ -15,7 +15,7 @@ import pytest
 
 from minkowski_perception.codec import decode, encode_frame
 from minkowski_perception.commands import demo
-from minkowski_perception.commands.label import MAP_TOPIC
+from minkowski_perception.labelling.topics import MAP_TOPIC
 from minkowski_perception.recordings.bags import BagReader, BagWriter
 from minkowski_perception.sparse.selection import ENGINES
 

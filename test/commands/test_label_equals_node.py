@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from minkowski_perception.commands.label import MAP_TOPIC
+from minkowski_perception.labelling.topics import MAP_TOPIC
 from minkowski_perception.recordings.bags import BagReader
 
 pytestmark = pytest.mark.system

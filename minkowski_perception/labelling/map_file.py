@@ -1,0 +1,36 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The map of a recording as a PLY file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from minkowski_perception.labelling.folder import FolderError
+from minkowski_perception.labelling.output import Output
+from minkowski_perception.recordings.ply_writer import write_ply
+from minkowski_perception.stream import MapCloud
+
+
+class MapFile(Output):
+    """PLY file of the map's voxels.
+
+    Args:
+        path: file to write; missing folders are created.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def finish(self, found: MapCloud | None) -> None:
+        """Write the map.
+
+        Raises:
+            FolderError: the file cannot be written.
+        """
+        assert found is not None
+        columns = found.voxels.fields() | dict(zip("xyz", found.voxels.points.T, strict=True))
+        try:
+            write_ply(self._path, columns)
+        except OSError as error:
+            raise FolderError(f"cannot write {self._path}: {error.strerror}") from error

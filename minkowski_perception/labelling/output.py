@@ -1,0 +1,43 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Base class of what takes the labelled clouds of a recording."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any
+
+from minkowski_perception.stream import Labelled, MapCloud
+
+
+class Output:
+    """Takes the labelled clouds of one recording; use it in a `with` statement."""
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def add(self, labelled: Labelled, received_at: int) -> None:
+        """Take the next labelled cloud.
+
+        Args:
+            labelled: the cloud.
+            received_at: its receive time in the recording, nanoseconds.
+        """
+
+    def finish(self, found: MapCloud | None) -> None:
+        """Take the end of a recording that was labelled whole.
+
+        Args:
+            found: the map; None if the stream keeps none.
+        """
+
+    def close(self) -> None:
+        """Close the files, also those of a recording that was not labelled whole."""

@@ -1,0 +1,127 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Labelling of the clouds of one topic, as a node would that loses none."""
+
+from __future__ import annotations
+
+import time
+from array import array
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from minkowski_perception.frame import NANOSECONDS
+from minkowski_perception.labelling.output import Output
+from minkowski_perception.labelling.watch import Watch
+from minkowski_perception.labels import LabelSet
+from minkowski_perception.plausibility import doubtful_unit
+from minkowski_perception.recordings.bags import BagReader
+from minkowski_perception.recordings.scan_files import FrameReader
+from minkowski_perception.stream import Dropped, Stream
+from minkowski_perception.summary import LabelStatistics, Summary
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which clouds of a recording are labelled; by default all.
+
+    Attributes:
+        start: seconds from the first cloud to the first that may be taken.
+        frames: largest number of clouds; None for no limit.
+        every: takes each cloud of this number, and leaves those between.
+    """
+
+    start: float = 0.0
+    frames: int | None = None
+    every: int = 1
+
+    def clouds(self, bag: BagReader | FrameReader, topic: str) -> Iterator[tuple[int, Any]]:
+        """Yield receive time, nanoseconds, and message of the selected clouds, in time order.
+
+        Raises:
+            BagError: the cloud topic is missing, or the recording is corrupt.
+        """
+        since = None
+        if self.start > 0.0:
+            first, _ = next(bag.clouds(topic), (0, None))
+            since = first + round(self.start * NANOSECONDS)
+        stop = None if self.frames is None else self.frames * self.every
+        return islice(bag.clouds(topic, since=since), 0, stop, self.every)
+
+    def most(self, clouds: int) -> int:
+        """Return the largest number of clouds that are selected of some."""
+        selected = -(-clouds // self.every)
+        return selected if self.frames is None else min(selected, self.frames)
+
+
+def label_bag(
+    bag: BagReader | FrameReader,
+    topic: str,
+    stream: Stream,
+    outputs: Iterable[Output],
+    truth_set: LabelSet,
+    selection: Selection | None = None,
+    watch: Watch | None = None,
+) -> Summary:
+    """Label the clouds of a topic as a node would that loses none.
+
+    Clouds that cannot be labelled are counted by reason; the first of each reason is reported.
+
+    Args:
+        bag: where the clouds are: a bag, or frames.
+        topic: which of them.
+        stream: at its start; its truth field names the true labels.
+        outputs: take the labelled clouds, each in turn.
+        truth_set: label set of the true labels.
+        selection: which clouds; by default all.
+        watch: gets warnings and the progress, and may stop the work between two clouds.
+
+    Raises:
+        LabelSetError: no mapping from the model's label set to `truth_set`.
+        BagError: the bag is corrupt.
+        Stopped: the watch stopped the work.
+        OSError: an output cannot be written.
+    """
+    selection = selection or Selection()
+    watch = watch or Watch()
+    segmenter, accounting = stream.segmenter, stream.accounting
+    outputs = list(outputs)
+    statistics = LabelStatistics(segmenter.label_set, truth_set)
+    latencies = array("d")  # 8 bytes a cloud is all that grows with a recording
+    doubt = ""
+    started = time.perf_counter()
+    watch.begin(selection.most(bag.cloud_topics()[topic]))
+    for receive_time, message in selection.clouds(bag, topic):
+        accounting.received()
+        arrived = time.perf_counter()
+        try:
+            labelled = stream.label(message, receive_time)
+        except Dropped as drop:
+            if accounting.snapshot().dropped[drop.reason] == 1:
+                watch.warn(f"first cloud dropped as {drop.reason.value}: {drop}")
+        else:
+            latencies.append(time.perf_counter() - arrived)
+            frame = labelled.frame
+            if not doubt and (doubt := doubtful_unit(frame)):
+                watch.warn(f"warning: {doubt}")
+            for output in outputs:
+                output.add(labelled, receive_time)
+            accounting.labelled()
+            statistics.add(frame, labelled.result.labels, labelled.result.outputs)
+        watch.step()
+    motion = stream.ego_motion
+    return Summary.of(
+        bag=str(bag.path),
+        topic=topic,
+        model=segmenter.model.name,
+        device=str(segmenter.device),
+        engine=str(segmenter.engine),
+        ego_motion=motion.name,
+        ego_motion_reason=motion.reason,
+        ego_motion_coasted=motion.coasted,
+        counts=accounting.snapshot(),
+        seconds=time.perf_counter() - started,
+        latencies=latencies,
+        statistics=statistics,
+    )
