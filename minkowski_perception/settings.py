@@ -130,14 +130,14 @@ class Settings:
     )
     engine: str = _setting(
         AUTO,
-        "Engine that computes the convolutions; auto times the available ones and takes the "
-        "fastest that agrees with torch.",
+        "Engine that computes the convolutions; auto takes the preferred one that agrees with "
+        "torch, unless another is clearly faster.",
         choices=ENGINE_CHOICES,
     )
     precision: str = _setting(
         AUTO,
-        "Precision of the convolutions; auto goes below float32 only where that is faster and "
-        "keeps the labels.",
+        "Precision of the convolutions; auto goes below float32 only where the processor is made "
+        "for that and the labels are kept.",
         choices=PRECISION_CHOICES,
     )
     deterministic: bool = _setting(

@@ -91,7 +91,7 @@ def broken():
 
 
 class Network(nn.Module):
-    """One layer that advances the clock by the seconds of its engine."""
+    """One layer that advances the clock by the seconds of its engine: a number, or an iterator."""
 
     def __init__(self, clock, seconds):
         super().__init__()
@@ -101,7 +101,8 @@ class Network(nn.Module):
     def forward(self, tensor):
         engine = tensor.manager.engine
         lower = "" if engine.precision == torch.float32 else " in bfloat16"
-        self.clock.now += self.seconds[engine.name + lower]
+        seconds = self.seconds[engine.name + lower]
+        self.clock.now += next(seconds) if hasattr(seconds, "__next__") else seconds
         return self.layer(tensor)
 
 
@@ -180,10 +181,21 @@ def test_the_fastest_engine_that_agrees_is_chosen_with_a_reason(choose):
     assert choice.timings == pytest.approx(expected)
 
 
-def test_torch_is_chosen_if_no_engine_is_clearly_faster(choose):
-    choice = choose(engines=[Fake], seconds={"fake": 0.095})
+def test_the_preferred_engine_runs_unless_another_is_clearly_faster(choose):
+    assert str(choose(engines=[Fake], seconds={"fake": 0.14})) == "fake"
+    choice = choose(engines=[Fake], seconds={"fake": 0.16})
     assert (str(choice), choice.reason) == ("torch", "torch is the fastest")
-    assert str(choose(engines=[Fake], seconds={"fake": 0.085})) == "fake"
+    both = [Fake, Deterministic]
+    assert str(choose(engines=both, seconds={"fake": 0.07, "deterministic": 0.05})) == "fake"
+    assert str(choose(engines=both, seconds={"fake": 0.08, "deterministic": 0.05})) != "fake"
+
+
+@pytest.mark.parametrize("turn", range(4))
+def test_the_load_of_one_turn_does_not_decide(choose, turn):
+    busy = [0.05] * 4
+    busy[turn] = 9.0
+    seconds = {"lower": 0.05, "lower in bfloat16": iter(busy)}
+    assert str(choose(engines=[Lower], seconds=seconds)) == "lower bfloat16"
 
 
 def test_a_lower_precision_is_chosen_if_it_is_faster_and_keeps_the_labels(choose):
@@ -195,7 +207,7 @@ def test_a_lower_precision_is_chosen_if_it_is_faster_and_keeps_the_labels(choose
 
     assert str(choose("float32", engines=[Lower], seconds=seconds)) == "lower"
     assert str(choose(name="lower", engines=[Lower], seconds=seconds)) == "lower bfloat16"
-    slower = {"lower": 0.05, "lower in bfloat16": 0.06}
+    slower = {"lower": 0.05, "lower in bfloat16": 0.08}
     assert str(choose(engines=[Lower], seconds=slower)) == "lower"
     other = {"coarse": 0.05, "coarse in bfloat16": 0.02}
     choice = choose(engines=[Coarse], seconds=other)
