@@ -59,6 +59,7 @@ setup(
         ],
         "spconv": ["spconv"],
         "spconv-triton": ["spconv-triton"],
+        "triton": ["triton"],
         "tensorboard": ["tensorboard"],
         "test": ["hypothesis", "pytest", "pytest-xdist"],
         "dev": ["colcon-common-extensions", "colcon-ros", "mypy", "ruff"],

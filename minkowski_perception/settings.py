@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 AUTO = "auto"
-ENGINE_CHOICES = (AUTO, "torch", "numba", "spconv_triton", "spconv", "minkowski")
+ENGINE_CHOICES = (AUTO, "torch", "numba", "triton", "spconv_triton", "spconv", "minkowski")
 PRECISION_CHOICES = (AUTO, "float32", "bfloat16", "float16")
 EXECUTION_CHOICES = (AUTO, "window", "incremental")
 EGO_MOTION_CHOICES = (AUTO, "tf", "odometry", "kiss_icp", "none")

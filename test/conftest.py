@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import settings
 
 from minkowski_perception.lab.simulation.open3d_library import provide_libusb
@@ -15,6 +16,11 @@ DRIVE_FRAMES = 6
 # Tests and the processes that they start share the cores. One thread each is faster than many that
 # wait for each other in every parallel loop.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Without a GPU, Triton's kernels run under its interpreter. The variable counts when Triton is
+# imported.
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 # Before `pytest.importorskip("open3d")`: Open3D needs libusb.
 provide_libusb()

@@ -25,7 +25,10 @@ PROGRAMS = {"ros2launch", "rviz2"}
 """Dependencies that are run, not imported."""
 
 NOT_IN_ROSDEP = {"llvmlite", "pointcloud2", "safetensors"}
-OPTIONAL = {"kiss_icp", "laspy", "libusb_package", "open3d", "spconv", "spconv_triton", "trimesh"}
+OPTIONAL = {
+    *("kiss_icp", "laspy", "libusb_package", "open3d", "spconv", "spconv_triton", "trimesh"),
+    "triton",
+}
 WITH_ROSBAGS = {"backports", "compression", "lz4"}
 """What rosbags needs and brings."""
 

@@ -41,7 +41,10 @@ def test_values_are_given_by_name_and_others_keep_their_defaults():
     [
         ({"averging": 3}, "unknown setting 'averging'; did you mean 'averaging'?"),
         ({"paint": 3}, "unknown setting 'paint'; valid: model, device, engine,"),
-        ({"engine": "abacus"}, "engine must be one of auto, torch, numba, spconv_triton, spconv"),
+        (
+            {"engine": "abacus"},
+            "engine must be one of auto, torch, numba, triton, spconv_triton, spconv",
+        ),
         ({"engine": 3}, "engine must be a string, not 3"),
         ({"averaging": 0}, "averaging must be 1 to 32 frames, not 0"),
         ({"averaging": 3.0}, "averaging must be an integer, not 3.0"),

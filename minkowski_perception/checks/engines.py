@@ -11,7 +11,7 @@ from minkowski_perception.segmenter import Segmenter
 from minkowski_perception.sparse.engines.base import EngineError
 from minkowski_perception.sparse.selection import ENGINES, load_engine
 
-_FAST = {"cpu": "numba", "cuda": "spconv_triton"}
+_FAST = {"cpu": "numba", "cuda": "triton"}
 """Engine that a device needs for speed."""
 
 

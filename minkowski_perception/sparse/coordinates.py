@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
@@ -57,7 +57,7 @@ class CoordinateMap:
             [k, N] int64, rows as from `rows`; K deltas in total.
         """
         chunk = max(1, _CHUNK // max(1, len(keys)))
-        for some in torch.tensor(deltas, device=keys.device).split(chunk):
+        for some in on_device(tuple(deltas), keys.device).split(chunk):
             yield self.rows(keys + some[:, None])
 
     def coarsened(self, stride: Stride, extent: Tensor | None = None) -> CoordinateMap:
@@ -69,14 +69,14 @@ class CoordinateMap:
         """
         keys, _, _ = group(self.layout.floor(self.keys, stride))
         if extent is not None:
-            ends = self.layout.unpack(keys)[:, 1:] + torch.tensor(stride, device=keys.device)
+            ends = self.layout.unpack(keys)[:, 1:] + on_device(stride, keys.device)
             keys = keys[(ends <= extent).all(dim=1)]
         return CoordinateMap(keys, self.layout, stride)
 
     def expanded(self, stride: Stride, region: KernelRegion) -> CoordinateMap:
         """Return the finer voxels that a transposed kernel reaches from these."""
-        deltas = [self.layout.delta(scaled(offset, stride)) for offset in region.offsets]
-        reached = self.keys[:, None] + torch.tensor(deltas, device=self.keys.device)
+        deltas = tuple(self.layout.delta(scaled(offset, stride)) for offset in region.offsets)
+        reached = self.keys[:, None] + on_device(deltas, self.keys.device)
         keys = torch.unique(reached)
         return CoordinateMap(self.layout.pack(self.layout.unpack(keys)), self.layout, stride)
 
@@ -126,6 +126,12 @@ class RecentVoxels:
         rows = within.nonzero()[:, 0]
         voxels = CoordinateMap(layout.pack(moved[rows]), layout, self.map.stride)
         return RecentVoxels(voxels, self.age[rows]), rows
+
+
+@lru_cache(maxsize=1024)
+def on_device(values: tuple[int, ...], device: torch.device) -> Tensor:
+    """Return integers as a tensor, [N] int64, not to be changed; copied to a device once."""
+    return torch.tensor(values, dtype=torch.int64, device=device)
 
 
 def scaled(values: tuple[int, ...], factors: tuple[int, ...]) -> tuple[int, ...]:

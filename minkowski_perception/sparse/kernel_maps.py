@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -69,6 +70,20 @@ class Pairs:
             tuple(ends),
             tuple(self.run_offsets) * len(rounds),
         )
+
+
+class Search(NamedTuple):
+    """Input rows that a kernel map looks up in one sorted list of keys.
+
+    Attributes:
+        keys: [N] int64, ascending.
+        deltas: difference between the keys of input and output, for each offset.
+        first_row: row of the first key among the kernel map's inputs.
+    """
+
+    keys: Tensor
+    deltas: tuple[int, ...]
+    first_row: int
 
 
 class KernelMap:
@@ -181,6 +196,15 @@ class KernelMap:
             CoordinateRangeError: an offset is larger than the key layout allows.
         """
         return self._look_up(self.deltas)
+
+    @property
+    def searches(self) -> tuple[Search, ...] | None:
+        """One or two lookups that together are `neighbours`; None if that takes more than those.
+
+        Raises:
+            CoordinateRangeError: an offset is larger than the key layout allows.
+        """
+        return (Search(self.source.keys, self.deltas, 0),)
 
     @property
     def _reach(self) -> int:

@@ -101,13 +101,15 @@ class KeyLayout:
         if len(coordinates) == 0:
             return coordinates.new_zeros(0)
         if compiled_keys is not None and coordinates.device.type == "cpu":
-            keys, low, high = compiled_keys.pack(coordinates, self._origins, self._shifts)
+            keys, *ends = compiled_keys.pack(coordinates, self._origins, self._shifts)
+            low, high = (end.tolist() for end in ends)
         else:
             keys = coordinates.new_zeros(len(coordinates))
             for axis, (origin, shift) in enumerate(zip(self._origins, self._shifts, strict=True)):
                 keys += (coordinates[:, axis] + origin) << shift
-            low, high = torch.aminmax(coordinates, dim=0)
-        self._check(low.tolist(), high.tolist())
+            # One copy, as each makes the host wait for the device.
+            low, high = torch.stack(torch.aminmax(coordinates, dim=0)).tolist()
+        self._check(low, high)
         return keys
 
     def unpack(self, keys: Tensor) -> Tensor:

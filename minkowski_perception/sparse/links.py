@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from minkowski_perception.sparse.coordinates import CoordinateMap, RecentVoxels, Stride
-from minkowski_perception.sparse.kernel_maps import KernelMap, Pairs
+from minkowski_perception.sparse.kernel_maps import KernelMap, Pairs, Search
 from minkowski_perception.sparse.keys import KeyLayout
 from minkowski_perception.sparse.regions import CausalRegion, KernelRegion
 from minkowski_perception.sparse.support import SupportMemory
@@ -50,6 +50,11 @@ class RecallMap(KernelMap):
     def repeats_inputs(self) -> bool:
         """True: if a voxel is unoccupied in a frame, links of later frames reach further back."""
         return True
+
+    @property
+    def searches(self) -> None:
+        """None: a voxel is looked up in several frames."""
+        return None
 
     @property
     def _reach(self) -> int:
@@ -114,6 +119,14 @@ class CausalMap(KernelMap):
             torch.cat([present.outputs, links.outputs]),
             (*present.starts, *(present.starts[-1] + start for start in links.starts[1:])),
         )
+
+    @property
+    def searches(self) -> tuple[Search, ...] | None:
+        """See `KernelMap.searches`."""
+        present, links = (part.searches for part in self._parts)
+        if present is None or links is None:
+            return None
+        return *present, *(each._replace(first_row=self._first_remembered) for each in links)
 
     def neighbours(self) -> Iterator[Tensor]:
         """See `KernelMap.neighbours`."""

@@ -27,6 +27,7 @@ def _import(module: str, kind: str) -> type[Engine]:
 ENGINES: Mapping[str, Callable[[], type[Engine]]] = {
     "torch": lambda: TorchEngine,
     "numba": partial(_import, "numba_engine", "NumbaEngine"),
+    "triton": partial(_import, "triton_engine", "TritonEngine"),
     "spconv_triton": partial(_import, "spconv_triton_engine", "SpconvTritonEngine"),
     "spconv": partial(_import, "spconv_engine", "SpconvEngine"),
     "minkowski": partial(_import, "minkowski_engine", "MinkowskiEngine"),

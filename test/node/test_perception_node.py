@@ -272,7 +272,10 @@ def test_configure_fails_with_invalid_parameters_and_names_the_valid_ones(rig):
         ),
         ({"window": 99}, "window"),
         ({"model": "no_such_model"}, "unknown model 'no_such_model'; choose one of"),
-        ({"engine": "abacus"}, "engine must be one of auto, torch, numba, spconv_triton, spconv"),
+        (
+            {"engine": "abacus"},
+            "engine must be one of auto, torch, numba, triton, spconv_triton, spconv",
+        ),
         ({"device": "tpu"}, "device must be 'auto', 'cpu', 'cuda' or 'cuda:N', not 'tpu'"),
         ({"threads": "many"}, "threads"),
     ):

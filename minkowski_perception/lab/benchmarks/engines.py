@@ -194,6 +194,13 @@ def _numba(network: Network, precision: torch.dtype) -> Forward:
     return _by(NumbaEngine(precision), network)
 
 
+def _triton(network: Network, precision: torch.dtype) -> Forward:
+    from minkowski_perception.sparse.engines.triton_engine import TritonEngine
+
+    TritonEngine.check(torch.device("cuda"))
+    return _by(TritonEngine(precision), network)
+
+
 def _spconv_triton(network: Network, precision: torch.dtype) -> Forward:
     from minkowski_perception.sparse.engines.spconv_triton_engine import SpconvTritonEngine
 
@@ -221,6 +228,9 @@ _OURS: _Makers = {
     "cpu": {("torch", _FLOAT): _torch, ("numba", _FLOAT): _numba, ("numba", _BRAIN): _numba},
     "cuda": {
         ("torch", _FLOAT): _torch,
+        ("triton", _FLOAT): _triton,
+        ("triton", _HALF): _triton,
+        ("triton", _BRAIN): _triton,
         ("spconv_triton", _FLOAT): _spconv_triton,
         ("spconv_triton", _HALF): _spconv_triton,
         ("spconv_triton", _BRAIN): _spconv_triton,

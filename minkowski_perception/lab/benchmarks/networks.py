@@ -20,7 +20,7 @@ from minkowski_perception.sparse.engines.base import EngineError
 from minkowski_perception.sparse.engines.torch_engine import TorchEngine
 from minkowski_perception.sparse.selection import load_engine
 
-_MADE_FOR = {"cpu": "numba", "cuda": "spconv_triton"}
+_MADE_FOR = {"cpu": "numba", "cuda": "triton"}
 
 NUM_CLASSES = 19  # SemanticKITTI
 
