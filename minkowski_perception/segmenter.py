@@ -57,6 +57,9 @@ _TRIAL_POINTS = {"cpu": 6000, "cuda": 60_000}
 """For a GPU as many as it takes until the work counts, not the calls."""
 
 
+ENTROPY = "entropy"
+"""Name of the output with the entropy of the class probabilities."""
+
 _SHOWN = 3
 """Classes that the repr of a segmentation names."""
 
@@ -76,7 +79,9 @@ class Segmentation:
             execution all since the stream's start.
         voxel_count: voxels that the network computed.
         outputs: [N] of each head but the classes, by name: float32, NaN where there is no value;
-            or integers, the type's largest where there is none.
+            or integers, the type's largest where there is none. Where the segmenter computes it,
+            also `entropy`, float32, of the class probabilities in nats: 0 if one is 1, and the
+            logarithm of the number of classes if all are equal; NaN for points in no voxel.
         thinned: points without a label because of the segmenter's limits.
     """
 
@@ -154,6 +159,8 @@ class Segmenter:
             voxels start at each frame's own corner (shift "minimum"), are never averaged: their
             voxels do not stay in place from frame to frame.
         min_confidence: least confidence of a label; points below it get no label.
+        entropy: whether the outputs have the entropy of the class probabilities, see
+            `Segmentation`.
         map: whether to remember the voxels of the stream; see `labelled_map`. Frames without a
             pose are not remembered.
         map_range: metres; see `VoxelMap`.
@@ -187,6 +194,7 @@ class Segmenter:
         crf: bool | None = None,
         averaging: int = Settings.averaging,
         min_confidence: float = Settings.min_confidence,
+        entropy: bool = Settings.entropy,
         map: bool = Settings.map,
         map_range: float = Settings.map_range,
         map_voxels: int = Settings.map_voxels,
@@ -215,6 +223,7 @@ class Segmenter:
         self._average = TemporalAverage(1)
         self.averaging = averaging
         self.min_confidence = min_confidence
+        self._with_entropy = entropy
         self.limits = PointLimits()
         if map and model.input.shift == "minimum":
             raise ValueError(
@@ -359,8 +368,14 @@ class Segmenter:
         """Bytes that are kept of the stream's frames."""
         return sum(each.nbytes for each in self._memories.values())
 
-    def reset(self) -> None:
-        """Forget the stream: the next frame starts a new one."""
+    def reset(self, reason: str = "") -> None:
+        """Forget the stream: the next frame starts a new one.
+
+        Args:
+            reason: under which `resets` counts it; "" to not count it.
+        """
+        if reason:
+            self.resets[reason] += 1
         self._continuity.clear()
         self._forget()
 
@@ -469,6 +484,9 @@ class Segmenter:
             name: on_points(values, found.voxels, missing_value(values.dtype))
             for name, values in found.outputs.items()
         }
+        if self._with_entropy:
+            entropy = torch.special.entr(found.values).sum(dim=1)
+            outputs[ENTROPY] = on_points(entropy, found.voxels, missing_value(entropy.dtype))
         timings = found.timings | {"slice": perf_counter() - started}
         return Segmentation(
             labels,

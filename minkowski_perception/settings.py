@@ -170,6 +170,11 @@ class Settings:
         "Least confidence of a label; points below it get no label (255); 0 keeps all labels.",
         range=(0.0, 1.0),
     )
+    entropy: bool = _setting(
+        False,
+        "Append the field entropy to the labelled cloud: that of the class probabilities, in "
+        "nats, which is larger where the network is less sure.",
+    )
     averaging: int = _setting(
         10,  # more gain little and need more memory
         "Frames over which the class probabilities of each voxel are averaged, recent frames "

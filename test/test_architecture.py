@@ -45,6 +45,8 @@ ROS = {
     "rcl_interfaces",
     "rclpy",
     "sensor_msgs",
+    "std_msgs",
+    "std_srvs",
     "tf2_ros",
     "vision_msgs",
     "visualization_msgs",

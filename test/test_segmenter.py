@@ -205,6 +205,33 @@ def test_a_frame_out_of_order_is_refused_and_a_reset_forgets_the_stream():
     assert segmenter.segment(stream[1]).frame_count == 1
 
 
+def test_a_reset_with_a_reason_is_counted():
+    segmenter = Segmenter(model(), device="cpu", engine="torch")
+    segmenter.reset()
+    assert segmenter.resets == {}
+    segmenter.reset("requested")
+    assert segmenter.resets == {"requested": 1}
+
+
+@pytest.mark.parametrize("averaging", [1, 3])
+def test_the_entropy_is_that_of_the_averaged_probabilities_and_off_by_default(averaging):
+    options = {"device": "cpu", "engine": "torch", "averaging": averaging}
+    segmenter = Segmenter(model(), entropy=True, **options)
+    for frame in frames(3):
+        frame.points[0] = np.nan
+        found = segmenter.probabilities(frame)
+        result = segmenter.sliced(found)
+        p = found.values.double().numpy()
+        expected = -np.sum(p * np.log(p, where=p > 0, out=np.zeros_like(p)), axis=1)
+        entropy = result.outputs["entropy"]
+        assert entropy.dtype == np.float32
+        assert np.isnan(entropy[0])
+        rows = found.voxels.quantization.slice(torch.arange(len(p))).numpy()
+        np.testing.assert_allclose(entropy[found.voxels.valid], expected[rows], atol=1e-5)
+    assert list(result.fields()) == ["label", "confidence", "rgb", "entropy"]
+    assert "entropy" not in Segmenter(model(), **options).segment(frame).outputs
+
+
 def test_a_3d_network_takes_one_frame_and_refuses_a_window():
     frame = next(frames(1))
     result = Segmenter(model(dimension=3, window=1), device="cpu", engine="torch").segment(frame)

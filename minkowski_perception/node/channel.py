@@ -28,6 +28,7 @@ from minkowski_perception.frame import nanoseconds
 from minkowski_perception.moving import MOVING, moving_share
 from minkowski_perception.node.cloud_publishers import CloudPublishers
 from minkowski_perception.node.diagnostics import (
+    REQUESTED,
     Increase,
     Monitor,
     Recurrence,
@@ -140,6 +141,7 @@ class Channel:
         self._shed: list[tuple[int, str]] = []
         self._arrivals = 0
         self._is_open = False
+        self._reset_requested = False
         self._answers: deque[float] = deque(maxlen=50)
         self._state_bytes = 0
         self._moving_share: float | None = None
@@ -158,6 +160,10 @@ class Channel:
         self._label_info: Any = None
         self._map: MapPublisher | None = None
         self._clouds: CloudPublishers | None = None
+
+    def topic(self, name: str) -> str:
+        """Return the topic of an output."""
+        return f"~/{name}"
 
     # Lifecycle
 
@@ -179,7 +185,7 @@ class Channel:
         self._recovery = Recovery(substitutes(settings, segmenter))
         self._publish_label_info(segmenter)
         self._map = MapPublisher(self._node) if settings.map else None
-        self._clouds = CloudPublishers(self._node, selections)
+        self._clouds = CloudPublishers(self._node, selections, self.topic)
         reliability = ReliabilityPolicy[settings.input_reliability.upper()]
         qos = QoSProfile(depth=_QUEUE, reliability=reliability)
         self._reception = Reception(self._node, "cloud", qos, self._on_cloud)
@@ -227,6 +233,7 @@ class Channel:
             self._clouds.close()
         self._reception = self._stream = self._map = self._clouds = None
         self._legend_frame = ""
+        self._reset_requested = False
 
     def supervise(self) -> None:
         """Restart a dead worker, and end the process if the engine hangs."""
@@ -247,8 +254,19 @@ class Channel:
             self._is_open = False
             self.accounting.dropped(DropReason.STALLED)
 
+    def request_reset(self) -> bool:
+        """Forget the stream before its next cloud; return whether there is a stream."""
+        self._reset_requested = self._stream is not None
+        return self._reset_requested
+
+    def _reset_if_requested(self, stream: Stream) -> None:
+        """Forget the stream, in the thread that may."""
+        if self._reset_requested:
+            self._reset_requested = False
+            stream.segmenter.reset(REQUESTED)
+
     def _start_worker(self, mailbox: Mailbox[_Cloud]) -> None:
-        self._worker = Worker(mailbox, self._handle, self._on_error, self._publish_map)
+        self._worker = Worker(mailbox, self._handle, self._on_error, self._idle)
 
     # Settings that can change at any time
 
@@ -296,6 +314,7 @@ class Channel:
         stream = self._stream
         assert stream is not None
         self._is_open = True
+        self._reset_if_requested(stream)
         self._apply_quality(stream.segmenter)
         for skipped in cloud.skipped:
             stream.skip(*skipped)
@@ -340,10 +359,13 @@ class Channel:
             return {}
         return {"clouds": time.perf_counter() - started}
 
-    def _publish_map(self) -> None:
+    def _idle(self) -> None:
         """Publish the map while no cloud comes, and once more at the end."""
-        if self._map is not None and self._stream is not None:
-            self._map.publish(self._stream, at_once=self._mailbox is None)
+        stream = self._stream
+        assert stream is not None
+        self._reset_if_requested(stream)
+        if self._map is not None:
+            self._map.publish(stream, at_once=self._mailbox is None)
 
     def _on_error(self, error: BaseException) -> None:
         """Note an exception outside the network; the cloud is lost, the worker goes on."""
@@ -474,7 +496,7 @@ class Channel:
             warnings.append("clouds have no frame_id: no legend, no TF")
         clouds = self._clouds
         if clouds is not None and clouds.without_motion:
-            names = ", ".join(f"~/{name}" for name in clouds.without_motion)
+            names = ", ".join(map(self.topic, clouds.without_motion))
             warnings.append(f"no points on {names}: it is unknown how the sensor moves")
         if self._shedding.level is not FULL:
             warnings.append(f"load shedding: {self._shedding.level.name}")

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from rclpy.node import Node
 from sensor_msgs.msg import PointCloud2, PointField
@@ -20,17 +20,20 @@ class CloudPublishers:
 
     Args:
         node: owner of the topics.
-        selections: by name of the cloud; the topic is `~/NAME`.
+        selections: by name of the cloud.
+        topic: returns the topic of a name.
 
     Attributes:
         without_motion: clouds of moving points that were published without a point, since the
             motion of the sensor is unknown.
     """
 
-    def __init__(self, node: Node, selections: Mapping[str, Selection]) -> None:
+    def __init__(
+        self, node: Node, selections: Mapping[str, Selection], topic: Callable[[str], str]
+    ) -> None:
         self._node = node
         self._clouds = {
-            name: (selection, node.create_publisher(PointCloud2, f"~/{name}", RELIABLE))
+            name: (selection, node.create_publisher(PointCloud2, topic(name), RELIABLE))
             for name, selection in selections.items()
         }
         self.without_motion: list[str] = []

@@ -128,11 +128,15 @@ class Recurrence:
         ]
 
 
+REQUESTED = "requested"
+"""Reason of the resets that the service `~/reset` asks for."""
+
 _CAUSES = {
     "frame_changed": "clouds of several frames come on one topic (frame_changed)",
     "gap": "the clouds are further apart than max_gap (gap)",
     "motion_changed": "the poses come and go (motion_changed)",
     "pose_jump": "the odometry jumps (pose_jump)",
+    REQUESTED: "the service reset is called (requested)",
     "time_jump": "the stamps jump back (time_jump)",
 }
 

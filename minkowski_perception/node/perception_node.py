@@ -31,6 +31,7 @@ from rclpy.lifecycle import (
 )
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from std_srvs.srv import Trigger
 
 from minkowski_perception.device import use_threads
 from minkowski_perception.node.channel import Channel
@@ -106,7 +107,8 @@ class PerceptionNode(LifecycleNode):
     Subscribes `cloud` (sensor_msgs/PointCloud2) and, depending on `ego_motion`, `odometry` or TF.
     Publishes `~/labelled` (PointCloud2), `~/legend` (MarkerArray, latched), `~/label_info`
     (vision_msgs/LabelInfo, latched, where that package is installed), `~/map` (PointCloud2,
-    latched, with the setting `map`) and `/diagnostics`.
+    latched, with the setting `map`), the clouds of the setting `clouds` and `/diagnostics`. The
+    service `~/reset` (std_srvs/Trigger) begins a new stream.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -126,6 +128,7 @@ class PerceptionNode(LifecycleNode):
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", RELIABLE)
         self.add_on_set_parameters_callback(self._on_parameters)
         serve(self)
+        self.create_service(Trigger, "~/reset", self._on_reset)
         if self.get_parameter("autostart").value:
             self.begin(_STATES["on_configure"])  # which `start` does next
         self._report_due = time.monotonic()
@@ -147,6 +150,17 @@ class PerceptionNode(LifecycleNode):
         for name in values:
             self._refused_parameters.pop(name, None)
         return SetParametersResult(successful=True)
+
+    def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        """Answer the service `reset`."""
+        answers = [channel.request_reset() for channel in self._channels]
+        response.success = all(answers)
+        response.message = (
+            "a new stream begins with the next cloud"
+            if response.success
+            else f"there is no stream: the node is {self._running or self._state}"
+        )
+        return response
 
     # Transitions
 

@@ -36,7 +36,7 @@ def bench():
     reader = rclpy.create_node("reader", context=context)
     executor = rclpy.executors.SingleThreadedExecutor(context=context)
     executor.add_node(reader)
-    publishers = CloudPublishers(owner, select(CLOUDS, INDOOR, ["moving"]))
+    publishers = CloudPublishers(owner, select(CLOUDS, INDOOR, ["moving"]), "~/{}".format)
     received = {}
 
     def wait_for(condition):
@@ -48,7 +48,6 @@ def bench():
     def subscribe(name):
         received[name] = []
         reader.create_subscription(PointCloud2, f"/owner/{name}", received[name].append, RELIABLE)
-        wait_for(lambda: owner.count_subscribers(f"/owner/{name}") == 1)
         publisher = publishers._clouds[name][1]
         wait_for(lambda: publisher.get_subscription_count() == 1)
 
