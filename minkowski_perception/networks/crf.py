@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from minkowski_perception.schema import Range, check_at, read
@@ -31,6 +32,7 @@ from minkowski_perception.sparse import (
     quantize,
     softmax,
 )
+from minkowski_perception.sparse.coordinates import on_device
 
 Chroma = Literal["none", "intensity", "colour"]
 
@@ -256,14 +258,13 @@ class TrilateralCRF(nn.Module):
         self._check(logits, coordinates, 4, chroma)
         if elapsed < 1:
             raise ValueError(f"elapsed must be 1 frame or more, not {elapsed}")
-        cells = self._cells(torch.nn.functional.pad(coordinates, (0, 1)), chroma)
+        cells = self._cells(F.pad(coordinates, (0, 1)), chroma)
         past = None if state is None else state.aged(elapsed)
         if len(logits) == 0:
             scores, state = logits, CRFState(cells, logits)
         else:
             scores, state = self._settle(logits, cells, past, engine)
-        if past is not None:
-            # Frames that a later step needs; none with a sigma_time of 1.
+        if past is not None and self.sigma_time > 1:  # frames that a later step needs
             kept = past.nodes[:, -1] > -self.sigma_time
             state = CRFState(
                 torch.cat([past.nodes[kept], state.nodes]),
@@ -277,8 +278,7 @@ class TrilateralCRF(nn.Module):
         """Run mean field; return refined logits [N, K] and the nodes with their marginals."""
         # Centred, since keys in 7D have few bits; a shift of the lattice does not change results.
         low, high = torch.aminmax(cells, dim=0)
-        origin = (low + high) >> 1
-        origin[0] = 0
+        origin = F.pad((low + high)[1:] >> 1, (1, 0))
         try:
             voxels = quantize(cells - origin)
         except CoordinateRangeError as error:
@@ -313,8 +313,10 @@ class TrilateralCRF(nn.Module):
             )
         cells[:, _SPACE] >>= self._space_bits
         cells -= origin
-        limits = torch.tensor(self._layout.limits, device=cells.device)
-        near = ((cells >= limits[:, 0]) & (cells <= limits[:, 1])).all(dim=1)
+        low, high = (
+            on_device(ends, cells.device) for ends in zip(*self._layout.limits, strict=True)
+        )
+        near = ((cells >= low) & (cells <= high)).all(dim=1)
         near &= cells[:, -1] == -self.sigma_time
         if not near.all():
             cells, marginals = cells[near], marginals[near]

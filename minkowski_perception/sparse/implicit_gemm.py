@@ -156,7 +156,7 @@ def convolve(
     partial = result
     if len(parts) > 1 and result.dtype != torch.float32:
         partial = torch.empty_like(result, dtype=torch.float32)
-    tile = choose_tile(outputs, channels_in, channels_out)
+    tile = choose_tile(outputs, channels_in, channels_out, features.dtype)
     grid = triton.cdiv(outputs, tile.rows), triton.cdiv(channels_out, tile.channels)
     with _launching_on(features):
         for p, start in enumerate(parts):
@@ -174,13 +174,15 @@ def convolve(
     return result
 
 
-def choose_tile(outputs: int, channels_in: int, channels_out: int) -> Tile:
-    """Return one of three tiles: few rows, few channels, many channels."""
+def choose_tile(outputs: int, channels_in: int, channels_out: int, dtype: torch.dtype) -> Tile:
+    """Return one of a few tiles, which do not spill registers on any GPU from sm_80 on."""
     depth = min(32, max(16, triton.next_power_of_2(channels_in)))
     width = max(16, triton.next_power_of_2(channels_out))
     if outputs < _FEW_ROWS:
         return Tile(32, min(64, width), depth, 4)
-    return Tile(128, min(64, width), depth, 4) if width <= 64 else Tile(128, 128, depth, 8)
+    if dtype == torch.float32:
+        return Tile(64, min(64, width), 16, 4)
+    return Tile(128, width, depth, 4) if width <= 64 else Tile(128, 128, depth, 8)
 
 
 def _arithmetic(features: Tensor) -> dict[str, Any]:

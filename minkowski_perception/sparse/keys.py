@@ -169,7 +169,8 @@ def group(keys: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     starts[1:] = ordered[1:] != ordered[:-1]
     inverse = torch.empty_like(order)
     inverse[order] = torch.cumsum(starts, dim=0) - 1
-    return ordered[starts], inverse, order[starts]
+    rows = starts.nonzero()[:, 0]  # once, as it makes the host wait for the device
+    return ordered.index_select(0, rows), inverse, order.index_select(0, rows)
 
 
 def join(seen: Tensor, known: Tensor, ages: Tensor, recall: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,0 +1,132 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Run streams on a pretended GPU and on the CPU; print what differs and what it costs, as JSON."""
+
+# ruff: noqa: I001  pretended_gpu comes before the package.
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pretended_gpu
+import numpy as np
+import torch
+
+from minkowski_perception.frame import Frame
+from minkowski_perception.networks.model import load_model
+from minkowski_perception.segmenter import Segmenter
+from minkowski_perception.trial import trial_frame
+
+Change = Callable[[int, Frame], Frame]
+
+RAYS, FRAMES = 1200, 3
+
+
+def street(change: Change = lambda _, frame: frame) -> list[Frame]:
+    """Frames of a street between two walls, from a car that moves at 8 m/s."""
+    frames = []
+    for i in range(FRAMES):
+        pose = np.eye(4)
+        pose[0, 3] = 0.8 * i
+        frame = replace(trial_frame(RAYS, i), stamp=(1 + i) * 10**8, pose=pose)
+        frames.append(change(i, frame))
+    return frames
+
+
+def far(i: int, frame: Frame) -> Frame:
+    """Drive so far that the origin of the voxels moves."""
+    pose = np.eye(4)
+    pose[0, 3] = 60.0 * i
+    return replace(frame, pose=pose)
+
+
+def nearly_empty(i: int, frame: Frame) -> Frame:
+    """Leave one point of the second frame."""
+    if i != 1:
+        return frame
+    return replace(frame, points=frame.points[:1], intensity=frame.intensity[:1], colour=None)
+
+
+RUNS: dict[str, tuple[dict[str, Any], Change]] = {
+    "torch": ({"engine": "torch"}, lambda _, frame: frame),
+    "triton": ({"engine": "triton", "precision": "float32"}, lambda _, frame: frame),
+    "triton float16": ({"engine": "triton", "precision": "float16"}, lambda _, frame: frame),
+    "window": ({"engine": "triton", "precision": "float32", "window": 2}, lambda _, f: f),
+    "no CRF, no averaging": ({"engine": "torch", "crf": False, "averaging": 1}, lambda _, f: f),
+    "far drive": ({"engine": "torch"}, far),
+    "no poses": ({"engine": "torch"}, lambda _, frame: replace(frame, pose=None)),
+    "a frame of one point": ({"engine": "triton", "precision": "float32"}, nearly_empty),
+    "indoor_depth": ({"model": "indoor_depth", "engine": "torch"}, lambda _, frame: frame),
+}
+"""Options of the segmenter and changes of the frames, by the name of a run."""
+
+
+def segmenter(device: str, model: str = "outdoor_lidar", **options: Any) -> Segmenter:
+    """Load a model on a device."""
+    return Segmenter(load_model(model), device=device, **options)
+
+
+def run(options: dict[str, Any], change: Change) -> dict[str, Any]:
+    """Return the shares of labels equal to the CPU's, and launches and waits of the last frame."""
+    frames = street(change)
+    on_cpu = segmenter("cpu", **{**options, "engine": "torch", "precision": "float32"})
+    expected = [on_cpu.segment(frame).labels for frame in frames]
+    with pretended_gpu.started() as log:
+        ours = segmenter("cuda", **options)
+        equal = []
+        for frame, labels in zip(frames, expected, strict=True):
+            log.clear()
+            equal.append(float((ours.segment(frame).labels == labels).mean()))
+        waits = {f"{kind}: {where}": times for (kind, where), times in log.waits.items()}
+        return {"equal": equal, "launches": log.launches.total(), "waits": waits}
+
+
+def restored() -> dict[str, Any]:
+    """Continue a stream from its state on the CPU, beside another stream of the same network."""
+    frames = street()
+    with pretended_gpu.started():
+        first = segmenter("cuda", engine="torch")
+        beside, second = first.another_stream(), segmenter("cuda", engine="torch")
+        for frame in frames[:-1]:
+            first.segment(frame)
+            beside.segment(frame)
+        second.restore({name: kept.cpu().clone() for name, kept in first.state().items()})
+        labels = [each.segment(frames[-1]).labels for each in (first, second, beside)]
+    return {"equal": [float((each == labels[0]).mean()) for each in labels], "waits": {}}
+
+
+def multiply_adds() -> dict[str, Any]:
+    """Count those of voxels that are on the GPU, as `benchmark engines` does."""
+    from minkowski_perception.lab.benchmarks.engines import build
+    from minkowski_perception.lab.benchmarks.networks import count_macs
+    from minkowski_perception.lab.benchmarks.scans import FEATURES, Scan
+
+    with pretended_gpu.started():
+        places = torch.unique(torch.randint(-9, 9, (500, 3)), dim=0)
+        voxels = torch.nn.functional.pad(places, (1, 0)).to("cuda")
+        cloud = Scan("cloud", len(voxels), voxels, torch.ones(len(voxels), len(FEATURES)))
+        return {"equal": [float(count_macs(build("MinkUNet14A"), cloud) > 0)], "waits": {}}
+
+
+def main() -> None:
+    """Run all, or those that are named."""
+    torch.set_num_threads(1)
+    actions: dict[str, Callable[[], dict[str, Any]]] = {
+        name: lambda each=each: run(*each) for name, each in RUNS.items()
+    }
+    actions |= {"restored": restored, "multiply-adds": multiply_adds}
+    report = {}
+    for name in sys.argv[1:] or actions:
+        try:
+            report[name] = actions[name]()
+        except Exception:
+            report[name] = {"error": traceback.format_exc()[-3000:]}
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Tests of the CUDA path on a pretended GPU: equal labels, and a budget of waits and launches."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+HERE = Path(__file__).parent
+ENGINES_PAGE = HERE.parents[1] / "docs" / "engines.md"
+RUNS = (
+    *("torch", "triton", "triton float16", "window", "no CRF, no averaging", "far drive"),
+    *("no poses", "a frame of one point", "indoor_depth", "restored", "multiply-adds"),
+)
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def report():
+    """What all runs gave, in a process of its own."""
+    if torch.version.cuda or torch.version.hip:
+        pytest.skip("needs a PyTorch for the CPU: this one has a real GPU's libraries")
+    if shutil.which("g++") is None:
+        pytest.skip("needs g++, which compiles a device guard")
+    pytest.importorskip("triton", reason="needs triton")
+    command = [sys.executable, HERE / "pretended_runs.py"]
+    path = f"{HERE.parents[1]}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    env = {**os.environ, "PYTHONPATH": path}
+    output = subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout
+    return json.loads(output.splitlines()[-1])
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_pretended_gpu_gives_the_labels_of_the_cpu(name, report):
+    found = report[name]
+    assert "error" not in found, found["error"]
+    least = 0.99 if "float16" in name else 1.0
+    assert min(found["equal"]) >= least
+
+
+@pytest.mark.parametrize("engine", ["torch", "triton"])
+def test_a_frame_stays_within_the_documented_budget(engine, report):
+    row = re.search(rf"^\| `{engine}` \| (\d+) \| (\d+) \|$", ENGINES_PAGE.read_text(), re.M)
+    assert row is not None
+    waits, launches = map(int, row.groups())
+    found = report[engine]
+    assert sum(found["waits"].values()) <= waits, json.dumps(found["waits"], indent=1)
+    assert found["launches"] <= launches

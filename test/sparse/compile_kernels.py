@@ -1,0 +1,91 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Compile the Triton kernels for GPUs, without one; print what became of them as JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.backends.nvidia.compiler import get_ptxas
+from triton.compiler import ASTSource
+
+from minkowski_perception.sparse.implicit_gemm import choose_tile
+from minkowski_perception.sparse.triton_kernels import convolution_kernel, table_kernel
+
+LAYERS = {
+    "64 channels, float16": (64, torch.float16, "*fp16"),
+    "128 channels, bfloat16": (128, torch.bfloat16, "*bf16"),
+    "128 channels, float32": (128, torch.float32, "*fp32"),
+}
+_ROWS = dict.fromkeys(("rows", "words", "order"), "*i32")
+_KEYS = dict.fromkeys(("first", "second", "targets", "deltas"), "*i64")
+
+
+def compiled(
+    kernel: Any, capability: int, pointers: dict[str, str], constants: dict[str, Any], warps: int
+) -> Any:
+    """Compile a kernel; other arguments are int32, and pointers are aligned to 16 bytes."""
+    names = kernel.arg_names
+    kinds = {n: "constexpr" if n in constants else pointers.get(n, "i32") for n in names}
+    aligned = {
+        (i,): [["tt.divisibility", 16]] for i, n in enumerate(names) if kinds[n].startswith("*")
+    }
+    values = {(names.index(name),): value for name, value in constants.items()}
+    source = ASTSource(fn=kernel, signature=kinds, constexprs=values, attrs=aligned)
+    target = GPUTarget("cuda", capability, 32)
+    return triton.compile(source, target=target, options={"num_warps": warps})
+
+
+def figures(kernel: Any, capability: int) -> dict[str, int]:
+    """Return bytes spilled to memory, and counts of instructions."""
+    assembly = kernel.asm["ptx"]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "kernel.ptx")
+        path.write_text(assembly)
+        suffix = "a" if capability >= 90 else ""
+        arch = f"-arch=sm_{capability}{suffix}"
+        assembler = get_ptxas(capability).path
+        command = [assembler, arch, "-v", path, "-o", path.with_suffix(".cubin")]
+        output = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    return {
+        "spilled": sum(map(int, re.findall(r"(\d+) bytes spill stores", output))),
+        "tensor_core": len(re.findall(r"wgmma\.mma_async|mma\.sync", assembly)),
+        "asynchronous_copies": len(re.findall(r"cp\.async\.c[ag]", assembly)),
+    }
+
+
+def main() -> None:
+    """Compile for the capabilities that are named, such as 80 89 90."""
+    report: dict[str, dict[str, dict[str, int]]] = {}
+    for capability in map(int, sys.argv[1:]):
+        table = {"STEPS": 17, "K": 54, "FIRST_K": 27, "PART": 18, "ROWS": 128}
+        kernels = {"table": compiled(table_kernel, capability, _KEYS | _ROWS, table, 4)}
+        for name, (channels, dtype, pointer) in LAYERS.items():
+            tile = choose_tile(100_000, channels, channels, dtype)
+            pointers = dict.fromkeys(("x", "w", "bias", "residual", "out"), pointer)
+            constants = {"CI": channels, "CO": channels, "FIRST": 18, "COUNT": 9}
+            constants |= {"ROWS": tile.rows, "CHANNELS": tile.channels, "DEPTH": tile.depth}
+            constants |= dict.fromkeys(("PARTIAL", "BIAS", "RESIDUAL", "RELU"), True)
+            constants |= {"PRECISION": "ieee", "UPCAST": False}
+            kernels[name] = compiled(
+                convolution_kernel,
+                capability,
+                {**pointers, "partial": "*fp32", **_ROWS},
+                constants,
+                tile.warps,
+            )
+        report[str(capability)] = {n: figures(k, capability) for n, k in kernels.items()}
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main()

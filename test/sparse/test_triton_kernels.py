@@ -1,0 +1,29 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Tests of what compilers make of the Triton kernels; test_implicit_gemm.py runs them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("triton", reason="needs triton")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("capability", ["80", "89", "90"])
+def test_kernels_compile_without_spills_and_with_tensor_cores(capability):
+    script = Path(__file__).with_name("compile_kernels.py")
+    # The interpreter replaces kernels when they are imported, so they compile in a process of
+    # their own.
+    env = {**os.environ, "TRITON_INTERPRET": "0"}
+    command = [sys.executable, script, capability]
+    found = json.loads(subprocess.check_output(command, env=env))[capability]
+    assert {name: each["spilled"] for name, each in found.items()} == dict.fromkeys(found, 0)
+    assert found["table"]["tensor_core"] == 0
+    for name in ("64 channels, float16", "128 channels, bfloat16"):
+        assert found[name]["tensor_core"] > 0
+        assert found[name]["asynchronous_copies"] > 0
