@@ -50,6 +50,7 @@ from minkowski_perception.streaming.execution import (
 )
 from minkowski_perception.streaming.map import LabelledMap, VoxelMap
 from minkowski_perception.streaming.residuals import RangeHistory
+from minkowski_perception.streaming.stage_clock import StageClock
 from minkowski_perception.trial import trial_frame
 from minkowski_perception.voxels import PointLimits, VoxelFrame, stack_in_time, voxelize
 
@@ -506,11 +507,12 @@ class Segmenter:
             OutOfOrderError, ValueError: as `segment`.
         """
         voxels, scores, timings = self._score(frame)
-        started = perf_counter()
         logits = dict(scores.logits)
         if self.model.calibration is not None and voxels.valid.any():
             logits[CLASSES] = self.model.calibration(logits[CLASSES], voxels, frame)
         outputs = {name: HEADS[name].output(each).cpu() for name, each in logits.items()}
+        timings |= scores.clock.seconds()
+        started = perf_counter()
         alone = values = outputs.pop(CLASSES)
         if self._average.length > 1 and frame.pose is not None and len(values):
             values = self._average(voxels, values)
@@ -547,7 +549,7 @@ class Segmenter:
 
     @torch.inference_mode()
     def _score(self, frame: Frame) -> tuple[VoxelFrame, Scores, dict[str, float]]:
-        """Return a frame's voxels, their logits, and seconds by stage."""
+        """Return a frame's voxels, their logits, and seconds of the stages before the network."""
         timings = {}
         started = perf_counter()
         before = self._continuity.admit(frame)
@@ -568,10 +570,12 @@ class Segmenter:
         if not voxels.valid.any():
             heads = self.model.network.options.heads
             none = {name: torch.zeros(0, channels) for name, channels in heads.items()}
-            return voxels, Scores(none, 0, {}), timings | {"network": 0.0}
+            clock = StageClock(self.device)
+            clock.end("network")
+            return voxels, Scores(none, 0, clock), timings
         with deterministic_algorithms() if self._deterministic else nullcontext():
             scores = self._execution.scores(voxels)
-        return voxels, scores, timings | dict(scores.seconds)
+        return voxels, scores, timings
 
     def _trial(self) -> Trial:
         """Voxels and features of a made-up street, as the network sees them."""

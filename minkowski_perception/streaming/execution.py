@@ -10,7 +10,6 @@ that later frames read through links are kept. Its logits equal those of the who
 
 from __future__ import annotations
 
-import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Mapping
@@ -24,6 +23,7 @@ from minkowski_perception.networks.crf import CRFState
 from minkowski_perception.networks.heads import CLASSES
 from minkowski_perception.networks.model import Model
 from minkowski_perception.sparse import Engine, Memory, SparseTensor
+from minkowski_perception.streaming.stage_clock import StageClock
 from minkowski_perception.voxels import VoxelFrame, Voxels, stack_in_time
 
 
@@ -73,12 +73,12 @@ class Scores:
         logits: by head, [M, C] float32, row by row of the frame's voxels; those of the classes
             refined by the CRF where it is in use.
         voxel_count: voxels that the network computed, those of earlier frames included.
-        seconds: by stage: "network" and, where it ran, "crf".
+        clock: of the stages "network" and, where it ran, "crf".
     """
 
     logits: Mapping[str, Tensor]
     voxel_count: int
-    seconds: Mapping[str, float]
+    clock: StageClock
 
 
 class Execution(ABC):
@@ -197,7 +197,7 @@ class WindowExecution(Execution):
 
     def scores(self, voxels: VoxelFrame) -> Scores:
         """See `Execution.scores`."""
-        started = time.perf_counter()
+        clock = StageClock(self._runner.device)
         self._move_to(voxels.origin)
         self._frames.append(Voxels(voxels.coordinates, voxels.origin, voxels.features))
         device = self._runner.device
@@ -214,9 +214,8 @@ class WindowExecution(Execution):
             ).float()
             for name, each in logits.items()
         }
-        seconds = {"network": time.perf_counter() - started}
+        clock.end("network")
         if crf is not None:
-            started = time.perf_counter()
             classes = values[CLASSES]
             if together:
                 chroma = self._runner.model.chroma(features)
@@ -224,8 +223,8 @@ class WindowExecution(Execution):
             else:
                 classes = self._refined(classes, coordinates[newest, :4], features[newest])
             values[CLASSES] = classes
-            seconds["crf"] = time.perf_counter() - started
-        return Scores(values, len(coordinates), seconds)
+            clock.end("crf")
+        return Scores(values, len(coordinates), clock)
 
     def state(self) -> dict[str, Tensor]:
         """See `Execution.state`."""
@@ -281,7 +280,7 @@ class IncrementalExecution(Execution):
 
     def scores(self, voxels: VoxelFrame) -> Scores:
         """See `Execution.scores`."""
-        started = time.perf_counter()
+        clock = StageClock(self._runner.device)
         moved = self._move_to(voxels.origin)
         if moved is not None:
             self._memory.shift((*(-moved).tolist(), 0))
@@ -294,12 +293,11 @@ class IncrementalExecution(Execution):
         values = {name: each.in_input_order().float() for name, each in logits.items()}
         self._memory.keep()
         self._count += 1
-        seconds = {"network": time.perf_counter() - started}
+        clock.end("network")
         if self._runner.use_crf:
-            started = time.perf_counter()
             values[CLASSES] = self._refined(values[CLASSES], coordinates[:, :4], features)
-            seconds["crf"] = time.perf_counter() - started
-        return Scores(values, len(coordinates), seconds)
+            clock.end("crf")
+        return Scores(values, len(coordinates), clock)
 
     def state(self) -> dict[str, Tensor]:
         """See `Execution.state`."""

@@ -27,6 +27,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -246,6 +247,20 @@ def _refuse_mixed(func: Any, name: str, args: Any, tensors: list[Tensor]) -> Non
     raise MixedDevicesError(f"{func} between {sides} at {site()}")
 
 
+class _Event:
+    """A time; the package asks for it after it has copied a result to the host."""
+
+    def __init__(self, enable_timing: bool) -> None: ...
+
+    def record(self, _: Any) -> None:
+        self.seconds = time.perf_counter()
+
+    def synchronize(self) -> None: ...
+
+    def elapsed_time(self, later: _Event) -> float:
+        return 1e3 * (later.seconds - self.seconds)
+
+
 class _Table:
     """What `table_kernel` writes."""
 
@@ -321,6 +336,8 @@ def started() -> Iterator[Log]:
                 device_count=lambda: 1,
                 current_device=lambda: 0,
                 device=lambda _: nullcontext(),
+                current_stream=lambda *_: None,
+                Event=_Event,
                 get_device_name=lambda *_: "pretended",
                 is_bf16_supported=lambda *_args, **_kwargs: True,
                 synchronize=lambda *_args, **_kwargs: log.waited("synchronize"),
