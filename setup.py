@@ -55,6 +55,7 @@ setup(
             "ros-rclpy",
             "ros-rmw-fastrtps-cpp",
             "ros-sensor-msgs",
+            "ros-std-msgs",
             "ros-std-srvs",
             "ros-visualization-msgs",
         ],

@@ -14,12 +14,13 @@ from array import array
 from collections import Counter, deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from minkowski_perception.frame import Frame
+from minkowski_perception.frame import NANOSECONDS, Frame
 
 try:
     from sensor_msgs_py.point_cloud2 import dtype_from_fields
@@ -488,6 +489,19 @@ def encode_fields(columns: Mapping[str, npt.NDArray[Any]]) -> CloudData:
     cloud = _new_cloud(1, len(columns["x"]), fields, end, is_bigendian=False)
     _write_columns(cloud, columns)
     return cloud
+
+
+def as_message(cloud: CloudData, stamp: int, frame_id: str) -> SimpleNamespace:
+    """Return a cloud with a header, as an object with the attributes of a PointCloud2.
+
+    Args:
+        cloud: the cloud.
+        stamp: nanoseconds.
+        frame_id: name of the sensor's frame.
+    """
+    seconds, nanoseconds = divmod(stamp, NANOSECONDS)
+    time = SimpleNamespace(sec=seconds, nanosec=nanoseconds)
+    return SimpleNamespace(header=SimpleNamespace(stamp=time, frame_id=frame_id), **vars(cloud))
 
 
 def fill_message(message: Any, cloud: CloudData, point_field_type: type) -> Any:

@@ -241,6 +241,11 @@ class Settings:
         "Correct the points for the sensor's motion during the sweep, where clouds have a field "
         "of per-point times; set it to false if the driver has done so.",
     )
+    timing: bool = _setting(
+        False,
+        "Publish the milliseconds that each stage of a cloud takes, on ~/timing/STAGE.",
+        node_only=True,
+    )
     latency_budget: float = _setting(
         0.0,
         "Longest time from a cloud's arrival to its labels; beyond it the node sheds load until "

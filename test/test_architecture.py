@@ -23,6 +23,7 @@ LAYERS = [
     {"segmenter", "recordings"},
     {"clouds", "domain"},
     {"stream"},
+    {"warm_up"},
     {"node", "lab"},
     {"checks", "labelling"},
     {"commands"},
@@ -36,6 +37,7 @@ LAB_LAYERS = [
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 LAB_LEVEL = {part: level for level, parts in enumerate(LAB_LAYERS) for part in parts}
 ROS = {
+    "bond",
     "builtin_interfaces",
     "diagnostic_msgs",
     "geometry_msgs",

@@ -67,6 +67,7 @@ SMALLER = {
     "evaluate --dataset simulation ": "--drives 1 --lidars vlp16",
     "evaluate --dataset simulation_indoor": "--drives 1",
     "label ": "--engine torch",
+    "precompile": "--engine torch",
     "simulate": "--drives 1 --frames 1",
     "train": "--iterations 1 --workers 0",
 }

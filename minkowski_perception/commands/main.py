@@ -23,6 +23,7 @@ COMMANDS = {
     "label": "label path/to/bag --topic /points --out out/labelled",
     "label-sets": "label-sets semantickitti19",
     "models": "models",
+    "precompile": "precompile --model outdoor_lidar",
     "simulate": "simulate --lidar vlp16 --frames 50 --out drive",
     "train": "train config/training/outdoor_lidar.yaml --out out/training",
 }

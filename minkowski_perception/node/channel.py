@@ -44,6 +44,7 @@ from minkowski_perception.node.parameters import ConfigurationError
 from minkowski_perception.node.qos import LATCHED, RELIABLE
 from minkowski_perception.node.reception import Reception
 from minkowski_perception.node.recovery import RESET, Recovery, substitutes
+from minkowski_perception.node.timing_publishers import TimingPublishers
 from minkowski_perception.node.watchdog import SLOW, Watchdog
 from minkowski_perception.node.worker import Worker
 from minkowski_perception.schema import SchemaError
@@ -160,6 +161,7 @@ class Channel:
         self._label_info: Any = None
         self._map: MapPublisher | None = None
         self._clouds: CloudPublishers | None = None
+        self._timing: TimingPublishers | None = None
 
     def topic(self, name: str) -> str:
         """Return the topic of an output."""
@@ -186,6 +188,7 @@ class Channel:
         self._publish_label_info(segmenter)
         self._map = MapPublisher(self._node) if settings.map else None
         self._clouds = CloudPublishers(self._node, selections, self.topic)
+        self._timing = TimingPublishers(self._node, self.topic) if settings.timing else None
         reliability = ReliabilityPolicy[settings.input_reliability.upper()]
         qos = QoSProfile(depth=_QUEUE, reliability=reliability)
         self._reception = Reception(self._node, "cloud", qos, self._on_cloud)
@@ -231,7 +234,9 @@ class Channel:
             self._map.close()
         if self._clouds is not None:
             self._clouds.close()
-        self._reception = self._stream = self._map = self._clouds = None
+        if self._timing is not None:
+            self._timing.close()
+        self._reception = self._stream = self._map = self._clouds = self._timing = None
         self._legend_frame = ""
         self._reset_requested = False
 
@@ -388,6 +393,8 @@ class Channel:
             self._thinned += labelled.result.thinned
         self._answers.append(time.perf_counter())
         self._stages.add(timings)
+        if self._timing is not None:
+            self._timing.publish(timings)
         if self._shedding.add(timings["latency"], superseded):
             self._node.get_logger().warning(
                 f"load shedding: now '{self._shedding.level.name}', {self._shedding.reason}"

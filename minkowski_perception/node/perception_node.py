@@ -34,6 +34,7 @@ from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
 
 from minkowski_perception.device import use_threads
+from minkowski_perception.node.bond import Bond
 from minkowski_perception.node.channel import Channel
 from minkowski_perception.node.diagnostics import diagnostic_array
 from minkowski_perception.node.heartbeat import Heartbeat
@@ -128,6 +129,7 @@ class PerceptionNode(LifecycleNode):
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", RELIABLE)
         self.add_on_set_parameters_callback(self._on_parameters)
         serve(self)
+        self._bond = Bond(self, _BEAT)
         self.create_service(Trigger, "~/reset", self._on_reset)
         if self.get_parameter("autostart").value:
             self.begin(_STATES["on_configure"])  # which `start` does next
@@ -198,11 +200,14 @@ class PerceptionNode(LifecycleNode):
         for channel in self._channels:
             channel.activate()
         self._state = "active"
+        if not self.get_parameter("autostart").value:
+            self._form_bond()
         return TransitionCallbackReturn.SUCCESS
 
     @_or_error
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Finish the current clouds and stop; an error if the engine has failed."""
+        self._bond.end()
         for channel in self._channels:
             channel.deactivate(self._watchdog.limit or _STOP_TIMEOUT)
         if self._failure:
@@ -220,6 +225,7 @@ class PerceptionNode(LifecycleNode):
     @_or_error
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop, from any state, and report for the last time."""
+        self._bond.end()
         for channel in self._channels:
             channel.deactivate()
         self._release()
@@ -249,6 +255,15 @@ class PerceptionNode(LifecycleNode):
         self._state = "unconfigured"
         self._plan_retry()
         return TransitionCallbackReturn.SUCCESS
+
+    def _form_bond(self) -> None:
+        """Begin the bond with the lifecycle manager that activated the node."""
+        if not self._bond.is_available:
+            self.get_logger().info(
+                "no bond with a lifecycle manager: the package 'bond' is not installed; set "
+                "bond_timeout: 0.0 in nav2_lifecycle_manager"
+            )
+        self._bond.form()
 
     def _release(self) -> None:
         for channel in self._channels:
@@ -319,6 +334,7 @@ class PerceptionNode(LifecycleNode):
 
     def _beat(self) -> None:
         self._watchdog.beat()
+        self._bond.beat()
         for channel in self._channels:
             channel.supervise()
         if time.monotonic() >= self._report_due:

@@ -11,13 +11,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from minkowski_perception.codec import INTENSITY_NAMES, encode_frame
+from minkowski_perception.codec import INTENSITY_NAMES, as_message, encode_frame
 from minkowski_perception.frame import NANOSECONDS, Frame
 from minkowski_perception.motion.ego_motion import EgoMotion, NoPoseError
 from minkowski_perception.motion.poses import Pose
@@ -93,10 +92,7 @@ class FrameReader:
                 self._poses[frame.stamp] = frame.pose
             labelled = frame.labels is not None and self._label_field is not None
             cloud = encode_frame(frame, self._label_field if labelled else None)
-            seconds, nanoseconds = divmod(frame.stamp, NANOSECONDS)
-            stamp = SimpleNamespace(sec=seconds, nanosec=nanoseconds)
-            header = SimpleNamespace(stamp=stamp, frame_id=frame.frame_id)
-            yield frame.stamp, SimpleNamespace(header=header, **vars(cloud))
+            yield frame.stamp, as_message(cloud, frame.stamp, frame.frame_id)
 
     def recorded_motion(self, topic: str, reason: str) -> EgoMotion | None:
         """Return the motion that the frames of a sequence have; None if they have no poses."""

@@ -61,15 +61,18 @@ class Rig:
     Args:
         log: file of the node's output.
         fault: of `broken_node`; None for the node as it is.
+        parameters_file: of the node, in YAML; `parameters` win over it.
         parameters: of the node.
     """
 
-    def __init__(self, log, fault=None, **parameters):
+    def __init__(self, log, fault=None, parameters_file=None, **parameters):
         start = ["-m", "minkowski_perception.node.perception_node"]
         if fault is not None:
             start = [str(BROKEN), fault]
         parameters = {**DEFAULTS, **parameters}
         arguments = [a for name, value in parameters.items() for a in ("-p", f"{name}:={value}")]
+        if parameters_file is not None:
+            arguments = ["--params-file", str(parameters_file), *arguments]
         self.log = log
         with log.open("wb") as file:
             self.process = subprocess.Popen(
