@@ -16,7 +16,7 @@ EXTRAS := bags,datasets,kiss-icp,numba,pictures,simulation,tensorboard,triton,ro
 unexport AMENT_PREFIX_PATH LD_LIBRARY_PATH PYTHONPATH RMW_IMPLEMENTATION
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-fast lint
+.PHONY: help env demo test test-fast lint gpu-check
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*##/  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -39,6 +39,9 @@ test: env  ## run all tests, in parallel; TESTS="test/test_labels.py -k name" ru
 
 test-fast: env  ## run the tests that take no simulation, training or processes
 	@$(PYTEST) --numprocesses auto --dist loadgroup -m "not slow and not system" $(TESTS)
+
+gpu-check: env  ## check and measure the CUDA path on a GPU, in ten minutes
+	@$(BIN)/python tools/gpu_check.py --out out/gpu_check.json
 
 lint: env  ## check style and types
 	@$(BIN)/ruff check .

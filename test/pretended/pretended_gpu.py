@@ -141,6 +141,11 @@ class PretendedTensor(Tensor):
         """Run an operation that has such a tensor among its operands."""
         return _run(func, args, kwargs or {})
 
+    def __deepcopy__(self, memo: Any) -> PretendedTensor:
+        copied = PretendedTensor(self.inner.clone())
+        copied._is_param = getattr(self, "_is_param", False)  # what isinstance(_, Parameter) asks
+        return copied
+
     def tolist(self) -> Any:
         """Wait, and return the numbers."""
         log.waited("tolist")

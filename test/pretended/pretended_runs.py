@@ -5,11 +5,14 @@
 # ruff: noqa: I001  pretended_gpu comes before the package.
 from __future__ import annotations
 
+import importlib.util
 import json
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pretended_gpu
@@ -112,13 +115,29 @@ def multiply_adds() -> dict[str, Any]:
         return {"equal": [float(count_macs(build("MinkUNet14A"), cloud) > 0)], "waits": {}}
 
 
+def gpu_check() -> dict[str, Any]:
+    """Run the steps of tools/gpu_check.py that need no GPU's figures, on few points."""
+    path = Path(__file__).parents[2] / "tools" / "gpu_check.py"
+    spec = importlib.util.spec_from_file_location("gpu_check", path)
+    assert spec is not None
+    assert spec.loader is not None
+    check = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(check)
+    check._FRAMES, check._REPEATS, check.MODELS = 2, 1, ("outdoor_lidar",)
+    check.CONTENDERS = (("triton", "float16"), ("spconv_triton", "float16"))
+    steps = check.Check(points=500, network_points=100)
+    with pretended_gpu.started(), tempfile.TemporaryDirectory() as folder:
+        out = Path(folder, "report.json")
+        return check.run((steps.card, steps.labels, steps.frames, steps.large_network), out, 600.0)
+
+
 def main() -> None:
     """Run all, or those that are named."""
     torch.set_num_threads(1)
     actions: dict[str, Callable[[], dict[str, Any]]] = {
         name: lambda each=each: run(*each) for name, each in RUNS.items()
     }
-    actions |= {"restored": restored, "multiply-adds": multiply_adds}
+    actions |= {"restored": restored, "multiply-adds": multiply_adds, "gpu check": gpu_check}
     report = {}
     for name in sys.argv[1:] or actions:
         try:
