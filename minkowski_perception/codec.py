@@ -337,7 +337,8 @@ class IntensityScale:
             return None
         if self.how == "detected":
             self._detect(intensity)
-        scaled = np.nan_to_num(intensity.astype(np.float32) / np.float32(self.full_scale))
+        with np.errstate(invalid="ignore"):  # a signalling NaN
+            scaled = np.nan_to_num(intensity.astype(np.float32) / np.float32(self.full_scale))
         clipped: npt.NDArray[np.float32] = scaled.clip(0.0, 1.0)
         return clipped
 
@@ -392,7 +393,7 @@ def append_fields(message: Any, columns: Mapping[str, npt.NDArray[Any]]) -> Clou
             format of RViz.
 
     Raises:
-        CloudError: the message is malformed.
+        CloudError: the message is malformed, or has no room for the fields.
         ValueError: an array has the wrong number of entries or an unsupported dtype, or its name
             is that of a coordinate or of padding.
     """
@@ -406,6 +407,11 @@ def append_fields(message: Any, columns: Mapping[str, npt.NDArray[Any]]) -> Clou
                 f"{name} has shape {list(column.shape)}, but the cloud has {len(layout)} points"
             )
     appended, end = _fields_of(columns, _aligned(layout.point_step, 4))
+    if end > _MAX_POINT_STEP:
+        raise CloudError(
+            f"point_step {layout.point_step} leaves no room for {[*columns]}: with them it would "
+            f"be {end}, more than {_MAX_POINT_STEP}"
+        )
     cloud = _new_cloud(
         layout.height,
         layout.width,
@@ -593,7 +599,8 @@ def _time(
     timed = np.isfinite(ticks)
     # Drivers give rays without a return any time, such as 0 among absolute times.
     x, y, z = points.T
-    returned = timed & np.isfinite(x + y + z) & ((x != 0.0) | (y != 0.0) | (z != 0.0))
+    with np.errstate(over="ignore", invalid="ignore"):
+        returned = timed & np.isfinite(x + y + z) & ((x != 0.0) | (y != 0.0) | (z != 0.0))
     return _relative_time(ticks, returned if returned.any() else timed, units, stamp)
 
 
@@ -633,8 +640,8 @@ def _relative_time(
     for origin in (0.0, stamp * 1e-9 / unit, earliest):
         if max(abs(first - origin), abs(last - origin)) * unit <= _MAX_SWEEP:
             break
-    seconds = ((ticks - origin) * unit).astype(np.float32)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
+        seconds = ((ticks - origin) * unit).astype(np.float32)
         seconds[np.abs(seconds) > 2.0 * _MAX_SWEEP] = np.nan
     return seconds
 

@@ -649,6 +649,12 @@ def test_any_array_of_a_supported_dtype_is_appended_at_an_aligned_offset(big):
             np.testing.assert_equal(value, column[i])
 
 
+def test_a_cloud_without_room_for_the_fields_is_refused():
+    message = make(XYZ, [], point_step=65536)
+    with pytest.raises(CloudError, match="point_step 65536 leaves no room for"):
+        append_fields(message, {"label": np.empty(0, np.uint8)})
+
+
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
