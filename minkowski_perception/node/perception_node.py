@@ -56,8 +56,11 @@ from minkowski_perception.voxels import PointLimits
 _REPORT_PERIOD = 1.0  # seconds, as diagnostic aggregators expect
 _BEAT = 0.1  # seconds between looks of the watchdog
 _STOP_TIMEOUT = 5.0  # seconds for a transition to end when the process stops
-_RETRY_PERIODS = (5.0, 10.0, 20.0, 40.0, 60.0)
+_RETRY_PERIODS = (1.0, 5.0, 10.0, 20.0, 40.0, 60.0)
 """Seconds from an error to the next try of a node that starts by itself; the last one repeats."""
+
+_SETTLED = 120.0
+"""Seconds without an error after which the periods begin with the first one again."""
 
 _STATES = {
     "on_configure": "configuring",
@@ -122,6 +125,7 @@ class PerceptionNode(LifecycleNode):
         self._failure = ""
         self._retries = 0
         self._retry_at = math.inf
+        self._failed_at = -math.inf
         self._is_stopping = False
         self._refused_parameters = declare(self)
         self._watchdog = Watchdog(self._on_hang)
@@ -303,9 +307,12 @@ class PerceptionNode(LifecycleNode):
 
     def _plan_retry(self) -> None:
         """Let a node that starts by itself start again later; otherwise its manager decides."""
+        now = time.monotonic()
+        if now - self._failed_at > _SETTLED:
+            self._retries = 0
+        self._failed_at = now
         if self.get_parameter("autostart").value and not self._is_stopping:
-            period = _RETRY_PERIODS[min(self._retries, len(_RETRY_PERIODS) - 1)]
-            self._retry_at = time.monotonic() + period
+            self._retry_at = now + _RETRY_PERIODS[min(self._retries, len(_RETRY_PERIODS) - 1)]
 
     def _retry(self) -> None:
         self._retries += 1

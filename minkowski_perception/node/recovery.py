@@ -12,13 +12,16 @@ from minkowski_perception.settings import Settings
 
 RESET = "reset"
 
+_SETTLED = 300
+"""Labelled clouds after which a failure is no longer one of those before."""
+
 
 class Recovery:
     """Chooses the next step after each failure in a row; a labelled cloud starts over.
 
     The first step drops the stream's state. The next ones build the engine anew: as it is
-    configured, then slower ones (see `substitutes`). A slower engine stays until the node is
-    configured again.
+    configured, then slower ones (see `substitutes`). An engine is built a second time only after
+    it has labelled many clouds. A slower engine stays until the node is configured again.
 
     Args:
         substitutes: settings of the engines to build, in order.
@@ -29,16 +32,20 @@ class Recovery:
 
     def __init__(self, substitutes: Sequence[Settings]) -> None:
         self._substitutes = substitutes
-        self._failures = 0
+        self._failures = self._successes = 0
         self._next = 0
         self.steps = 0
 
     def succeeded(self) -> None:
         """Note a labelled cloud."""
         self._failures = 0
+        self._successes += 1
 
     def next_step(self) -> str | Settings | None:
         """Return `RESET`, the settings of an engine to build, or None: nothing is left to try."""
+        if self._successes >= _SETTLED:
+            self._next = max(0, self._next - 1)
+            self._successes = 0
         self._failures += 1
         self.steps += 1
         if self._failures == 1:

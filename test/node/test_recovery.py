@@ -7,7 +7,7 @@ import torch
 
 pytest.importorskip("rclpy", reason="the package minkowski_perception.node needs rclpy")
 
-from minkowski_perception.node.recovery import RESET, Recovery, substitutes
+from minkowski_perception.node.recovery import _SETTLED, RESET, Recovery, substitutes
 from minkowski_perception.settings import Settings
 
 ORIGINAL = Settings(engine="numba")
@@ -26,6 +26,25 @@ def test_a_labelled_cloud_starts_over_but_no_engine_is_built_twice():
     assert [recovery.next_step() for _ in range(2)] == [RESET, ORIGINAL]
     recovery.succeeded()
     assert [recovery.next_step() for _ in range(3)] == [RESET, PLAIN, None]
+
+
+def test_an_engine_that_labelled_many_clouds_may_be_built_again():
+    recovery = Recovery([ORIGINAL, PLAIN])
+
+    def failures(number):
+        return [recovery.next_step() for _ in range(number)]
+
+    def labelled(number):
+        for _ in range(number):
+            recovery.succeeded()
+
+    assert failures(2) == [RESET, ORIGINAL]
+    labelled(_SETTLED)
+    assert failures(3) == [RESET, ORIGINAL, PLAIN]
+    labelled(_SETTLED)
+    assert failures(2) == [RESET, PLAIN]
+    labelled(_SETTLED - 1)
+    assert failures(2) == [RESET, None]
 
 
 def test_single_failures_only_drop_the_state():
