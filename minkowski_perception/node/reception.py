@@ -40,8 +40,7 @@ class Reception:
         self.lost = 0
         self._node = node
         self._received = received
-        self._number: int | None = None
-        self._reported = 0
+        self._numbers: dict[int, float] = {}  # the last one of each publisher, and when
         self._frames: dict[str, float] = {}
         self._subscription = self._subscribe(topic, qos)
 
@@ -77,15 +76,23 @@ class Reception:
         self._received(message)
 
     def _count_numbers(self, number: int | None) -> None:
-        before, self._number = self._number, number
-        if before is None or number is None:
+        """Count the jump from the highest lower number, which is that of the same publisher.
+
+        Publishers that come and go are not known at once, and number their messages apart.
+        """
+        if number is None:
             return
-        missing = number - before - 1
-        if missing > 0 and not self._is_shared():
-            self.lost += missing
+        before = max((known for known in self._numbers if known < number), default=None)
+        if before is not None:
+            del self._numbers[before]
+            if not self._is_shared():
+                self.lost += number - before - 1
+        now = time.monotonic()
+        self._numbers = {n: at for n, at in self._numbers.items() if now - at < _RECENT}
+        self._numbers[number] = now
 
     def _on_lost(self, event: Any) -> None:
-        if self._number is None or self._is_shared():
+        if not self._numbers or self._is_shared():
             self.lost += event.total_count_change
 
     def _is_shared(self) -> bool:

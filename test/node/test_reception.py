@@ -63,6 +63,13 @@ def test_the_numbers_of_several_publishers_are_not_compared(node):
     assert reception.lost == 3
 
 
+def test_a_publisher_that_comes_and_goes_is_no_loss(node):
+    reception = new(node)
+    for number in (1000, 1001, 1, 1002, 2, 1003, 1004, 1007):
+        receive(node, number)  # the graph does not show the second one
+    assert reception.lost == 2
+
+
 def test_without_numbers_the_event_of_the_middleware_counts(node):
     reception = new(node)
     receive(node, None)
