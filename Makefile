@@ -16,7 +16,7 @@ EXTRAS := bags,datasets,kiss-icp,numba,pictures,simulation,tensorboard,triton,ro
 unexport AMENT_PREFIX_PATH LD_LIBRARY_PATH PYTHONPATH RMW_IMPLEMENTATION
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-fast lint gpu-check
+.PHONY: help env demo test test-fast fuzz soak lint gpu-check
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*##/  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -29,8 +29,8 @@ demo: env  ## play a drive through the node; BAG=path TOPIC=/points plays yours,
 
 # ROS messages check assigned values. Nodes meet only those of this machine, in a domain of this
 # run, so that neither a robot nearby nor a second run disturbs.
-PYTEST = ROS_PYTHON_CHECK_FIELDS=1 ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST \
-	ROS_DOMAIN_ID=$$(($$$$ % 100 + 1)) $(BIN)/python -m pytest
+ISOLATED = ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST ROS_DOMAIN_ID=$$(($$$$ % 100 + 1))
+PYTEST = ROS_PYTHON_CHECK_FIELDS=1 $(ISOLATED) $(BIN)/python -m pytest
 
 # One process more than there are cores: tests of the node mostly wait for it.
 test: env  ## run all tests, in parallel; TESTS="test/test_labels.py -k name" runs some
@@ -42,6 +42,14 @@ test-fast: env  ## run the tests that take no simulation, training or processes
 
 gpu-check: env  ## check and measure the CUDA path on a GPU, in ten minutes
 	@$(BIN)/python tools/gpu_check.py --out out/gpu_check.json
+
+fuzz: env  ## random clouds, requests and transitions; CASE="clouds 3+cut:17" repeats one
+	@$(ISOLATED) PYTHONPATH=.:test:test/fuzz $(BIN)/python test/fuzz/fuzz.py $(CASE)
+
+soak: env  ## the node for an hour with random faults; MINUTES=60, report in out/soak
+	@$(ISOLATED) FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA \
+		PYTHONPATH=.:test:test/node:test/fuzz $(BIN)/python test/soak/soak.py \
+		--minutes $(or $(MINUTES),60)
 
 lint: env  ## check style and types
 	@$(BIN)/ruff check .

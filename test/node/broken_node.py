@@ -3,8 +3,10 @@
 """The node with a fault inside: python broken_node.py FAULT --ros-args ..."""
 
 import ctypes
+import os
 import sys
 import time
+from pathlib import Path
 
 from minkowski_perception.node import perception_node
 from minkowski_perception.node.channel import Channel
@@ -130,6 +132,60 @@ def never_configured():
     perception_node._load = lambda settings: time.sleep(10**6)
 
 
+def as_told():
+    """Faults that a client orders while the node runs: see `told`."""
+    Segmenter.segment = told("segment", Segmenter.segment)
+    Stages.add = told("count", Stages.add)
+    Channel.status = told("report", Channel.status)
+
+
+def told(place, function):
+    """Return a function with the faults of the file $FAULT_ORDER: 'PLACE FAULT CALLS'.
+
+    The fault happens at the next calls. The last of them removes the file; if CALLS is 0, they
+    fail until the client does.
+    """
+    order = Path(os.environ["FAULT_ORDER"])
+    done = 0
+
+    def broken(*args):
+        nonlocal done
+        try:
+            where, fault, number = order.read_text().split()
+        except FileNotFoundError:
+            return function(*args)
+        if where == place:
+            done += 1
+            if done == int(number):
+                order.unlink()
+            if done >= int(number):
+                done = 0
+            ORDERED[fault](args)
+        return function(*args)
+
+    return broken
+
+
+def end_the_thread(_):
+    """End the worker's thread with an exception that it cannot note."""
+    on_error = Channel._on_error
+
+    def once(self, error):
+        Channel._on_error = on_error
+        raise error
+
+    Channel._on_error = once
+    raise SystemExit("the thread ends")
+
+
+ORDERED = {
+    "fail": fail,
+    "slow": lambda _: time.sleep(0.5),
+    "hang": hang,
+    "hang_with_the_lock": hang_with_the_lock,
+    "end_the_thread": end_the_thread,
+}
+
 FAULTS = {
     "fail_at_once": lambda: setattr(Segmenter, "segment", fail),
     "fail": lambda: setattr(Segmenter, "segment", after_a_while(fail)),
@@ -143,6 +199,7 @@ FAULTS = {
     "end_the_worker": end_the_worker,
     "slow_start": slow_start,
     "never_configured": never_configured,
+    "as_told": as_told,
 }
 
 if __name__ == "__main__":
