@@ -1,10 +1,14 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Memory allocator of this process, set to keep freed memory.
+"""Memory allocator of this process: glibc's settings for a training and for the node.
 
 Networks allocate and free the same large arrays over and over. By default glibc returns such
 memory to the operating system, which clears it page by page when it is needed again. What that
 costs depends on the machine: from nothing to half of a training step.
+
+By default glibc also gives each thread a heap of its own, up to eight for each core, and each
+keeps what its threads have freed. A node that starts threads again and again, at transitions and
+after faults, fills one heap after the other.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+from collections.abc import Mapping
 
 VARIABLE = "MINKOWSKI_PERCEPTION_MALLOC"
 """Environment variable; the value `system` leaves the allocator as it is."""
@@ -34,8 +39,30 @@ def keep_freed_memory() -> bool:
     process then holds the largest amount of memory that it needed until it ends. Threads that
     allocate at the same time wait for each other.
     """
-    if os.environ.get(VARIABLE) == "system" or platform.libc_ver()[0] != "glibc":
+    return _set(_SETTINGS)
+
+
+def use_one_heap() -> bool:
+    """Let all threads that start from now on share one heap; return whether they do.
+
+    Nothing changes with another C library, or if the environment variable is `system`.
+    """
+    return _set({_ARENA_MAX: 1})
+
+
+def return_freed_memory() -> None:
+    """Give freed memory back to the operating system, where the C library is glibc."""
+    if _is_ours():
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _set(settings: Mapping[int, int]) -> bool:
+    if not _is_ours():
         return False
     mallopt = ctypes.CDLL(None).mallopt
-    accepted = [mallopt(parameter, value) == 1 for parameter, value in _SETTINGS.items()]
+    accepted = [mallopt(parameter, value) == 1 for parameter, value in settings.items()]
     return all(accepted)
+
+
+def _is_ours() -> bool:
+    return os.environ.get(VARIABLE) != "system" and platform.libc_ver()[0] == "glibc"

@@ -7,7 +7,12 @@ import sys
 
 import pytest
 
-from minkowski_perception.allocator import VARIABLE, keep_freed_memory
+from minkowski_perception.allocator import (
+    VARIABLE,
+    keep_freed_memory,
+    return_freed_memory,
+    use_one_heap,
+)
 
 _PAGES = """
 import resource
@@ -25,16 +30,43 @@ print(kept, faults())
 """
 
 
-def run(**environment):
-    """Return whether memory is kept, and the page faults of a second array of 64 MiB."""
-    shown = subprocess.run(
-        [sys.executable, "-c", _PAGES],
+_HEAPS = """
+import ctypes, threading
+from minkowski_perception.allocator import return_freed_memory, use_one_heap
+
+shared = use_one_heap()
+c = ctypes.CDLL(None)
+c.malloc.restype = ctypes.c_void_p
+barrier = threading.Barrier(4)
+
+def allocate():
+    c.malloc(100_000)
+    barrier.wait()
+
+threads = [threading.Thread(target=allocate) for _ in range(4)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+return_freed_memory()
+print(shared, flush=True)
+c.malloc_info(0, ctypes.c_void_p.in_dll(c, "stdout"))
+c.fflush(None)
+"""
+
+
+def output(program, **environment):
+    """Return the output of a program in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-c", program],
         env=os.environ | environment,
         capture_output=True,
         text=True,
         check=True,
-    )
-    kept, faults = shown.stdout.split()
+    ).stdout
+
+
+def run(**environment):
+    """Return whether memory is kept, and the page faults of a second array of 64 MiB."""
+    kept, faults = output(_PAGES, **environment).split()
     return kept == "True", int(faults)
 
 
@@ -46,6 +78,16 @@ def test_freed_memory_is_used_again_without_page_faults():
     assert faults < 10 < system_faults
 
 
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
+def test_threads_share_one_heap():
+    ours, system = output(_HEAPS), output(_HEAPS, **{VARIABLE: "system"})
+    assert ours.startswith("True")
+    assert system.startswith("False")
+    assert ours.count("<heap nr=") == 1 < system.count("<heap nr=")
+
+
 def test_other_c_libraries_are_left_as_they_are(monkeypatch):
     monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
     assert not keep_freed_memory()
+    assert not use_one_heap()
+    return_freed_memory()

@@ -33,6 +33,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
 
+from minkowski_perception.allocator import return_freed_memory, use_one_heap
 from minkowski_perception.device import use_threads
 from minkowski_perception.node.bond import Bond
 from minkowski_perception.node.channel import Channel
@@ -274,6 +275,7 @@ class PerceptionNode(LifecycleNode):
             channel.release()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+        return_freed_memory()
 
     def _LifecycleNodeMixin__on_change_state(  # noqa: N802
         self, request: Any, response: Any
@@ -399,6 +401,7 @@ def _load(settings: Settings) -> Segmenter:
 
 def main(args: list[str] | None = None) -> None:
     """Run the node until SIGINT or SIGTERM, then shut it down in order."""
+    use_one_heap()
     stop = init_until_signalled(args)
     node = PerceptionNode()
     executor = MultiThreadedExecutor(num_threads=2)
