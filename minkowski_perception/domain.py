@@ -168,14 +168,14 @@ def _labelled_cells(
     frame: Frame, labels: npt.NDArray[np.uint8]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
     """Return the keys of a sample of the cells of the odometry frame, and a label in each."""
-    labelled = labels != UNLABELLED
-    places = frame.odometry_points[labelled] / _CELL
-    near = np.abs(places).max(axis=1, initial=0.0) < 2**19
-    cells, kept = np.floor(places[near]).astype(np.int64), labels[labelled][near]
-    keys = (cells + 2**19) @ np.array([1, 2**20, 2**40])
-    chosen = cells.sum(axis=1) % _SAMPLE == 0
-    unique, first = np.unique(keys[chosen], return_index=True)
-    return unique, kept[chosen][first]
+    places = frame.odometry_points.T / _CELL
+    x, y, z = np.abs(places) < 2**19
+    rows = np.flatnonzero((labels != UNLABELLED) & x & y & z)
+    x, y, z = cells = np.floor(places.take(rows, axis=1)).astype(np.int64)
+    sampled = np.flatnonzero((x + y + z) % _SAMPLE == 0)
+    x, y, z = cells.take(sampled, axis=1) + 2**19
+    unique, first = np.unique(x + (y << 20) + (z << 40), return_index=True)
+    return unique, labels[rows[sampled[first]]]
 
 
 class DomainMonitor:
