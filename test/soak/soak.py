@@ -12,6 +12,7 @@ it is started again, as the launch files do. Writes report.json, soak.png and th
 import argparse
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -120,6 +121,9 @@ def main(arguments=None):
     parser.add_argument("--seed", type=int, default=0, help="of the faults (%(default)s)")
     parser.add_argument("--out", type=Path, default=Path("out/soak"))
     args = parser.parse_args(arguments)
+    # A shell that starts this process in the background lets it ignore SIGINT.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     figures = run(args)
     shown = {k: v for k, v in figures.items() if k not in ("by_fault", "nodes")}
     print(json.dumps(shown, indent=2))
