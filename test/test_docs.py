@@ -36,6 +36,7 @@ NOT_RUN = {
     "git clone": "needs the network",
     "minkowski-perception benchmark engines --device cuda": "needs a GPU",
     "minkowski-perception benchmark exactness": "needs MinkowskiEngine; test_benchmark_exactness",
+    "minkowski-perception benchmark node": "test_benchmark_node.py runs it over DDS",
     "minkowski-perception demo": "test_demo.py plays a bag through the node",
     "minkowski-perception doctor --ros": "test_graph.py publishes clouds",
     "mkdir ": "for commands that are not run",

@@ -13,6 +13,7 @@ SUBJECTS = {
     "engines": "--device cpu --threads 2 --json engines.json",
     "exactness": "--json exactness.json",
     "memory": "--frames 200 --json memory.json",
+    "node": "--points 131072 --json node.json",
     "networks": "--networks MinkUNet18-W16 --json networks.json",
     "temporal": "--sequence data/semantickitti/sequences/00 --frames 50",
     "time": "--models models --drives 4 --json time.json",

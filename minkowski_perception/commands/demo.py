@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import math
 import shutil
 import signal
@@ -13,9 +12,10 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from minkowski_perception.commands.label import add_run_arguments
+from minkowski_perception.commands.playback import DIAGNOSTICS, node_report, read_playback
 from minkowski_perception.commands.processes import (
     ProcessError,
     Processes,
@@ -40,7 +40,6 @@ DRIVE_SEED = 4016  # training and validation use other seeds
 DRIVE_LIDAR = "hdl64"
 DRIVE_FRAMES = 40
 
-_DIAGNOSTICS = "/diagnostics"
 _START = 120.0  # seconds; enough for a slow disk and a busy machine
 _ANSWER = 60.0
 _PICTURES = 3
@@ -151,7 +150,7 @@ def _play(
         ego_motion_timeout=settings.ego_motion_timeout if args.realtime else 10.0,
         input_reliability="reliable",
     )
-    topics = [LABELLED_TOPIC, _DIAGNOSTICS, *([MAP_TOPIC] if settings.map else [])]
+    topics = [LABELLED_TOPIC, DIAGNOSTICS, *([MAP_TOPIC] if settings.map else [])]
     print(f"Playing {bag.path} through the node ...")
     with Processes(args.out, isolated_environment()) as processes:
         processes.start(
@@ -184,35 +183,13 @@ def _play(
         with tqdm(total=total, desc="labelling", unit=" clouds", disable=None) as bar:
 
             def ended() -> bool:
-                answered = [c for c in _read_playback(playback) if not math.isnan(c.answered)]
+                answered = [c for c in read_playback(playback) if not math.isnan(c.answered)]
                 bar.update(len(answered) - bar.n)
                 return processes.has_ended("player")
 
             processes.wait_until(ended, "the end of the bag")
         for name in ("player", "node", "recorder"):
             processes.stop(name)
-
-
-class _Played(NamedTuple):
-    """Times in seconds, of one clock, at which a cloud was published and its labels arrived."""
-
-    published: float
-    answered: float
-
-
-def _read_playback(path: Path) -> list[_Played]:
-    """Read the player's log, maybe still incomplete; `answered` is NaN without an answer."""
-    if not path.exists():
-        return []
-    with open(path, newline="") as file:
-        return [
-            _Played(_seconds(row["published_ns"]), _seconds(row["answered_ns"]))
-            for row in csv.DictReader(file)
-        ]
-
-
-def _seconds(nanoseconds: str) -> float:
-    return 1e-9 * float(nanoseconds or "nan")
 
 
 def _evaluate(
@@ -234,7 +211,7 @@ def _evaluate(
 
     statistics = LabelStatistics(label_set, truth_set)
     with BagReader(args.out / "labelled") as recording:
-        report = _node_report(recording)
+        report = node_report(recording)
         labelled = recording.cloud_topics().get(LABELLED_TOPIC, 0)
         pictured = {labelled * (2 * i + 1) // (2 * _PICTURES) for i in range(_PICTURES)}
         pairs = _labelled_frames(bag, topic, recording, args.true_label_field) if labelled else ()
@@ -246,7 +223,7 @@ def _evaluate(
                 picture = args.out / f"cloud_{index + 1:04}.png"
                 save_comparison(picture, frame, labels, label_set, title, moving=moving)
 
-    played = _read_playback(args.out / "playback.csv")
+    played = read_playback(args.out / "playback.csv")
     answered = [cloud for cloud in played if not math.isnan(cloud.answered)]
     end = max((cloud.answered for cloud in answered), default=math.nan)
     dropped = {reason: int(report[f"dropped_{reason.value}"]) for reason in DropReason}
@@ -284,18 +261,6 @@ def _draw_map(out: Path, name: str, model: Model) -> None:
         title = f"{name}: the map, {len(voxels):,} voxels"
         size = model.input.voxel_size
         save_map(out / "map.png", voxels.points, labels, model.label_set, size, title)
-
-
-def _node_report(recording: BagReader) -> dict[str, str]:
-    """Return the last value of each key in the node's diagnostics."""
-    from rosbags.typesys import Stores, get_typestore
-
-    store = get_typestore(Stores.LATEST)
-    values: dict[str, str] = {}
-    for _, message_type, _, cdr in recording.raw([_DIAGNOSTICS]):
-        message: Any = store.deserialize_cdr(cdr, message_type)
-        values.update((pair.key, pair.value) for pair in message.status[0].values)
-    return values
 
 
 def _labelled_frames(
