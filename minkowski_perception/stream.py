@@ -78,8 +78,8 @@ class MapCloud:
 class Stream:
     """The clouds of one sensor: continuity, ego motion, segmenter state and accounts.
 
-    The one who receives a cloud counts it as received, then calls `label`, which counts a drop;
-    the one who delivers the labelled cloud counts it as labelled.
+    The one who receives a cloud counts it as received, then calls `label`, which counts a drop.
+    The one who delivers the labelled cloud calls `delivered`.
 
     Args:
         segmenter: at the start of a stream; no other stream may use it (see
@@ -131,6 +131,11 @@ class Stream:
             # A cloud that the network fails on must not end a run over thousands, nor the node.
             raise self.drop(DropReason.INFERENCE_FAILED, repr(error)) from error
 
+    def delivered(self, labelled: Labelled) -> None:
+        """Count a cloud as labelled, and compare it with the model's training."""
+        self.accounting.labelled()
+        self.domain.update(labelled.frame, labelled.result)
+
     def skip(self, stamp: int, frame_id: str) -> None:
         """Note a received cloud that is not labelled; see `Continuity.skip`."""
         self.segmenter.skip(stamp, frame_id)
@@ -170,5 +175,4 @@ class Stream:
             **result.timings,
             "encode": time.perf_counter() - segmented,
         }
-        self.domain.update(frame, result)
         return Labelled(frame, result, cloud, timings)

@@ -283,11 +283,13 @@ def model_findings(
     statistics = LabelStatistics(segmenter.label_set, segmenter.label_set)
     confidence, seconds, drops = [], [], []
     for received_at, message in clouds.last:
+        stream.accounting.received()
         try:
             labelled = stream.label(message, received_at)
         except Dropped as drop:
             drops.append(drop)
             continue
+        stream.delivered(labelled)
         result = labelled.result
         statistics.add(labelled.frame, result.labels)
         confidence.append(result.confidence[result.labels != UNLABELLED])

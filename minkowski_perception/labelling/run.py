@@ -107,7 +107,7 @@ def label_bag(
                 watch.warn(f"warning: {doubt}")
             for output in outputs:
                 output.add(labelled, receive_time)
-            accounting.labelled()
+            stream.delivered(labelled)
             statistics.add(frame, labelled.result.labels, labelled.result.outputs)
         watch.step()
     motion = stream.ego_motion

@@ -338,8 +338,8 @@ class Channel:
             fill_message(PointCloud2(header=header), labelled.cloud, PointField)
         )
         finished = time.perf_counter()
-        self.accounting.labelled()
         self._is_open = False
+        stream.delivered(labelled)
         self._recovery.succeeded()
         timings = {
             "latency": finished - cloud.arrival,

@@ -45,7 +45,7 @@ class Clouds(Campaign):
                     raise AssertionError(f"{drop.reason.value}: {drop}") from drop
                 continue
             self._check_labelled(cloud, labelled)
-            stream.accounting.labelled()
+            stream.delivered(labelled)
         counts = stream.accounting.snapshot()
         assert counts.received == len(words)
         assert counts.pending == 0
