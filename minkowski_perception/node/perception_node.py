@@ -15,7 +15,7 @@ import functools
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import rclpy
 import torch
@@ -47,7 +47,11 @@ from minkowski_perception.node.parameters import (
     serve,
 )
 from minkowski_perception.node.qos import RELIABLE
-from minkowski_perception.node.stopping import init_until_signalled, wait_until_acknowledged
+from minkowski_perception.node.stopping import (
+    exit_at_once,
+    init_until_signalled,
+    wait_until_acknowledged,
+)
 from minkowski_perception.node.warm_up import warm_up
 from minkowski_perception.node.watchdog import Watchdog
 from minkowski_perception.segmenter import Segmenter
@@ -399,8 +403,8 @@ def _load(settings: Settings) -> Segmenter:
     return segmenter
 
 
-def main(args: list[str] | None = None) -> None:
-    """Run the node until SIGINT or SIGTERM, then shut it down in order."""
+def main(args: list[str] | None = None) -> NoReturn:
+    """Run the node until SIGINT or SIGTERM, then shut it down in order, and end the process."""
     use_one_heap()
     stop = init_until_signalled(args)
     node = PerceptionNode()
@@ -416,6 +420,8 @@ def main(args: list[str] | None = None) -> None:
         executor.shutdown()
         node.destroy_node()
         rclpy.try_shutdown()
+    # Unloading PyTorch and the rest takes seconds on a busy machine, and gives nothing back.
+    exit_at_once(0)
 
 
 def _spin(executor: MultiThreadedExecutor, node: PerceptionNode) -> None:
