@@ -31,6 +31,7 @@ setup(
         (f"share/{NAME}", ["package.xml"]),
         (f"share/{NAME}/launch", glob("launch/*.launch.py")),
         (f"share/{NAME}/config", glob("config/*.yaml") + glob("config/*.rviz")),
+        (f"share/{NAME}/config/security", glob("config/security/*.xml")),
     ],
     zip_safe=False,
     install_requires=["numpy", "pyyaml", "safetensors", "scipy", "torch>=2.5", "tqdm"],

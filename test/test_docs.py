@@ -33,6 +33,7 @@ LANGUAGES = ("bash", "sh", "python", "yaml", "inline")
 NOT_RUN = {
     "cd ": "only the test changes folders",
     "colcon build": "test_package.py builds the package",
+    "export ": "for commands that are not run",
     "git clone": "needs the network",
     "minkowski-perception benchmark engines --device cuda": "needs a GPU",
     "minkowski-perception benchmark exactness": "needs MinkowskiEngine; test_benchmark_exactness",

@@ -94,7 +94,12 @@ def test_a_colcon_build_installs_all_files(tmp_path):
     prefix = tmp_path / "install" / "minkowski_perception"
     share, executables = prefix / "share", prefix / "lib" / "minkowski_perception"
     assert (share / "ament_index/resource_index/packages/minkowski_perception").is_file()
-    for folder, pattern in (("launch", "*.launch.py"), ("config", "*.yaml"), ("config", "*.rviz")):
+    for folder, pattern in (
+        ("launch", "*.launch.py"),
+        ("config", "*.yaml"),
+        ("config", "*.rviz"),
+        ("config/security", "*.xml"),
+    ):
         shipped = {file.name for file in ROOT.glob(f"{folder}/{pattern}")}
         built = {file.name for file in (share / "minkowski_perception" / folder).iterdir()}
         assert shipped, f"{folder}/{pattern}"

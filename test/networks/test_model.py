@@ -131,6 +131,7 @@ def test_missing_unknown_misshapen_and_infinite_weights_are_all_listed(saved):
         ({"windwo": 2}, "windwo: unknown key; did you mean 'window'"),
         ({"licnse": "Apache-2.0"}, "licnse: unknown key; did you mean 'license'"),
         ({"name": "../x"}, "name: must be a plain file name"),
+        ({"label_set": "../x"}, "label_set: no label set '../x' in the package"),
         ({"sha256": "../x"}, "sha256: must be 64 hexadecimal digits"),
         ({"network": "MinkUNet14A"}, "network: must be a mapping"),
         ({"network": {"in_channels": 2}}, "network.name: missing"),

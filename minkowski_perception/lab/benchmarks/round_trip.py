@@ -46,9 +46,9 @@ def report(
 
 
 def _spread(seconds: Sequence[float]) -> dict[str, float]:
-    """Return the median and the quartiles in milliseconds."""
+    """Return the median, the quartiles and the least in milliseconds."""
     low, _, high = quantiles(seconds, n=4) if len(seconds) > 1 else 3 * [seconds[0]]
-    values = {"median": median(seconds), "low": low, "high": high}
+    values = {"median": median(seconds), "low": low, "high": high, "least": min(seconds)}
     return {name: round(1e3 * value, 2) for name, value in values.items()}
 
 
@@ -82,4 +82,4 @@ def table(figures: Mapping[str, Any]) -> str:
 
 
 def _quartiles(spread: Mapping[str, float]) -> str:
-    return f"half of them {spread['low']:.1f} to {spread['high']:.1f}"
+    return f"half of them {spread['low']:.1f} to {spread['high']:.1f}, least {spread['least']:.1f}"
