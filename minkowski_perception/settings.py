@@ -246,6 +246,12 @@ class Settings:
         "Publish the milliseconds that each stage of a cloud takes, on ~/timing/STAGE.",
         node_only=True,
     )
+    level: bool = _setting(
+        True,
+        "Find the tilt of a sensor from the ground in its clouds and turn them upright, if the "
+        "source of ego motion does not know how the sensor is mounted; tilts below 8 degrees "
+        "change nothing.",
+    )
     latency_budget: float = _setting(
         0.0,
         "Longest time from a cloud's arrival to its labels; beyond it the node sheds load until "
@@ -347,7 +353,7 @@ class Settings:
 
     def segmenter_options(self) -> dict[str, Any]:
         """Return the keyword arguments of `Segmenter`, all but the model."""
-        not_options = ("model", "threads")
+        not_options = ("model", "threads", "level")
         return {
             **{
                 name: getattr(self, name)

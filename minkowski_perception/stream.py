@@ -24,6 +24,7 @@ from minkowski_perception.codec import (
 from minkowski_perception.domain import DomainMonitor
 from minkowski_perception.frame import Frame
 from minkowski_perception.motion.ego_motion import EgoMotion, InterruptedWaitError, NoPoseError
+from minkowski_perception.motion.level import Level
 from minkowski_perception.segmenter import Segmentation, Segmenter
 from minkowski_perception.streaming.continuity import OutOfOrderError
 from minkowski_perception.streaming.map import LabelledMap
@@ -48,7 +49,7 @@ class Labelled:
 
     Attributes:
         frame: the decoded cloud, with its pose and, where the stream has a truth field, labels
-            and, where known, which points move.
+            and, where known, which points move. Its axes are upright if `Stream.level` turned it.
         result: labels and further outputs of each point.
         cloud: the input cloud with `label`, `confidence`, `rgb` and further outputs appended.
         timings: seconds by stage: "decode", "pose", those of `Segmentation`, and "encode".
@@ -87,8 +88,11 @@ class Stream:
         ego_motion: source of the sensor's poses.
         accounting: what became of the clouds; None for new accounts.
         truth_field: field of the clouds that holds true labels; clouds may lack it.
+        level: whether the mount of a sensor is found from the ground where ego motion does not
+            know it.
 
     Attributes:
+        level: finds the mounts; None if it is off.
         domain: warns where clouds or labels are unlike those of the model's training.
     """
 
@@ -98,11 +102,13 @@ class Stream:
         ego_motion: EgoMotion,
         accounting: Accounting | None = None,
         truth_field: str | None = None,
+        level: bool = True,
     ) -> None:
         self.segmenter = segmenter
         self.ego_motion = ego_motion
         self.accounting = Accounting() if accounting is None else accounting
         self.domain = DomainMonitor(segmenter.model, segmenter.intensity_scale.declared)
+        self.level = Level() if level else None
         self._truth_field = truth_field
 
     def label(self, message: Any, received_at: int = 0) -> Labelled:
@@ -145,7 +151,9 @@ class Stream:
         voxels = self.segmenter.labelled_map()
         if voxels is None:
             return None
-        frame_id = self.ego_motion.source.fixed_frame
+        source = self.ego_motion.source
+        turned = self.level is not None and self.level.found and not source.knows_up
+        frame_id = EgoMotion.fixed_frame if turned else source.fixed_frame
         return MapCloud(voxels, encode_fields(voxels.fields()), frame_id)
 
     def drop(self, reason: DropReason, cause: object) -> Dropped:
@@ -164,7 +172,13 @@ class Stream:
         decoded = time.perf_counter()
         if not self.segmenter.continues(frame):
             self.ego_motion.reset()
+            if self.level is not None:
+                self.level.begin()
         frame.pose = self.ego_motion.locate(frame)
+        if self.level is not None and not self.ego_motion.source.knows_up:
+            if self.level.observe(frame):
+                self.segmenter.reset()  # its voxels have other axes
+            frame = self.level.apply(frame)
         located = time.perf_counter()
         result = self.segmenter.segment(frame)
         segmented = time.perf_counter()

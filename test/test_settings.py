@@ -83,7 +83,8 @@ def test_the_segmenter_takes_every_shared_setting_with_the_same_default():
         name: parameter.default for name, parameter in parameters.items() if name != "model"
     }
     shared = {name for name, setting in SETTINGS.items() if not setting.node_only}
-    assert shared == {*options, "model", "threads"} - {"map"}  # commands have their own --map
+    of_others = {"model", "threads", "level"}
+    assert shared == {*options, *of_others} - {"map"}  # commands have their own --map
 
 
 def test_zero_and_true_leave_the_choice_to_segmenter_and_model():

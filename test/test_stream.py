@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from minkowski_perception.accounting import DropReason
 from minkowski_perception.codec import IntensityScale, decode, encode_frame
@@ -205,3 +206,53 @@ def test_the_map_comes_in_the_frame_of_the_source_of_motion():
     message = SimpleNamespace(header=cloud(0).header, **vars(result.cloud))
     assert decode(message, label_field="label").labels.tolist() == [3, 0]
     assert np.array_equal(decode(message, label_field="label").points, found.points)
+
+
+class Watched(Segmenter):
+    """Counts resets, and keeps no memory."""
+
+    def __init__(self):
+        super().__init__()
+        self.resets = 0
+
+    def reset(self):
+        self.resets += 1
+
+
+def tilted_street(index):
+    """The cloud of a sensor that is tilted by 20 degrees, above flat ground."""
+    rng = np.random.default_rng(index)
+    street = np.column_stack([rng.uniform(-25, 25, (3000, 2)), np.full(3000, -1.7)])
+    turn = Rotation.from_euler("x", 20, degrees=True).as_matrix()
+    data = encode_frame(Frame((street @ turn.T).astype(np.float32)))
+    return SimpleNamespace(header=cloud(index).header, **vars(data))
+
+
+@pytest.mark.parametrize(
+    ("knows_up", "level", "turned"),
+    [(False, True, True), (True, True, False), (False, False, False)],
+)
+def test_clouds_are_turned_upright_where_nobody_knows_the_mount(knows_up, level, turned):
+    segmenter, motion = Watched(), StandingStill()
+    if knows_up:
+        motion = StandingStill(lambda frame_id: np.eye(4))
+    stream = Stream(segmenter, motion, level=level)
+    for index in range(6):
+        received(stream, tilted_street(index))
+    spread = [np.ptp(frame.points[:, 2]) for frame in segmenter.frames]
+    assert [heights < 0.5 for heights in spread] == [False] * 4 + [turned] * 2
+    assert segmenter.resets == turned  # before the first turned cloud
+    out = received(stream, tilted_street(6)).cloud
+    message = SimpleNamespace(header=cloud(6).header, **vars(out))
+    assert np.ptp(decode(message).points[:, 2]) > 5.0  # the cloud itself stays as it came
+
+
+def test_the_map_of_turned_clouds_is_not_in_the_frame_of_the_sensor():
+    segmenter = Watched()
+    segmenter.labelled_map = lambda: SimpleNamespace(fields=lambda: {"x": np.zeros(1)})
+    stream = Stream(segmenter, StandingStill())
+    received(stream, tilted_street(0))
+    assert stream.map().frame_id == "lidar"
+    for index in range(1, 5):
+        received(stream, tilted_street(index))
+    assert stream.map().frame_id == EgoMotion.fixed_frame

@@ -205,6 +205,7 @@ def _evaluate(
             args.ranges,
             ego_motion=args.ego_motion,
             deskew=settings.deskew,
+            level=settings.level,
         )
     except NoLabelsError as error:
         expected = f"; expected {dataset.label_files}" if dataset.label_files else ""

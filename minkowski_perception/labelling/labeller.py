@@ -154,7 +154,12 @@ class Labeller:
             motion = choose_ego_motion(
                 bag, topic, work.ego_motion, work.odometry_topic, deskew=work.settings.deskew
             )
-            stream = Stream(self._new_stream(), motion, truth_field=work.truth_field)
+            stream = Stream(
+                self._new_stream(),
+                motion,
+                truth_field=work.truth_field,
+                level=work.settings.level,
+            )
             with _run(folder, watch) as unfinished:
                 with ExitStack() as opened:
                     outputs = [
@@ -167,6 +172,9 @@ class Labeller:
                     found = stream.map()
                     for output in outputs:
                         output.finish(found)
+                for frame_id in () if stream.level is None else stream.level.found:
+                    tilt = f"{stream.level.tilt(frame_id):.1f} degrees"
+                    watch.warn(f"sensor '{frame_id}' is tilted by {tilt}, as its clouds show")
                 for warning in stream.domain.warnings:
                     watch.warn(f"unlike the training of the model: {warning}")
                 content = {

@@ -15,10 +15,10 @@ Mounts = Callable[[str], Pose | None]
 """Returns the pose [4, 4] of a sensor in the robot by its frame_id; None if it is unknown."""
 
 
-def mounted_upright(frame_id: str, mounts: Mounts | None) -> Pose:
-    """Return the pose of a sensor in the robot, or `upright` if it is unknown."""
+def mounted_upright(frame_id: str, mounts: Mounts | None) -> tuple[Pose, bool]:
+    """Return the pose of a sensor in the robot, or `upright`; and whether it is known."""
     mount = None if mounts is None else mounts(frame_id)
-    return upright(frame_id) if mount is None else mount.copy()
+    return (upright(frame_id), False) if mount is None else (mount.copy(), True)
 
 
 class NoPoseError(LookupError):
@@ -37,11 +37,13 @@ class EgoMotion:
         reason: why this source was chosen.
         fixed_frame: name of the odometry frame, once the source has given a pose.
         coasted: number of frames whose pose was extrapolated from the previous velocity.
+        knows_up: whether it knows how the sensor is mounted; else it assumes `upright`.
     """
 
     name = "none"
     fixed_frame = "odom_lidar"  # as KISS-ICP names it; nobody publishes its transforms
     coasted = 0
+    knows_up = False
 
     def __init__(self, reason: str = "requested") -> None:
         self.reason = reason
@@ -100,7 +102,7 @@ class StandingStill(EgoMotion):
 
     def locate(self, frame: Frame) -> Pose:
         """Return the mount of the sensor, or `upright`, for every frame."""
-        pose = mounted_upright(frame.frame_id, self._mounts)
+        pose, self.knows_up = mounted_upright(frame.frame_id, self._mounts)
         if np.array_equal(pose, np.eye(4)):
             self.fixed_frame = frame.frame_id
         return pose
@@ -116,6 +118,7 @@ class RecordedMotion(EgoMotion):
     """
 
     name = "bag"
+    knows_up = True
 
     def __init__(
         self,

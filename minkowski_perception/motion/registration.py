@@ -74,7 +74,7 @@ class Registration(EgoMotion):
     def locate(self, frame: Frame) -> Pose:
         """Register a frame, later than the previous one, and return its pose [4, 4] float64."""
         if self._stamp is None:
-            self._pose = mounted_upright(frame.frame_id, self._mounts)
+            self._pose, self.knows_up = mounted_upright(frame.frame_id, self._mounts)
             self._stamp = frame.stamp
         step = (frame.stamp - self._stamp) / NANOSECONDS
         expected = self._pose @ self._velocity.motion(step)

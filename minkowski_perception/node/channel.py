@@ -178,7 +178,7 @@ class Channel:
         """
         selections = _selections(settings, segmenter)
         ego_motion = create_ego_motion(self._node, settings)
-        self._stream = Stream(segmenter, ego_motion, self.accounting)
+        self._stream = Stream(segmenter, ego_motion, self.accounting, level=settings.level)
         self._crf_wanted, self._averaging_wanted = segmenter.crf, segmenter.averaging
         has_crf = segmenter.model.crf is not None
         self._shedding = LoadShedding(
@@ -528,11 +528,19 @@ class Channel:
             "ego_motion": motion.name,
             "ego_motion_reason": motion.reason,
             "ego_motion_coasted": str(motion.coasted),
+            "mount": self._mount(stream),
             "intensity_full_scale": f"{scale.full_scale} ({scale.how})",
             "rate_hz": f"{self._rate():.2f}",
             **self._moving_value(),
             **{f"resets_{reason}": str(n) for reason, n in sorted(dict(segmenter.resets).items())},
         }
+
+    def _mount(self, stream: Stream) -> str:
+        """Return how the sensor is mounted, and who says so."""
+        if stream.ego_motion.source.knows_up:
+            return "from the ego motion"
+        tilt = 0.0 if stream.level is None else stream.level.tilt(self.frame_id)
+        return f"tilted by {tilt:.1f} degrees, found in the clouds" if tilt else "upright, assumed"
 
     def _moving_value(self) -> dict[str, str]:
         """Return the share of moving points in the last cloud, if the model has that output."""

@@ -61,6 +61,7 @@ class OdometryMotion(EgoMotion):
     """Poses from nav_msgs/Odometry on the topic `odometry`, interpolated at the stamp."""
 
     name = "odometry"
+    knows_up = True
 
     def __init__(self, node: Node, settings: Settings) -> None:
         super().__init__()
@@ -169,6 +170,7 @@ class TfMotion(EgoMotion):
     """
 
     name = "tf"
+    knows_up = True
 
     def __init__(self, node: Node, settings: Settings) -> None:
         super().__init__()

@@ -112,6 +112,7 @@ class FrameMotion(EgoMotion):
 
     name = "bag"
     fixed_frame = "odom"
+    knows_up = True
 
     def __init__(self, poses: Mapping[int, Pose], reason: str) -> None:
         super().__init__(reason)

@@ -21,6 +21,7 @@ class RecordedPoses(EgoMotion):
     """Poses that the frames already have."""
 
     name = "recorded"
+    knows_up = True
 
     def locate(self, frame: Frame) -> Pose:
         """Return the frame's pose; see `EgoMotion.locate`."""

@@ -24,6 +24,7 @@ from minkowski_perception.lab.evaluation.evaluated_motion import choose_ego_moti
 from minkowski_perception.labels import UNLABELLED, LabelSet
 from minkowski_perception.metrics import true_labels
 from minkowski_perception.motion.ego_motion import NoPoseError
+from minkowski_perception.motion.level import Level
 from minkowski_perception.moving import MOVING
 from minkowski_perception.scoring import Scorer, StillPairs, View
 from minkowski_perception.segmenter import Segmentation
@@ -219,6 +220,7 @@ def evaluate(
     *,
     ego_motion: str = AUTO,
     deskew: bool = True,
+    level: bool = True,
 ) -> Evaluation:
     """Label frames and score the labels.
 
@@ -231,6 +233,7 @@ def evaluate(
         ranges: see `Evaluation`.
         ego_motion: see `choose_ego_motion`.
         deskew: see `choose_ego_motion`.
+        level: see `Stream`.
 
     Raises:
         NoLabelsError: no frame has labels.
@@ -247,20 +250,28 @@ def evaluate(
             motion, stream = choose_ego_motion(islice(frames, length), ego_motion, deskew=deskew)
             evaluation.begin(name, f"{motion.name} ({motion.reason})")
             labeller.reset()
+            mount = Level()
             for index, frame in enumerate(stream):
                 bar.update()
                 if not labeller.continues(frame):
                     motion.reset()
+                    mount.begin()
                 try:
                     located = replace(frame, pose=motion.locate(frame))
                 except NoPoseError:
                     evaluation.without_pose += 1
                     continue
+                # Flicker compares places, so recorded poses come first.
+                scored = located if frame.pose is None else frame
+                if level and not motion.knows_up:
+                    if mount.observe(located):
+                        labeller.reset()
+                        tilt = f"{mount.tilt(frame.frame_id):.1f} degrees"
+                        evaluation.ego_motion[name] += f", tilted by {tilt}"
+                    located = mount.apply(located)
                 started = time.perf_counter()
                 prediction = labeller.segment(located)
                 seconds = time.perf_counter() - started
-                # Flicker compares places, so recorded poses come first.
-                scored = located if frame.pose is None else frame
                 evaluation.add(index, scored, prediction, seconds)
                 bar.set_postfix(mIoU=f"{scorer.all['classes'].miou:.3f}", refresh=False)
     if not scorer.points:

@@ -151,6 +151,7 @@ def score_all(
     for candidate, settings in choices.candidates.items():
         for recording, found in opened.items():
             score = scores.setdefault(candidate, {}).setdefault(recording, Score())
+            chosen = Settings.from_values(settings)
             for part, dataset, sequences in found:
                 labeller = make(settings, dataset)
                 score.add(
@@ -161,7 +162,8 @@ def score_all(
                         sequences,
                         part.limit,
                         ego_motion=ego_motion,
-                        deskew=Settings.from_values(settings).deskew,
+                        deskew=chosen.deskew,
+                        level=chosen.level,
                     ),
                 )
     return scores

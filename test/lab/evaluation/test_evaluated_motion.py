@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 from fake_segmenters import FakeSegmenter, random_frame
+from scipy.spatial.transform import Rotation
 
+from minkowski_perception.frame import Frame
 from minkowski_perception.lab.evaluation import EvaluationError, evaluated_motion
 from minkowski_perception.lab.evaluation.evaluated_motion import choose_ego_motion
 from minkowski_perception.lab.evaluation.evaluation import evaluate
@@ -53,6 +55,21 @@ def test_motion_is_unknown_without_poses_and_registration(monkeypatch):
     assert "no kiss-icp" in evaluation.ego_motion["a"]
     with pytest.raises(EvaluationError, match="no kiss-icp"):
         choose_ego_motion(frames([True]), "kiss_icp")
+
+
+@pytest.mark.parametrize("level", [True, False])
+def test_clouds_of_a_tilted_sensor_are_turned_as_label_turns_them(level):
+    turn = Rotation.from_euler("x", 20, degrees=True).as_matrix()
+    stream = []
+    for i in range(6):
+        rng = np.random.default_rng(i)
+        street = np.column_stack([rng.uniform(-25, 25, (3000, 2)), np.full(3000, -1.7)])
+        stream.append(Frame(street @ turn.T, i * 10**8, labels=np.full(3000, 8, np.uint8)))
+    segmenter = perfect()
+    evaluation = evaluate(segmenter, KITTI, {"a": stream}, ego_motion="none", level=level)
+    assert (np.ptp(segmenter.streams[-1][-1].points[:, 2]) < 0.5) == level
+    assert [len(part) for part in segmenter.streams] == ([4, 2] if level else [6])
+    assert ("tilted by 20.0 degrees" in evaluation.ego_motion["a"]) == level
 
 
 def test_the_choice_none_ignores_recorded_poses():
