@@ -92,7 +92,7 @@ class Stream:
             know it.
 
     Attributes:
-        level: finds the mounts; None if it is off.
+        level: finds the mounts.
         domain: warns where clouds or labels are unlike those of the model's training.
     """
 
@@ -108,7 +108,7 @@ class Stream:
         self.ego_motion = ego_motion
         self.accounting = Accounting() if accounting is None else accounting
         self.domain = DomainMonitor(segmenter.model, segmenter.intensity_scale.declared)
-        self.level = Level() if level else None
+        self.level = Level(level)
         self._truth_field = truth_field
 
     def label(self, message: Any, received_at: int = 0) -> Labelled:
@@ -152,7 +152,7 @@ class Stream:
         if voxels is None:
             return None
         source = self.ego_motion.source
-        turned = self.level is not None and self.level.found and not source.knows_up
+        turned = self.level.found and not source.knows_up
         frame_id = EgoMotion.fixed_frame if turned else source.fixed_frame
         return MapCloud(voxels, encode_fields(voxels.fields()), frame_id)
 
@@ -172,10 +172,9 @@ class Stream:
         decoded = time.perf_counter()
         if not self.segmenter.continues(frame):
             self.ego_motion.reset()
-            if self.level is not None:
-                self.level.begin()
+            self.level.begin()
         frame.pose = self.ego_motion.locate(frame)
-        if self.level is not None and not self.ego_motion.source.knows_up:
+        if not self.ego_motion.source.knows_up:
             if self.level.observe(frame):
                 self.segmenter.reset()  # its voxels have other axes
             frame = self.level.apply(frame)

@@ -172,9 +172,8 @@ class Labeller:
                     found = stream.map()
                     for output in outputs:
                         output.finish(found)
-                for frame_id in () if stream.level is None else stream.level.found:
-                    tilt = f"{stream.level.tilt(frame_id):.1f} degrees"
-                    watch.warn(f"sensor '{frame_id}' is tilted by {tilt}, as its clouds show")
+                for sentence in stream.level.sentences():
+                    watch.warn(sentence)
                 for warning in stream.domain.warnings:
                     watch.warn(f"unlike the training of the model: {warning}")
                 content = {

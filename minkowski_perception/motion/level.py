@@ -74,12 +74,16 @@ class Level:
     may come near it. If five of them agree on a tilt of at least `LEAST_TILT`, that is the mount
     from then on.
 
+    Args:
+        wanted: False finds nothing.
+
     Attributes:
         found: rotation [3, 3] of each tilted sensor, by frame_id; from its frame to one that is
             upright, as `upright` has it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, wanted: bool = True) -> None:
+        self._wanted = wanted
         self.found: dict[str, Rows] = {}
         self._decided: set[str] = set()
         self.begin()
@@ -94,7 +98,7 @@ class Level:
 
         If so, the caller starts a new stream: voxels before and after do not fit together.
         """
-        if frame.frame_id in self._decided or self._clouds >= _TRIED:
+        if not self._wanted or frame.frame_id in self._decided or self._clouds >= _TRIED:
             return False
         self._clouds += 1
         normal = ground_normal(frame)
@@ -133,6 +137,13 @@ class Level:
         """Return the tilt that was found in degrees: 0 if there is none, 180 for upside down."""
         turn = self.found.get(frame_id)
         return 0.0 if turn is None else float(np.degrees(np.arccos(np.clip(turn[2, 2], -1, 1))))
+
+    def sentences(self) -> list[str]:
+        """Return a sentence for each tilted sensor."""
+        return [
+            f"sensor '{frame_id}' is tilted by {self.tilt(frame_id):.1f} degrees, say its clouds"
+            for frame_id in self.found
+        ]
 
 
 def ground_normal(frame: Frame) -> Rows | None:

@@ -539,7 +539,7 @@ class Channel:
         """Return how the sensor is mounted, and who says so."""
         if stream.ego_motion.source.knows_up:
             return "from the ego motion"
-        tilt = 0.0 if stream.level is None else stream.level.tilt(self.frame_id)
+        tilt = stream.level.tilt(self.frame_id)
         return f"tilted by {tilt:.1f} degrees, found in the clouds" if tilt else "upright, assumed"
 
     def _moving_value(self) -> dict[str, str]:

@@ -250,7 +250,7 @@ def evaluate(
             motion, stream = choose_ego_motion(islice(frames, length), ego_motion, deskew=deskew)
             evaluation.begin(name, f"{motion.name} ({motion.reason})")
             labeller.reset()
-            mount = Level()
+            mount = Level(level)
             for index, frame in enumerate(stream):
                 bar.update()
                 if not labeller.continues(frame):
@@ -263,7 +263,7 @@ def evaluate(
                     continue
                 # Flicker compares places, so recorded poses come first.
                 scored = located if frame.pose is None else frame
-                if level and not motion.knows_up:
+                if not motion.knows_up:
                     if mount.observe(located):
                         labeller.reset()
                         tilt = f"{mount.tilt(frame.frame_id):.1f} degrees"
