@@ -1,9 +1,10 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Calibration of the probability of moving after a training (Platt 1999).
+"""Calibration of a network's outputs after a training, folded into the weights of its heads.
 
-One factor and one offset on the logit, fitted on held-out data, are folded into the weights of
-the head. Inference does not change.
+The probability of moving gets a factor and an offset on its logit, fitted on held-out data (Platt
+1999). The classes get the priors back that the weights of the loss took from them (`adjust`).
+Inference does not change.
 """
 
 from __future__ import annotations
@@ -95,6 +96,23 @@ def fold(network: Network, head: str, scaling: Scaling) -> None:
         for value in weights.values():
             value.mul_(scaling.factor)
         weights["bias"].add_(scaling.offset)
+
+
+def adjust(network: Network, class_weights: torch.Tensor, share: float) -> None:
+    """Subtract a share of the log weights of the classes in the loss from their logits.
+
+    Cross entropy with weights w has its minimum at the logits log p + log w, so it says rare
+    classes too often, which it lifts (logit adjustment, Menon et al. 2021). A share of 1 undoes
+    that.
+
+    Args:
+        network: the bias of its class layer is changed.
+        class_weights: [K], more than 0.
+        share: 0 to 1.
+    """
+    bias = network.get_submodule(network.class_layer).get_parameter("bias")
+    with torch.no_grad():
+        bias.sub_(share * class_weights.log().to(bias).view_as(bias))
 
 
 def calibrate(

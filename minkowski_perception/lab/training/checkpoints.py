@@ -22,6 +22,7 @@ _FREE = (
     "data.held_out_sets.",
     "data.cache.",
     "keep_start.",
+    "logit_adjustment.",
 )
 """Keys of a recipe that do not influence the steps of a training."""
 _END_TO_END = "crf.end_to_end."

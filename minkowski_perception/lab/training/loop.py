@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from minkowski_perception.lab.training.calibration import calibrate
+from minkowski_perception.lab.training.calibration import adjust, calibrate
 from minkowski_perception.lab.training.checkpoints import load_checkpoint, save_checkpoint
 from minkowski_perception.lab.training.clips import ClipDataset, collate
 from minkowski_perception.lab.training.crf import Refinement, check_causal, train_crf
@@ -205,13 +205,18 @@ class _Training:
                     self._validate(log, trainer.step, plan.validation.frames)
 
     def finish(self) -> None:
-        """Average the weights with those of the start, train a CRF, calibrate, score and save."""
+        """Average the weights with those of the start, train a CRF, calibrate, score and save.
+
+        The CRF is trained on logits without `logit_adjustment`: its loss has weights too.
+        """
         plan, card = self._plan, self._plan.model_card
         if self._initial is not None:
             _blend(self._network, self._initial, plan.keep_start)
         crf = self._crf
         if plan.crf is not None and crf is None:
             crf = self._train_crf()
+        if plan.logit_adjustment:
+            adjust(self._network, self._class_weights(), plan.logit_adjustment)
         calibrated = self._calibrate()
         save_model(self.path, self._network, card, crf=crf)
         figures = {**self._scores(), **calibrated}

@@ -362,6 +362,8 @@ class Recipe:
         crf: trained after the network or together with it, if any.
         calibration: whether the probability of moving is calibrated on the held-out data after
             the training, see `calibration.calibrate`.
+        logit_adjustment: share of the log weights of the classes in the loss that is subtracted
+            from their logits after the training, see `calibration.adjust`.
     """
 
     name: ModelName
@@ -383,6 +385,7 @@ class Recipe:
     validation: Validation | None = None
     crf: Crf | None = None
     calibration: bool = True
+    logit_adjustment: Share = 0.0
 
     def __post_init__(self) -> None:
         """Check that the settings fit each other, and a model card.
@@ -393,6 +396,10 @@ class Recipe:
         read(Card, self.model_card)
         options = network_options(self.network)
         self.loss.check_heads(options.heads)
+        if self.logit_adjustment and self.loss.class_weights == "none":
+            raise error_at(
+                "logit_adjustment", "needs loss.class_weights, which are none: nothing to undo"
+            )
         if self.loss.averaged and self.spec.shift == "minimum":
             raise error_at(
                 "loss.averaged",

@@ -12,6 +12,7 @@ from minkowski_perception.frame import Frame
 from minkowski_perception.lab.training.calibration import (
     GuessingSegmenter,
     Scaling,
+    adjust,
     calibrate_saved,
     fit,
 )
@@ -100,3 +101,18 @@ def test_models_without_the_head_stay_as_they_are(tmp_path):
     before = card.read_bytes()
     assert calibrate_saved(card, [HeldOutSequences("drive", [list(drive())])], "cpu") is None
     assert card.read_bytes() == before
+
+
+@pytest.mark.parametrize("share", [0.0, 0.75, 1.0])
+def test_adjusted_logits_differ_by_the_share_of_the_log_weights(tmp_path, share):
+    save_tiny(tmp_path / "tiny", dimension=3)
+    model = load_model(tmp_path / "tiny.yaml")
+    segmenter = GuessingSegmenter(model, device="cpu", engine="torch", precision="float32")
+    frame = next(drive())
+    _, before = segmenter.scores(frame)
+    weights = torch.linspace(0.5, 4.0, before.shape[1])
+    adjust(model.network, weights, share)
+    segmenter.reset()
+    _, after = segmenter.scores(frame)
+    expected = (-share * weights.log()).expand_as(before)
+    torch.testing.assert_close(after - before, expected, atol=1e-5, rtol=0)

@@ -2,14 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trainings that start from a model."""
 
+import math
+
 import pytest
 import torch
 from small_recipes import small_recipe, write_sequences
 
 from minkowski_perception.lab.training.loop import train
 from minkowski_perception.lab.training.recipe import RecipeError
+from minkowski_perception.labels import LabelSet
 from minkowski_perception.networks.model import load_model
 
+LABELS = LabelSet.load("semantickitti19")
 GENTLE = {"iterations": 1, "learning_rate": 1e-9}
 
 
@@ -74,6 +78,28 @@ def test_the_share_of_the_start_in_the_result_can_be_changed_when_resuming(root,
                 expected = share * before[key] + (1.0 - share) * after[key]
                 torch.testing.assert_close(value, expected, atol=2e-3, rtol=2e-3)
     assert any((before[key] - after[key]).abs().max() > 0.02 for key in before)
+
+
+def test_the_logits_can_be_adjusted_when_resuming(root, start, tmp_path):
+    recipe = small_recipe(root, start=start)
+    options = {"device": "cpu", "workers": 0}
+    end = load_model(train(recipe, tmp_path, **options).with_suffix(".yaml")).network
+    adjusted = {**recipe, "logit_adjustment": 0.75}
+    path = train(adjusted, tmp_path, resume=True, **options)
+    found = load_model(path.with_suffix(".yaml")).network
+    # Five classes have a fifth of the points each; the loss lifts those that are absent.
+    common = [LABELS.names.index(n) for n in ("car", "person", "road", "building", "vegetation")]
+    expected = torch.full((19,), -0.75 * 0.5 * math.log(0.2001 / 0.0001))
+    expected[common] = 0.0
+    change = (found.final.bias - end.final.bias)[0]
+    torch.testing.assert_close(change, expected, atol=0.05, rtol=0)
+    torch.testing.assert_close(found.final.kernel, end.final.kernel, atol=0, rtol=0)
+
+
+def test_an_adjustment_without_class_weights_is_refused(root, tmp_path):
+    recipe = small_recipe(root, logit_adjustment=0.5, loss={"class_weights": "none"})
+    with pytest.raises(RecipeError, match="needs loss.class_weights, which are none"):
+        train(recipe, tmp_path, "cpu")
 
 
 def test_channels_that_follow_those_of_the_start_start_without_effect(root, start, tmp_path):
