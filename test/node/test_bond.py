@@ -10,9 +10,12 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs rclpy: a ROS 2 installation or its wheels")
 
+import rclpy
 from builtin_interfaces.msg import Time
+from rclpy.parameter import Parameter
 
 from minkowski_perception.node.bond import Bond
+from minkowski_perception.node.perception_node import PerceptionNode
 
 
 @dataclass
@@ -139,3 +142,42 @@ def test_without_the_package_there_is_no_bond(monkeypatch):
     bond.beat()
     bond.end()
     assert (node.topics, node.published) == (set(), [])
+
+
+@pytest.fixture
+def perception_node(monkeypatch):
+    """Return a function that makes a node without streams, and the calls of its bond."""
+    calls, nodes = [], []
+    monkeypatch.setattr(Bond, "form", lambda self: calls.append("form"))
+    monkeypatch.setattr(Bond, "end", lambda self: calls.append("end"))
+    context = rclpy.Context()
+    rclpy.init(context=context)
+
+    def make(autostart):
+        given = [Parameter("autostart", value=autostart)]
+        nodes.append(PerceptionNode(context=context, parameter_overrides=given))
+        nodes[0]._channels = []
+        return nodes[0], calls
+
+    yield make
+    nodes[0].destroy_node()
+    rclpy.shutdown(context=context)
+
+
+def test_a_node_with_a_manager_is_bonded_while_it_is_active(perception_node):
+    node, calls = perception_node(autostart=False)
+    for _ in range(2):
+        node.on_activate(None)
+        assert calls == ["form"]
+        node.on_deactivate(None)
+        assert calls == ["form", "end"]
+        calls.clear()
+    node.on_activate(None)
+    node.on_shutdown(None)
+    assert calls == ["form", "end"]
+
+
+def test_a_node_that_starts_by_itself_has_no_bond(perception_node):
+    node, calls = perception_node(autostart=True)
+    node.on_activate(None)
+    assert "form" not in calls

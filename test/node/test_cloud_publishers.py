@@ -1,6 +1,7 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,8 +16,11 @@ from minkowski_perception.clouds import Cloud, Selection, select
 from minkowski_perception.codec import decode, encode_frame
 from minkowski_perception.frame import Frame
 from minkowski_perception.labels import LabelSet
+from minkowski_perception.node.channel import _selections
 from minkowski_perception.node.cloud_publishers import CloudPublishers
+from minkowski_perception.node.parameters import ConfigurationError
 from minkowski_perception.segmenter import Segmentation
+from minkowski_perception.settings import Settings
 from minkowski_perception.stream import Labelled
 
 INDOOR = LabelSet.load("indoor8")
@@ -126,3 +130,18 @@ def test_moving_points_without_known_motion_are_none_and_their_cloud_is_named(be
     message, result = labelled(np.eye(4), [np.nan] * 3)
     publishers.publish(message, result, 1.0)
     assert publishers.without_motion == []
+
+
+@pytest.mark.parametrize(
+    ("clouds", "message"),
+    [
+        ("{a: [flor]}", r"clouds\.a\.classes\[0\]: unknown class 'flor' .* did you mean 'floor'"),
+        ("{a: {moving: 0.5}}", r"clouds\.a\.moving: the model does not tell what moves"),
+        ("{a: ", "is not plain YAML"),
+    ],
+)
+def test_clouds_that_do_not_suit_the_model_refuse_the_configuration(clouds, message):
+    network = SimpleNamespace(options=SimpleNamespace(heads={"classes": len(INDOOR)}))
+    segmenter = SimpleNamespace(label_set=INDOOR, model=SimpleNamespace(network=network))
+    with pytest.raises(ConfigurationError, match=message):
+        _selections(Settings(clouds=clouds), segmenter)
