@@ -21,6 +21,7 @@ setup(
         NAME: [
             "py.typed",
             "label_sets/*.yaml",
+            "report/assets/*",
             "lab/simulation/sensors/*/*.yaml",
             "weights/*.yaml",
             "weights/*.safetensors",

@@ -16,7 +16,7 @@ LAYERS = [
     {"accounting", "frame", "labels", "registry", "settings"},
     {"codec", "metrics", "moving", "objects", "plausibility", "scoring", "sparse", "trial"},
     {"device", "voxels", "pictures", "summary"},
-    {"temperature"},
+    {"report", "temperature"},
     {"networks"},
     {"motion"},
     {"streaming"},

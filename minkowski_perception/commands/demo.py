@@ -22,6 +22,7 @@ from minkowski_perception.commands.processes import (
     isolated_environment,
 )
 from minkowski_perception.commands.segmenters import load_segmenter, settings_of
+from minkowski_perception.labelling.folder import REPORT
 from minkowski_perception.labelling.topics import LABELLED_TOPIC, MAP_TOPIC
 
 if TYPE_CHECKING:
@@ -31,8 +32,9 @@ if TYPE_CHECKING:
     from minkowski_perception.frame import Frame
     from minkowski_perception.labels import LabelSet
     from minkowski_perception.motion.ego_motion import EgoMotion
-    from minkowski_perception.networks.model import Model
     from minkowski_perception.recordings.bags import BagReader
+    from minkowski_perception.report.collector import Collector
+    from minkowski_perception.report.payload import Voxels
     from minkowski_perception.settings import Settings
     from minkowski_perception.summary import Summary
 
@@ -64,9 +66,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Play the bag and evaluate the labels; return 1 if a process fails or a cloud is lost."""
+    from minkowski_perception.labelling.report_file import write_report
     from minkowski_perception.labels import LabelSet
     from minkowski_perception.recordings.bags import BagReader
     from minkowski_perception.recordings.motion import choose_ego_motion
+    from minkowski_perception.report.collector import Collector
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     # A shell that starts this process in the background lets it ignore SIGINT.
@@ -88,11 +92,15 @@ def run(args: argparse.Namespace) -> int:
         except ProcessError as error:
             print(f"minkowski-perception demo: {error}", file=sys.stderr)
             return 1
-        summary = _evaluate(args, bag, topic, motion, model.label_set, truth_set)
-        if settings.map:
-            _draw_map(args.out, bag.path.name, model)
+        collector = Collector(model.label_set, truth_set)
+        summary = _evaluate(args, bag, topic, motion, collector)
+        voxels = _recorded_map(args.out, model.input.voxel_size) if settings.map else None
+        if voxels is not None:
+            _draw_map(args.out, bag.path.name, voxels, model.label_set)
     summary.save(args.out / "summary.json")
-    print(f"{summary.table()}\n\nresults are in {args.out}")
+    report = args.out / REPORT
+    write_report(report, summary, collector, model, args.command_line, voxels)
+    print(f"{summary.table()}\n\nresults are in {args.out}\nopen in a browser: {report}")
     if summary.pending:
         print(f"{summary.pending} clouds were lost; see {args.out}/*.log", file=sys.stderr)
         return 1
@@ -125,7 +133,8 @@ def _clear(out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     if (out / "labelled" / "labelled.mcap").exists():
         shutil.rmtree(out / "labelled")
-    names = ("node.log", "recorder.log", "player.log", "playback.csv", "summary.json", "map.png")
+    logs = ("node.log", "recorder.log", "player.log", "playback.csv")
+    names = (*logs, "summary.json", "map.png", REPORT)
     for file in [*(out / name for name in names), *out.glob("cloud_????.png")]:
         file.unlink(missing_ok=True)
 
@@ -197,10 +206,9 @@ def _evaluate(
     bag: BagReader,
     topic: str,
     motion: EgoMotion,
-    label_set: LabelSet,
-    truth_set: LabelSet,
+    collector: Collector,
 ) -> Summary:
-    """Return the summary of the recording, and draw some of its clouds."""
+    """Return the summary of the recording, draw some of its clouds, and collect them."""
     from tqdm import tqdm
 
     from minkowski_perception.accounting import Counts, DropReason
@@ -209,21 +217,28 @@ def _evaluate(
     from minkowski_perception.recordings.bags import BagReader
     from minkowski_perception.summary import LabelStatistics, Summary
 
+    label_set, truth_set = collector.label_set, collector.truth_set
+    assert truth_set is not None
     statistics = LabelStatistics(label_set, truth_set)
+    played = read_playback(args.out / "playback.csv")
+    latencies = {cloud.stamp: cloud.answered - cloud.published for cloud in played}
     with BagReader(args.out / "labelled") as recording:
         report = node_report(recording)
         labelled = recording.cloud_topics().get(LABELLED_TOPIC, 0)
         pictured = {labelled * (2 * i + 1) // (2 * _PICTURES) for i in range(_PICTURES)}
         pairs = _labelled_frames(bag, topic, recording, args.true_label_field) if labelled else ()
         progress = tqdm(pairs, "evaluating", labelled, unit=" clouds", disable=None)
-        for index, (frame, labels, moving) in enumerate(progress):
+        for index, (frame, labels, outputs) in enumerate(progress):
+            moving = outputs.get(MOVING)
             statistics.add(frame, labels, {} if moving is None else {MOVING: moving})
+            located = replace(frame, pose=_pose(motion, frame))
+            seconds = latencies.get(frame.stamp, math.nan)
+            collector.add(located, labels, outputs, seconds=seconds)
             if index in pictured:
                 title = f"{bag.path.name}, cloud {index + 1} of {labelled}: {len(frame):,} points"
                 picture = args.out / f"cloud_{index + 1:04}.png"
                 save_comparison(picture, frame, labels, label_set, title, moving=moving)
 
-    played = read_playback(args.out / "playback.csv")
     answered = [cloud for cloud in played if not math.isnan(cloud.answered)]
     end = max((cloud.answered for cloud in answered), default=math.nan)
     dropped = {reason: int(report[f"dropped_{reason.value}"]) for reason in DropReason}
@@ -244,31 +259,48 @@ def _evaluate(
     )
 
 
-def _draw_map(out: Path, name: str, model: Model) -> None:
-    """Draw the last recorded map, unless it is empty."""
+def _pose(motion: EgoMotion, frame: Frame) -> npt.NDArray[np.float64] | None:
+    """Return the pose of a frame for the report; None if the recording has none at its stamp."""
+    from minkowski_perception.motion.ego_motion import NoPoseError
+
+    try:
+        return motion.locate(frame)
+    except NoPoseError:
+        return None
+
+
+def _recorded_map(out: Path, voxel_size: float) -> Voxels | None:
+    """Return the last recorded map; None if there is none, or it is empty."""
     from minkowski_perception.codec import decode
-    from minkowski_perception.pictures import save_map
     from minkowski_perception.recordings.bags import BagReader
+    from minkowski_perception.report.payload import Voxels
 
     with BagReader(out / "labelled") as recording:
         if MAP_TOPIC not in recording.cloud_topics():
-            return
+            return None
         *_, (_, message) = recording.clouds(MAP_TOPIC)
-    voxels = decode(message, label_field="label")
-    if len(voxels):
-        assert voxels.labels is not None
-        labels = voxels.labels.astype("uint8")
-        title = f"{name}: the map, {len(voxels):,} voxels"
-        size = model.input.voxel_size
-        save_map(out / "map.png", voxels.points, labels, model.label_set, size, title)
+    found = decode(message, label_field="label")
+    if not len(found):
+        return None
+    assert found.labels is not None
+    return Voxels(found.points, found.labels.astype("uint8"), voxel_size)
+
+
+def _draw_map(out: Path, name: str, voxels: Voxels, label_set: LabelSet) -> None:
+    """Draw the map from above."""
+    from minkowski_perception.pictures import save_map
+
+    title = f"{name}: the map, {len(voxels.points):,} voxels"
+    save_map(out / "map.png", voxels.points, voxels.labels, label_set, voxels.size, title)
 
 
 def _labelled_frames(
     bag: BagReader, topic: str, recording: BagReader, truth_field: str
-) -> Iterator[tuple[Frame, npt.NDArray[np.uint8], npt.NDArray[np.float32] | None]]:
+) -> Iterator[tuple[Frame, npt.NDArray[np.uint8], dict[str, npt.NDArray[np.float32]]]]:
     """Yield frames of the bag, with true labels if it has them, and their predicted labels.
 
-    The third of each is the field `moving` of the labelled cloud, None without one.
+    The third of each has the fields `confidence` and `moving` of the labelled cloud, where it has
+    them.
     """
     import numpy as np
 
@@ -282,7 +314,9 @@ def _labelled_frames(
         frame = decode(original, label_field=existing_field(original, truth_field))
         labels = decode(labelled, label_field="label").labels
         assert labels is not None
-        yield frame, labels.astype(np.uint8), field_values(labelled, MOVING)
+        fields = {name: field_values(labelled, name) for name in ("confidence", MOVING)}
+        known = {name: values for name, values in fields.items() if values is not None}
+        yield frame, labels.astype(np.uint8), known
 
 
 def _stamp(message: Any) -> tuple[int, int]:

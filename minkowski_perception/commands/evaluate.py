@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from minkowski_perception.segmenter import Segmenter
 
 _SIMULATED_FRAMES = 10
+_MARKDOWN, _HTML = ".md", ".html"
+_WORST_FRAMES = 20
+"""That the HTML report shows."""
 _LIDARS, _CAMERAS = ("vlp16", "vlp32", "hdl64"), ("d435", "kinect")
 
 
@@ -65,7 +68,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--report",
         type=Path,
         metavar="PATH",
-        help="write a Markdown report with pictures: a .md file, or a folder for report.md",
+        help="write a report: an .html file that shows the worst frames, a .md file with "
+        "pictures, or a folder for both, report.html and report.md",
     )
     add_ego_motion_argument(parser, "the poses of the data set or bag")
     add_segmenter_arguments(
@@ -153,7 +157,8 @@ def run(args: argparse.Namespace) -> int:
     if args.picture is not None or args.report is not None:
         if len(models) > 1:
             raise CommandError("--picture and --report show one model; give one --model")
-        _require_matplotlib()
+        if args.picture is not None or args.report.suffix != _HTML:
+            _require_matplotlib()
     dataset = open_data(args)
     found = [_evaluate(args, dataset, name) for name in models]
     print("\n\n".join(report.text(*each) for each in found))
@@ -167,8 +172,10 @@ def run(args: argparse.Namespace) -> int:
         write_report(args.json, {"models": figures, "comparisons": comparisons})
     if args.picture is not None:
         save_overview(args.picture, evaluation.scorer, f"{subject.model} on {subject.dataset}")
-    if args.report is not None:
+    if args.report is not None and args.report.suffix != _HTML:
         _write_markdown(args.report, subject, evaluation)
+    if args.report is not None and args.report.suffix != _MARKDOWN:
+        _write_html(args.report, models[0], subject, evaluation)
     return 0
 
 
@@ -189,6 +196,7 @@ def _evaluate(
     from minkowski_perception.lab.evaluation import NoLabelsError, report
     from minkowski_perception.lab.evaluation.augmented import AugmentedSegmenter, worlds
     from minkowski_perception.lab.evaluation.evaluation import evaluate, select_sequences
+    from minkowski_perception.report.collector import Collector, Worst
 
     began = datetime.now(timezone.utc).isoformat(timespec="seconds")
     sequences = select_sequences(dataset.sequences, args.sequences)
@@ -196,6 +204,8 @@ def _evaluate(
     segmenter = load_segmenter(settings)
     transformations = worlds() if args.tta else []
     labeller = AugmentedSegmenter(segmenter, transformations) if args.tta else segmenter
+    shown = args.report is not None and args.report.suffix != _MARKDOWN
+    worst = Collector(segmenter.label_set, dataset.label_set, Worst(_WORST_FRAMES))
     try:
         evaluation = evaluate(
             labeller,
@@ -206,6 +216,7 @@ def _evaluate(
             ego_motion=args.ego_motion,
             deskew=settings.deskew,
             level=settings.level,
+            collector=worst if shown else None,
         )
     except NoLabelsError as error:
         expected = f"; expected {dataset.label_files}" if dataset.label_files else ""
@@ -332,7 +343,7 @@ def _write_markdown(path: Path, subject: Subject, evaluation: Evaluation) -> Non
     from minkowski_perception.lab.evaluation.report import markdown
     from minkowski_perception.pictures import save_comparison
 
-    file = path if path.suffix == ".md" else path / "report.md"
+    file = path if path.suffix == _MARKDOWN else path / "report.md"
     overview = file.with_name(f"{file.stem}.png")
     save_overview(overview, evaluation.scorer, f"{subject.model} on {subject.dataset}")
     pictures = {"Confusion, calibration and range": overview.name}
@@ -348,3 +359,21 @@ def _write_markdown(path: Path, subject: Subject, evaluation: Evaluation) -> Non
         )
         pictures[caption] = picture.name
     file.write_text(markdown(subject, evaluation, pictures))
+
+
+def _write_html(path: Path, model: str, subject: Subject, evaluation: Evaluation) -> None:
+    """Write the report that shows the worst frames.
+
+    Raises:
+        CommandError: the file cannot be written.
+    """
+    from minkowski_perception.checks.contents import facts
+    from minkowski_perception.lab.evaluation.html_report import page
+    from minkowski_perception.report.page import write_page
+
+    file = path if path.suffix == _HTML else path / "report.html"
+    try:
+        write_page(file, page(subject, evaluation, facts(Path(model))))
+    except OSError as error:
+        raise CommandError(f"cannot write {file}: {error.strerror}") from error
+    print(f"\nopen in a browser: {file}")

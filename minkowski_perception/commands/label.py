@@ -17,7 +17,7 @@ from minkowski_perception.commands.segmenters import (
     load_segmenter,
     settings_of,
 )
-from minkowski_perception.labelling.folder import BAG, SUMMARY
+from minkowski_perception.labelling.folder import BAG, REPORT, SUMMARY
 from minkowski_perception.labelling.topics import MAP_TOPIC
 
 if TYPE_CHECKING:
@@ -49,6 +49,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="also make a map of the bag's voxels; write it to this PLY file, and to the end of "
         f"the bag 'labelled' as {MAP_TOPIC}",
+    )
+    parser.add_argument(
+        "--report",
+        action="store_true",
+        help=f"also write {REPORT}, which shows clouds, figures over time and, with --map, the "
+        "map in a browser",
     )
     add_run_arguments(parser)
 
@@ -99,6 +105,8 @@ def run(args: argparse.Namespace) -> int:
     print(f"{summary.table()}\n\n{args.out / BAG}\n{args.out / SUMMARY}")
     if args.map is not None:
         print(args.map)
+    if args.report:
+        print(f"open in a browser: {args.out / REPORT}")
     if summary.label_shares.keys() <= {"unlabelled"}:
         print_aside("no point was labelled")
         return 1
@@ -129,6 +137,7 @@ def _work(args: argparse.Namespace) -> Work:
         ego_motion=args.ego_motion,
         odometry_topic=args.odometry_topic,
         selection=Selection(),
+        report=args.report,
         dataset=args.dataset,
         command_line=args.command_line,
     )

@@ -21,6 +21,7 @@ from minkowski_perception.files import rename, sync, write_whole
 
 SUMMARY = "summary.json"
 BAG = "labelled"
+REPORT = "report.html"
 _STATE = "state.json"
 _UNFINISHED = "unfinished-"
 

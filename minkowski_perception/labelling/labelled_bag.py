@@ -10,6 +10,7 @@ from minkowski_perception.labelling.output import Output
 from minkowski_perception.labelling.topics import LABELLED_TOPIC, MAP_TOPIC
 from minkowski_perception.recordings.bags import BagWriter
 from minkowski_perception.stream import Labelled, MapCloud
+from minkowski_perception.summary import Summary
 
 
 class LabelledBag(Output):
@@ -31,7 +32,7 @@ class LabelledBag(Output):
         frame = labelled.frame
         self._writer.write_cloud(LABELLED_TOPIC, labelled.cloud, frame.stamp, frame.frame_id)
 
-    def finish(self, found: MapCloud | None) -> None:
+    def finish(self, found: MapCloud | None, summary: Summary) -> None:
         """See `Output.finish`."""
         if found is not None:
             self._writer.write_cloud(

@@ -15,6 +15,7 @@ from typing import Any
 import minkowski_perception
 from minkowski_perception.labelling.folder import (
     BAG,
+    REPORT,
     FolderError,
     OutputFolder,
     State,
@@ -23,6 +24,7 @@ from minkowski_perception.labelling.folder import (
 from minkowski_perception.labelling.labelled_bag import LabelledBag
 from minkowski_perception.labelling.map_file import MapFile
 from minkowski_perception.labelling.output import Output
+from minkowski_perception.labelling.report_file import ReportFile
 from minkowski_perception.labelling.run import Selection, label_bag
 from minkowski_perception.labelling.watch import Watch
 from minkowski_perception.labels import LabelSet
@@ -71,6 +73,7 @@ class Work:
         ego_motion: see `choose_ego_motion`.
         odometry_topic: see `choose_ego_motion`.
         selection: which clouds.
+        report: whether to write a report.
         dataset: name of the data set; None for bags and scans.
         command_line: for the summary.
     """
@@ -83,6 +86,7 @@ class Work:
     ego_motion: str
     odometry_topic: str | None
     selection: Selection
+    report: bool
     dataset: str | None
     command_line: str
 
@@ -102,6 +106,7 @@ class Work:
             "true_label_field": self.truth_field,
             "true_label_set": self.truth_set.name,
             **asdict(self.selection),
+            "report": self.report,
         }
 
     def made_with(self, recording: Recording) -> dict[str, Any]:
@@ -164,14 +169,14 @@ class Labeller:
                 with ExitStack() as opened:
                     outputs = [
                         opened.enter_context(output)
-                        for output in self._outputs(recording, unfinished.path)
+                        for output in self._outputs(recording, unfinished.path, stream)
                     ]
                     summary = label_bag(
                         bag, topic, stream, outputs, work.truth_set, work.selection, watch
                     )
                     found = stream.map()
                     for output in outputs:
-                        output.finish(found)
+                        output.finish(found, summary)
                 for sentence in stream.level.sentences():
                     watch.warn(sentence)
                 for warning in stream.domain.warnings:
@@ -192,10 +197,13 @@ class Labeller:
             return self._segmenter
         return self._segmenter.another_stream()
 
-    def _outputs(self, recording: Recording, folder: Path) -> Iterator[Output]:
+    def _outputs(self, recording: Recording, folder: Path, stream: Stream) -> Iterator[Output]:
         yield LabelledBag(folder / BAG)
         if recording.map is not None:
             yield MapFile(recording.map)
+        if (work := self._work).report:
+            model = stream.segmenter.model
+            yield ReportFile(folder / REPORT, model, work.truth_set, work.command_line)
 
 
 @contextmanager

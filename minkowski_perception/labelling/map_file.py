@@ -10,6 +10,7 @@ from minkowski_perception.labelling.folder import FolderError
 from minkowski_perception.labelling.output import Output
 from minkowski_perception.recordings.ply_writer import write_ply
 from minkowski_perception.stream import MapCloud
+from minkowski_perception.summary import Summary
 
 
 class MapFile(Output):
@@ -22,7 +23,7 @@ class MapFile(Output):
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def finish(self, found: MapCloud | None) -> None:
+    def finish(self, found: MapCloud | None, summary: Summary) -> None:
         """Write the map.
 
         Raises:

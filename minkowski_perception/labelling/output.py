@@ -7,7 +7,8 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any
 
-from minkowski_perception.stream import Labelled, MapCloud
+from minkowski_perception.stream import Dropped, Labelled, MapCloud
+from minkowski_perception.summary import Summary
 
 
 class Output:
@@ -32,11 +33,15 @@ class Output:
             received_at: its receive time in the recording, nanoseconds.
         """
 
-    def finish(self, found: MapCloud | None) -> None:
+    def drop(self, dropped: Dropped) -> None:
+        """Take note of a cloud that gets no labels, and why."""
+
+    def finish(self, found: MapCloud | None, summary: Summary) -> None:
         """Take the end of a recording that was labelled whole.
 
         Args:
             found: the map; None if the stream keeps none.
+            summary: of the recording.
         """
 
     def close(self) -> None:

@@ -100,6 +100,8 @@ def label_bag(
         except Dropped as drop:
             if accounting.snapshot().dropped[drop.reason] == 1:
                 watch.warn(f"first cloud dropped as {drop.reason.value}: {drop}")
+            for output in outputs:
+                output.drop(drop)
         else:
             latencies.append(time.perf_counter() - arrived)
             frame = labelled.frame

@@ -22,10 +22,11 @@ from minkowski_perception.frame import Frame
 from minkowski_perception.lab.evaluation import EvaluationError, NoLabelsError
 from minkowski_perception.lab.evaluation.evaluated_motion import choose_ego_motion
 from minkowski_perception.labels import UNLABELLED, LabelSet
-from minkowski_perception.metrics import true_labels
+from minkowski_perception.metrics import ConfusionMatrix, true_labels
 from minkowski_perception.motion.ego_motion import NoPoseError
 from minkowski_perception.motion.level import Level
 from minkowski_perception.moving import MOVING
+from minkowski_perception.report.collector import Collector
 from minkowski_perception.scoring import Scorer, StillPairs, View
 from minkowski_perception.segmenter import Segmentation
 from minkowski_perception.settings import AUTO
@@ -113,8 +114,10 @@ class Evaluation:
         truth: label set of the frames.
         prediction: label set of the model.
         ranges: metres between the bins of range; None for `default_ranges`.
+        collector: takes the frames with their mIoU, for a report; None without one.
 
     Attributes:
+        collector: the same.
         scorer: scores of the labels.
         worst: the frame with the lowest accuracy.
         seconds: time to label each frame.
@@ -130,7 +133,11 @@ class Evaluation:
     """
 
     def __init__(
-        self, truth: LabelSet, prediction: LabelSet, ranges: Sequence[float] | None = None
+        self,
+        truth: LabelSet,
+        prediction: LabelSet,
+        ranges: Sequence[float] | None = None,
+        collector: Collector | None = None,
     ) -> None:
         views = views_of(truth, prediction)
         self.scorer = Scorer(truth, prediction, views, ranges or default_ranges(truth))
@@ -142,6 +149,7 @@ class Evaluation:
         self.without_pose = 0
         self.frames: list[FrameConfusions] = []
         self._truth = truth
+        self.collector = collector
 
     def begin(self, sequence: str, ego_motion: str = "recorded") -> None:
         """Start the next sequence, with the source of its poses."""
@@ -167,6 +175,25 @@ class Evaluation:
             counts = {n: matrix.counts - before[n] for n, matrix in self.scorer.all.items()}
             self.frames.append(FrameConfusions(self._sequence, counts))
             self._keep_worst(index, frame, prediction)
+        if self.collector is not None:
+            self._collect(self.collector, index, frame, prediction, seconds)
+
+    def _collect(
+        self,
+        collector: Collector,
+        index: int,
+        frame: Frame,
+        prediction: Segmentation,
+        seconds: float,
+    ) -> None:
+        title, miou = f"{self._sequence}, frame {index}", np.nan
+        if frame.labels is not None:
+            matrix = ConfusionMatrix(len(self._truth))
+            matrix.counts = self.frames[-1].counts["classes"]
+            miou = matrix.miou
+            title += f", mIoU {miou:.3f}"
+        outputs = {"confidence": prediction.confidence, **prediction.outputs}
+        collector.add(frame, prediction.labels, outputs, seconds=seconds, title=title, score=miou)
 
     def _keep_worst(self, index: int, frame: Frame, prediction: Segmentation) -> None:
         view = self.scorer.views["classes"]
@@ -221,6 +248,7 @@ def evaluate(
     ego_motion: str = AUTO,
     deskew: bool = True,
     level: bool = True,
+    collector: Collector | None = None,
 ) -> Evaluation:
     """Label frames and score the labels.
 
@@ -234,6 +262,7 @@ def evaluate(
         ego_motion: see `choose_ego_motion`.
         deskew: see `choose_ego_motion`.
         level: see `Stream`.
+        collector: see `Evaluation`.
 
     Raises:
         NoLabelsError: no frame has labels.
@@ -241,7 +270,7 @@ def evaluate(
         LabelSetError: no mapping from the model's label set to `truth`.
         OutOfOrderError, ValueError: see `Segmenter.segment`.
     """
-    evaluation = Evaluation(truth, labeller.label_set, ranges)
+    evaluation = Evaluation(truth, labeller.label_set, ranges, collector)
     scorer = evaluation.scorer
     _require_labels(sequences, limit)
     lengths = [len(s) if limit is None else min(limit, len(s)) for s in sequences.values()]
