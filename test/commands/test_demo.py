@@ -34,6 +34,10 @@ def test_the_demo_writes_labelled_clouds_pictures_and_a_summary(demo_run):
     assert sum(summary["label_shares"].values()) == pytest.approx(1.0)
     assert len(list(demo_run.out.glob("cloud_*.png"))) == 3
     assert (demo_run.out / "map.png").stat().st_size > 10_000
+    assert f"open in a browser: {demo_run.out / 'report.html'}" in demo_run.output
+    report = (demo_run.out / "report.html").read_text()
+    assert "6 received = 6 labelled + 0 dropped + 0 pending" in report
+    assert "Map: " in report
     with BagReader(demo_run.out / "labelled") as bag:
         topics = bag.cloud_topics()
     assert topics.pop(MAP_TOPIC) >= 1

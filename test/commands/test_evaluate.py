@@ -249,6 +249,29 @@ def test_the_report_is_markdown_with_pictures_next_to_it(kitti, model, tmp_path,
         assert (file.parent / target).read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("name", ["folder", "new/mine.html"])
+def test_the_html_report_shows_the_worst_frames_first(kitti, model, tmp_path, name, capsys):
+    if not name.endswith(".html"):
+        pytest.importorskip("matplotlib", reason="needs matplotlib for the pictures")
+    arguments = ("--root", kitti, "--model", model, "--engine", "torch")
+    assert run(*arguments, "--report", tmp_path / name) == 0
+
+    file = tmp_path / (name if name.endswith(".html") else "folder/report.html")
+    assert f"open in a browser: {file}" in capsys.readouterr().out
+    assert (file.parent / "report.md").exists() != name.endswith(".html")
+    page = file.read_text()
+    text = page.partition('id="description">')[2].partition("</script>")[0]
+    description = json.loads(text)
+    titles = [cloud["title"] for cloud in description["clouds"]]
+    worst = [float(title.rpartition(" ")[2]) for title in titles]
+    assert len(titles) == 5
+    assert worst == sorted(worst)
+    assert titles[0].startswith(("08, frame ", "01, frame "))
+    assert description["columns"][:3] == ["label", "truth", "agreement"]
+    assert sorted(description["timeline"]["score"]) == pytest.approx(worst, abs=1e-3)
+    assert "the 5 worst of 5 frames" in page
+
+
 def test_simulated_drives_need_no_data(model, tmp_path, capsys):
     pytest.importorskip("open3d", exc_type=ImportError)
     report = tmp_path / "figures.json"

@@ -76,10 +76,13 @@ def test_the_map_is_written_to_a_ply_file_and_to_the_end_of_the_bag(drive, comma
     from minkowski_perception.lab.datasets.ply import read_cloud
 
     ply = tmp_path / "new" / "map.ply"
-    done = command("label", drive, "--out", tmp_path, "--map", ply, "--map-range", 30)
+    done = command("label", drive, "--out", tmp_path, "--map", ply, "--map-range", 30, "--report")
 
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == str(ply)
+    report = tmp_path / "report.html"
+    assert done.stdout.splitlines()[-2:] == [str(ply), f"open in a browser: {report}"]
+    assert "6 received = 6 labelled + 0 dropped + 0 pending" in report.read_text()
+    assert f"Map: {len(read_cloud(ply)):,} of" in report.read_text()
     with BagReader(tmp_path / "labelled") as bag:
         assert bag.cloud_topics() == {LABELLED_TOPIC: 6, MAP_TOPIC: 1}
         [(when, message)] = bag.clouds(MAP_TOPIC)
