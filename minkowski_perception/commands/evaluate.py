@@ -372,8 +372,9 @@ def _write_html(path: Path, model: str, subject: Subject, evaluation: Evaluation
     from minkowski_perception.report.page import write_page
 
     file = path if path.suffix == _HTML else path / "report.html"
+    card = {name: fact for name, fact in facts(Path(model)).items() if name != "kind"}
     try:
-        write_page(file, page(subject, evaluation, facts(Path(model))))
+        write_page(file, page(subject, evaluation, card))
     except OSError as error:
         raise CommandError(f"cannot write {file}: {error.strerror}") from error
     print(f"\nopen in a browser: {file}")

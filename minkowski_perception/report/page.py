@@ -120,8 +120,11 @@ def _shown(found: Content, page: Page) -> str:
     share = found.shown_points / max(found.points_of_shown, 1)
     text = (
         f"Shown: {which}, with {found.shown_points:,} of their {found.points_of_shown:,} points "
-        f"({share:.0%}), fewer close to the sensor, where points are dense."
+        f"({share:.0%})"
     )
+    if found.shown_points < found.points_of_shown:
+        text += ", fewer close to the sensor, where points are dense"
+    text += "."
     if (voxels := found.description["map"]) is not None:
         text += f" Map: {voxels['shown']:,} of {voxels['points']:,} voxels."
     return text + " All figures are those of all clouds and points."

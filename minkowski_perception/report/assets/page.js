@@ -12,7 +12,7 @@ const RAMPS = {
 const UNKNOWN = [72, 78, 88];
 const GROUPS = ["label", "truth", "agreement"];
 const EASE = 0.15; // seconds
-const ENOUGH = 30000; // points; a cloud with fewer is shown with past ones
+const ENOUGH = 60000; // points; a cloud with fewer is shown with past ones
 
 const byId = (id) => document.getElementById(id);
 const parts = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
@@ -220,7 +220,7 @@ class Report {
   }
 
   _draw(now) {
-    const passed = Math.min((now - (this.last ?? now)) / 1000, 0.1);
+    const passed = (now - (this.last ?? now)) / 1000;
     this.last = now;
     const scene = this.scene;
     const away = subtract(this.goal, scene.target);
