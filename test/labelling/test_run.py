@@ -5,13 +5,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
+from minkowski_perception.accounting import DropReason
 from minkowski_perception.codec import IntensityScale, decode, encode_frame, field_values
 from minkowski_perception.frame import Frame
 from minkowski_perception.labelling.labelled_bag import LabelledBag
+from minkowski_perception.labelling.output import Output
 from minkowski_perception.labelling.run import label_bag
 from minkowski_perception.labelling.topics import LABELLED_TOPIC
 from minkowski_perception.labelling.watch import PrintingWatch
@@ -150,6 +153,23 @@ def test_clouds_that_cannot_be_labelled_are_counted_by_reason(make_bag, tmp_path
     assert len(printed.splitlines()) == 4
     assert "does not fit in point_step 1" in printed
     assert "inference_failed: RuntimeError('nothing to see')" in printed
+
+
+def test_an_output_takes_each_cloud_or_why_it_has_no_labels(make_bag):
+    class Taken(Output):
+        events: ClassVar = []
+
+        def add(self, labelled, received_at):
+            self.events.append(labelled.frame.stamp)
+
+        def drop(self, dropped):
+            self.events.append(dropped.reason)
+
+    bag = make_bag([frame_at(0), frame_at(1), frame_at(2)], spoil={1})
+    with BagReader(bag) as reader:
+        motion = choose_ego_motion(reader, "/points", "none")
+        label_bag(reader, "/points", Stream(HeightSegmenter(), motion), [Taken()], KITTI)
+    assert Taken.events == [START, DropReason.MALFORMED, START + 2 * STEP]
 
 
 def test_frames_come_with_the_pose_at_their_stamp(make_bag, tmp_path):

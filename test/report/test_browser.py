@@ -15,7 +15,7 @@ def chromium(tmp_path_factory):
     program = find_chromium()
     if program is None:
         pytest.skip("needs Chromium: apt-get install chromium")
-    browser = Chromium(program, tmp_path_factory.mktemp("profile"), 1000, 700)
+    browser = Chromium(program, tmp_path_factory.mktemp("profile"), 900, 600)
     yield browser
     browser.close()
 
