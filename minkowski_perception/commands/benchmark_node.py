@@ -129,7 +129,7 @@ def _play(model: str, engine: str, out: Path) -> Mapping[str, list[float]]:
                 processes.start("player", "player", playing, {_TOPIC: f"/to/{name}"})
                 processes.wait_until(lambda: processes.has_ended("player"), "the last cloud")
                 processes.stop("player")
-                trips = [answered - sent for sent, answered in read_playback(log)]
+                trips = [cloud.answered - cloud.published for cloud in read_playback(log)]
                 if any(map(math.isnan, trips)):
                     raise ProcessError(f"a cloud did not come back from {name}")
                 seconds[name] += trips

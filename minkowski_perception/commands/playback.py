@@ -15,10 +15,14 @@ DIAGNOSTICS = "/diagnostics"
 
 
 class Played(NamedTuple):
-    """Times in seconds, of one clock, at which a cloud was published and its answer arrived."""
+    """Times in seconds, of one clock, at which a cloud was published and its answer arrived.
+
+    The stamp is that of the cloud, in nanoseconds.
+    """
 
     published: float
     answered: float
+    stamp: int
 
 
 def read_playback(path: Path) -> list[Played]:
@@ -27,7 +31,9 @@ def read_playback(path: Path) -> list[Played]:
         return []
     with open(path, newline="") as file:
         return [
-            Played(_seconds(row["published_ns"]), _seconds(row["answered_ns"]))
+            Played(
+                _seconds(row["published_ns"]), _seconds(row["answered_ns"]), int(row["stamp_ns"])
+            )
             for row in csv.DictReader(file)
         ]
 
