@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import PointCloud2, PointField
@@ -34,6 +35,7 @@ from minkowski_perception.node.diagnostics import (
     Recurrence,
     Stages,
     count_values,
+    diagnostic_status,
 )
 from minkowski_perception.node.ego_motion import create_ego_motion
 from minkowski_perception.node.legend import label_info, legend_markers
@@ -128,6 +130,8 @@ class Channel:
         self.accounting = Accounting()
         self.frame_id = ""
         self._node = node
+        self._title = f"{node.get_fully_qualified_name().lstrip('/')}: labelling"
+        self._cloud_topic = node.resolve_topic_name("cloud")
         self._load = load
         self._watchdog = watchdog
         self._give_up = give_up
@@ -450,8 +454,8 @@ class Channel:
             self._legend.publish(legend_markers(stream.segmenter.label_set, frame_id))
             self._legend_frame = frame_id
 
-    def status(self, state: str, problem: str) -> tuple[bytes, str, dict[str, str]]:
-        """Return level, message and key-values for the diagnostics.
+    def diagnostics(self, state: str, problem: str) -> DiagnosticStatus:
+        """Return the entry of this stream in the diagnostics.
 
         Args:
             state: lifecycle state.
@@ -476,7 +480,8 @@ class Channel:
         if stream is not None:
             values |= self._stream_values(stream)
         values |= {f"{stage}_ms": f"{ms:.1f}" for stage, ms in self._stages.medians().items()}
-        return level, message, values | {"last_refusal": self._last_drop}
+        values |= {"last_refusal": self._last_drop}
+        return diagnostic_status(self._title, self._cloud_topic, level, message, values)
 
     def _current_errors(self) -> list[str]:
         errors = []

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -152,22 +152,26 @@ def count_values(counts: Counts) -> dict[str, str]:
     }
 
 
-def diagnostic_array(
-    stamp: Time,
-    name: str,
-    hardware_id: str,
-    level: bytes,
-    message: str,
-    values: Mapping[str, str] | Iterable[tuple[str, str]],
-) -> DiagnosticArray:
-    """Return a message with one status."""
-    status = DiagnosticStatus(
-        level=level,
-        name=name,
-        message=message,
-        hardware_id=hardware_id,
-        values=[KeyValue(key=key, value=value) for key, value in dict(values).items()],
+def diagnostic_status(
+    name: str, hardware_id: str, level: bytes, message: str, values: Mapping[str, str]
+) -> DiagnosticStatus:
+    """Return one entry of the diagnostics.
+
+    Args:
+        name: of the entry; aggregators keep one entry for each name.
+        hardware_id: of the sensor; it never changes.
+        level: of DiagnosticStatus.
+        message: for people.
+        values: key-values.
+    """
+    pairs = [KeyValue(key=key, value=value) for key, value in values.items()]
+    return DiagnosticStatus(
+        level=level, name=name, message=message, hardware_id=hardware_id, values=pairs
     )
-    array = DiagnosticArray(status=[status])
+
+
+def diagnostic_array(stamp: Time, entries: Sequence[DiagnosticStatus]) -> DiagnosticArray:
+    """Return the message of some entries."""
+    array = DiagnosticArray(status=entries)
     array.header.stamp = stamp
     return array

@@ -371,19 +371,11 @@ class PerceptionNode(LifecycleNode):
 
     def report(self) -> None:
         """Publish diagnostics, and the legend once the frame of the clouds is known."""
+        state = self._running or self._state
+        entries = [channel.diagnostics(state, self.problem) for channel in self._channels]
+        self._diagnostics.publish(diagnostic_array(self.get_clock().now().to_msg(), entries))
         for channel in self._channels:
             channel.publish_legend()
-            level, message, values = channel.status(self._running or self._state, self.problem)
-            self._diagnostics.publish(
-                diagnostic_array(
-                    self.get_clock().now().to_msg(),
-                    f"{self.get_fully_qualified_name().lstrip('/')}: labelling",
-                    channel.frame_id or "unknown",
-                    level,
-                    message,
-                    values,
-                )
-            )
 
 
 def _load(settings: Settings) -> Segmenter:

@@ -16,7 +16,7 @@ from minkowski_perception.segmenter import Segmenter
 HEALTHY = 3
 """Calls of `Segmenter.segment` before a fault: two of the warm-up, and one cloud."""
 
-segment, status = Segmenter.segment, Channel.status
+segment, diagnostics = Segmenter.segment, Channel.diagnostics
 load = perception_node._load
 calls = 0
 
@@ -80,9 +80,9 @@ def fail_to_report():
         reports += 1
         if reports % 2:
             raise RuntimeError("no report")
-        return status(self, *args)
+        return diagnostics(self, *args)
 
-    Channel.status = broken
+    Channel.diagnostics = broken
 
 
 def fail_after_the_count():

@@ -80,7 +80,7 @@ def test_the_node_gives_the_labels_of_the_segmenter(rig, drive):
     assert (values["engine"], values["engine_reason"]) == ("torch", "torch was requested")
     assert float(values["network_ms"]) > 0.0
     assert running.status.name == "minkowski_perception: labelling"
-    assert running.status.hardware_id == "lidar"
+    assert running.status.hardware_id == "/cloud"
     running.wait_for(lambda: running.legends)
     texts = [marker.text for marker in running.legends[-1].markers]
     assert tuple(texts) == LabelSet.load("semantickitti19").names
