@@ -23,11 +23,6 @@ _RESPAWN_DELAY = 1.0  # seconds
 CONFIG = PathJoinSubstitution([FindPackageShare("minkowski_perception"), "config"])
 
 ARGUMENTS = {
-    "cloud_topic": ("cloud", "Topic of the sensor_msgs/PointCloud2 to label."),
-    "odometry_topic": (
-        "odometry",
-        "Topic of nav_msgs/Odometry, for ego_motion odometry and auto.",
-    ),
     "params_file": (
         PathJoinSubstitution([CONFIG, "perception.yaml"]),
         "YAML file with the node's parameters.",
@@ -52,7 +47,7 @@ PARAMETERS = {
     **{name: (type(setting.default), setting.summary) for name, setting in SETTINGS.items()},
     "use_sim_time": (bool, "Take the time from the topic /clock."),
 }
-"""Parameters of the node: type and description; a tuple is of floats."""
+"""Parameters of the node: type and description; a tuple is of floats or names."""
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -85,7 +80,7 @@ def generate_launch_description() -> LaunchDescription:
 def perception_node(context: LaunchContext) -> list[Node]:
     """Return the node, with a parameter for each argument that is not empty."""
     given = {
-        name: _numbers(text)
+        name: _list(text)
         if value_type is tuple
         else ParameterValue(LaunchConfiguration(name), value_type=value_type)
         for name, (value_type, _) in PARAMETERS.items()
@@ -99,10 +94,6 @@ def perception_node(context: LaunchContext) -> list[Node]:
             name="minkowski_perception",
             namespace=LaunchConfiguration("namespace"),
             parameters=[LaunchConfiguration("params_file"), given],
-            remappings=[
-                ("cloud", LaunchConfiguration("cloud_topic")),
-                ("odometry", LaunchConfiguration("odometry_topic")),
-            ],
             respawn=LaunchConfiguration("respawn").perform(context).lower() == "true",
             respawn_delay=_RESPAWN_DELAY,
             ros_arguments=["--log-level", LaunchConfiguration("log_level")],
@@ -111,9 +102,9 @@ def perception_node(context: LaunchContext) -> list[Node]:
     ]
 
 
-def _numbers(text: str) -> list[float]:
+def _list(text: str) -> list[float] | list[str]:
     # launch_ros refuses a list of both integers and floats.
-    return [float(number) for number in yaml.safe_load(text)]
+    return [each if isinstance(each, str) else float(each) for each in yaml.safe_load(text)]
 
 
 def rviz(context: LaunchContext) -> list[Node]:
@@ -130,6 +121,6 @@ def rviz(context: LaunchContext) -> list[Node]:
                 *("-d", LaunchConfiguration("rviz_config")),
                 *(("-f", frame) if frame else ()),
             ],
-            remappings=[("cloud", LaunchConfiguration("cloud_topic"))],
+            remappings=[("cloud", LaunchConfiguration("cloud_topic").perform(context) or "cloud")],
         )
     ]

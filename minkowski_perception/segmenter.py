@@ -173,7 +173,7 @@ class Segmenter:
         max_step_back: seconds; see `Continuity`.
         max_speed: metres per second; see `MotionLimits`.
         max_acceleration: metres per second squared; see `MotionLimits`.
-        engine: see `choose_engine`.
+        engine: see `choose_engine`; or that of another segmenter of the model, to share it.
         precision: see `choose_engine`.
         deterministic: give the same bits in every run, on CUDA too.
 
@@ -206,7 +206,7 @@ class Segmenter:
         max_step_back: float = Settings.max_step_back,
         max_speed: float = Settings.max_speed,
         max_acceleration: float = Settings.max_acceleration,
-        engine: str = Settings.engine,
+        engine: str | EngineChoice = Settings.engine,
         precision: str = Settings.precision,
         deterministic: bool = Settings.deterministic,
     ) -> None:
@@ -242,8 +242,17 @@ class Segmenter:
         model.network.to(self.device)
         if model.crf is not None:
             model.crf.to(self.device)
-        self._choice = choose_engine(
-            engine, model.network.class_logits, self._trial, self.device, precision, deterministic
+        self._choice = (
+            engine
+            if isinstance(engine, EngineChoice)
+            else choose_engine(
+                engine,
+                model.network.class_logits,
+                self._trial,
+                self.device,
+                precision,
+                deterministic,
+            )
         )
         self._runner = Runner(
             model, self.device, self._choice.engine, model.crf is not None and crf is not False

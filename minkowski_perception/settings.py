@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -34,13 +35,16 @@ class Setting:
 
     Attributes:
         name: identifier, the same everywhere; command-line options have dashes for underscores.
-        default: its type is the setting's type: bool, int, float, str or a tuple of floats.
+        default: its type is the setting's type: bool, int, float, str, a tuple of floats, or the
+            empty tuple for a tuple of names.
         description: one sentence for users, without default, choices, range and unit.
         choices: the valid strings, if there are few.
         range: smallest and largest valid number.
         unit: of the number.
         node_only: only the ROS node has it; commands do not.
         live: the node applies a change at once, otherwise when it is configured.
+        fixed: the node takes it when it starts, and refuses changes.
+        shared: it has one value for all streams of a node.
     """
 
     name: str
@@ -51,6 +55,8 @@ class Setting:
     unit: str = ""
     node_only: bool = False
     live: bool = False
+    fixed: bool = False
+    shared: bool = False
 
     @property
     def constraint(self) -> str:
@@ -86,6 +92,8 @@ class Setting:
 
     def _typed(self, value: Any) -> Any:
         kind = type(self.default)
+        if self.default == ():
+            return _names(self.name, value)
         if kind is tuple:
             count = len(self.default)
             if (
@@ -105,6 +113,30 @@ class Setting:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _names(setting: str, value: Any) -> tuple[str, ...]:
+    """Return names that can be a part of the names of topics and parameters, each once.
+
+    Raises:
+        SettingsError: a name is not such, is there twice, or is that of a setting.
+    """
+    if not isinstance(value, list | tuple):
+        raise SettingsError(f"{setting} must be a list of names, not {value!r}")
+    for name in value:
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise SettingsError(
+                f"{setting}: a name has letters, digits and '_' and begins with a letter, "
+                f"not {name!r}"
+            )
+        if name in SETTINGS:
+            raise SettingsError(f"{setting}: '{name}' is the name of a parameter; take another")
+    if len(set(value)) < len(value):
+        raise SettingsError(f"{setting}: each name once, not {list(value)}")
+    return tuple(value)
+
+
+_NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)
 
 
 def _setting(default: Any, description: str, **details: Any) -> Any:
@@ -127,26 +159,32 @@ class Settings:
     device: str = _setting(
         AUTO,
         "Device of the network: auto, cpu, cuda or cuda:N; auto takes CUDA if PyTorch finds it.",
+        shared=True,
     )
     engine: str = _setting(
         AUTO,
         "Engine that computes the convolutions; auto takes the preferred one that agrees with "
         "torch, unless another is clearly faster.",
         choices=ENGINE_CHOICES,
+        shared=True,
     )
     precision: str = _setting(
         AUTO,
         "Precision of the convolutions; auto goes below float32 only where the processor is made "
         "for that and the labels are kept.",
         choices=PRECISION_CHOICES,
+        shared=True,
     )
     deterministic: bool = _setting(
-        False, "Give bit-identical results in every run, on CUDA too; slower there."
+        False,
+        "Give bit-identical results in every run, on CUDA too; slower there.",
+        shared=True,
     )
     threads: int = _setting(
         0,
         "CPU threads of the network; 0 takes all cores, or all but one with engine torch.",
         range=(0, 256),
+        shared=True,
     )
     execution: str = _setting(
         AUTO,
@@ -209,6 +247,26 @@ class Settings:
         AUTO,
         "Clouds of selected points, each on a topic of its own: auto for those that suit the "
         "model, none, or a YAML mapping of names to classes and conditions.",
+        node_only=True,
+    )
+    streams: tuple[str, ...] = _setting(
+        (),
+        "Names of the streams, one for each sensor; a parameter NAME.PARAMETER holds for that "
+        "stream alone; without names there is one stream, and its topics have no name in them.",
+        node_only=True,
+        fixed=True,
+        shared=True,
+    )
+    cloud_topic: str = _setting("cloud", "Topic of the clouds to label.", node_only=True)
+    by_frame: str = _setting(
+        "",
+        "Label only the clouds with this frame_id, where a topic has those of several sensors; "
+        "empty labels all.",
+        node_only=True,
+    )
+    odometry_topic: str = _setting(
+        "odometry",
+        "Topic of nav_msgs/Odometry, for ego_motion odometry and auto.",
         node_only=True,
     )
     ego_motion: str = _setting(
@@ -274,6 +332,7 @@ class Settings:
         range=(0.0, 3600.0),
         unit="s",
         node_only=True,
+        shared=True,
     )
     max_points: int = _setting(
         1_000_000,
@@ -331,6 +390,7 @@ class Settings:
         True,
         "Configure and activate the node at start, without a lifecycle manager.",
         node_only=True,
+        shared=True,
     )
 
     def __post_init__(self) -> None:

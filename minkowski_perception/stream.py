@@ -8,7 +8,8 @@ Node, bag labeller and tests label through it, so a bag and a live sensor cannot
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,6 +91,7 @@ class Stream:
         truth_field: field of the clouds that holds true labels; clouds may lack it.
         level: whether the mount of a sensor is found from the ground where ego motion does not
             know it.
+        turn: returns what is held while the segmenter computes, where streams share a network.
 
     Attributes:
         level: finds the mounts.
@@ -103,6 +105,7 @@ class Stream:
         accounting: Accounting | None = None,
         truth_field: str | None = None,
         level: bool = True,
+        turn: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> None:
         self.segmenter = segmenter
         self.ego_motion = ego_motion
@@ -110,6 +113,7 @@ class Stream:
         self.domain = DomainMonitor(segmenter.model, segmenter.intensity_scale.declared)
         self.level = Level(level)
         self._truth_field = truth_field
+        self._turn = turn
 
     def label(self, message: Any, received_at: int = 0) -> Labelled:
         """Label a received cloud, the next one of the stream.
@@ -179,7 +183,8 @@ class Stream:
                 self.segmenter.reset()  # its voxels have other axes
             frame = self.level.apply(frame)
         located = time.perf_counter()
-        result = self.segmenter.segment(frame)
+        with self._turn():
+            result = self.segmenter.segment(frame)
         segmented = time.perf_counter()
         cloud = append_fields(message, result.fields())
         timings = {

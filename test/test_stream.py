@@ -1,5 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
+from contextlib import contextmanager
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -175,6 +176,23 @@ def test_true_labels_are_read_where_a_cloud_has_them():
     found = received(stream, with_truth).frame
     assert (found.labels.tolist(), found.moving.tolist()) == ([4, 5], [False, True])
     assert received(stream, cloud(1)).frame.labels is None
+
+
+def test_a_stream_has_its_turn_while_it_computes_and_not_while_it_waits_for_a_pose():
+    events = []
+
+    @contextmanager
+    def turn():
+        events.append("turn begins")
+        yield
+        events.append("turn ends")
+
+    segmenter, motion = Segmenter(), Motion()
+    located, segmented = motion.locate, segmenter.segment
+    motion.locate = lambda frame: events.append("pose") or located(frame)
+    segmenter.segment = lambda frame: events.append("labels") or segmented(frame)
+    received(Stream(segmenter, motion, turn=turn), cloud(0))
+    assert events == ["pose", "turn begins", "labels", "turn ends"]
 
 
 def test_closing_a_stream_closes_its_source_of_motion():

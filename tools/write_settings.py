@@ -62,7 +62,7 @@ def page(text: str) -> str:
 
 
 def _yaml(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    return value if isinstance(value, str) and value else json.dumps(value)
 
 
 def main() -> None:

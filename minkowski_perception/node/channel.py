@@ -5,6 +5,8 @@
 The subscription's callback only counts a cloud and puts it into a mailbox with one slot. The
 worker thread takes it out, labels it and publishes it. The latest cloud wins, and no callback
 waits. Only the worker thread touches the segmenter.
+
+Each stream has a worker, so one that waits for a pose delays no other. They compute by turns.
 """
 
 from __future__ import annotations
@@ -12,11 +14,13 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.exceptions import NameValidationException
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import PointCloud2, PointField
@@ -42,11 +46,13 @@ from minkowski_perception.node.legend import label_info, legend_markers
 from minkowski_perception.node.load_shedding import FULL, LoadShedding, levels
 from minkowski_perception.node.mailbox import Mailbox
 from minkowski_perception.node.map_publisher import MapPublisher
-from minkowski_perception.node.parameters import ConfigurationError
+from minkowski_perception.node.parameters import ConfigurationError, name_for
 from minkowski_perception.node.qos import LATCHED, RELIABLE
 from minkowski_perception.node.reception import Reception
-from minkowski_perception.node.recovery import RESET, Recovery, substitutes
+from minkowski_perception.node.recovery import RESET
+from minkowski_perception.node.shared_model import SharedModel
 from minkowski_perception.node.timing_publishers import TimingPublishers
+from minkowski_perception.node.turns import Turns
 from minkowski_perception.node.watchdog import SLOW, Watchdog
 from minkowski_perception.node.worker import Worker
 from minkowski_perception.schema import SchemaError
@@ -64,13 +70,8 @@ _RECENT = 3.0
 _STOP_TIMEOUT = 5.0
 """Seconds that the worker may take to finish its cloud when the process stops."""
 
-_BUILD_TIMEOUT = 120.0
-"""Seconds that it may take to build an engine anew."""
-
 _MOST_SKIPPED = 1000
 """Clouds between two labelled ones whose stamps are kept."""
-
-Load = Callable[[Settings], Segmenter]
 
 
 @dataclass
@@ -104,18 +105,20 @@ class _Cloud:
 
 
 class Channel:
-    """Labels the clouds of the topic `cloud` of a node and publishes them on `~/labelled`.
+    """Labels the clouds of a topic and publishes them on `labelled`.
 
-    It also publishes the clouds of the setting `clouds`, each on `~/NAME`, and with the setting
-    `map` the map on `~/map`.
+    It also publishes the clouds of the setting `clouds`, and with the setting `map` the map. The
+    topics of the output are below the node's name, with the stream's name between if it has one.
 
     Args:
         node: owner of the topics.
-        load: loads and warms up a model with these settings.
+        name: of the stream; "" if it is the node's only one and has none.
+        turns: of the streams that compute.
         watchdog: ends a process whose engine hangs.
         give_up: called with the reason when an engine cannot be recovered.
 
     Attributes:
+        name: see above.
         accounting: counts of the clouds since the node was created.
         frame_id: frame of the last labelled cloud.
     """
@@ -123,16 +126,19 @@ class Channel:
     def __init__(
         self,
         node: LifecycleNode,
-        load: Load,
+        name: str,
+        turns: Turns,
         watchdog: Watchdog,
         give_up: Callable[[str], None],
     ) -> None:
+        self.name = name
         self.accounting = Accounting()
         self.frame_id = ""
         self._node = node
-        self._title = f"{node.get_fully_qualified_name().lstrip('/')}: labelling"
-        self._cloud_topic = node.resolve_topic_name("cloud")
-        self._load = load
+        self._log = node.get_logger().get_child(name) if name else node.get_logger()
+        self._title = f"{node.get_fully_qualified_name().lstrip('/')}: {name or 'labelling'}"
+        self._sensor = self._configured_sensor()
+        self._turns = turns
         self._watchdog = watchdog
         self._give_up = give_up
         self._stages = Stages()
@@ -153,15 +159,19 @@ class Channel:
         self._crf_wanted = False
         self._averaging_wanted = 1
         self._shedding = LoadShedding((FULL,))
-        self._recovery = Recovery(())
-        self._building_since: float | None = None
+        self._model: SharedModel | None = None
+        self._builds = 0
+        self._waited = 0.0
+        self._settings = Settings()
         self._errors = self._thinned = self._lost_before = 0
         self._new_errors = Increase()
         self._newly_thinned = Increase()
         self._newly_lost = Increase()
         self._legend_frame = ""
-        self._labelled = node.create_lifecycle_publisher(PointCloud2, "~/labelled", RELIABLE)
-        self._legend = node.create_publisher(MarkerArray, "~/legend", LATCHED)
+        self._labelled = node.create_lifecycle_publisher(
+            PointCloud2, self.topic("labelled"), RELIABLE
+        )
+        self._legend = node.create_publisher(MarkerArray, self.topic("legend"), LATCHED)
         self._label_info: Any = None
         self._map: MapPublisher | None = None
         self._clouds: CloudPublishers | None = None
@@ -169,34 +179,46 @@ class Channel:
 
     def topic(self, name: str) -> str:
         """Return the topic of an output."""
-        return f"~/{name}"
+        return f"~/{self.name}/{name}" if self.name else f"~/{name}"
 
     # Lifecycle
 
-    def configure(self, segmenter: Segmenter, settings: Settings) -> None:
+    def configure(self, model: SharedModel, settings: Settings) -> None:
         """Subscribe; clouds are counted as `inactive` until `activate`.
 
+        Args:
+            model: that the settings name.
+            settings: of this stream.
+
         Raises:
-            ConfigurationError: the ego-motion source needs a package that is not installed, or
-                the setting `clouds` does not fit the model.
+            ConfigurationError: the model cannot run with these settings, the ego-motion source
+                needs a package that is not installed, or the setting `clouds` does not fit the
+                model.
+            Dropped: the model fails on a cloud.
         """
+        segmenter = model.stream(settings)
         selections = _selections(settings, segmenter)
+        self._model, self._settings, self._builds = model, settings, model.builds
         ego_motion = create_ego_motion(self._node, settings)
-        self._stream = Stream(segmenter, ego_motion, self.accounting, level=settings.level)
+        self._stream = Stream(
+            segmenter, ego_motion, self.accounting, level=settings.level, turn=self._turn
+        )
         self._crf_wanted, self._averaging_wanted = segmenter.crf, segmenter.averaging
         has_crf = segmenter.model.crf is not None
         self._shedding = LoadShedding(
             levels(has_crf, segmenter.averaging), settings.latency_budget, settings.max_superseded
         )
-        self._recovery = Recovery(substitutes(settings, segmenter))
         self._publish_label_info(segmenter)
-        self._map = MapPublisher(self._node) if settings.map else None
+        self._map = MapPublisher(self._node, self.topic("map")) if settings.map else None
         self._clouds = CloudPublishers(self._node, selections, self.topic)
         self._timing = TimingPublishers(self._node, self.topic) if settings.timing else None
         reliability = ReliabilityPolicy[settings.input_reliability.upper()]
         qos = QoSProfile(depth=_QUEUE, reliability=reliability)
-        self._reception = Reception(self._node, "cloud", qos, self._on_cloud)
-        self._node.get_logger().info(
+        self._reception = Reception(
+            self._node, settings.cloud_topic, qos, self._on_cloud, settings.by_frame
+        )
+        self._sensor = _sensor(self._reception.topic, settings.by_frame)
+        self._log.info(
             f"model '{segmenter.model.name}' on {segmenter.device} by engine {segmenter.engine} "
             f"({segmenter.engine.reason}), execution '{segmenter.execution}', ego motion "
             f"'{settings.ego_motion}', clouds from '{self._reception.topic}', selected points on "
@@ -240,22 +262,22 @@ class Channel:
             self._clouds.close()
         if self._timing is not None:
             self._timing.close()
-        self._reception = self._stream = self._map = self._clouds = self._timing = None
+        self._reception = self._stream = self._model = None
+        self._map = self._clouds = self._timing = None
         self._legend_frame = ""
         self._reset_requested = False
 
     def supervise(self) -> None:
         """Restart a dead worker, and end the process if the engine hangs."""
-        worker, mailbox = self._worker, self._mailbox
-        if worker is None:
+        worker, mailbox, model = self._worker, self._mailbox, self._model
+        if worker is None or model is None:
             return
         if worker.is_dead and mailbox is not None:
             self._on_error(RuntimeError("the worker thread ended"))
             self._start_worker(mailbox)
-        seconds = worker.busy
-        if self._building_since is not None:
-            seconds = max(0.0, time.monotonic() - self._building_since - _BUILD_TIMEOUT)
-        self._watchdog.check("the engine has not returned", seconds)
+        self._watchdog.check(
+            "the engine has not returned", model.overdue if model.is_building else worker.busy
+        )
 
     def abandon(self) -> None:
         """Count the cloud that the engine hangs on, before the process ends."""
@@ -273,6 +295,15 @@ class Channel:
         if self._reset_requested:
             self._reset_requested = False
             stream.segmenter.reset(REQUESTED)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Hold the turn to compute, while no other stream does."""
+        assert self._worker is not None
+        began = time.perf_counter()
+        with self._worker.turn(self._turns):
+            self._waited = time.perf_counter() - began
+            yield
 
     def _start_worker(self, mailbox: Mailbox[_Cloud]) -> None:
         self._worker = Worker(mailbox, self._handle, self._on_error, self._idle)
@@ -320,9 +351,13 @@ class Channel:
             self.accounting.dropped(DropReason.SUPERSEDED)
 
     def _handle(self, cloud: _Cloud) -> None:
-        stream = self._stream
+        stream, model = self._stream, self._model
         assert stream is not None
+        assert model is not None
         self._is_open = True
+        if self._builds != model.builds:
+            with self._turn():
+                self._follow(stream, model)
         self._reset_if_requested(stream)
         self._apply_quality(stream.segmenter)
         for skipped in cloud.skipped:
@@ -334,7 +369,7 @@ class Channel:
             self._is_open = False
             self._note_drop(drop)
             if drop.reason is DropReason.INFERENCE_FAILED:
-                self._recover(stream, str(drop))
+                self._recover(stream, model, str(drop))
             return
         encoded = time.perf_counter()
         header = cloud.message.header
@@ -344,11 +379,12 @@ class Channel:
         finished = time.perf_counter()
         self._is_open = False
         stream.delivered(labelled)
-        self._recovery.succeeded()
+        model.recovery.succeeded()
         timings = {
             "latency": finished - cloud.arrival,
             "queue": started - cloud.arrival,
             **labelled.timings,
+            **({"turn": self._waited} if self.name else {}),
             "publish": finished - encoded,
             **self._publish_clouds(stream, cloud.message, labelled),
         }
@@ -380,7 +416,7 @@ class Channel:
         """Note an exception outside the network; the cloud is lost, the worker goes on."""
         self._errors += 1
         self._last_drop = f"{DropReason.INTERNAL_ERROR.value}: {error!r}"
-        self._node.get_logger().error(f"error while labelling: {error!r}")
+        self._log.error(f"error while labelling: {error!r}")
         if self._is_open:
             self._is_open = False
             self.accounting.dropped(DropReason.INTERNAL_ERROR)
@@ -400,44 +436,57 @@ class Channel:
         if self._timing is not None:
             self._timing.publish(timings)
         if self._shedding.add(timings["latency"], superseded):
-            self._node.get_logger().warning(
+            self._log.warning(
                 f"load shedding: now '{self._shedding.level.name}', {self._shedding.reason}"
             )
 
     def _note_drop(self, drop: Dropped) -> None:
         self._last_drop = f"{drop.reason.value}: {drop}"
-        self._node.get_logger().warning(
-            f"cloud dropped, {self._last_drop}", throttle_duration_sec=5.0
-        )
+        self._log.warning(f"cloud dropped, {self._last_drop}", throttle_duration_sec=5.0)
 
     # Recovery
 
-    def _recover(self, stream: Stream, failure: str) -> None:
+    def _recover(self, stream: Stream, model: SharedModel, failure: str) -> None:
         """Take the next step of recovery from an engine that failed."""
-        log = self._node.get_logger()
-        while (step := self._recovery.next_step()) is not None:
-            if step == RESET:
-                log.warning("the engine failed: the stream's state is dropped")
-                stream.segmenter.reset()
+        with self._turn():  # another stream's step must have ended
+            if self._builds != model.builds:
                 return
-            assert isinstance(step, Settings)
-            log.error(
-                f"the engine failed again: building engine '{step.engine}' on '{step.device}'"
-            )
-            self._building_since = time.monotonic()
-            try:
-                segmenter = self._load(step)
-                segmenter.resets.update(stream.segmenter.resets)
-                stream.segmenter = segmenter
-                return
-            except Exception as error:
-                failure = repr(error)
-                log.error(f"the engine cannot be built: {failure}")
-            finally:
-                self._building_since = None
+            while (step := model.recovery.next_step()) is not None:
+                if step == RESET:
+                    self._log.warning("the engine failed: the stream's state is dropped")
+                    stream.segmenter.reset()
+                    return
+                assert isinstance(step, Settings)
+                self._log.error(
+                    f"the engine failed again: building engine '{step.engine}' on '{step.device}'"
+                )
+                try:
+                    model.build(step)
+                    self._follow(stream, model)
+                    return
+                except Exception as error:
+                    failure = repr(error)
+                    self._log.error(f"the engine cannot be built: {failure}")
         self._give_up(f"the engine fails on every cloud: {failure}")
 
+    def _follow(self, stream: Stream, model: SharedModel) -> None:
+        """Go on with the engine that was built last."""
+        builds = model.builds
+        segmenter = model.stream(self._settings)
+        segmenter.resets.update(stream.segmenter.resets)
+        stream.segmenter, self._builds = segmenter, builds
+
     # Legend and diagnostics
+
+    def _configured_sensor(self) -> str:
+        """Return topic and frame of the clouds as the parameters name them."""
+        topic, frame_id = (
+            str(self._node.get_parameter(name_for(self._node, self.name, name)).value)
+            for name in ("cloud_topic", "by_frame")
+        )
+        with suppress(NameValidationException):  # configure refuses a name that is not valid
+            topic = self._node.resolve_topic_name(topic)
+        return _sensor(topic, frame_id)
 
     def _publish_label_info(self, segmenter: Segmenter) -> None:
         info = label_info(segmenter.label_set)
@@ -462,6 +511,7 @@ class Channel:
             problem: why the last transition failed; "" if it succeeded.
         """
         counts, stream, reception = self.accounting.snapshot(), self._stream, self._reception
+        model = self._model
         lost = self._lost_before + (reception.lost if reception else 0)
         errors = self._current_errors()
         warnings = self._current_warnings(lost)
@@ -474,21 +524,21 @@ class Channel:
         values = {"state": state, **count_values(counts), "lost_before_reception": str(lost)}
         values |= {
             "errors": str(self._errors),
-            "recovery_steps": str(self._recovery.steps),
+            "recovery_steps": str(0 if model is None else model.recovery.steps),
             "thinned_points": str(self._thinned),
         }
         if stream is not None:
             values |= self._stream_values(stream)
         values |= {f"{stage}_ms": f"{ms:.1f}" for stage, ms in self._stages.medians().items()}
         values |= {"last_refusal": self._last_drop}
-        return diagnostic_status(self._title, self._cloud_topic, level, message, values)
+        return diagnostic_status(self._title, self._sensor, level, message, values)
 
     def _current_errors(self) -> list[str]:
         errors = []
         if self._new_errors(self._errors):
             errors.append(f"error outside the network, {self._last_drop}")
         busy = 0.0 if self._worker is None else self._worker.busy
-        if self._building_since is not None:
+        if self._model is not None and self._model.is_building:
             errors.append("the engine failed and is being built anew")
         elif busy > SLOW:
             errors.append(f"the engine has not returned for {busy:.0f} s")
@@ -501,9 +551,15 @@ class Channel:
         if new := self._newly_thinned(self._thinned):
             warnings.append(f"{new} points beyond max_points or max_voxels have no label")
         frames = [] if self._reception is None else self._reception.frames
-        if len(frames) > 1:
-            names = ", ".join(f"'{frame}'" for frame in frames)
-            warnings.append(f"clouds of the frames {names} on one topic, each restarts the stream")
+        names = ", ".join(f"'{frame}'" for frame in frames)
+        wanted = self._settings.by_frame
+        if wanted and frames and wanted not in frames:
+            warnings.append(f"no clouds of by_frame '{wanted}' on the topic, but of {names}")
+        if not wanted and len(frames) > 1:
+            warnings.append(
+                f"clouds of the frames {names} on one topic, each restarts the stream; by_frame "
+                "makes streams of them"
+            )
         if "" in frames:
             warnings.append("clouds have no frame_id: no legend, no TF")
         clouds = self._clouds
@@ -573,3 +629,8 @@ def _selections(settings: Settings, segmenter: Segmenter) -> dict[str, Selection
         return select(read_clouds(settings.clouds), segmenter.label_set, heads)
     except SchemaError as error:
         raise ConfigurationError(str(error)) from error
+
+
+def _sensor(topic: str, frame_id: str) -> str:
+    """Return what names the sensor of a stream, for diagnostics."""
+    return f"{topic} ({frame_id})" if frame_id else topic

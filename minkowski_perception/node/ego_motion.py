@@ -75,7 +75,7 @@ class OdometryMotion(EgoMotion):
         self._last = 0
         self._subscription = node.create_subscription(
             Odometry,
-            "odometry",
+            settings.odometry_topic,
             self._on_odometry,
             QoSProfile(
                 depth=200, reliability=ReliabilityPolicy[settings.input_reliability.upper()]

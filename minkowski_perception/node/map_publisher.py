@@ -20,15 +20,15 @@ _PERIOD = 1.0
 
 
 class MapPublisher:
-    """Publishes the map on `~/map`, latched: when it has changed and has subscribers.
+    """Publishes the map, latched: when it has changed and has subscribers.
 
     The thread that labels calls it, since no other may read the stream's state. A subscriber that
     comes while no cloud does gets the latched map, and a newer one within the period.
     """
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, topic: str) -> None:
         self._node = node
-        self._publisher = node.create_publisher(PointCloud2, "~/map", LATCHED)
+        self._publisher = node.create_publisher(PointCloud2, topic, LATCHED)
         self._changed = False
         self._published = -_PERIOD
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,9 +18,10 @@ from rcl_interfaces.msg import (
 )
 from rcl_interfaces.msg import Parameter as ParameterMessage
 from rcl_interfaces.srv import SetParameters, SetParametersAtomically
-from rclpy.exceptions import ParameterException
+from rclpy.exceptions import NameValidationException, ParameterException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from rclpy.validate_topic_name import validate_topic_name
 from scipy.spatial.transform import Rotation
 
 from minkowski_perception.clouds import read_clouds
@@ -33,11 +35,11 @@ class ConfigurationError(ValueError):
 
 
 def declare(node: Node) -> dict[str, str]:
-    """Declare all parameters on a node.
+    """Declare all parameters on a node, and those of its streams that have a start value.
 
     Returns:
-        Errors by parameter, for start values that ROS refuses. These parameters keep their
-        defaults until they are set again.
+        Errors by parameter, for start values that ROS refuses, which keep their defaults until
+        they are set again, and for unknown parameters of streams.
     """
     refused = {}
     for name, setting in SETTINGS.items():
@@ -54,47 +56,122 @@ def declare(node: Node) -> dict[str, str]:
                 f"{name} must be one value, not a mapping (there is a parameter {given}); a text "
                 f"of several lines begins with '{name}: |'"
             )
+    for stream in stream_names(node):
+        for name in (n for n in node._parameter_overrides if n.startswith(f"{stream}.")):
+            of_stream = name.removeprefix(f"{stream}.")
+            try:
+                setting = _stream_setting(of_stream)
+                node.declare_parameter(name, ros_value(setting.default), descriptor(setting))
+            except (ParameterException, SettingsError) as error:
+                refused[name] = f"{name}: {error}"
     return refused
 
 
-def read(node: Node) -> Settings:
-    """Return the values of the node's parameters.
+def stream_names(node: Node) -> tuple[str, ...]:
+    """Return the names of the streams; none if they are not valid, which `read` says."""
+    try:
+        return tuple(SETTINGS["streams"].checked(node.get_parameter("streams").value or ()))
+    except SettingsError:
+        return ()
+
+
+def _stream_setting(name: str) -> Setting:
+    """Return the setting of a name that a stream can have for itself.
 
     Raises:
-        ConfigurationError: a value is not valid; it names parameter, value and valid values.
+        SettingsError: there is none.
     """
+    valid = [setting.name for setting in SETTINGS.values() if not setting.shared]
+    if name in valid:
+        return SETTINGS[name]
+    if name in SETTINGS:
+        raise SettingsError(f"'{name}' is the same for all streams: set it without a stream")
+    near = difflib.get_close_matches(name, valid, n=1)
+    hint = f"did you mean '{near[0]}'?" if near else f"valid: {', '.join(valid)}"
+    raise SettingsError(f"a stream has no parameter '{name}'; {hint}")
+
+
+def name_for(node: Node, stream: str, setting: str) -> str:
+    """Return the name of the parameter that holds for a stream: its own, or that of the node."""
+    own = f"{stream}.{setting}"
+    return own if stream and node.has_parameter(own) else setting
+
+
+def read(node: Node) -> dict[str, Settings]:
+    """Return the settings of each stream by its name; without names one, of the name "".
+
+    Raises:
+        ConfigurationError: a value is not valid; it names parameter, value and valid values. Or
+            two streams would give the same labels to the same clouds.
+    """
+    names = _value(node, "", SETTINGS["streams"]) or ("",)
+    found = {
+        stream: Settings(**{s.name: _value(node, stream, s) for s in SETTINGS.values()})
+        for stream in names
+    }
+    streams: dict[tuple[str, ...], str] = {}
+    for stream, settings in found.items():
+        key = (settings.cloud_topic, settings.by_frame, settings.model)
+        if key in streams:
+            raise ConfigurationError(
+                f"streams '{streams[key]}' and '{stream}' have the same clouds and model; give "
+                f"'{stream}' its own {stream}.cloud_topic, {stream}.by_frame or {stream}.model"
+            )
+        streams[key] = stream
+    return found
+
+
+def _value(node: Node, stream: str, setting: Setting) -> Any:
+    name = name_for(node, stream, setting.name)
+    value = node.get_parameter(name).value
+    if value is None and setting.default == ():
+        value = ()  # ROS has no empty list in a parameter file
     try:
-        return Settings.from_values({name: node.get_parameter(name).value for name in SETTINGS})
+        return _checked(setting, value)
     except SettingsError as error:
-        raise ConfigurationError(str(error)) from error
+        text = str(error) if name == setting.name else f"{name}: {error}"
+        raise ConfigurationError(text) from error
 
 
 def checked(parameters: Sequence[Parameter[Any]]) -> dict[str, Any]:
-    """Return new values of settings by name; parameters that are no settings are left out.
+    """Return new values of settings by parameter; other parameters are left out.
 
     Raises:
         SettingsError: a value is not valid, or a setting is deleted; the valid values are named.
     """
     values = {}
     for parameter in parameters:
-        setting = SETTINGS.get(parameter.name)
+        setting = _setting_of(parameter.name)
         if setting is None:
             continue
         if parameter.type_ == Parameter.Type.NOT_SET:
             raise SettingsError(
-                f"{setting.name} cannot be deleted; its default is {ros_value(setting.default)!r}"
+                f"{parameter.name} cannot be deleted; its default is "
+                f"{ros_value(setting.default)!r}"
             )
-        value = values[setting.name] = setting.checked(parameter.value)
-        try:
-            if setting.name == "device":
-                choose_device(value)
-            elif setting.name == "model":
-                read_card(value)
-            elif setting.name == "clouds":
-                read_clouds(value)
-        except ValueError as error:
-            raise SettingsError(str(error)) from error
+        values[parameter.name] = _checked(setting, parameter.value)
     return values
+
+
+def _checked(setting: Setting, value: Any) -> Any:
+    """Return a value that is valid here: on this machine, and as the name of a topic.
+
+    Raises:
+        SettingsError: it is not.
+    """
+    value = setting.checked(value)
+    try:
+        if setting.name == "device":
+            choose_device(value)
+        elif setting.name == "model":
+            read_card(value)
+        elif setting.name == "clouds":
+            read_clouds(value)
+        elif setting.name.endswith("_topic"):
+            validate_topic_name(value)
+    except (NameValidationException, ValueError) as error:
+        raise SettingsError(str(error)) from error
+    return value
 
 
 def serve(node: Node) -> None:
@@ -140,13 +217,18 @@ def serve(node: Node) -> None:
 
 def _when_applied(names: Sequence[str]) -> str:
     """Return which of the parameters take effect later; "" if none."""
-    later = [name for name in names if name in SETTINGS and not SETTINGS[name].live]
+    later = [name for name in names if (found := _setting_of(name)) and not found.live]
     return f"{', '.join(later)}: takes effect at the next configure" if later else ""
+
+
+def _setting_of(parameter: str) -> Setting | None:
+    """Return the setting of a parameter of the node or of a stream; None of others."""
+    return SETTINGS.get(parameter.rpartition(".")[2])
 
 
 def descriptor(setting: Setting) -> ParameterDescriptor:
     """Return the ROS description of a setting."""
-    described = ParameterDescriptor(description=setting.description)
+    described = ParameterDescriptor(description=setting.description, read_only=setting.fixed)
     if setting.choices:
         described.additional_constraints = setting.constraint
     elif setting.unit:

@@ -43,15 +43,19 @@ from minkowski_perception.node.parameters import (
     ConfigurationError,
     checked,
     declare,
+    name_for,
     read,
     serve,
+    stream_names,
 )
 from minkowski_perception.node.qos import RELIABLE
+from minkowski_perception.node.shared_model import SharedModel
 from minkowski_perception.node.stopping import (
     exit_at_once,
     init_until_signalled,
     wait_until_acknowledged,
 )
+from minkowski_perception.node.turns import Turns
 from minkowski_perception.node.warm_up import warm_up
 from minkowski_perception.node.watchdog import Watchdog
 from minkowski_perception.segmenter import Segmenter
@@ -111,13 +115,14 @@ _or_error = _transition(TransitionCallbackReturn.ERROR)
 
 
 class PerceptionNode(LifecycleNode):
-    """Labels the points of clouds.
+    """Labels the points of clouds, of one stream or several.
 
     Subscribes `cloud` (sensor_msgs/PointCloud2) and, depending on `ego_motion`, `odometry` or TF.
     Publishes `~/labelled` (PointCloud2), `~/legend` (MarkerArray, latched), `~/label_info`
     (vision_msgs/LabelInfo, latched, where that package is installed), `~/map` (PointCloud2,
-    latched, with the setting `map`), the clouds of the setting `clouds` and `/diagnostics`. The
-    service `~/reset` (std_srvs/Trigger) begins a new stream.
+    latched, with the setting `map`), the clouds of the setting `clouds` and `/diagnostics`. With
+    the setting `streams` each stream has its own clouds, and its topics are `~/STREAM/labelled`
+    and so on. The service `~/reset` (std_srvs/Trigger) begins new streams.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -134,7 +139,11 @@ class PerceptionNode(LifecycleNode):
         self._is_stopping = False
         self._refused_parameters = declare(self)
         self._watchdog = Watchdog(self._on_hang)
-        self._channels = [Channel(self, _load, self._watchdog, self._give_up)]
+        turns = Turns()
+        self._channels = [
+            Channel(self, name, turns, self._watchdog, self._give_up)
+            for name in stream_names(self) or ("",)
+        ]
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", RELIABLE)
         self.add_on_set_parameters_callback(self._on_parameters)
         serve(self)
@@ -154,10 +163,11 @@ class PerceptionNode(LifecycleNode):
         except SettingsError as error:
             return SetParametersResult(successful=False, reason=str(error))
         for channel in self._channels:
-            if "crf" in values:
-                channel.set_crf(values["crf"])
-            if "averaging" in values:
-                channel.set_averaging(values["averaging"])
+            crf, averaging = (name_for(self, channel.name, name) for name in ("crf", "averaging"))
+            if crf in values:
+                channel.set_crf(values[crf])
+            if averaging in values:
+                channel.set_averaging(values[averaging])
         for name in values:
             self._refused_parameters.pop(name, None)
         return SetParametersResult(successful=True)
@@ -191,11 +201,14 @@ class PerceptionNode(LifecycleNode):
             refused, self._refused_parameters = self._refused_parameters, {}
             raise ConfigurationError("; ".join(refused.values()))
         settings = read(self)
-        self._watchdog.limit = settings.stall_timeout
+        models: dict[str, SharedModel] = {}
         try:
-            segmenter = _load(settings)
             for channel in self._channels:
-                channel.configure(segmenter.another_stream(), settings)
+                own = settings[channel.name]
+                self._watchdog.limit = own.stall_timeout
+                if own.model not in models:
+                    models[own.model] = SharedModel(own, _load)
+                channel.configure(models[own.model], own)
         except Exception:
             self._release()
             raise

@@ -29,15 +29,23 @@ class Reception:
         topic: of the clouds.
         qos: of the subscription.
         received: called with each cloud.
+        frame_id: of the clouds to receive; empty for all.
 
     Attributes:
         lost: clouds that were published and not received.
+        passed_over: clouds of other frames.
     """
 
     def __init__(
-        self, node: Node, topic: str, qos: QoSProfile, received: Callable[[PointCloud2], None]
+        self,
+        node: Node,
+        topic: str,
+        qos: QoSProfile,
+        received: Callable[[PointCloud2], None],
+        frame_id: str = "",
     ) -> None:
-        self.lost = 0
+        self.lost = self.passed_over = 0
+        self._frame_id = frame_id
         self._node = node
         self._received = received
         self._numbers: dict[int, float] = {}  # the last one of each publisher, and when
@@ -73,7 +81,10 @@ class Reception:
         if frame_id not in self._frames and len(self._frames) == _MOST_FRAMES:
             del self._frames[min(self._frames, key=self._frames.__getitem__)]
         self._frames[frame_id] = time.monotonic()
-        self._received(message)
+        if self._frame_id and frame_id != self._frame_id:
+            self.passed_over += 1
+        else:
+            self._received(message)
 
     def _count_numbers(self, number: int | None) -> None:
         """Count the jump from the highest lower number, which is that of the same publisher.

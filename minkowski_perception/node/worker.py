@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -45,9 +46,17 @@ class Worker(Generic[T]):
         self._thread = threading.Thread(target=self._run, name="labelling", daemon=True)
         self._thread.start()
 
+    @contextmanager
+    def turn(self, turns: AbstractContextManager[object]) -> Iterator[None]:
+        """Hold what threads share; `busy` counts anew from there, and nothing during the wait."""
+        self._started = None
+        with turns:
+            self._started = time.monotonic()
+            yield
+
     @property
     def busy(self) -> float:
-        """Seconds since the current item was taken; 0 without one."""
+        """Seconds since the current item was taken, or had its turn; 0 without one."""
         started = self._started
         return 0.0 if started is None else time.monotonic() - started
 

@@ -96,10 +96,15 @@ def test_an_empty_argument_leaves_the_parameter_to_the_file(load):
     assert node_parameters(load("perception.launch.py")) == {}
 
 
+LISTS = {
+    "sensor_pose": ("[1, 2.5, 3, 0, 0, 0]", [1.0, 2.5, 3.0, 0.0, 0.0, 0.0]),
+    "streams": ("[front, rear]", ["front", "rear"]),
+}
+
+
 @pytest.mark.parametrize("setting", SETTINGS.values(), ids=lambda s: s.name)
 def test_an_argument_is_passed_to_the_node_in_the_type_of_the_setting(load, setting):
-    value = "[1, 2.5, 3, 0, 0, 0]" if setting.name == "sensor_pose" else "given"
-    expected = [1.0, 2.5, 3.0, 0.0, 0.0, 0.0] if value != "given" else type(setting.default)
+    value, expected = LISTS.get(setting.name, ("given", type(setting.default)))
     parameters = node_parameters(load("perception.launch.py"), **{setting.name: value})
     assert parameters == {setting.name: expected}
 

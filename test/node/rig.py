@@ -87,7 +87,7 @@ class Rig:
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
         self.labelled, self.legends, self.status = [], [], None
-        self.reports = 0
+        self.reports, self.entries = 0, {}
         self.messages, self.levels, self.states = [], [], []
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         subscribe = self.node.create_subscription
@@ -100,6 +100,7 @@ class Rig:
 
     def _on_diagnostics(self, message):
         self.status = message.status[0]
+        self.entries = {status.name: status for status in message.status}
         self.reports += 1
         self.messages.append(self.status.message)
         self.levels.append(int.from_bytes(self.status.level, "big"))
@@ -107,7 +108,11 @@ class Rig:
 
     @property
     def values(self):
-        return {pair.key: pair.value for pair in self.status.values}
+        return values_of(self.status)
+
+    def stream(self, name):
+        """Return the values of a stream."""
+        return values_of(self.entries[f"minkowski_perception: {name}"])
 
     def wait_for(self, condition, timeout=ANSWER):
         deadline = time.monotonic() + timeout
@@ -202,6 +207,10 @@ class Rig:
         self.executor.shutdown()
         self.node.destroy_node()
         rclpy.shutdown(context=self.context)
+
+
+def values_of(status):
+    return {pair.key: pair.value for pair in status.values}
 
 
 def assert_balanced(values):

@@ -36,7 +36,7 @@ def node():
 
 def settings(node, **values):
     node.set_parameters([rclpy.Parameter(name, value=v) for name, v in values.items()])
-    return read(node)
+    return read(node)[""]
 
 
 def odometry(seconds, x, w=1.0):

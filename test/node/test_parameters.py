@@ -1,5 +1,7 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
+import re
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ import rclpy
 from rcl_interfaces.msg import Parameter as ParameterMessage
 from rcl_interfaces.msg import ParameterValue, SetParametersResult
 from rcl_interfaces.srv import SetParameters, SetParametersAtomically
-from rclpy.parameter import Parameter as RosParameter
+from rclpy.parameter import Parameter
 
 from minkowski_perception.node.parameters import (
     ConfigurationError,
@@ -30,7 +32,7 @@ def make_node():
     nodes = []
 
     def make(**overrides):
-        values = [RosParameter(name, value=value) for name, value in overrides.items()]
+        values = [Parameter(name, value=value) for name, value in overrides.items()]
         nodes.append(rclpy.create_node("node", context=context, parameter_overrides=values))
         return nodes[-1]
 
@@ -42,7 +44,7 @@ def make_node():
 
 def configured(node):
     assert not declare(node)
-    return read(node)
+    return read(node)[""]
 
 
 def test_every_setting_is_declared_with_its_default_description_and_range(make_node):
@@ -194,3 +196,82 @@ def test_the_answer_says_what_takes_effect_later(request_to):
     assert (live.successful, live.reason) == (True, "")
     assert later.successful
     assert later.reason == "engine: takes effect at the next configure"
+
+
+STREAMS = {
+    "streams": ["front", "camera"],
+    "cloud_topic": "/front/points",
+    "camera.cloud_topic": "/camera/points",
+    "camera.model": "indoor_depth",
+    "camera.max_gap": 3,
+    "max_gap": 0.5,
+}
+
+
+def test_a_stream_has_parameters_of_its_own_and_else_those_of_the_node(make_node):
+    node = make_node(**STREAMS)
+    assert not declare(node)
+    streams = read(node)
+    assert list(streams) == ["front", "camera"]
+    front, camera = streams.values()
+    assert (front.cloud_topic, front.model, front.max_gap) == (
+        "/front/points",
+        "outdoor_lidar",
+        0.5,
+    )
+    assert (camera.cloud_topic, camera.model, camera.max_gap) == (
+        "/camera/points",
+        "indoor_depth",
+        3.0,
+    )
+    assert node.describe_parameter("camera.max_gap").description
+    node.set_parameters([Parameter("max_gap", value=0.7), Parameter("camera.max_gap", value=2.0)])
+    assert [each.max_gap for each in read(node).values()] == [0.7, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"front.modell": "x"}, "front.modell: a stream has no .* did you mean 'model'"),
+        ({"front.colour": "x"}, "front.colour: a stream has no .*; valid: streams|model"),
+        ({"front.engine": "torch"}, "front.engine: 'engine' is the same for all streams"),
+    ],
+)
+def test_an_unknown_parameter_of_a_stream_is_refused(make_node, values, message):
+    [refusal] = declare(make_node(**STREAMS, **values)).values()
+    assert re.search(message, refusal)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"front.max_gap": "long"}, "front.max_gap: max_gap must be a number, not 'long'"),
+        ({"front.cloud_topic": "a b"}, "front.cloud_topic: Invalid topic name"),
+        ({"front.model": "no_such"}, "front.model: unknown model 'no_such'"),
+        ({"streams": ["front", "front"]}, r"streams: each name once, not \['front', 'front'\]"),
+        ({"streams": ["front", "a/b"]}, "streams: a name has letters, .* not 'a/b'"),
+        ({"streams": ["model"]}, "streams: 'model' is the name of a parameter; take another"),
+        ({"streams": ["a", "b"]}, "streams 'a' and 'b' have the same clouds and model; give 'b'"),
+    ],
+)
+def test_streams_that_are_not_valid_are_refused(make_node, values, message):
+    node = make_node(**{**STREAMS, **values})
+    declare(node)
+    with pytest.raises(ConfigurationError, match=message):
+        read(node)
+
+
+def test_the_streams_of_a_running_node_cannot_be_changed(make_node):
+    node = make_node(**STREAMS)
+    declare(node)
+    [result] = node.set_parameters([Parameter("streams", value=["rear"])])
+    assert not result.successful
+    assert list(read(node)) == ["front", "camera"]
+
+
+def test_a_parameter_of_a_stream_is_checked_as_that_of_the_node():
+    assert checked([Parameter("front.averaging", value=3)]) == {"front.averaging": 3}
+    with pytest.raises(SettingsError, match="averaging must be 1 to 32 frames, not 0"):
+        checked([Parameter("front.averaging", value=0)])
+    with pytest.raises(SettingsError, match=r"front\.max_gap cannot be deleted"):
+        checked([Parameter("front.max_gap", Parameter.Type.NOT_SET)])

@@ -105,3 +105,13 @@ def test_the_frames_are_those_of_the_last_seconds(node, monkeypatch):
     for i in range(1000):
         receive(node, i, f"frame{i}")
     assert len(reception.frames) <= 8
+
+
+def test_clouds_of_other_frames_are_passed_over_and_none_without_a_frame_to_look_for(node):
+    received = []
+    reception = Reception(node, "cloud", QoSProfile(depth=1), received.append, "rear")
+    for number, frame_id in enumerate(("front", "rear", "front", "rear")):
+        receive(node, number, frame_id)
+    assert [message.header.frame_id for message in received] == ["rear", "rear"]
+    assert (reception.passed_over, reception.lost) == (2, 0)
+    assert reception.frames == ["front", "rear"]

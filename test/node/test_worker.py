@@ -96,3 +96,27 @@ def test_a_heartbeat_goes_on_after_an_exception():
     wait_for(lambda: len(beats) > 2)
     heartbeat.stop()
     assert [str(f) for f in failures] == ["odd"]
+
+
+def test_the_wait_for_a_turn_is_no_time_in_which_a_worker_is_busy():
+    mailbox, turns, busy = Mailbox(), threading.Lock(), []
+
+    def handle(_):
+        time.sleep(0.05)
+        busy.append(worker.busy)
+        with worker.turn(turns):
+            busy.append(worker.busy)
+        busy.append(worker.busy)
+
+    turns.acquire()
+    worker = Worker(mailbox, handle, busy.append)
+    mailbox.put(1)
+    wait_for(lambda: busy and worker.busy == 0.0)
+    turns.release()
+    mailbox.put(2)  # the first one has ended when the second one is taken
+    wait_for(lambda: len(busy) == 6)
+    mailbox.close()
+    assert worker.join(30.0)
+    assert busy[0] >= 0.05
+    assert busy[1] < busy[0]
+    assert busy[2] >= busy[1]
