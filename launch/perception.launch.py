@@ -27,6 +27,8 @@ ARGUMENTS = {
         PathJoinSubstitution([CONFIG, "perception.yaml"]),
         "YAML file with the node's parameters.",
     ),
+    "tf_topic": ("/tf", "Topic of TF, such as /robot/tf."),
+    "tf_static_topic": ("/tf_static", "Topic of static TF, such as /robot/tf_static."),
     "namespace": ("", "Namespace of the node and its topics."),
     "respawn": (
         "true",
@@ -94,6 +96,10 @@ def perception_node(context: LaunchContext) -> list[Node]:
             name="minkowski_perception",
             namespace=LaunchConfiguration("namespace"),
             parameters=[LaunchConfiguration("params_file"), given],
+            remappings=[
+                ("/tf", LaunchConfiguration("tf_topic")),
+                ("/tf_static", LaunchConfiguration("tf_static_topic")),
+            ],
             respawn=LaunchConfiguration("respawn").perform(context).lower() == "true",
             respawn_delay=_RESPAWN_DELAY,
             ros_arguments=["--log-level", LaunchConfiguration("log_level")],

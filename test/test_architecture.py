@@ -49,6 +49,7 @@ ROS = {
     "sensor_msgs",
     "std_msgs",
     "std_srvs",
+    "tf2_msgs",
     "tf2_ros",
     "vision_msgs",
     "visualization_msgs",

@@ -137,7 +137,10 @@ def test_every_snippet_of_a_page_runs(
 
 
 def write_yaml(snippet: Snippet) -> None:
-    """Write a block to the file that its first line names; a recipe must be valid."""
+    """Write a block to the file that its first line names.
+
+    A recipe must be valid, and so must be parameters of the node.
+    """
     from minkowski_perception.lab.training.recipe import load_recipe
     from minkowski_perception.lab.training.stages import read_stages
 
@@ -146,8 +149,15 @@ def write_yaml(snippet: Snippet) -> None:
     path = Path(name[1])
     path.unlink(missing_ok=True)
     path.write_text(snippet.text)
-    if {"labels", "base"} & set(yaml.safe_load(snippet.text)):
+    content = yaml.safe_load(snippet.text)
+    if {"labels", "base"} & set(content):
         read_stages(load_recipe(path), Path("out"))
+    if "/**" in content:
+        parameters = content["/**"]["ros__parameters"]
+        own = {name: parameters.pop(name) for name in parameters.get("streams", [])}
+        Settings.from_values(parameters)
+        for values in own.values():
+            Settings.from_values(values)
 
 
 def run(words: list[str], place: str, measured: set[str]) -> None:

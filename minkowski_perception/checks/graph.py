@@ -24,6 +24,7 @@ from minkowski_perception.checks.machine import largest_receive_buffer
 from minkowski_perception.codec import CloudError, decode
 from minkowski_perception.motion.ego_motion import EgoMotion, NoPoseError
 from minkowski_perception.node.ego_motion import create_ego_motion
+from minkowski_perception.node.transforms import Transforms
 from minkowski_perception.segmenter import Segmenter
 from minkowski_perception.settings import Settings
 
@@ -63,15 +64,14 @@ def graph(
             return [_no_clouds(topic)]
         if odometry_topic is None and len(odometry) == 1:
             odometry_topic = odometry[0]
-        remap = ["-r", f"odometry:={odometry_topic}"] if odometry_topic else []
-        node = rclpy.create_node(
-            _NAME,
-            context=context,
-            use_global_arguments=False,
-            cli_args=["--ros-args", *remap],
+        node = rclpy.create_node(_NAME, context=context, use_global_arguments=False)
+        settings = Settings(
+            fixed_frame=fixed_frame,
+            ego_motion_timeout=2.0,
+            odometry_topic=odometry_topic or Settings.odometry_topic,
         )
         try:
-            look = _Look(node, clouds, odometry, fixed_frame)
+            look = _Look(node, clouds, odometry, settings)
             look.receive(seconds)
             return look.findings(segmenter, odometry_topic)
         finally:
@@ -127,11 +127,11 @@ class _Look:
         node: that subscribes; the topic `odometry` is remapped.
         clouds: topics of clouds.
         odometry: topics of odometry.
-        fixed_frame: see `graph`.
+        settings: for the motion.
     """
 
     def __init__(
-        self, node: Node, clouds: list[str], odometry: list[str], fixed_frame: str
+        self, node: Node, clouds: list[str], odometry: list[str], settings: Settings
     ) -> None:
         self._node = node
         self._clouds = {name: CloudTopic(name, live=True) for name in clouds}
@@ -141,8 +141,8 @@ class _Look:
             node.create_subscription(PointCloud2, name, self._receiver(name), quality)
         for name, messages in self._odometry.items():
             node.create_subscription(Odometry, name, messages.append, quality)
-        settings = Settings(fixed_frame=fixed_frame, ego_motion_timeout=2.0)
-        self._motion = create_ego_motion(node, settings)
+        self._transforms = Transforms(node)
+        self._motion = create_ego_motion(node, settings, self._transforms)
         self._located: dict[str, Finding] = {}
 
     def _receiver(self, topic: str) -> Callable[[PointCloud2], None]:
@@ -173,6 +173,7 @@ class _Look:
             stop.set()
             spinner.join()
             self._motion.close()
+            self._transforms.close()
             executor.shutdown()
 
     def _locate(self, message: PointCloud2) -> Finding:

@@ -66,15 +66,21 @@ class Registration(EgoMotion):
         """Start a new stream with the next frame."""
         self._odometry: Any = None
         self._pose: Pose = upright("")
+        self._mount: Pose = self._pose
         self._velocity = Twist(np.zeros(3), np.zeros(3))
         self._period = 0.0  # seconds over which the velocity was measured
         self._stamp: int | None = None
         self._first: Frame | None = None
 
     def locate(self, frame: Frame) -> Pose:
-        """Register a frame, later than the previous one, and return its pose [4, 4] float64."""
-        if self._stamp is None:
-            self._pose, self.knows_up = mounted_upright(frame.frame_id, self._mounts)
+        """Register a frame, later than the previous one, and return its pose [4, 4] float64.
+
+        When the mount becomes known, or changes, it starts again with the mount.
+        """
+        mount, self.knows_up = mounted_upright(frame.frame_id, self._mounts)
+        if self._stamp is None or not np.array_equal(mount, self._mount):
+            self.reset()
+            self._mount, self._pose = mount, mount.copy()
             self._stamp = frame.stamp
         step = (frame.stamp - self._stamp) / NANOSECONDS
         expected = self._pose @ self._velocity.motion(step)

@@ -52,6 +52,7 @@ from minkowski_perception.node.reception import Reception
 from minkowski_perception.node.recovery import RESET
 from minkowski_perception.node.shared_model import SharedModel
 from minkowski_perception.node.timing_publishers import TimingPublishers
+from minkowski_perception.node.transforms import Transforms
 from minkowski_perception.node.turns import Turns
 from minkowski_perception.node.watchdog import SLOW, Watchdog
 from minkowski_perception.node.worker import Worker
@@ -183,12 +184,13 @@ class Channel:
 
     # Lifecycle
 
-    def configure(self, model: SharedModel, settings: Settings) -> None:
+    def configure(self, model: SharedModel, settings: Settings, transforms: Transforms) -> None:
         """Subscribe; clouds are counted as `inactive` until `activate`.
 
         Args:
             model: that the settings name.
             settings: of this stream.
+            transforms: of the node.
 
         Raises:
             ConfigurationError: the model cannot run with these settings, the ego-motion source
@@ -199,7 +201,7 @@ class Channel:
         segmenter = model.stream(settings)
         selections = _selections(settings, segmenter)
         self._model, self._settings, self._builds = model, settings, model.builds
-        ego_motion = create_ego_motion(self._node, settings)
+        ego_motion = create_ego_motion(self._node, settings, transforms)
         self._stream = Stream(
             segmenter, ego_motion, self.accounting, level=settings.level, turn=self._turn
         )

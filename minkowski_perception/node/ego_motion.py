@@ -25,9 +25,11 @@ from minkowski_perception.motion.ego_motion import (
     NoPoseError,
     StandingStill,
 )
-from minkowski_perception.motion.poses import Pose, PoseBuffer, pose_matrix
+from minkowski_perception.motion.poses import Pose, PoseBuffer
 from minkowski_perception.motion.registration import Registration
+from minkowski_perception.motion.transforms import message_pose, plain
 from minkowski_perception.node.parameters import ConfigurationError, sensor_matrix
+from minkowski_perception.node.transforms import Transforms
 from minkowski_perception.settings import Settings
 
 _TF_POLL = 0.005  # seconds
@@ -38,18 +40,23 @@ If they are further apart, their clocks differ.
 """
 
 
-def create_ego_motion(node: Node, settings: Settings) -> EgoMotion:
+def create_ego_motion(node: Node, settings: Settings, transforms: Transforms) -> EgoMotion:
     """Return the ego-motion source that the settings name.
+
+    Args:
+        node: subscribes.
+        settings: of the stream.
+        transforms: of the node; the caller closes them.
 
     Raises:
         ConfigurationError: the source needs a package that is not installed.
     """
     create: dict[str, Callable[[], EgoMotion]] = {
-        "auto": lambda: AutoMotion(node, settings),
-        "tf": lambda: TfMotion(node, settings),
-        "odometry": lambda: OdometryMotion(node, settings),
-        "kiss_icp": lambda: Registration(deskew=settings.deskew),
-        "none": StandingStill,
+        "auto": lambda: AutoMotion(node, settings, transforms),
+        "tf": lambda: TfMotion(settings, transforms),
+        "odometry": lambda: OdometryMotion(node, settings, transforms),
+        "kiss_icp": lambda: Registration(deskew=settings.deskew, mounts=transforms.mount),
+        "none": lambda: StandingStill(transforms.mount),
     }
     try:
         return create[settings.ego_motion]()
@@ -58,16 +65,22 @@ def create_ego_motion(node: Node, settings: Settings) -> EgoMotion:
 
 
 class OdometryMotion(EgoMotion):
-    """Poses from nav_msgs/Odometry on the topic `odometry`, interpolated at the stamp."""
+    """Poses from nav_msgs/Odometry, interpolated at the stamp.
+
+    The sensor's pose in the odometry's child frame is the setting `sensor_pose`. If that is zero,
+    it is the static transform between the two frames, where there is one.
+    """
 
     name = "odometry"
     knows_up = True
 
-    def __init__(self, node: Node, settings: Settings) -> None:
+    def __init__(self, node: Node, settings: Settings, transforms: Transforms) -> None:
         super().__init__()
         self._node = node
         self._timeout = settings.ego_motion_timeout
         self._sensor_pose = sensor_matrix(settings.sensor_pose)
+        self._transforms = None if any(settings.sensor_pose) else transforms
+        self._child_frame_id = ""
         self._jump = int(settings.max_step_back * NANOSECONDS)
         self._condition = threading.Condition()
         self._interrupted = False
@@ -86,7 +99,7 @@ class OdometryMotion(EgoMotion):
         stamp = nanoseconds(message.header.stamp)
         pose = message.pose.pose
         try:
-            matrix = _matrix(pose.position, pose.orientation)
+            matrix = message_pose(pose.position, pose.orientation)
         except ValueError as error:
             self._node.get_logger().warning(
                 f"odometry ignored: {error}", throttle_duration_sec=5.0
@@ -97,7 +110,8 @@ class OdometryMotion(EgoMotion):
                 self._poses.clear()  # a bag that loops: the older poses have later stamps
             self._last = stamp
             self.fixed_frame = message.header.frame_id
-            self._poses.add(stamp, matrix @ self._sensor_pose)
+            self._child_frame_id = message.child_frame_id
+            self._poses.add(stamp, matrix)
             self._condition.notify_all()
 
     def locate(self, frame: Frame) -> Pose:
@@ -111,7 +125,14 @@ class OdometryMotion(EgoMotion):
                 f"no odometry on both sides of stamp {stamp} ns within {self._timeout:g} s "
                 f"on topic '{self._subscription.topic_name}'"
             )
-        return pose
+        return pose @ self._mount(frame.frame_id)
+
+    def _mount(self, frame_id: str) -> Pose:
+        """Return the pose of a sensor in the odometry's child frame."""
+        if self._transforms is None:
+            return self._sensor_pose
+        static = self._transforms.between(frame_id, self._child_frame_id)
+        return self._sensor_pose if static is None else static
 
     def unavailable_reason(self, frame: Frame, deadline: float) -> str:
         """See `EgoMotion.unavailable_reason`; odometry near the frame's stamp makes it available.
@@ -163,7 +184,7 @@ class OdometryMotion(EgoMotion):
 
 
 class TfMotion(EgoMotion):
-    """Poses from TF, received by tf2_ros on a node and a thread of its own.
+    """Poses from TF.
 
     Raises:
         ImportError: tf2_ros is not installed.
@@ -172,32 +193,21 @@ class TfMotion(EgoMotion):
     name = "tf"
     knows_up = True
 
-    def __init__(self, node: Node, settings: Settings) -> None:
+    def __init__(self, settings: Settings, transforms: Transforms) -> None:
         super().__init__()
-        try:
-            import tf2_ros
-        except ImportError as error:
-            raise ImportError(
-                "TF needs the package tf2_ros, which is not installed "
-                "(apt install ros-$ROS_DISTRO-tf2-ros-py)"
-            ) from error
-        self.fixed_frame = settings.fixed_frame
+        self._buffer = transforms.buffer()
+        from tf2_ros import TransformException
+
+        self._errors: Any = TransformException
+        self.fixed_frame = plain(settings.fixed_frame)
         self._timeout = settings.ego_motion_timeout
         self._interrupted = threading.Event()
-        self._errors: Any = tf2_ros.TransformException
-        self._buffer = tf2_ros.Buffer()
-        # On its own node the listener does not share the clouds' executor.
-        name = f"{node.get_name()}_tf_listener"
-        # A launch file renames all nodes of a process; a node's own arguments take precedence.
-        rename = ["--ros-args", "-r", f"__node:={name}"]
-        self._node = rclpy.create_node(name, context=node.context, cli_args=rename)
-        self._listener = tf2_ros.TransformListener(self._buffer, self._node, spin_thread=True)
 
     def locate(self, frame: Frame) -> Pose:
         """Return the transform at the stamp; see `EgoMotion.locate`."""
         found = self._wait_for(frame, time.monotonic() + self._timeout).transform
         try:
-            return _matrix(found.translation, found.rotation)
+            return message_pose(found.translation, found.rotation)
         except ValueError as error:
             raise NoPoseError(f"transform from '{frame.frame_id}': {error}") from error
 
@@ -225,7 +235,7 @@ class TfMotion(EgoMotion):
         while True:
             try:
                 # The buffer's own look-up would wait, and by ROS time, which may be paused.
-                return self._buffer.lookup_transform_core(self.fixed_frame, frame.frame_id, when)
+                return self._look_up(frame, when)
             except self._errors as error:
                 if time.monotonic() >= deadline:
                     raise NoPoseError(
@@ -238,12 +248,14 @@ class TfMotion(EgoMotion):
     def _latest(self, frame: Frame) -> int:
         """Return the stamp of the latest transform in nanoseconds; 0 if there is none."""
         try:
-            found = self._buffer.lookup_transform_core(
-                self.fixed_frame, frame.frame_id, rclpy.time.Time()
-            )
+            found = self._look_up(frame, rclpy.time.Time())
         except self._errors:
             return 0
         return nanoseconds(found.header.stamp)
+
+    def _look_up(self, frame: Frame, when: rclpy.time.Time) -> Any:
+        """Return the TransformStamped to the fixed frame; tf2 knows no leading slashes."""
+        return self._buffer.lookup_transform_core(self.fixed_frame, plain(frame.frame_id), when)
 
     def interrupt(self) -> None:
         """See `EgoMotion.interrupt`."""
@@ -252,12 +264,6 @@ class TfMotion(EgoMotion):
     def resume(self) -> None:
         """See `EgoMotion.resume`."""
         self._interrupted.clear()
-
-    def close(self) -> None:
-        """Stop the listener and its node."""
-        self._listener.unregister()
-        self._listener.executor.shutdown()
-        self._node.destroy_node()
 
 
 class AutoMotion(EgoMotion):
@@ -270,16 +276,16 @@ class AutoMotion(EgoMotion):
 
     name = "auto"
 
-    def __init__(self, node: Node, settings: Settings) -> None:
+    def __init__(self, node: Node, settings: Settings, transforms: Transforms) -> None:
         super().__init__("no cloud received yet")
         self._log = node.get_logger()
         self._timeout = settings.ego_motion_timeout
         # A source whose package is not installed is represented by the error message.
         self._candidates: list[EgoMotion | str] = []
         for create in (
-            lambda: TfMotion(node, settings),
-            lambda: OdometryMotion(node, settings),
-            lambda: Registration(deskew=settings.deskew),
+            lambda: TfMotion(settings, transforms),
+            lambda: OdometryMotion(node, settings, transforms),
+            lambda: Registration(deskew=settings.deskew, mounts=transforms.mount),
         ):
             try:
                 self._candidates.append(create())
@@ -339,11 +345,3 @@ class AutoMotion(EgoMotion):
 
     def _sources(self) -> list[EgoMotion]:
         return [c for c in self._candidates if isinstance(c, EgoMotion)]
-
-
-def _matrix(position: Any, orientation: Any) -> Pose:
-    """Return the pose of a ROS position or translation and a quaternion; see `pose_matrix`."""
-    return pose_matrix(
-        (position.x, position.y, position.z),
-        (orientation.x, orientation.y, orientation.z, orientation.w),
-    )

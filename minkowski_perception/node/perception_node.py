@@ -55,6 +55,7 @@ from minkowski_perception.node.stopping import (
     init_until_signalled,
     wait_until_acknowledged,
 )
+from minkowski_perception.node.transforms import Transforms
 from minkowski_perception.node.turns import Turns
 from minkowski_perception.node.warm_up import warm_up
 from minkowski_perception.node.watchdog import Watchdog
@@ -139,6 +140,7 @@ class PerceptionNode(LifecycleNode):
         self._is_stopping = False
         self._refused_parameters = declare(self)
         self._watchdog = Watchdog(self._on_hang)
+        self._transforms: Transforms | None = None
         turns = Turns()
         self._channels = [
             Channel(self, name, turns, self._watchdog, self._give_up)
@@ -202,13 +204,14 @@ class PerceptionNode(LifecycleNode):
             raise ConfigurationError("; ".join(refused.values()))
         settings = read(self)
         models: dict[str, SharedModel] = {}
+        self._transforms = transforms = Transforms(self)  # static ones come while models load
         try:
             for channel in self._channels:
                 own = settings[channel.name]
                 self._watchdog.limit = own.stall_timeout
                 if own.model not in models:
                     models[own.model] = SharedModel(own, _load)
-                channel.configure(models[own.model], own)
+                channel.configure(models[own.model], own, transforms)
         except Exception:
             self._release()
             raise
@@ -290,6 +293,9 @@ class PerceptionNode(LifecycleNode):
     def _release(self) -> None:
         for channel in self._channels:
             channel.release()
+        if self._transforms is not None:
+            self._transforms.close()
+        self._transforms = None
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         return_freed_memory()

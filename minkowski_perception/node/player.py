@@ -25,8 +25,9 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import PointCloud2
 
+from minkowski_perception.motion.poses import Pose
 from minkowski_perception.node.stopping import init_until_signalled, wait_until_acknowledged
-from minkowski_perception.recordings.bags import BagError, BagReader, Pose
+from minkowski_perception.recordings.bags import BagError, BagReader
 
 USER_ERROR = 2
 

@@ -8,19 +8,17 @@ import heapq
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from scipy.spatial.transform import Rotation
 
 from minkowski_perception.codec import CloudData
-from minkowski_perception.frame import nanoseconds, upright
-from minkowski_perception.motion.poses import PoseBuffer, pose_matrix
+from minkowski_perception.frame import nanoseconds
+from minkowski_perception.motion.poses import Pose
+from minkowski_perception.motion.transforms import TransformTree, message_pose, plain
 
 try:
     import yaml
@@ -52,9 +50,6 @@ try:
 except ImportError as error:
     raise ImportError("bags are read and written with rosbags: pip install rosbags") from error
 
-Pose = npt.NDArray[np.float64]
-"""[4, 4], transforms points from one frame to another."""
-
 StampedPoses = list[tuple[int, Pose]]
 """Poses by stamp in nanoseconds, sorted."""
 
@@ -67,9 +62,6 @@ _NO_MOTION = "the bag has no odometry or transforms"
 
 _BODY_FRAMES = ("base", "base_link", "base_footprint", "body", "chassis", "vehicle")
 """Names of frames that move with the robot, without a namespace."""
-
-_STILL = 1e-9
-"""Largest change, in metres or of a matrix entry, of a transform that never changes."""
 
 _PART = re.compile(r"(?P<name>.*?)(_\d{4}(-\d\d){5})?_(?P<number>\d+)")
 """Name of a part of a split recording, without its suffix: NAME_3, NAME_2026-11-27-14-30-00_3."""
@@ -133,7 +125,7 @@ class BagReader:
     def __enter__(self) -> BagReader:
         self._types = MessageTypes()
         self._storages: list[Storage] = []
-        self._trees: dict[str, _TransformTree] = {}
+        self._trees: dict[str, TransformTree] = {}
         self.losses = list(self._missing)
         with ExitStack() as opened:
             for file in self._files:
@@ -276,12 +268,12 @@ class BagReader:
         return found
 
     def _odometry_poses(
-        self, topic: str, tree: _TransformTree, frame_id: str, fixed_frame: str | None
+        self, topic: str, tree: TransformTree, frame_id: str, fixed_frame: str | None
     ) -> RecordedPoses:
         poses: dict[int, Pose] = {}
         name = ""
         for _, _, message in self._messages([topic], ODOMETRY_TYPE):
-            if fixed_frame is not None and _plain(message.header.frame_id) != _plain(fixed_frame):
+            if fixed_frame is not None and plain(message.header.frame_id) != plain(fixed_frame):
                 continue
             name = message.header.frame_id
             stamp = nanoseconds(message.header.stamp)
@@ -293,7 +285,7 @@ class BagReader:
         return RecordedPoses("odometry", name, sorted(poses.items(), key=lambda item: item[0]))
 
     def _transform_poses(
-        self, tree: _TransformTree, frame_id: str, fixed_frame: str | None
+        self, tree: TransformTree, frame_id: str, fixed_frame: str | None
     ) -> RecordedPoses:
         above = tree.above(frame_id)
         chosen = fixed_frame is not None
@@ -323,21 +315,21 @@ class BagReader:
             reason = "the transforms of the bag never change"
         return RecordedPoses("transforms", fixed_frame, [] if reason else known, reason)
 
-    def _transforms(self, frame_id: str) -> _TransformTree:
+    def _transforms(self, frame_id: str) -> TransformTree:
         """Return the tree of /tf; if it lacks the frame, that of the first namespace with it."""
         if not self._trees:
             for topic in sorted(self._topics(TRANSFORMS_TYPE), key=lambda name: name.count("/")):
                 namespace, _, kind = topic.rpartition("/")
                 if kind in ("tf", "tf_static"):
-                    self._trees.setdefault(namespace, _TransformTree())
+                    self._trees.setdefault(namespace, TransformTree())
             for namespace, tree in self._trees.items():
                 topics = {f"{namespace}/{kind}" for kind in ("tf", "tf_static")}
                 topics &= self._topics(TRANSFORMS_TYPE).keys()
                 for topic, _, message in self._messages(topics, TRANSFORMS_TYPE):
                     for transform in message.transforms:
                         tree.add(transform, static=topic.endswith("/tf_static"))
-        with_frame = (tree for tree in self._trees.values() if _plain(frame_id) in tree.edges)
-        return next(with_frame, next(iter(self._trees.values()), _TransformTree()))
+        with_frame = (tree for tree in self._trees.values() if plain(frame_id) in tree.edges)
+        return next(with_frame, next(iter(self._trees.values()), TransformTree()))
 
     def _messages(
         self, topics: Iterable[str], kind: str, times: _Times = (None, None)
@@ -568,115 +560,6 @@ class BagWriter:
         return self._store.types["std_msgs/msg/Header"](time, frame_id)
 
 
-@dataclass
-class _Edge:
-    """Transforms from a frame to its parent."""
-
-    parent: str
-    static: bool
-    samples: list[tuple[int, Pose]] = field(default_factory=list)
-
-    @cached_property
-    def _buffer(self) -> PoseBuffer:
-        buffer = PoseBuffer(capacity=len(self.samples))
-        for stamp, pose in self.samples:
-            buffer.add(stamp, pose)
-        return buffer
-
-    @cached_property
-    def still(self) -> bool:
-        """Whether the transform never changes; unknown, so false, with one sample on /tf."""
-        first, *others = (pose for _, pose in self.samples)
-        if not others:
-            return self.static
-        return self.static or all(np.abs(pose - first).max() <= _STILL for pose in others)
-
-    def at(self, stamp: int) -> Pose | None:
-        return self.samples[-1][1] if self.static else self._buffer.at(stamp)
-
-
-class _TransformTree:
-    """Tree of the frames that transforms connect.
-
-    Attributes:
-        edges: by child frame.
-        invalid: descriptions of transforms that are not finite or have no rotation.
-    """
-
-    def __init__(self) -> None:
-        self.edges: dict[str, _Edge] = {}
-        self.invalid: set[str] = set()
-
-    def add(self, transform: Any, static: bool) -> None:
-        """Add a geometry_msgs/TransformStamped; ignore it if it is invalid."""
-        pose = _pose(transform.transform.translation, transform.transform.rotation)
-        parent, child = _plain(transform.header.frame_id), _plain(transform.child_frame_id)
-        if pose is None:
-            self.invalid.add(f"'{child}' in '{parent}'")
-            return
-        edge = self.edges.get(child)
-        if edge is None or edge.parent != parent:
-            edge = self.edges[child] = _Edge(parent, static)
-        edge.samples.append((nanoseconds(transform.header.stamp), pose))
-
-    def above(self, frame: str) -> list[str]:
-        """Return the frame and its ancestors, up to the root."""
-        frames = [_plain(frame)]
-        while (edge := self.edges.get(frames[-1])) and edge.parent not in frames:
-            frames.append(edge.parent)
-        return frames
-
-    def mount(self, frame: str) -> Pose | None:
-        """Return the pose of a frame in the highest one to which all transforms are still."""
-        pose, top = np.eye(4), _plain(frame)
-        seen = {top}
-        while (edge := self.edges.get(top)) and edge.still and edge.parent not in seen:
-            pose, top = edge.samples[-1][1] @ pose, edge.parent
-            seen.add(top)
-        return upright(top) @ pose if len(seen) > 1 else None
-
-    def path(self, frame: str, fixed_frame: str) -> _Path | None:
-        """Return the path from a frame to a fixed one; None if they are in separate trees."""
-        rise, fall = self.above(frame), self.above(fixed_frame)
-        common = next((f for f in rise if f in fall), None)
-        if common is None:
-            return None
-        rise, fall = rise[: rise.index(common)], fall[: fall.index(common)]
-        return _Path([self.edges[f] for f in rise], [self.edges[f] for f in fall])
-
-
-@dataclass
-class _Path:
-    """Transforms between two frames: from each up to their lowest common ancestor."""
-
-    rise: list[_Edge]
-    fall: list[_Edge]
-
-    def stamps(self) -> list[int]:
-        """Return all stamps of the moving transforms, sorted."""
-        moving = (edge for edge in [*self.rise, *self.fall] if not edge.static)
-        return sorted({stamp for edge in moving for stamp, _ in edge.samples})
-
-    def still(self) -> bool:
-        """Return whether no transform ever changes."""
-        return all(edge.still for edge in [*self.rise, *self.fall])
-
-    def at(self, stamp: int) -> Pose | None:
-        """Return [4, 4] from the first frame to the second; None if unknown at the stamp."""
-        rise, fall = self._product(self.rise, stamp), self._product(self.fall, stamp)
-        return None if rise is None or fall is None else np.linalg.inv(fall) @ rise
-
-    @staticmethod
-    def _product(edges: list[_Edge], stamp: int) -> Pose | None:
-        product = np.eye(4)
-        for edge in edges:
-            pose = edge.at(stamp)
-            if pose is None:
-                return None
-            product = pose @ product
-        return product
-
-
 def _locate(path: Path, losses: list[str]) -> tuple[Path, list[Path]]:
     """Find the bag at or in a path, and its files in order; add what is missing to `losses`."""
     if not path.exists():
@@ -744,17 +627,9 @@ def _ros2_type(channel: Channel) -> str:
     return RENAMED_TYPES.get(channel.message_type, channel.message_type)
 
 
-def _plain(frame: str) -> str:
-    """Return a frame's name without the leading slashes of ROS 1."""
-    return frame.lstrip("/")
-
-
 def _pose(position: Any, quaternion: Any) -> Pose | None:
     """Convert a position and a quaternion of ROS messages to a matrix; None if invalid."""
     try:
-        return pose_matrix(
-            (position.x, position.y, position.z),
-            (quaternion.x, quaternion.y, quaternion.z, quaternion.w),
-        )
+        return message_pose(position, quaternion)
     except ValueError:
         return None

@@ -4,6 +4,7 @@ import sys
 import threading
 import time
 import types
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from minkowski_perception.frame import Frame
 from minkowski_perception.motion.ego_motion import InterruptedWaitError, NoPoseError
 from minkowski_perception.node.ego_motion import OdometryMotion, TfMotion, create_ego_motion
 from minkowski_perception.node.parameters import ConfigurationError, declare, read
+from minkowski_perception.node.transforms import Transforms
 
 SECOND = 10**9
 
@@ -32,6 +34,13 @@ def node():
     yield node
     node.destroy_node()
     rclpy.shutdown(context=context)
+
+
+@pytest.fixture
+def transforms(node):
+    made = Transforms(node)
+    yield made
+    made.close()
 
 
 def settings(node, **values):
@@ -53,14 +62,16 @@ def frame_at(nanoseconds):
     return Frame(draw.uniform(-20, 20, (1000, 3)).astype(np.float32), int(nanoseconds), "lidar")
 
 
-def test_with_none_every_pose_is_the_same(node):
-    motion = create_ego_motion(node, settings(node, ego_motion="none"))
+def test_with_none_every_pose_is_the_same(node, transforms):
+    motion = create_ego_motion(node, settings(node, ego_motion="none"), transforms)
     assert motion.name == "none"
     assert np.array_equal(motion.locate(frame_at(0)), np.eye(4))
 
 
-def test_odometry_is_interpolated_at_the_stamp_and_transformed_to_the_sensor(node):
-    motion = OdometryMotion(node, settings(node, sensor_pose=[0.5, 0.0, 1.0, 0.0, 0.0, 0.0]))
+def test_odometry_is_interpolated_at_the_stamp_and_transformed_to_the_sensor(node, transforms):
+    motion = OdometryMotion(
+        node, settings(node, sensor_pose=[0.5, 0.0, 1.0, 0.0, 0.0, 0.0]), transforms
+    )
     motion._on_odometry(odometry(10, 1.0))
     motion._on_odometry(odometry(11, 3.0))
     pose = motion.locate(frame_at(10 * SECOND + SECOND // 2))
@@ -68,22 +79,22 @@ def test_odometry_is_interpolated_at_the_stamp_and_transformed_to_the_sensor(nod
     assert motion.fixed_frame == "wheels"
 
 
-def test_locate_waits_for_odometry(node):
-    motion = OdometryMotion(node, settings(node, ego_motion_timeout=5.0))
+def test_locate_waits_for_odometry(node, transforms):
+    motion = OdometryMotion(node, settings(node, ego_motion_timeout=5.0), transforms)
     motion._on_odometry(odometry(10, 0.0))
     threading.Timer(0.1, motion._on_odometry, args=[odometry(12, 2.0)]).start()
     assert motion.locate(frame_at(11 * SECOND))[0, 3] == pytest.approx(1.0)
 
 
-def test_locate_waits_for_odometry_no_longer_than_the_timeout(node):
-    motion = OdometryMotion(node, settings(node, ego_motion_timeout=0.05))
+def test_locate_waits_for_odometry_no_longer_than_the_timeout(node, transforms):
+    motion = OdometryMotion(node, settings(node, ego_motion_timeout=0.05), transforms)
     motion._on_odometry(odometry(10, 0.0))
     with pytest.raises(NoPoseError, match=r"no odometry .* 11000000000 ns within 0.05 s .*odom"):
         motion.locate(frame_at(11 * SECOND))
 
 
-def test_odometry_is_cleared_when_a_bag_loops(node):
-    motion = OdometryMotion(node, settings(node, ego_motion_timeout=0.0))
+def test_odometry_is_cleared_when_a_bag_loops(node, transforms):
+    motion = OdometryMotion(node, settings(node, ego_motion_timeout=0.0), transforms)
     for second in (10, 20, 30):
         motion._on_odometry(odometry(second, 0.0))
     motion._on_odometry(odometry(10, 5.0))
@@ -93,15 +104,15 @@ def test_odometry_is_cleared_when_a_bag_loops(node):
     assert motion.locate(frame_at(15 * SECOND))[0, 3] == 5.0
 
 
-def test_odometry_with_a_zero_quaternion_is_ignored(node):
-    motion = OdometryMotion(node, settings(node, ego_motion_timeout=0.0))
+def test_odometry_with_a_zero_quaternion_is_ignored(node, transforms):
+    motion = OdometryMotion(node, settings(node, ego_motion_timeout=0.0), transforms)
     motion._on_odometry(odometry(10, 0.0, w=0.0))
     with pytest.raises(NoPoseError):
         motion.locate(frame_at(10 * SECOND))
 
 
-def test_odometry_is_received_over_dds(node):
-    motion = OdometryMotion(node, settings(node, ego_motion_timeout=0.0))
+def test_odometry_is_received_over_dds(node, transforms):
+    motion = OdometryMotion(node, settings(node, ego_motion_timeout=0.0), transforms)
     other = rclpy.create_node("driver", context=node.context)
     publisher = other.create_publisher(Odometry, "odometry", 10)
     executor = SingleThreadedExecutor(context=node.context)
@@ -119,10 +130,10 @@ def test_odometry_is_received_over_dds(node):
     other.destroy_node()
 
 
-def test_tf_without_its_package_names_the_package_to_install(node, monkeypatch):
+def test_tf_without_its_package_names_the_package_to_install(node, transforms, monkeypatch):
     monkeypatch.setitem(sys.modules, "tf2_ros", None)
     with pytest.raises(ConfigurationError, match=r"needs the package tf2_ros.*tf2-ros-py"):
-        create_ego_motion(node, settings(node, ego_motion="tf"))
+        create_ego_motion(node, settings(node, ego_motion="tf"), transforms)
 
 
 class FakeBuffer:
@@ -160,36 +171,48 @@ def fake_tf(monkeypatch):
     monkeypatch.setitem(sys.modules, "tf2_ros", fake)
 
 
-def test_tf_is_looked_up_from_the_sensor_to_the_fixed_frame_until_it_is_known(node, fake_tf):
-    motion = TfMotion(node, settings(node, fixed_frame="map", ego_motion_timeout=5.0))
+def test_tf_is_looked_up_from_the_sensor_to_the_fixed_frame_until_it_is_known(
+    node, transforms, fake_tf
+):
+    motion = TfMotion(settings(node, fixed_frame="map", ego_motion_timeout=5.0), transforms)
     motion._buffer.late = 2
     assert motion.locate(frame_at(5 * SECOND))[0, 3] == 7.0
     assert motion._buffer.asked == [("map", "lidar", 5 * SECOND)] * 3
-    motion.close()
 
 
-def test_locate_waits_for_tf_no_longer_than_the_timeout(node, fake_tf):
-    motion = TfMotion(node, settings(node, ego_motion_timeout=0.0))
+def test_all_streams_share_one_listener_and_tf2_gets_no_leading_slashes(node, transforms, fake_tf):
+    first = TfMotion(settings(node, fixed_frame="/map"), transforms)
+    second = TfMotion(settings(node, fixed_frame="odom"), transforms)
+    assert first._buffer is second._buffer
+    first.locate(replace(frame_at(5 * SECOND), frame_id="/lidar"))
+    assert first._buffer.asked == [("map", "lidar", 5 * SECOND)]
+
+
+def test_locate_waits_for_tf_no_longer_than_the_timeout(node, transforms, fake_tf):
+    motion = TfMotion(settings(node, ego_motion_timeout=0.0), transforms)
     motion._buffer.known.clear()
     with pytest.raises(NoPoseError, match="no transform from 'lidar' to 'odom' within 0 s: extra"):
         motion.locate(frame_at(5 * SECOND))
-    motion.close()
 
 
-def test_registration_without_its_package_names_the_package_to_install(node, monkeypatch):
+def test_registration_without_its_package_names_the_package_to_install(
+    node, transforms, monkeypatch
+):
     monkeypatch.setitem(sys.modules, "kiss_icp.kiss_icp", None)
     with pytest.raises(ConfigurationError, match=r"'kiss_icp': .*pip install kiss-icp"):
-        create_ego_motion(node, settings(node, ego_motion="kiss_icp"))
+        create_ego_motion(node, settings(node, ego_motion="kiss_icp"), transforms)
 
 
 @pytest.fixture
-def auto(node):
+def auto(node, transforms):
     """Return ego motion 'auto' with a short timeout, and its sources by name."""
     made = []
 
     def make(**values):
         made.append(
-            create_ego_motion(node, settings(node, **{"ego_motion_timeout": 0.05, **values}))
+            create_ego_motion(
+                node, settings(node, **{"ego_motion_timeout": 0.05, **values}), transforms
+            )
         )
         candidates = [each for each in made[-1]._candidates if not isinstance(each, str)]
         return made[-1], {candidate.name: candidate for candidate in candidates}
@@ -323,3 +346,69 @@ def test_registration_starts_again_at_a_reset(auto, without_tf):
         motion.reset()
         assert np.array_equal(motion.locate(frame_at(10 * SECOND)), np.eye(4))
         assert not np.array_equal(motion.locate(turned), np.eye(4))
+
+
+UPSIDE_DOWN = np.diag([1.0, -1.0, -1.0, 1.0])
+
+
+def static(child, x, w=0.0, parent="base_link"):
+    """Return a message of /tf_static: x metres ahead and, with w = 0, upside down."""
+    transform = TransformStamped(child_frame_id=child)
+    transform.header.frame_id = parent
+    transform.transform.translation.x = x
+    transform.transform.rotation.x, transform.transform.rotation.w = 1.0 - w, w
+    return types.SimpleNamespace(transforms=[transform])
+
+
+@pytest.mark.parametrize("source", ["none", "kiss_icp", "auto"])
+@pytest.mark.parametrize("name", ["lidar", "/lidar"])
+def test_a_mount_of_tf_static_is_used_without_odometry(node, transforms, without_tf, source, name):
+    if source != "none":
+        pytest.importorskip("kiss_icp", reason="needs kiss-icp: pip install kiss-icp")
+    wanted = settings(node, ego_motion=source, ego_motion_timeout=0.0)
+    motion = create_ego_motion(node, wanted, transforms)
+    transforms._on_static(static("/lidar", 0.5))
+    expected = UPSIDE_DOWN.copy()
+    expected[0, 3] = 0.5
+    np.testing.assert_allclose(
+        motion.locate(replace(frame_at(SECOND), frame_id=name)), expected, atol=1e-12
+    )
+    motion.close()
+
+
+@pytest.mark.parametrize("source", ["none", "kiss_icp"])
+def test_a_mount_that_becomes_known_or_changes_holds_from_then_on(node, transforms, source):
+    if source == "kiss_icp":
+        pytest.importorskip("kiss_icp", reason="needs kiss-icp: pip install kiss-icp")
+    motion = create_ego_motion(node, settings(node, ego_motion=source), transforms)
+    positions = []
+    for second in range(1, 6):
+        if second in (2, 4):
+            transforms._on_static(static("lidar", float(second), w=1.0))
+        positions.append(motion.locate(frame_at(second * SECOND))[0, 3])
+    np.testing.assert_allclose(positions, [0.0, 2.0, 2.0, 4.0, 4.0], atol=1e-3)
+
+
+def test_odometry_takes_the_static_mount_unless_the_sensor_pose_is_given(node, transforms):
+    message = odometry(10, 1.0)
+    message.child_frame_id = "base_link"
+    transforms._on_static(static("mast", 0.5, w=1.0))
+    transforms._on_static(static("lidar", 0.25, parent="mast"))
+    for given, x in (([0.0] * 6, 1.75), ([0.0, 0.0, 1.0, 0.0, 0.0, 0.0], 1.0)):
+        motion = OdometryMotion(node, settings(node, sensor_pose=given), transforms)
+        motion._on_odometry(message)
+        pose = motion.locate(frame_at(10 * SECOND))
+        assert pose[0, 3] == pytest.approx(x)
+        assert pose[2, 2] == pytest.approx(-1.0 if x == 1.75 else 1.0)
+        other = motion.locate(replace(frame_at(10 * SECOND), frame_id="not_connected"))
+        assert other[0, 3] == 1.0
+        motion.close()
+
+
+def test_a_static_transform_that_is_sent_again_takes_the_place_of_the_last_one(transforms):
+    for x in (1.0, 1.0, 3.0):
+        transforms._on_static(static("lidar", x))
+    transforms._on_static(static("lidar", float("nan")))
+    assert transforms.mount("lidar")[0, 3] == 3.0
+    assert [len(edge.samples) for edge in transforms._static.edges.values()] == [1]
+    assert transforms.mount("base_link") is None
