@@ -49,7 +49,7 @@ from minkowski_perception.node.map_publisher import MapPublisher
 from minkowski_perception.node.parameters import ConfigurationError, name_for
 from minkowski_perception.node.qos import LATCHED, RELIABLE
 from minkowski_perception.node.reception import Reception
-from minkowski_perception.node.recovery import RESET
+from minkowski_perception.node.recovery import RESET, Recovery
 from minkowski_perception.node.shared_model import SharedModel
 from minkowski_perception.node.timing_publishers import TimingPublishers
 from minkowski_perception.node.transforms import Transforms
@@ -68,7 +68,7 @@ _QUEUE = 10
 _RECENT = 3.0
 """Seconds without a labelled cloud after which the rate is 0."""
 
-_STOP_TIMEOUT = 5.0
+STOP_TIMEOUT = 5.0
 """Seconds that the worker may take to finish its cloud when the process stops."""
 
 _MOST_SKIPPED = 1000
@@ -119,7 +119,7 @@ class Channel:
         give_up: called with the reason when an engine cannot be recovered.
 
     Attributes:
-        name: see above.
+        name: of the stream.
         accounting: counts of the clouds since the node was created.
         frame_id: frame of the last labelled cloud.
     """
@@ -161,6 +161,7 @@ class Channel:
         self._averaging_wanted = 1
         self._shedding = LoadShedding((FULL,))
         self._model: SharedModel | None = None
+        self._recovery = Recovery(())
         self._builds = 0
         self._waited = 0.0
         self._settings = Settings()
@@ -201,6 +202,7 @@ class Channel:
         segmenter = model.stream(settings)
         selections = _selections(settings, segmenter)
         self._model, self._settings, self._builds = model, settings, model.builds
+        self._recovery = model.recovery
         ego_motion = create_ego_motion(self._node, settings, transforms)
         self._stream = Stream(
             segmenter, ego_motion, self.accounting, level=settings.level, turn=self._turn
@@ -234,20 +236,24 @@ class Channel:
         self._mailbox = Mailbox(_Cloud.supersede)
         self._start_worker(self._mailbox)
 
-    def deactivate(self, timeout: float = _STOP_TIMEOUT) -> None:
+    def finish(self) -> None:
+        """Take no further clouds; the worker thread ends after the current one."""
+        mailbox, self._mailbox = self._mailbox, None
+        if mailbox is None:
+            return
+        if mailbox.close() is not None:
+            self.accounting.dropped(DropReason.SHUTDOWN)
+        if self._stream is not None:
+            self._stream.ego_motion.interrupt()
+
+    def deactivate(self, timeout: float = STOP_TIMEOUT) -> None:
         """Finish the current cloud and stop; end the process if that takes longer than allowed.
 
         Args:
             timeout: seconds.
         """
-        mailbox, worker, stream = self._mailbox, self._worker, self._stream
-        if mailbox is None or worker is None or stream is None:
-            return
-        self._mailbox = None
-        if mailbox.close() is not None:
-            self.accounting.dropped(DropReason.SHUTDOWN)
-        stream.ego_motion.interrupt()
-        if not worker.join(timeout):
+        self.finish()
+        if self._worker is not None and not self._worker.join(timeout):
             self._watchdog.end(f"the engine did not return within {timeout:g} s of the stop")
         self._worker = None
 
@@ -309,6 +315,7 @@ class Channel:
 
     def _start_worker(self, mailbox: Mailbox[_Cloud]) -> None:
         self._worker = Worker(mailbox, self._handle, self._on_error, self._idle)
+        self._worker.start()
 
     # Settings that can change at any time
 
@@ -381,7 +388,7 @@ class Channel:
         finished = time.perf_counter()
         self._is_open = False
         stream.delivered(labelled)
-        model.recovery.succeeded()
+        self._recovery.succeeded()
         timings = {
             "latency": finished - cloud.arrival,
             "queue": started - cloud.arrival,
@@ -453,7 +460,7 @@ class Channel:
         with self._turn():  # another stream's step must have ended
             if self._builds != model.builds:
                 return
-            while (step := model.recovery.next_step()) is not None:
+            while (step := self._recovery.next_step()) is not None:
                 if step == RESET:
                     self._log.warning("the engine failed: the stream's state is dropped")
                     stream.segmenter.reset()
@@ -513,7 +520,6 @@ class Channel:
             problem: why the last transition failed; "" if it succeeded.
         """
         counts, stream, reception = self.accounting.snapshot(), self._stream, self._reception
-        model = self._model
         lost = self._lost_before + (reception.lost if reception else 0)
         errors = self._current_errors()
         warnings = self._current_warnings(lost)
@@ -526,7 +532,7 @@ class Channel:
         values = {"state": state, **count_values(counts), "lost_before_reception": str(lost)}
         values |= {
             "errors": str(self._errors),
-            "recovery_steps": str(0 if model is None else model.recovery.steps),
+            "recovery_steps": str(self._recovery.steps),
             "thinned_points": str(self._thinned),
         }
         if stream is not None:

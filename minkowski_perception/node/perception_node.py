@@ -36,7 +36,7 @@ from std_srvs.srv import Trigger
 from minkowski_perception.allocator import return_freed_memory, use_one_heap
 from minkowski_perception.device import use_threads
 from minkowski_perception.node.bond import Bond
-from minkowski_perception.node.channel import Channel
+from minkowski_perception.node.channel import STOP_TIMEOUT, Channel
 from minkowski_perception.node.diagnostics import diagnostic_array
 from minkowski_perception.node.heartbeat import Heartbeat
 from minkowski_perception.node.parameters import (
@@ -203,12 +203,12 @@ class PerceptionNode(LifecycleNode):
             refused, self._refused_parameters = self._refused_parameters, {}
             raise ConfigurationError("; ".join(refused.values()))
         settings = read(self)
+        self._watchdog.limit = settings[self._channels[0].name].stall_timeout
         models: dict[str, SharedModel] = {}
         self._transforms = transforms = Transforms(self)  # static ones come while models load
         try:
             for channel in self._channels:
                 own = settings[channel.name]
-                self._watchdog.limit = own.stall_timeout
                 if own.model not in models:
                     models[own.model] = SharedModel(own, _load)
                 channel.configure(models[own.model], own, transforms)
@@ -233,8 +233,7 @@ class PerceptionNode(LifecycleNode):
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Finish the current clouds and stop; an error if the engine has failed."""
         self._bond.end()
-        for channel in self._channels:
-            channel.deactivate(self._watchdog.limit or _STOP_TIMEOUT)
+        self._stop_streams(self._watchdog.limit or STOP_TIMEOUT)
         if self._failure:
             return TransitionCallbackReturn.ERROR
         self._state = "inactive"
@@ -251,8 +250,7 @@ class PerceptionNode(LifecycleNode):
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop, from any state, and report for the last time."""
         self._bond.end()
-        for channel in self._channels:
-            channel.deactivate()
+        self._stop_streams()
         self._release()
         self._state = "finalized"
         self._running = ""
@@ -267,8 +265,7 @@ class PerceptionNode(LifecycleNode):
         self.begin("errorprocessing")
         try:
             super().on_deactivate(state)
-            for channel in self._channels:
-                channel.deactivate()
+            self._stop_streams()
             self._release()
         except Exception as error:
             self.get_logger().error(f"clean-up after an error failed: {error!r}")
@@ -289,6 +286,12 @@ class PerceptionNode(LifecycleNode):
                 "bond_timeout: 0.0 in nav2_lifecycle_manager"
             )
         self._bond.form()
+
+    def _stop_streams(self, timeout: float = STOP_TIMEOUT) -> None:
+        for channel in self._channels:
+            channel.finish()  # all of them first: they wait for each other's clouds
+        for channel in self._channels:
+            channel.deactivate(timeout)
 
     def _release(self) -> None:
         for channel in self._channels:

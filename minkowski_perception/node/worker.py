@@ -21,7 +21,7 @@ _IDLE_PERIOD = 1.0  # seconds
 class Worker(Generic[T]):
     """Thread that handles the items of a mailbox, one at a time, until the mailbox is closed.
 
-    An exception of `handle` or `idle` ends neither the thread nor the process.
+    `start` starts it. An exception of `handle` or `idle` ends neither the thread nor the process.
 
     Args:
         mailbox: source of the items.
@@ -42,9 +42,13 @@ class Worker(Generic[T]):
         self._failed = failed
         self._idle = idle
         self._started: float | None = None
-        self._ended = False
+        self._begun = self._ended = False
         self._thread = threading.Thread(target=self._run, name="labelling", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread; its owner must know the worker by then."""
         self._thread.start()
+        self._begun = True
 
     @contextmanager
     def turn(self, turns: AbstractContextManager[object]) -> Iterator[None]:
@@ -63,7 +67,7 @@ class Worker(Generic[T]):
     @property
     def is_dead(self) -> bool:
         """Whether the thread ended although the mailbox is open."""
-        return not self._thread.is_alive() and not self._ended
+        return self._begun and not self._thread.is_alive() and not self._ended
 
     def join(self, seconds: float) -> bool:
         """Wait for the end, after the mailbox was closed; return whether it came in time."""

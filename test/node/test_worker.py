@@ -29,6 +29,7 @@ def test_an_exception_ends_neither_the_worker_nor_the_process(error):
         handled.append(item)
 
     worker = Worker(mailbox, handle, failures.append)
+    worker.start()
     mailbox.put("bad")
     wait_for(lambda: failures)
     mailbox.put("good")
@@ -42,6 +43,7 @@ def test_an_exception_ends_neither_the_worker_nor_the_process(error):
 def test_a_worker_that_finishes_is_not_dead():
     mailbox = Mailbox()
     worker = Worker(mailbox, print, print)
+    worker.start()
     mailbox.close()
     assert worker.join(30.0)
     assert not worker.is_dead
@@ -54,6 +56,7 @@ def test_a_worker_whose_error_handler_raises_is_dead():
         raise RuntimeError("twice")
 
     worker = Worker(mailbox, raises, raises)
+    worker.start()
     threading.excepthook, hook = (lambda _: None), threading.excepthook
     try:
         mailbox.put(1)
@@ -65,6 +68,7 @@ def test_a_worker_whose_error_handler_raises_is_dead():
 def test_a_worker_is_busy_while_it_handles_an_item():
     mailbox, go = Mailbox(), threading.Event()
     worker = Worker(mailbox, lambda _: go.wait(30.0), print)
+    worker.start()
     assert worker.busy == 0.0
     mailbox.put(1)
     wait_for(lambda: worker.busy > 0.01)
@@ -77,6 +81,7 @@ def test_a_worker_is_busy_while_it_handles_an_item():
 def test_the_last_call_of_idle_comes_after_the_last_item():
     mailbox, calls = Mailbox(), []
     worker = Worker(mailbox, calls.append, print, lambda: calls.append("idle"))
+    worker.start()
     mailbox.put("item")
     wait_for(lambda: "item" in calls)
     mailbox.close()
@@ -110,6 +115,7 @@ def test_the_wait_for_a_turn_is_no_time_in_which_a_worker_is_busy():
 
     turns.acquire()
     worker = Worker(mailbox, handle, busy.append)
+    worker.start()
     mailbox.put(1)
     wait_for(lambda: busy and worker.busy == 0.0)
     turns.release()
