@@ -127,6 +127,16 @@ def slow_start():
     perception_node._load = slow
 
 
+def count_loads():
+    """Each load of a model is printed."""
+
+    def counting(settings):
+        print("loads", settings.model, flush=True)
+        return load(settings)
+
+    perception_node._load = counting
+
+
 def never_configured():
     """The model is never loaded."""
     perception_node._load = lambda settings: time.sleep(10**6)
@@ -136,7 +146,7 @@ def as_told():
     """Faults that a client orders while the node runs: see `told`."""
     Segmenter.segment = told("segment", Segmenter.segment)
     Stages.add = told("count", Stages.add)
-    Channel.status = told("report", Channel.status)
+    Channel.diagnostics = told("report", Channel.diagnostics)
 
 
 def told(place, function):
@@ -200,6 +210,7 @@ FAULTS = {
     "slow_start": slow_start,
     "never_configured": never_configured,
     "as_told": as_told,
+    "count_loads": count_loads,
 }
 
 if __name__ == "__main__":

@@ -48,6 +48,7 @@ def rig(tmp_path):
 def test_two_lidars_and_a_camera_are_labelled_by_two_models_in_one_node(rig, tmp_path):
     indoor = tmp_path / "indoor.yaml"
     running = rig(
+        "count_loads",
         streams="[front, rear, camera]",
         **{"rear.cloud_topic": "rear/points", "rear.averaging": 1},
         **{"camera.cloud_topic": "camera/points", "camera.model": indoor},
@@ -89,6 +90,7 @@ def test_two_lidars_and_a_camera_are_labelled_by_two_models_in_one_node(rig, tmp
     assert [running.stream(name)["averaging"] for name in models] == ["10", "1", "10"]
     assert [running.stream(name)["model"] for name in models] == ["tiny", "tiny", "indoor"]
     running.wait_for(lambda: all(legends.values()))
+    assert running.log.read_text().count("loads ") == 2
     assert running.node.count_publishers("/minkowski_perception/labelled") == 0
 
     assert running.set_parameter("averaging", 5)
