@@ -110,18 +110,30 @@ def test_two_frames_of_one_topic_are_two_streams_and_share_a_slow_machine(rig):
     running = rig(
         "slow", streams="[front, rear]", **{"front.by_frame": "a", "rear.by_frame": "b"}
     ).ready()
-    for index in range(80):
-        running.clouds.publish(cloud_message(frame(index // 2, "ab"[index % 2])))
-        running.spin(0.06)
-    names = ("front", "rear")
+    names, sent = ("front", "rear"), 0
+
+    def both_are_labelled_and_superseded():
+        """Publish a cloud of each frame, and look at the counts of the last report."""
+        nonlocal sent
+        for frame_id in "ab":
+            running.clouds.publish(cloud_message(frame(sent, frame_id)))
+        sent += 1
+        running.spin(0.1)
+        counts = [running.stream(name) for name in names]
+        return all(
+            int(values[key]) >= 4
+            for values in counts
+            for key in ("labelled", "dropped_superseded")
+        )
+
+    running.wait_for(both_are_labelled_and_superseded)
     running.wait_for(lambda: all(running.stream(name)["pending"] == "0" for name in names))
     running.fresh_values()
     front, rear = map(running.stream, names)
-    assert (front["received"], rear["received"]) == ("40", "40")
     for values in (front, rear):
         assert_balanced(values)
-        assert int(values["dropped_superseded"]) > int(values["labelled"]) > 1
+        assert int(values["received"]) <= sent
         assert "resets_frame_changed" not in values
     fewer, more = sorted(int(values["labelled"]) for values in (front, rear))
-    assert more - fewer <= 2
+    assert 2 * fewer >= more
     assert running.entries["minkowski_perception: rear"].hardware_id == "/cloud (b)"
