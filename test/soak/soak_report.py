@@ -164,16 +164,9 @@ def save_picture(path, records, figures):
             times, resident, _, lives = np.array(record.samples).T
             resident[1:][np.diff(lives) > 0] = np.nan  # a new process
             memory.plot(times / 60, resident, color=colour, lw=1.0, label=name)
-        for sets, height in ((record.faults, 0.02 + 0.03 * k),):
-            at = [fault["seconds"] / 60 for fault in sets]
-            memory.plot(
-                at,
-                [height] * len(at),
-                "|",
-                color=colour,
-                ms=6,
-                transform=memory.get_xaxis_transform(),
-            )
+        at = [fault["seconds"] / 60 for fault in record.faults]
+        rows = memory.get_xaxis_transform()
+        memory.plot(at, [0.02 + 0.03 * k] * len(at), "|", color=colour, ms=6, transform=rows)
         for end in record.ends:
             memory.axvline(end["seconds"] / 60, color=colour, alpha=0.25, lw=0.8)
         if record.latencies:
