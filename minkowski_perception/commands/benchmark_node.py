@@ -23,7 +23,7 @@ from minkowski_perception.labelling.topics import LABELLED_TOPIC
 from minkowski_perception.settings import Settings
 
 _TOPIC = "/points"
-_TURNS = 4  # of echo and node
+_TURNS = 2  # of echo and node
 _START = 120.0  # seconds
 _REPORT = 2.5  # seconds in which the node reports once at least
 _PERIOD = 100_000_000  # nanoseconds

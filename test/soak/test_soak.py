@@ -15,14 +15,10 @@ from soaked_node import Record
 
 SHORT = (
     "mutated_clouds",
-    "a_burst",
-    "two_frames_on_one_topic",
     "a_jump_of_the_odometry",
     "the_engine_fails_twice",
     "the_worker_ends",
-    "absurd_parameters",
     "a_walk_through_the_lifecycle",
-    "a_paused_process",
     "killed",
 )
 """Faults of a short soak, in this order."""
