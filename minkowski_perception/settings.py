@@ -361,7 +361,7 @@ class Settings:
     max_step_back: float = _setting(
         1.0,
         "Largest step back in time of a cloud that arrives out of order and is dropped; with a "
-        "larger one a new stream begins.",
+        "larger one, or where the next cloud confirms it, a new stream begins.",
         range=(0.0, 3600.0),
         unit="s",
     )

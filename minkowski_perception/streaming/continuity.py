@@ -41,11 +41,15 @@ class Continuity:
     A new stream starts when time jumps back (a bag that loops, a clock that is set), after a
     pause, when frame_id changes, when motion becomes known or unknown, and when the pose jumps.
 
+    A frame that steps back a little is out of order. If the next one steps back too, but follows
+    the refused one, the two agree against the last frame: its stamp was ahead, or the clock was
+    set back. Then time jumps. So a wrong stamp costs one frame.
+
     Args:
         max_gap: seconds without a frame after which a new stream starts; a skipped frame counts
             as a frame.
-        max_step_back: seconds; a larger step back of the stamp is a jump of time, a smaller one
-            means a frame out of order.
+        max_step_back: seconds; a larger step back of the stamp is a jump of time at once, a
+            smaller one means a frame out of order.
         limits: a larger motion between two frames is a jump of the pose; None for the defaults.
 
     Attributes:
@@ -64,10 +68,11 @@ class Continuity:
         self._limits = limits or MotionLimits()
         self._last: Predecessor | None = None
         self._present = 0
+        self._refused: int | None = None  # stamp of a frame out of order since the last frame
 
     def clear(self) -> None:
         """Forget the last frame: the next one starts a stream, which is no reset."""
-        self._last = None
+        self._last = self._refused = None
 
     def skip(self, stamp: int, frame_id: str) -> None:
         """Note a frame that was received but is not processed, in the order of stamps.
@@ -85,7 +90,8 @@ class Continuity:
         Ego motion needs the answer before the frame has a pose.
 
         Raises:
-            OutOfOrderError: the stamp is not later than the last one, by a small step.
+            OutOfOrderError: the stamp is not later than the last one, by a small step, and no
+                refused frame confirms it.
         """
         return self._last is not None and self._interruption(frame, self._last) is None
 
@@ -96,8 +102,7 @@ class Continuity:
             the previous frame if this one continues the stream; None if it starts a new one.
 
         Raises:
-            OutOfOrderError: the stamp is not later than the last one, by a small step; nothing
-                changes.
+            OutOfOrderError: see `continues`; the last frame stays.
         """
         before = self._last
         if before is not None:
@@ -108,6 +113,7 @@ class Continuity:
         velocity = None if before is None else _velocity(frame, before)
         self._last = Predecessor(frame.stamp, frame.frame_id, frame.pose, velocity)
         self._present = frame.stamp
+        self._refused = None
         return before
 
     def state(self) -> dict[str, Tensor]:
@@ -126,7 +132,7 @@ class Continuity:
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Replace the state by one that `state` returned."""
-        self._last = None
+        self.clear()
         if state:
             self._present = int(state["stamp"])
             self._last = Predecessor(
@@ -144,6 +150,9 @@ class Continuity:
         if step < -self._max_step_back:
             return "time_jump"
         if step <= 0.0:
+            if self._refused is not None and frame.stamp > self._refused:
+                return "time_jump"
+            self._refused = frame.stamp
             raise OutOfOrderError(
                 f"stamp {frame.stamp} ns is not later than the last one, {last.stamp} ns"
             )

@@ -34,6 +34,53 @@ def test_a_small_step_back_or_an_equal_stamp_is_out_of_order(step):
     assert feed(stream, frame(10.2)) == [int(10.1 * SECOND)]
 
 
+def outcomes(stream, *stamps):
+    """Return what becomes of frames with these stamps: "first", "next", "refused" or a reset."""
+    found = []
+    for stamp in stamps:
+        resets = stream.resets.copy()
+        try:
+            before = stream.admit(frame(stamp))
+        except OutOfOrderError:
+            found.append("refused")
+        else:
+            reasons = (stream.resets - resets) or {"first": 1}
+            found.append("next" if before else "".join(reasons))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("stamps", "expected"),
+    [
+        ((1.0, 1.9, 1.2, 1.3, 1.4), ["first", "next", "refused", "time_jump", "next"]),
+        ((1.9, 1.1, 1.2, 1.3), ["first", "refused", "time_jump", "next"]),
+        # Two wrong stamps apart; the second frame after the other one need not be wrong again.
+        (
+            (1.0, 1.9, 1.2, 1.3, 2.2, 1.5, 1.6),
+            ["first", "next", "refused", "time_jump", "next", "refused", "time_jump"],
+        ),
+        # Late frames, each alone: the frame before them was right.
+        ((1.0, 1.2, 1.1, 1.3, 1.2, 1.4), ["first", "next", "refused", "next", "refused", "next"]),
+        # A clock that stands still, or runs backwards, confirms nothing.
+        ((1.0, 1.0, 1.0, 1.0), ["first", "refused", "refused", "refused"]),
+        ((1.9, 1.8, 1.7, 1.6), ["first", "refused", "refused", "refused"]),
+    ],
+)
+def test_a_step_back_counts_once_the_next_frame_confirms_it(stamps, expected):
+    assert outcomes(Continuity(), *stamps) == expected
+
+
+def test_a_refused_frame_is_asked_about_twice_without_confirming_itself():
+    stream = Continuity()
+    feed(stream, frame(1.0), frame(1.9))
+    for _ in range(2):
+        with pytest.raises(OutOfOrderError):
+            stream.continues(frame(1.2))
+    assert not stream.continues(frame(1.3))
+    assert stream.admit(frame(1.3)) is None
+    assert stream.resets == {"time_jump": 1}
+
+
 @pytest.mark.parametrize(
     ("next_frame", "reason"),
     [
