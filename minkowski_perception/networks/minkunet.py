@@ -236,24 +236,30 @@ class MinkUNet(Network):
 
     def backbone(self, tensor: SparseTensor) -> SparseTensor:
         """See `Network.backbone`."""
-        skip1 = self.conv0p1s1(tensor, self.bn0, relu=True)
-        skip2 = self.block1(self.conv1p1s2(skip1, self.bn1, relu=True))
-        out = self.conv2p2s2(skip2, self.bn2, relu=True)
+        out: SparseTensor = self.conv0p1s1(tensor, self.bn0, relu=True)
+        skips = [out]
+        out = self.block1(self.conv1p1s2(out, self.bn1, relu=True))
+        skips.append(out)
+        out = self.conv2p2s2(out, self.bn2, relu=True)
         if self.support is not None:
             out = self.support(out)
-        skip4 = self.block2(out)
-        skip8 = self.block3(self.conv3p4s2(skip4, self.bn3, relu=True))
-        out = self.block4(self.conv4p8s2(skip8, self.bn4, relu=True))
+        out = self.block2(out)
+        skips.append(out)
+        out = self.block3(self.conv3p4s2(out, self.bn3, relu=True))
+        skips.append(out)
+        out = self.block4(self.conv4p8s2(out, self.bn4, relu=True))
 
-        out = self.convtr4p16s2(out, self.bntr4, relu=True)
-        out = self.block5(cat([out, skip8]))
-        out = self.convtr5p8s2(out, self.bntr5, relu=True)
-        out = self.block6(cat([out, skip4]))
-        out = self.convtr6p4s2(out, self.bntr6, relu=True)
-        out = self.block7(cat([out, skip2]))
-        out = self.convtr7p2s2(out, self.bntr7, relu=True)
-        features: SparseTensor = self.block8(cat([out, skip1]))
-        return features
+        decoder = (
+            (self.convtr4p16s2, self.bntr4, self.block5),
+            (self.convtr5p8s2, self.bntr5, self.block6),
+            (self.convtr6p4s2, self.bntr6, self.block7),
+            (self.convtr7p2s2, self.bntr7, self.block8),
+        )
+        for up, norm, block in decoder:
+            out = up(out, norm, relu=True)
+            out = cat([out, skips.pop()])  # neither is needed any more, and both are large
+            out = block(out)
+        return out
 
 
 @register(_architectures(), MinkUNetOptions)

@@ -23,6 +23,10 @@ except Exception:  # Numba is absent or does not fit NumPy: use PyTorch.
     compiled_convolution = None  # type: ignore[assignment]
 
 
+_ROWS = 2**15
+"""Pairs whose inputs are gathered at once: enough to be fast, and few megabytes."""
+
+
 def convolve(features: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
     """Sparse convolution: out[u] = sum over k of in[u + offset_k] @ weight[k].
 
@@ -67,9 +71,11 @@ def gather_gemm_scatter(features: Tensor, weight: Tensor, kernel_map: KernelMap)
         output = features.new_zeros(len(kernel_map.target), weight.shape[2])
     else:
         output = features @ weight[centre]
-    for k, inputs, outputs in kernel_map:
+    for k, *pairs in kernel_map:
         if k != centre:
-            output.index_add_(0, _wide(outputs), features.index_select(0, inputs) @ weight[k])
+            for inputs, outputs in zip(*(rows.split(_ROWS) for rows in pairs), strict=True):
+                product = features.index_select(0, inputs) @ weight[k]
+                output.index_add_(0, _wide(outputs), product)
     return output
 
 

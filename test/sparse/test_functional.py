@@ -77,6 +77,15 @@ def test_float32_outputs_and_gradients_match_plain_pytorch(name, transposed, cha
         torch.testing.assert_close(some, expected.float(), rtol=1e-4, atol=2e-4)
 
 
+def test_gathering_few_rows_at_a_time_changes_no_output(monkeypatch):
+    kernel_map = kernel_map_of("cube")
+    features, weight, _ = random_problem(kernel_map, (8, 16))
+    features, weight = (10 * features).round(), (10 * weight).round()  # sums are exact
+    whole = gather_gemm_scatter(features, weight, kernel_map)
+    monkeypatch.setattr(sparse_functional, "_ROWS", 7)
+    assert torch.equal(gather_gemm_scatter(features, weight, kernel_map), whole)
+
+
 def test_gradients_on_a_full_grid_match_the_dense_convolution():
     size = 6
     grid = torch.tensor(list(itertools.product([0], *[range(size)] * 3)))
