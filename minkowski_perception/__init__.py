@@ -12,8 +12,11 @@ The names below are imported on first use, so that importing the package is inst
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from minkowski_perception.former_modules import FormerModules
 
 if TYPE_CHECKING:
     from minkowski_perception.frame import Frame
@@ -32,6 +35,8 @@ _MODULES = {
     "available_models": "networks.model",
     "load_model": "networks.model",
 }
+
+sys.meta_path.insert(0, FormerModules())
 
 
 def __getattr__(name: str) -> Any:

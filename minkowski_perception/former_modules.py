@@ -1,0 +1,63 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Former names of modules: importing one warns, and gives the module where it is now."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+_PACKAGE = "minkowski_perception."
+_MOVED = {
+    "benchmarks": "lab.benchmarks",
+    "datasets": "lab.datasets",
+    "datasets.bags": "recordings.bags",
+    "evaluation": "lab.evaluation",
+    "networks.importers": "lab.importers",
+    "simulation": "lab.simulation",
+    "temporal": "streaming",
+    "temporal.deskew": "motion.deskew",
+    "temporal.motion": "motion.ego_motion",
+    "temporal.poses": "motion.poses",
+    "temporal.registration": "motion.registration",
+    "temporal.twist": "motion.twist",
+    "training": "lab.training",
+}
+"""Names in version 0.1, and those of now; the modules of a package moved with it."""
+
+
+class FormerModules(MetaPathFinder, Loader):
+    """Imports modules by their former names."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        """Return the specification of a module that moved; None for any other module."""
+        return None if _name_now(name) is None else ModuleSpec(name, self)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Put the module of now in the place of one with a former name.
+
+        Raises:
+            ModuleNotFoundError: there is none any more.
+        """
+        former, now = module.__name__, _name_now(module.__name__)
+        assert now is not None
+        sys.modules[former] = import_module(now)
+        warnings.warn(f"{former} is now {now}", DeprecationWarning, stacklevel=2)
+
+
+def _name_now(name: str) -> str | None:
+    """Return the name of now for a module that moved; None for any other."""
+    if not name.startswith(_PACKAGE):
+        return None
+    former, rest = name.removeprefix(_PACKAGE), ""
+    while former not in _MOVED:
+        former, _, last = former.rpartition(".")
+        if not former:
+            return None
+        rest = f".{last}{rest}"
+    return f"{_PACKAGE}{_MOVED[former]}{rest}"
