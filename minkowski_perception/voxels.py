@@ -56,7 +56,10 @@ def _offset(axis: int) -> _Feature:
 def _colour(channel: int) -> _Feature:
     def read(points: _Points) -> Array:
         if points.colour is None:
-            raise MissingFieldError("the model needs colour, but the cloud has no rgb field")
+            raise MissingFieldError(
+                "the model needs colour, but the cloud has no rgb field; the command 'models' "
+                "lists what each model needs"
+            )
         return points.colour[:, channel].astype(np.float32) / 255.0
 
     return read

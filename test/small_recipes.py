@@ -8,8 +8,13 @@ from typing import Any
 import numpy as np
 
 
-def write_sequences(root: Path, frames: int = 4, names: tuple[str, ...] = ("00", "08")) -> None:
-    """Write streets of a few hundred points in the layout of SemanticKITTI."""
+def write_sequences(
+    root: Path,
+    frames: int = 4,
+    names: tuple[str, ...] = ("00", "08"),
+    ids: tuple[int, ...] = (10, 30, 40, 50, 70),
+) -> None:
+    """Write streets of a few hundred points, with labels of these ids, as SemanticKITTI has."""
     rng = np.random.default_rng(0)
     for name in names:
         folder = root / "sequences" / name
@@ -17,7 +22,7 @@ def write_sequences(root: Path, frames: int = 4, names: tuple[str, ...] = ("00",
             (folder / part).mkdir(parents=True)
         for i in range(frames):
             points = rng.uniform(-15, 15, (600, 4)) * (1.0, 1.0, 0.1, 0.03) + (0, 0, 0, 0.5)
-            classes = rng.choice(np.array([10, 30, 40, 50, 70], np.uint32), 600)
+            classes = rng.choice(np.array(ids, np.uint32), 600)
             points.astype("<f4").tofile(folder / "velodyne" / f"{i:06d}.bin")
             classes.astype("<u4").tofile(folder / "labels" / f"{i:06d}.label")
         poses = np.tile(np.eye(4)[:3], (frames, 1, 1))

@@ -36,6 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="skip finished stages, and resume from the checkpoint in the folder of --out",
     )
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace the models and checkpoints in the folder of --out",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (%(default)s)")
     parser.add_argument(
         "--workers", type=int, default=1, help="processes that prepare clips (%(default)s)"
@@ -81,6 +86,7 @@ def run(args: argparse.Namespace) -> int:
         args.device,
         stage=args.stage,
         resume=args.resume,
+        overwrite=args.overwrite,
         workers=args.workers,
         tensorboard=args.tensorboard,
     )

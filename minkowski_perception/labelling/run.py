@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from minkowski_perception.accounting import DropReason
 from minkowski_perception.frame import NANOSECONDS
 from minkowski_perception.labelling.output import Output
 from minkowski_perception.labelling.watch import Watch
@@ -20,6 +21,10 @@ from minkowski_perception.recordings.bags import BagReader
 from minkowski_perception.recordings.scan_files import FrameReader
 from minkowski_perception.stream import Dropped, Stream
 from minkowski_perception.summary import LabelStatistics, Summary
+
+
+class UnsuitableModelError(ValueError):
+    """The clouds of a recording lack a field that the model needs."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,7 @@ def label_bag(
     Raises:
         LabelSetError: no mapping from the model's label set to `truth_set`.
         BagError: the bag is corrupt.
+        UnsuitableModelError: the first cloud lacks a field that the model needs.
         Stopped: the watch stopped the work.
         OSError: an output cannot be written.
     """
@@ -98,6 +104,8 @@ def label_bag(
         try:
             labelled = stream.label(message, receive_time)
         except Dropped as drop:
+            if drop.reason is DropReason.UNSUITABLE and accounting.snapshot().received == 1:
+                raise UnsuitableModelError(f"first cloud of {topic}: {drop}") from drop
             if accounting.snapshot().dropped[drop.reason] == 1:
                 watch.warn(f"first cloud dropped as {drop.reason.value}: {drop}")
             for output in outputs:

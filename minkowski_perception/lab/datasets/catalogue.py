@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -37,6 +37,7 @@ class Dataset:
             intensity.
         truth_by_model: whether a model made the labels.
         label_files: pattern of the files with labels; empty if labels are beside the points.
+        ids: meaning of the ids in the files.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Dataset:
     intensity_full_scale: float | None
     truth_by_model: bool = False
     label_files: str = ""
+    ids: LabelIds | None = field(default=None, repr=False)
 
 
 Reader = Callable[[Path, str | None, LabelIds], Mapping[str, Sequence[Frame]]]
@@ -175,6 +177,7 @@ def open_dataset(
                 layout.full_scale,
                 layout.truth_by_model,
                 layout.label_files,
+                ids,
             )
     files = " or ".join(layout.files for layout in _LAYOUTS[name])
     raise DatasetError(f"no data set '{name}' found: expected {files}, but {contents_of(root)}")
@@ -187,4 +190,4 @@ def _open_bag(path: Path, split: str | None, own: LabelSet, labels: LabelSet | N
     ids = LabelIds.of(own, own.name, labels)
     sequences = labelled_bag.sequences(path, split, ids)
     by_model = any(sequence.by_model for sequence in sequences.values())
-    return Dataset(BAG, labels or own, sequences, None, by_model)
+    return Dataset(BAG, labels or own, sequences, None, by_model, ids=ids)

@@ -145,7 +145,7 @@ class KittiSequence(Frames[int]):
         raw = read_column(path, "<u4", points).astype(np.uint16)
         if self._ids is None:
             return raw, None
-        labels = self._ids.labels[raw]
+        labels = self._ids.to_labels(raw)
         exact = self._folder / "exact_mask" / f"{stem}.u8"
         if exact.exists():
             labels[read_column(exact, "u1", points) != 1] = UNLABELLED

@@ -80,7 +80,7 @@ class LabelledClouds(Frames[int]):
         frame.pose = self._poses(frame.frame_id).at(frame.stamp)
         raw = np.asarray(frame.labels).astype(np.int64)
         known = (raw >= 0) & (raw < len(self._ids.labels))
-        frame.labels = self._ids.labels[np.where(known, raw, UNLABELLED)]
+        frame.labels = self._ids.to_labels(np.where(known, raw, UNLABELLED))
         return frame
 
     @cached_property

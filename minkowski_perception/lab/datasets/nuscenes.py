@@ -126,7 +126,7 @@ def _frame(root: Path, ids: LabelIds, key_frame: _KeyFrame) -> Frame:
     labels = moving = None
     if key_frame.labels is not None:
         raw = read_column(root / key_frame.labels, "u1", len(rows))
-        labels, moving = ids.labels[raw], ids.moves(raw)
+        labels, moving = ids.to_labels(raw), ids.moves(raw)
     try:
         pose = _pose(key_frame.ego) @ _pose(key_frame.mount)
     except (KeyError, ValueError) as error:

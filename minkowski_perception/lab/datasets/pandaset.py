@@ -97,7 +97,7 @@ class _Original:
         labels = moving = None
         if self._annotations.is_dir():
             classes = self._classes(self._scans[index].name, len(table["x"]))
-            labels, moving = self._ids.labels[classes], self._ids.moves(classes)
+            labels, moving = self._ids.to_labels(classes), self._ids.moves(classes)
         world = np.stack([table[axis] for axis in "xyz"], axis=1).astype(np.float64)
         pose = self.poses[index]
         axle = (world - pose[:3, 3]) @ pose[:3, :3]

@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar, overload
 
@@ -13,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minkowski_perception.frame import Frame
-from minkowski_perception.labels import MOVING_IDS, LabelSet
+from minkowski_perception.labels import MOVING_IDS, UNLABELLED, LabelSet
 
 Item = TypeVar("Item")
 
@@ -60,10 +61,14 @@ class LabelIds:
     Attributes:
         labels: [65536] uint8, the label of each id, 255 if unknown.
         moving: ids of moving objects, or None if the data set does not distinguish them.
+        source: name of the ids, see `of`.
+        unknown: number of points by id, of those read so far whose id has no label.
     """
 
     labels: npt.NDArray[np.uint8]
     moving: range | None = None
+    source: str = ""
+    unknown: Counter[int] = field(default_factory=Counter, compare=False)
 
     @classmethod
     def of(
@@ -90,7 +95,15 @@ class LabelIds:
             labels = target.mapping_from(source)
         else:
             labels = target.mapping_from(label_set)[label_set.mapping_from(source)]
-        return cls(labels, MOVING_IDS.get(source))
+        return cls(labels, MOVING_IDS.get(source), source)
+
+    def to_labels(self, ids: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
+        """Return the labels [N] of ids [N], 255 if unknown; count those."""
+        labels: npt.NDArray[np.uint8] = self.labels[ids]
+        if len(unknown := ids[labels == UNLABELLED]):
+            found, points = np.unique(unknown, return_counts=True)
+            self.unknown.update(dict(zip(found.tolist(), points.tolist(), strict=True)))
+        return labels
 
     def moves(self, ids: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_] | None:
         """Return [N] bool, whether each of [N] ids is a moving object; None if unknown."""

@@ -64,7 +64,7 @@ def sequences(root: Path, split: str | None, ids: LabelIds) -> dict[str, Frames[
 def _frame(ids: LabelIds, room: Path) -> Frame:
     if room.suffix == ".ply":
         cloud = read_cloud(room)
-        labels = None if cloud.labels is None else ids.labels[cloud.labels]
+        labels = None if cloud.labels is None else ids.to_labels(cloud.labels)
         return room_frame(cloud.points, cloud.colour, labels)
     files = files_in(room / "Annotations", "*.txt")
     if not files:
@@ -74,7 +74,7 @@ def _frame(ids: LabelIds, room: Path) -> Frame:
     rows = np.concatenate(objects)
     raw = np.repeat(classes, [len(o) for o in objects])
     return room_frame(
-        rows[:, :3].astype(np.float32), rows[:, 3:].astype(np.uint8), ids.labels[raw]
+        rows[:, :3].astype(np.float32), rows[:, 3:].astype(np.uint8), ids.to_labels(raw)
     )
 
 

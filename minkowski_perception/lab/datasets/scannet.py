@@ -72,5 +72,5 @@ def _frame(ids: LabelIds, mesh: Path) -> Frame:
             raise DatasetError(
                 f"{path} has {count} labels, but the scan has {len(cloud.points)} points"
             )
-        labels = ids.labels[raw]
+        labels = ids.to_labels(raw)
     return room_frame(cloud.points, cloud.colour, labels)

@@ -76,7 +76,7 @@ def _frame(ids: LabelIds, path: Path) -> Frame:
         stamp=(5 + int(path.stem)) * _PERIOD,  # ROS takes stamp 0 as unset
         frame_id="camera",
         colour=cloud.colour,
-        labels=ids.labels[cloud.labels],
+        labels=ids.to_labels(cloud.labels),
         pose=_pose(camera) if camera.exists() else None,
     )
 

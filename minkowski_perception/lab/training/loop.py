@@ -21,6 +21,7 @@ from minkowski_perception.lab.training.calibration import adjust, calibrate
 from minkowski_perception.lab.training.checkpoints import load_checkpoint, save_checkpoint
 from minkowski_perception.lab.training.clips import ClipDataset, collate
 from minkowski_perception.lab.training.crf import Refinement, check_causal, train_crf
+from minkowski_perception.lab.training.data_checks import check_sets
 from minkowski_perception.lab.training.distributed import StepSampler, World, processes
 from minkowski_perception.lab.training.losses import class_weights
 from minkowski_perception.lab.training.recipe import Recipe, RecipeError
@@ -40,7 +41,13 @@ from minkowski_perception.moving import MOVING
 from minkowski_perception.networks import Network, build_network
 from minkowski_perception.networks.crf import TrilateralCRF
 from minkowski_perception.networks.inflate import transfer
-from minkowski_perception.networks.model import Model, ModelError, load_model, save_model
+from minkowski_perception.networks.model import (
+    Model,
+    ModelError,
+    load_model,
+    read_card,
+    save_model,
+)
 
 
 def train(
@@ -50,6 +57,7 @@ def train(
     *,
     stage: str | None = None,
     resume: bool = False,
+    overwrite: bool = False,
     workers: int = 1,
     tensorboard: bool = False,
 ) -> Path:
@@ -64,6 +72,7 @@ def train(
         device: see `choose_device`.
         stage: name of the only stage to train; None trains all.
         resume: whether to skip finished stages and to resume from a checkpoint in `out`.
+        overwrite: whether models and checkpoints in `out` may be replaced.
         workers: processes that prepare clips; 0 prepares them in the training process.
         tensorboard: whether to write NAME.tensorboard.
 
@@ -74,15 +83,22 @@ def train(
         RecipeError: a setting is missing, unknown or impossible.
         ModelError: the model to start from cannot be loaded.
         CheckpointError: a checkpoint is damaged or of another recipe.
-        DatasetError, LabelSetError: a data set cannot be opened.
+        OverwriteError: `out` has a model or checkpoint that would be replaced.
+        LabelSetError: a label set is missing or malformed.
         SensorError, RecordingError: a sensor or a scene of simulated drives is unknown.
     """
     stages = select_stages(read_stages(recipe, out), stage)
+    warnings: dict[str, None] = {}  # stages often have the same data sets
     for chosen in stages:
+        if not overwrite:
+            _check_folder(out / chosen.plan.name, resume)
         _check(chosen.plan)
+        warnings |= dict.fromkeys(check_sets(chosen.plan))
     with processes(device) as world:
+        for warning in warnings:
+            world.announce(f"warning: {warning}")
         for chosen in stages:
-            training = _Training(chosen, out, world, workers)
+            training = _Training(chosen, out, world, workers, overwrite)
             # The first process decides, as it may write the model before others read it.
             if resume and world.gather(training.finished())[0]:
                 world.announce(f"{chosen.title} is finished: {training.path}.yaml")
@@ -92,6 +108,29 @@ def train(
                 training.finish()
             world.wait()
     return out / stages[-1].plan.name
+
+
+class OverwriteError(ValueError):
+    """A folder has a model or a checkpoint of its own, which the training would replace."""
+
+
+def _check_folder(path: Path, resume: bool) -> None:
+    """Check that no model or checkpoint would be replaced.
+
+    Args:
+        path: of the model, without suffix.
+        resume: whether a checkpoint is resumed from, and a model of the same settings kept.
+
+    Raises:
+        OverwriteError: there is one.
+    """
+    files = [path.with_suffix(suffix) for suffix in (".checkpoint", ".yaml", ".safetensors")]
+    present = [file for file in files if file.exists()]
+    if present and not resume:
+        raise OverwriteError(
+            f"{present[0]} exists: pass --resume to go on with it, --overwrite to replace it, or "
+            "another folder as --out"
+        )
 
 
 def _check(plan: Recipe) -> None:
@@ -122,15 +161,19 @@ class _Training:
         out: folder of the models.
         world: the processes that train together.
         workers: processes that prepare clips.
+        overwrite: see `train`.
     """
 
-    def __init__(self, stage: Stage, out: Path, world: World, workers: int) -> None:
+    def __init__(
+        self, stage: Stage, out: Path, world: World, workers: int, overwrite: bool
+    ) -> None:
         plan = stage.plan
         self.path = out / plan.name
         self._title = stage.title
         self._plan = plan
         self._world = world
         self._workers = workers
+        self._overwrite = overwrite
         self._labels = LabelSet.load(plan.labels)
         torch.manual_seed(plan.seed)
         network, start = _network(plan, stage.title)
@@ -179,6 +222,7 @@ class _Training:
         if resume and checkpoint.exists():
             trainer.restore(load_checkpoint(checkpoint, self._recipe))
         elif resume:
+            self._check_replaceable()
             world.announce(
                 f"{self._title}: no {checkpoint} to resume from, training from the start"
             )
@@ -203,6 +247,19 @@ class _Training:
                     self._save(checkpoint, trainer)
                 if plan.validation is not None and trainer.step % plan.validation.every == 0:
                     self._validate(log, trainer.step, plan.validation.frames)
+
+    def _check_replaceable(self) -> None:
+        """Check that the folder has no finished model, which is of other settings.
+
+        Raises:
+            OverwriteError: it has one.
+        """
+        card = self.path.with_suffix(".yaml")
+        if not self._overwrite and card.exists() and read_card(card).recipe is not None:
+            raise OverwriteError(
+                f"{card} is a finished model of other settings: pass --overwrite to replace it, "
+                "or another folder as --out"
+            )
 
     def finish(self) -> None:
         """Average the weights with those of the start, train a CRF, calibrate, score and save.

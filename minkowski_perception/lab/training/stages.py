@@ -10,10 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from minkowski_perception.lab.training.recipe import ModelName, Recipe, RecipeError, merged
+from minkowski_perception.labels import LabelSet
+from minkowski_perception.networks.heads import CLASSES
+from minkowski_perception.networks.model import ModelError, load_model
 from minkowski_perception.schema import SchemaError, error_at, read, unknown_at
 
 _FIRST_ONLY = ("start", "fresh_head")
 """Settings of the common part that only the first stage takes over."""
+
+_OF_START = ("network", "input", "window")
+"""Settings that a recipe may leave to the model that it starts from."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,8 @@ def read_stages(recipe: Mapping[str, Any], out: Path) -> list[Stage]:
 
     The settings of a stage are merged over those of the recipe, as a recipe is over its base. The
     last stage writes the model NAME of the recipe, each other one NAME_STAGE, from which the next
-    stage starts. `start` and `fresh_head` of the recipe apply to the first stage.
+    stage starts. `start` and `fresh_head` of the recipe apply to the first stage. A recipe without
+    `network`, `input` or `window` has those of the model that it starts from.
 
     Args:
         recipe: as `load_recipe` returns it.
@@ -47,8 +54,9 @@ def read_stages(recipe: Mapping[str, Any], out: Path) -> list[Stage]:
     Raises:
         RecipeError: a setting of any stage is missing, unknown or impossible.
         LabelSetError: there is no such label set.
+        ModelError: the model to start from cannot be loaded.
     """
-    common = {key: value for key, value in recipe.items() if key != "stages"}
+    common = _with_start({key: value for key, value in recipe.items() if key != "stages"})
     if recipe.get("stages") is None:
         plan = Recipe.from_dict(common)
         return [Stage(plan.name, "training", common, plan)]
@@ -81,6 +89,22 @@ def select_stages(stages: Sequence[Stage], name: str | None) -> Sequence[Stage]:
     if name not in by_name:
         raise RecipeError(str(unknown_at("--stage", f"stage '{name}'", name, by_name)))
     return [by_name[name]]
+
+
+def _with_start(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings with `network`, `input` and `window` of the start where they have none."""
+    absent = [key for key in _OF_START if key not in settings]
+    if settings.get("start") is None or not absent:
+        return settings
+    try:
+        card = load_model(settings["start"]).card
+    except ModelError as error:
+        raise ModelError(f"recipe.start: {error}") from error
+    taken = {key: card[key] for key in absent}
+    if settings.get("fresh_head") and "network" in taken and "labels" in settings:
+        network, classes = taken["network"], len(LabelSet.load(settings["labels"]))
+        taken["network"] = {**network, "heads": {**network.get("heads", {}), CLASSES: classes}}
+    return {**settings, **taken}
 
 
 def _read_rows(value: Any, path: str) -> dict[str, dict[str, Any]]:

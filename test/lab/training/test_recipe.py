@@ -111,7 +111,7 @@ def test_a_loss_on_the_average_trains_another_network(tmp_path):
     networks = []
     for loss in ({}, {"averaged": 0.8}):
         recipe = causal(tmp_path, {"clip": 2, "shorter": 0.0}) | {"loss": loss}
-        path = train(recipe, tmp_path / "out", "cpu", workers=0)
+        path = train(recipe, tmp_path / "out", "cpu", workers=0, overwrite=True)
         networks.append(load_model(path.with_suffix(".yaml")).network)
     alone, averaged = ({**network.state_dict()} for network in networks)
     assert not torch.equal(alone["final.kernel"], averaged["final.kernel"])

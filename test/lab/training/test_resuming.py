@@ -14,7 +14,7 @@ from small_recipes import small_recipe, write_sequences
 
 from minkowski_perception.lab.training.checkpoints import CheckpointError
 from minkowski_perception.lab.training.distributed import StepSampler, World
-from minkowski_perception.lab.training.loop import train
+from minkowski_perception.lab.training.loop import OverwriteError, train
 from minkowski_perception.lab.training.recipe import RecipeError
 from minkowski_perception.lab.training.training_log import TrainingLog
 from minkowski_perception.networks.model import load_model
@@ -105,6 +105,22 @@ def test_a_finished_training_is_not_repeated(root, tmp_path, monkeypatch):
     stop_at(1, monkeypatch)
     train(recipe, tmp_path, "cpu", resume=True, workers=0)
     assert (tmp_path / "small.safetensors").read_bytes() == before
+
+
+def test_a_model_is_replaced_only_if_that_is_asked_for(root, tmp_path):
+    train(small_recipe(root), tmp_path, "cpu", workers=0)
+    before = (tmp_path / "small.safetensors").read_bytes()
+    other = small_recipe(root, seed=4)
+    with pytest.raises(OverwriteError, match=r"small\.checkpoint exists: .* --resume .* --overwr"):
+        train(other, tmp_path, "cpu", workers=0)
+    (tmp_path / "small.checkpoint").unlink()
+    with pytest.raises(OverwriteError, match=r"small\.yaml exists"):
+        train(other, tmp_path, "cpu", workers=0)
+    with pytest.raises(OverwriteError, match=r"small\.yaml is a finished model of other settings"):
+        train(other, tmp_path, "cpu", workers=0, resume=True)
+    assert (tmp_path / "small.safetensors").read_bytes() == before
+    train(other, tmp_path, "cpu", workers=0, overwrite=True)
+    assert (tmp_path / "small.safetensors").read_bytes() != before
 
 
 def test_a_training_of_another_recipe_is_not_resumed(root, tmp_path):

@@ -133,7 +133,7 @@ def test_a_resumed_training_skips_finished_stages(root, tmp_path, monkeypatch, c
 def test_a_stage_whose_start_has_changed_is_not_finished(root, tmp_path):
     train(in_stages(root), tmp_path, "cpu", workers=0)
     recipe = {**in_stages(root), "seed": 8}
-    train(recipe, tmp_path, "cpu", workers=0, stage="flat")
+    train(recipe, tmp_path, "cpu", workers=0, stage="flat", overwrite=True)
     with pytest.raises(CheckpointError, match="differs in start:"):
         train(recipe, tmp_path, "cpu", workers=0, resume=True)
 

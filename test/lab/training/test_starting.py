@@ -10,8 +10,9 @@ from small_recipes import small_recipe, write_sequences
 
 from minkowski_perception.lab.training.loop import train
 from minkowski_perception.lab.training.recipe import RecipeError
+from minkowski_perception.lab.training.stages import read_stages
 from minkowski_perception.labels import LabelSet
-from minkowski_perception.networks.model import load_model
+from minkowski_perception.networks.model import ModelError, load_model
 
 LABELS = LabelSet.load("semantickitti19")
 GENTLE = {"iterations": 1, "learning_rate": 1e-9}
@@ -21,6 +22,13 @@ GENTLE = {"iterations": 1, "learning_rate": 1e-9}
 def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("data")
     write_sequences(root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def other_root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("other_data")
+    write_sequences(root, ids=(0, 3, 9))
     return root
 
 
@@ -42,8 +50,8 @@ def of_other_classes(root, start, **changes):
     return recipe
 
 
-def test_other_classes_need_a_fresh_head_and_keep_the_other_weights(root, start, tmp_path):
-    path = train(of_other_classes(root, start, fresh_head=True), tmp_path, "cpu", workers=0)
+def test_other_classes_need_a_fresh_head_and_keep_the_other_weights(other_root, start, tmp_path):
+    path = train(of_other_classes(other_root, start, fresh_head=True), tmp_path, "cpu", workers=0)
     before = dict(load_model(start).network.named_parameters())
     after = dict(load_model(path.with_suffix(".yaml")).network.named_parameters())
     for key, value in after.items():
@@ -53,9 +61,9 @@ def test_other_classes_need_a_fresh_head_and_keep_the_other_weights(root, start,
             torch.testing.assert_close(value, before[key], atol=1e-3, rtol=1e-3)
 
 
-def test_the_error_for_other_classes_suggests_a_fresh_head(root, start, tmp_path):
+def test_the_error_for_other_classes_suggests_a_fresh_head(other_root, start, tmp_path):
     with pytest.raises(RecipeError, match="the recipe 10: set fresh_head: true"):
-        train(of_other_classes(root, start), tmp_path, "cpu")
+        train(of_other_classes(other_root, start), tmp_path, "cpu")
 
 
 def test_a_4d_network_starts_from_a_3d_network(root, start, tmp_path):
@@ -135,3 +143,29 @@ def test_other_channels_before_those_of_the_start_are_refused(root, start, tmp_p
 def test_an_invalid_share_of_the_start_is_refused(changes, message, root, tmp_path):
     with pytest.raises(RecipeError, match=message):
         train(small_recipe(root, **changes), tmp_path, "cpu")
+
+
+def of_start(root, start, **changes):
+    """Return a recipe without what the start has."""
+    recipe = small_recipe(root, start=start, **changes)
+    return {key: recipe[key] for key in recipe.keys() - {"network", "input", "window"}}
+
+
+def test_network_input_and_window_are_by_default_those_of_the_start(root, start, tmp_path):
+    expected = read_stages(small_recipe(root, start=start), tmp_path)[0].plan
+    plan = read_stages(of_start(root, start), tmp_path)[0].plan
+    assert (plan.network, plan.input, plan.window) == (
+        expected.network,
+        expected.input,
+        expected.window,
+    )
+
+
+def test_a_fresh_head_has_the_classes_of_the_recipe(root, start, tmp_path):
+    recipe = of_start(root, start, labels="urban10", fresh_head=True)
+    assert read_stages(recipe, tmp_path)[0].plan.network["heads"] == {"classes": 10}
+
+
+def test_a_start_that_does_not_exist_is_refused_with_the_names_of_models(root, tmp_path):
+    with pytest.raises(ModelError, match=r"recipe\.start: unknown model 'outdor'; choose one of"):
+        read_stages(of_start(root, "outdor"), tmp_path)
