@@ -30,7 +30,10 @@ def choose_device(name: str) -> torch.device:
         count = torch.cuda.device_count()
         if (index or "0").isdigit() and int(index or 0) < count:
             return torch.device(name)
-        raise ValueError(f"device '{name}' is not available: PyTorch finds {count} CUDA devices")
+        raise ValueError(
+            f"device '{name}' is not available: PyTorch finds {count} CUDA devices; choose auto "
+            "or cpu, or install PyTorch for CUDA"
+        )
     raise ValueError(f"device must be 'auto', 'cpu', 'cuda' or 'cuda:N', not '{name}'")
 
 

@@ -16,6 +16,8 @@ from tiny_models import save_tiny
 
 SCANS = ("data/semantickitti", "path/to/dataset")
 """Data sets in the layout of SemanticKITTI."""
+SITES = ("data/site", "data/site_test")
+"""Data of a user with classes of their own."""
 
 
 def write_inputs(folder: Path, drive: Path) -> None:
@@ -24,6 +26,8 @@ def write_inputs(folder: Path, drive: Path) -> None:
     link(folder / "recording.mcap", next(drive.glob("*.mcap")))
     for name in SCANS:
         write_sequences(folder / name, frames=8)
+    for name in SITES:
+        write_sequences(folder / name, frames=2, names=("00",), ids=(10, 30, 40))
     link(folder / "scan.bin", folder / SCANS[0] / "sequences" / "00" / "velodyne" / "000000.bin")
     scans = folder / "data" / "mine" / "00" / "scans"
     scans.mkdir(parents=True)

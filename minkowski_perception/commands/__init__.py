@@ -30,7 +30,7 @@ def add_commands(
 
     Args:
         parser: gets an argument `dest` with the name of the chosen command, and `run_{dest}` with
-            its function.
+            its function; `parser` is the one of the command.
         dest: "command", or another name for the choice.
         modules: module of this folder for each command name. What follows the colon in the first
             line of a module's docstring is the command's help.
@@ -48,7 +48,7 @@ def add_commands(
             formatter_class=argparse.RawDescriptionHelpFormatter,  # copies of examples must run
         )
         module.add_arguments(command)
-        command.set_defaults(**{f"run_{dest}": module.run})
+        command.set_defaults(**{f"run_{dest}": module.run}, parser=command)
 
 
 def write_report(path: Path | None, report: Mapping[str, Any]) -> None:

@@ -94,6 +94,12 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
         help="label set of the clouds' field label or true_label, for data set bag (%(default)s)",
     )
     parser.add_argument(
+        "--label-set",
+        metavar="SET",
+        help="label set to score in, such as that of a model of your own classes (that of the "
+        "data set)",
+    )
+    parser.add_argument(
         "--model-labels",
         action="store_true",
         help="accept labels in a bag that a model made, such as the output of label: figures "
@@ -328,7 +334,8 @@ def open_data(args: argparse.Namespace) -> Dataset:
     if args.root is None:
         raise CommandError(f"data set '{args.dataset}' needs --root, its folder")
     bag_labels = LabelSet.load(args.bag_labels)
-    dataset = open_dataset(args.dataset, args.root, args.split, bag_labels=bag_labels)
+    labels = None if args.label_set is None else LabelSet.load(args.label_set)
+    dataset = open_dataset(args.dataset, args.root, args.split, labels, bag_labels)
     if dataset.truth_by_model and args.dataset == BAG and not args.model_labels:
         raise CommandError(
             f"the labels in {args.root} were made by a model: the clouds have a field confidence "

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import argparse
+import difflib
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -40,7 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     bug and keeps its traceback.
     """
     given = sys.argv[1:] if arguments is None else arguments
-    args = _parser().parse_args(given)
+    args, unknown = _parser().parse_known_args(given)
+    if unknown:
+        args.parser.error(_unknown(unknown, args.parser))
     args.command_line = shlex.join([PROGRAM, *given])
     try:
         return int(args.run_command(args))
@@ -51,6 +55,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"{PROGRAM} {args.command}: {error}", file=sys.stderr)
         return USER_ERROR
+
+
+def _unknown(arguments: Sequence[str], parser: argparse.ArgumentParser) -> str:
+    """Return the error of arguments that a command does not have, with the nearest option."""
+    options = re.findall(r"--[\w-]+", parser.format_usage())
+    nearest = difflib.get_close_matches(arguments[0], options, 1)
+    hint = f"did you mean {nearest[0]}?" if nearest else f"see {parser.prog} --help"
+    return f"unknown arguments: {shlex.join(arguments)}; {hint}"
 
 
 def _parser() -> argparse.ArgumentParser:

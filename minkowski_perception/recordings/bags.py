@@ -57,7 +57,7 @@ _Times = tuple[int | None, int | None]
 
 PoseSource = Literal["odometry", "transforms"]
 
-_SUFFIXES = (".bag", ".mcap", ".db3", ".bag.active", ".mcap.zstd", ".db3.zstd")
+BAG_SUFFIXES = (".bag", ".mcap", ".db3", ".bag.active", ".mcap.zstd", ".db3.zstd")
 _NO_MOTION = "the bag has no odometry or transforms"
 
 _BODY_FRAMES = ("base", "base_link", "base_footprint", "body", "chassis", "vehicle")
@@ -565,9 +565,9 @@ def _locate(path: Path, losses: list[str]) -> tuple[Path, list[Path]]:
     if not path.exists():
         raise BagError(f"no bag at {path}: no such file or folder")
     if not path.is_dir():
-        if not path.name.endswith(_SUFFIXES):
+        if not path.name.endswith(BAG_SUFFIXES):
             raise BagError(
-                f"{path} is not a bag; bags are folders or end in {', '.join(_SUFFIXES)}"
+                f"{path} is not a bag; bags are folders or end in {', '.join(BAG_SUFFIXES)}"
             )
         return path, [path]
     files = sorted((p for p in path.iterdir() if _is_bag_file(p)), key=_part)
@@ -609,12 +609,12 @@ def _listed_files(folder: Path, files: list[Path], losses: list[str]) -> list[Pa
 
 def _is_bag_file(path: Path) -> bool:
     # macOS leaves files '._NAME' beside copied ones.
-    return path.name.endswith(_SUFFIXES) and not path.name.startswith("._") and path.is_file()
+    return path.name.endswith(BAG_SUFFIXES) and not path.name.startswith("._") and path.is_file()
 
 
 def _part(path: Path) -> tuple[str, str, int, str]:
     """Return suffix, name and number of a part of a split recording; number -1 if it is none."""
-    suffix = next(s for s in sorted(_SUFFIXES, key=len, reverse=True) if path.name.endswith(s))
+    suffix = next(s for s in sorted(BAG_SUFFIXES, key=len, reverse=True) if path.name.endswith(s))
     stem = path.name.removesuffix(suffix)
     found = _PART.fullmatch(stem)
     kind = suffix.removesuffix(".active").removesuffix(".zstd")

@@ -20,7 +20,7 @@ from minkowski_perception.codec import INTENSITY_NAMES, as_message, encode_frame
 from minkowski_perception.frame import NANOSECONDS, Frame
 from minkowski_perception.motion.ego_motion import EgoMotion, NoPoseError
 from minkowski_perception.motion.poses import Pose
-from minkowski_perception.recordings.bags import BagError, BagReader
+from minkowski_perception.recordings.bags import BAG_SUFFIXES, BagError, BagReader
 
 PERIOD = 0.1
 """Seconds between scans whose names are no stamps."""
@@ -167,6 +167,11 @@ def open_recording(path: Path) -> BagReader | FrameReader:
     Raises:
         BagError: the path is none of these.
     """
+    if path.is_file() and not (is_scan(path) or path.name.endswith(BAG_SUFFIXES)):
+        raise BagError(
+            f"{path} is neither a bag ({', '.join(BAG_SUFFIXES)}) nor a scan "
+            f"({', '.join(_READERS)}); folders of them are read too"
+        )
     return open_scans(path) or BagReader(path)
 
 

@@ -52,6 +52,26 @@ def test_an_error_of_the_package_is_one_line_and_status_2(capsys, monkeypatch):
     assert printed == "minkowski-perception label: unknown topic; choose one of /points\n"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("label bag --out o --modle x", "arguments: --modle x; did you mean --model?"),
+        ("models x", "arguments: x; see minkowski-perception models --help"),
+        (
+            "benchmark memory --colour",
+            "arguments: --colour; see minkowski-perception benchmark",
+        ),
+    ],
+)
+def test_an_unknown_argument_is_refused_with_the_nearest_option(arguments, message, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main.main(arguments.split())
+    assert ended.value.code == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith(f"usage: minkowski-perception {arguments.split()[0]}")
+    assert f"error: unknown {message}" in printed
+
+
 def test_any_other_error_keeps_its_traceback(monkeypatch):
     def fail(args):
         return {}["missing"]

@@ -15,7 +15,7 @@ from minkowski_perception.codec import IntensityScale, decode, encode_frame, fie
 from minkowski_perception.frame import Frame
 from minkowski_perception.labelling.labelled_bag import LabelledBag
 from minkowski_perception.labelling.output import Output
-from minkowski_perception.labelling.run import label_bag
+from minkowski_perception.labelling.run import UnsuitableModelError, label_bag
 from minkowski_perception.labelling.topics import LABELLED_TOPIC
 from minkowski_perception.labelling.watch import PrintingWatch
 from minkowski_perception.labels import LabelSet
@@ -27,6 +27,7 @@ from minkowski_perception.segmenter import Segmentation
 from minkowski_perception.stream import Stream
 from minkowski_perception.streaming.continuity import OutOfOrderError
 from minkowski_perception.summary import Summary
+from minkowski_perception.voxels import MissingFieldError
 
 KITTI = LabelSet.load("semantickitti19")
 CAR, ROAD = KITTI.names.index("car"), KITTI.names.index("road")
@@ -170,6 +171,31 @@ def test_an_output_takes_each_cloud_or_why_it_has_no_labels(make_bag):
         motion = choose_ego_motion(reader, "/points", "none")
         label_bag(reader, "/points", Stream(HeightSegmenter(), motion), [Taken()], KITTI)
     assert Taken.events == [START, DropReason.MALFORMED, START + 2 * STEP]
+
+
+class ColourSegmenter(HeightSegmenter):
+    """Needs colour for clouds of some points."""
+
+    def __init__(self, *needs_colour: int) -> None:
+        super().__init__()
+        self.needs_colour = needs_colour
+
+    def segment(self, frame: Frame) -> Segmentation:
+        if len(frame) in self.needs_colour:
+            raise MissingFieldError("the model needs colour")
+        return super().segment(frame)
+
+
+def test_a_model_that_needs_what_the_clouds_lack_stops_at_the_first_one(make_bag, tmp_path):
+    bag = make_bag([frame_at(0), frame_at(1)])
+    with pytest.raises(UnsuitableModelError, match=r"first cloud of /points: the model needs co"):
+        label(bag, tmp_path / "out", ColourSegmenter(50))
+
+
+def test_a_later_cloud_that_lacks_what_the_model_needs_is_counted(make_bag, tmp_path):
+    bag = make_bag([frame_at(0), frame_at(1, points=40), frame_at(2)])
+    summary = label(bag, tmp_path / "out", ColourSegmenter(40))
+    assert (summary.labelled, summary.dropped) == (2, {"unsuitable": 1})
 
 
 def test_frames_come_with_the_pose_at_their_stamp(make_bag, tmp_path):
