@@ -319,8 +319,10 @@ def open_data(args: argparse.Namespace) -> Dataset:
 
     frames = args.limit or _SIMULATED_FRAMES
     if args.dataset in (OUTDOOR, INDOOR):
-        if args.root is not None or args.split is not None:
-            raise CommandError(f"data set '{args.dataset}' has neither --root nor --split")
+        for option in ("root", "split", "label_set"):
+            if getattr(args, option) is not None:
+                name = option.replace("_", "-")
+                raise CommandError(f"data set '{args.dataset}' has no --{name}; leave it out")
         seed = HELD_OUT_SEED if args.seed is None else args.seed
         lidars = [get_lidar(name) for name in args.lidars or ()]
         cameras = [get_camera(name) for name in args.cameras or ()]

@@ -342,7 +342,7 @@ def test_a_lidar_model_is_evaluated_in_simulated_rooms(model, tmp_path, capsys):
             r"--ranges must .* increasing",
         ),
         ("semantickitti", ["--root", "{unlabelled}"], r"no true labels in sequence 08"),
-        ("simulation", ["--root", "."], r"'simulation' has neither --root nor --split"),
+        ("simulation", ["--root", "."], "'simulation' has no --root; leave it out"),
         ("simulation", ["--lidars", "vlp17"], r"vlp17"),
         ("simulation_indoor", ["--cameras", "lens"], r"lens"),
         ("simulation_indoor", ["--cameras", "d435", "--lidars", "vlp16"], r"choose one"),
