@@ -69,6 +69,8 @@ SMALLER = {
     "evaluate --dataset simulation ": "--drives 1 --lidars vlp16",
     "evaluate --dataset simulation_indoor": "--drives 1",
     "label ": "--engine torch",
+    # The bag has true labels of other classes; those of people with their own have none.
+    "label path/to/bag --out labelled --model models/site.yaml": "--true-label-field none",
     "precompile": "--engine torch",
     "simulate": "--drives 1 --frames 1",
     "train": "--iterations 1 --workers 0",
