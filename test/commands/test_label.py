@@ -82,7 +82,7 @@ def test_the_map_is_written_to_a_ply_file_and_to_the_end_of_the_bag(drive, comma
     report = tmp_path / "report.html"
     assert done.stdout.splitlines()[-2:] == [str(ply), f"open in a browser: {report}"]
     assert "6 received = 6 labelled + 0 dropped + 0 pending" in report.read_text()
-    assert f"Map: {len(read_cloud(ply)):,} of" in report.read_text()
+    assert f"Map: {len(read_cloud(ply).points):,} of" in report.read_text()
     with BagReader(tmp_path / "labelled") as bag:
         assert bag.cloud_topics() == {LABELLED_TOPIC: 6, MAP_TOPIC: 1}
         [(when, message)] = bag.clouds(MAP_TOPIC)
