@@ -16,6 +16,7 @@ STAGES = (
     "queue",
     "decode",
     "pose",
+    "turn",
     "deskew",
     "voxelize",
     "network",

@@ -50,6 +50,7 @@ def test_two_lidars_and_a_camera_are_labelled_by_two_models_in_one_node(rig, tmp
     running = rig(
         "count_loads",
         streams="[front, rear, camera]",
+        timing=True,
         **{"rear.cloud_topic": "rear/points", "rear.averaging": 1},
         **{"camera.cloud_topic": "camera/points", "camera.model": indoor},
     ).ready()
@@ -92,6 +93,7 @@ def test_two_lidars_and_a_camera_are_labelled_by_two_models_in_one_node(rig, tmp
     running.wait_for(lambda: all(legends.values()))
     assert running.log.read_text().count("loads ") == 2
     assert running.node.count_publishers("/minkowski_perception/labelled") == 0
+    assert running.node.count_publishers("/minkowski_perception/rear/timing/turn") == 1
 
     assert running.set_parameter("averaging", 5)
     assert running.set_parameter("crf", False)
