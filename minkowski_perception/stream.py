@@ -54,12 +54,14 @@ class Labelled:
         result: labels and further outputs of each point.
         cloud: the input cloud with `label`, `confidence`, `rgb` and further outputs appended.
         timings: seconds by stage: "decode", "pose", those of `Segmentation`, and "encode".
+        intensity_full_scale: the intensity that counts as full reflection.
     """
 
     frame: Frame
     result: Segmentation
     cloud: CloudData
     timings: Mapping[str, float]
+    intensity_full_scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -193,4 +195,5 @@ class Stream:
             **result.timings,
             "encode": time.perf_counter() - segmented,
         }
-        return Labelled(frame, result, cloud, timings)
+        full_scale = self.segmenter.intensity_scale.full_scale
+        return Labelled(frame, result, cloud, timings, full_scale)

@@ -15,7 +15,7 @@ LAYERS = [
     {"allocator", "files", "former_modules", "schema"},
     {"accounting", "frame", "labels", "registry", "settings"},
     {"codec", "metrics", "moving", "objects", "plausibility", "scoring", "sparse", "trial"},
-    {"device", "voxels", "pictures", "summary"},
+    {"device", "legend", "voxels", "pictures", "summary"},
     {"report", "temperature"},
     {"networks"},
     {"motion"},

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -68,3 +69,24 @@ def positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be 1 or more, not {number}")
     return number
+
+
+def natural(text: str) -> int:
+    """Return the value of a command-line argument that is a count or 0.
+
+    Raises:
+        ArgumentTypeError: it is less than 0.
+    """
+    return 0 if text == "0" else positive(text)
+
+
+def seconds(text: str) -> float:
+    """Return the value of a command-line argument that is a duration.
+
+    Raises:
+        ArgumentTypeError: it is negative or not finite.
+    """
+    value = float(text)
+    if not 0.0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be 0 or more seconds, not {text}")
+    return value

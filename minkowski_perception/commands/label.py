@@ -5,19 +5,23 @@
 from __future__ import annotations
 
 import argparse
+import glob
+import os
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from minkowski_perception.commands import CommandError
+from minkowski_perception.commands import CommandError, natural, positive, seconds
 from minkowski_perception.commands.segmenters import (
     add_ego_motion_argument,
     add_segmenter_arguments,
     load_segmenter,
     settings_of,
 )
-from minkowski_perception.labelling.folder import BAG, REPORT, SUMMARY
+from minkowski_perception.labelling.exports import EXPORTS
+from minkowski_perception.labelling.folder import BAG, BATCH_HTML, BATCH_JSON, REPORT, SUMMARY
 from minkowski_perception.labelling.topics import MAP_TOPIC
 
 if TYPE_CHECKING:
@@ -30,25 +34,50 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument(
-        "bag",
+        "paths",
         type=Path,
+        nargs="+",
+        metavar="PATH",
         help="ROS 1 or ROS 2 bag (sqlite3 or MCAP); a scan (.bin, .pcd, .ply, .npy, .npz, .las, "
-        ".laz) or a folder of scans; or the root of a data set, see --dataset",
+        ".laz) or a folder of scans; a folder of recordings, or a pattern such as "
+        "'drives/**/*.mcap'; or the root of a data set, see --dataset",
     )
     parser.add_argument(
         "--dataset",
         metavar="NAME",
-        help="data set whose sequences are labelled, as in evaluate; --topic names the sequence",
+        help="data set whose sequences are labelled, as in evaluate; --topic names one",
     )
     parser.add_argument(
-        "--out", type=Path, required=True, help="folder for the bag 'labelled' and summary.json"
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder for the bag 'labelled' and summary.json; of several recordings each has its "
+        "own folder in it, and batch.html is the overview. Recordings that are finished are "
+        "skipped, so the same command resumes a batch",
     )
     parser.add_argument(
         "--map",
         type=Path,
         metavar="FILE",
-        help="also make a map of the bag's voxels; write it to this PLY file, and to the end of "
-        f"the bag 'labelled' as {MAP_TOPIC}",
+        help="also make a map of the bag's voxels; write it to this PLY file (of several "
+        "recordings each in its own folder), and to the end of the bag 'labelled' as "
+        f"{MAP_TOPIC}",
+    )
+    parser.add_argument(
+        "--export",
+        nargs="+",
+        default=(),
+        choices=EXPORTS,
+        metavar="FORMAT",
+        help=f"also write the labelled clouds for other tools: {', '.join(EXPORTS)}",
+    )
+    parser.add_argument(
+        "--pictures",
+        type=natural,
+        default=0,
+        metavar="N",
+        help="also draw this number of clouds of each recording",
     )
     parser.add_argument(
         "--report",
@@ -57,6 +86,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "map in a browser",
     )
     add_run_arguments(parser)
+    group = parser.add_argument_group("which clouds")
+    group.add_argument(
+        "--start",
+        type=seconds,
+        default=0.0,
+        metavar="SECONDS",
+        help="leave out the first seconds of each recording",
+    )
+    group.add_argument(
+        "--frames", type=positive, metavar="N", help="label at most N clouds of each recording"
+    )
+    group.add_argument(
+        "--every",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="label each Nth cloud; the network does not see those between",
+    )
+    group = parser.add_argument_group("several recordings")
+    group.add_argument(
+        "--jobs",
+        type=positive,
+        metavar="N",
+        help="recordings at once, which share the CPU threads (1; with --ray as many as the "
+        "cluster has CPUs for, one thread each)",
+    )
+    group.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="label on this Ray cluster, such as auto or ray://head:10001; all its machines need "
+        "the same paths and this package",
+    )
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -81,14 +142,30 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Label the bag; return 1 if no point could be labelled."""
+    """Label the recordings; return 1 if one fails, or has no point that could be labelled.
+
+    A recording that is given itself has its results in --out; of others each has its own folder.
+    """
+    from minkowski_perception.labelling.discovery import find_recordings
+
+    if args.dataset is not None:
+        found = [(name, args.paths[0]) for name in _sequences(args)]
+        single = len(found) == 1
+    else:
+        found = [*find_recordings(args.paths, args.out)]
+        single = [path for _, path in found] == args.paths
+    return _label_one(args) if single and args.ray is None else _label_fleet(args, found)
+
+
+def _label_one(args: argparse.Namespace) -> int:
     from minkowski_perception.labelling.labeller import DiskFullError, Labeller, Recording
     from minkowski_perception.labelling.progress import print_aside
     from minkowski_perception.labelling.stopping import StopSignals
     from minkowski_perception.labelling.watch import PrintingWatch, Stopped
     from minkowski_perception.summary import Summary
 
-    recording = Recording(args.bag.name, args.bag, args.out, args.topic, args.map)
+    [path] = args.paths
+    recording = Recording(path.name, path, args.out, args.topic, args.map)
     labeller = Labeller(_work(args))
     with StopSignals() as signals:
         watch = PrintingWatch(signals.received)
@@ -113,8 +190,56 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _work(args: argparse.Namespace) -> Work:
+def _label_fleet(args: argparse.Namespace, found: Sequence[tuple[str, Path]]) -> int:
+    from minkowski_perception.labelling.fleet import Pool, label_fleet
+    from minkowski_perception.labelling.labeller import Recording
+    from minkowski_perception.labelling.outcome import Status
+    from minkowski_perception.labelling.progress import print_aside
+    from minkowski_perception.labelling.ray_workers import run_on_ray
+    from minkowski_perception.labelling.stopping import StopSignals
+    from minkowski_perception.labelling.workers import run_on_processes
+
+    if args.map is not None and args.map.name != str(args.map):
+        raise CommandError(
+            f"--map {args.map}: of several recordings each map is in its own folder; give the "
+            f"file's name only, such as --map {args.map.name}"
+        )
+    out = args.out.resolve()
+    recordings = [
+        Recording(
+            name,
+            path.resolve(),
+            out / name,
+            name if args.dataset is not None else args.topic,
+            None if args.map is None else out / name / args.map,
+        )
+        for name, path in found
+    ]
+    pool: Pool
+    if args.ray is None:
+        jobs = args.jobs or 1
+        work = _work(args, threads=max(1, len(os.sched_getaffinity(0)) // jobs))
+        pool = partial(run_on_processes, work, jobs=jobs)
+    else:
+        work = _work(args, threads=1)
+        pool = partial(run_on_ray, work, address=args.ray, jobs=args.jobs)
+
+    with StopSignals() as signals:
+        batch = label_fleet(recordings, work, pool, out, signals)
+    print(f"{batch.table()}\n\n{out / BATCH_HTML}\n{out / BATCH_JSON}")
+    print_aside(batch.closing())
+    if signals.received():
+        return signals.status
+    good = (Status.LABELLED, Status.FINISHED)
+    return 0 if all(outcome.status in good for outcome in batch.outcomes) else 1
+
+
+def _work(args: argparse.Namespace, threads: int = 0) -> Work:
     """Return what the arguments ask to do with a recording.
+
+    Args:
+        args: of the command.
+        threads: of each recording, unless the arguments say it.
 
     Raises:
         DatasetError: the data set is unknown or cannot be read.
@@ -125,9 +250,9 @@ def _work(args: argparse.Namespace) -> Work:
     from minkowski_perception.labelling.run import Selection
     from minkowski_perception.labels import LabelSet
 
-    dataset = None if args.dataset is None else _open_dataset(args.dataset, args.bag)
+    dataset = None if args.dataset is None else _open_dataset(args.dataset, args.paths[0])
     full_scale = None if dataset is None else dataset.intensity_full_scale
-    settings = settings_of(args, intensity_full_scale=full_scale or 0.0)
+    settings = settings_of(args, intensity_full_scale=full_scale or 0.0, threads=threads)
     return Work(
         settings=replace(settings, map=args.map is not None),
         open=partial(open_recording, dataset=args.dataset, label_field=args.true_label_field),
@@ -136,11 +261,26 @@ def _work(args: argparse.Namespace) -> Work:
         truth_set=LabelSet.load(args.true_label_set) if dataset is None else dataset.label_set,
         ego_motion=args.ego_motion,
         odometry_topic=args.odometry_topic,
-        selection=Selection(),
+        selection=Selection(args.start, args.frames, args.every),
+        exports=tuple(dict.fromkeys(args.export)),
+        pictures=args.pictures,
         report=args.report,
         dataset=args.dataset,
         command_line=args.command_line,
     )
+
+
+def _sequences(args: argparse.Namespace) -> list[str]:
+    """Return the sequences of the data set that are labelled.
+
+    Raises:
+        CommandError: several roots are given.
+        DatasetError: the data set is unknown or cannot be read.
+    """
+    if len(args.paths) > 1:
+        raise CommandError("--dataset takes the root of one data set")
+    names = [*_open_dataset(args.dataset, args.paths[0]).sequences]
+    return names if args.topic is None else [args.topic]
 
 
 def _open_dataset(name: str, root: Path) -> Dataset:

@@ -22,6 +22,8 @@ from minkowski_perception.files import rename, sync, write_whole
 SUMMARY = "summary.json"
 BAG = "labelled"
 REPORT = "report.html"
+BATCH_JSON, BATCH_HTML = "batch.json", "batch.html"
+"""Files of a batch, beside the folders of its recordings."""
 _STATE = "state.json"
 _UNFINISHED = "unfinished-"
 

@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import minkowski_perception
+from minkowski_perception.labelling.cloud_pictures import Pictures
+from minkowski_perception.labelling.context import RecordedContext
+from minkowski_perception.labelling.exports import open_export
 from minkowski_perception.labelling.folder import (
     BAG,
     REPORT,
@@ -73,6 +76,8 @@ class Work:
         ego_motion: see `choose_ego_motion`.
         odometry_topic: see `choose_ego_motion`.
         selection: which clouds.
+        exports: names of formats; see `EXPORTS`.
+        pictures: number of clouds that are drawn.
         report: whether to write a report.
         dataset: name of the data set; None for bags and scans.
         command_line: for the summary.
@@ -86,6 +91,8 @@ class Work:
     ego_motion: str
     odometry_topic: str | None
     selection: Selection
+    exports: tuple[str, ...]
+    pictures: int
     report: bool
     dataset: str | None
     command_line: str
@@ -106,6 +113,8 @@ class Work:
             "true_label_field": self.truth_field,
             "true_label_set": self.truth_set.name,
             **asdict(self.selection),
+            "exports": list(self.exports),
+            "pictures": self.pictures,
             "report": self.report,
         }
 
@@ -169,7 +178,9 @@ class Labeller:
                 with ExitStack() as opened:
                     outputs = [
                         opened.enter_context(output)
-                        for output in self._outputs(recording, unfinished.path, stream)
+                        for output in self._outputs(
+                            recording, unfinished.path, bag, topic, stream, watch
+                        )
                     ]
                     summary = label_bag(
                         bag, topic, stream, outputs, work.truth_set, work.selection, watch
@@ -197,11 +208,26 @@ class Labeller:
             return self._segmenter
         return self._segmenter.another_stream()
 
-    def _outputs(self, recording: Recording, folder: Path, stream: Stream) -> Iterator[Output]:
-        yield LabelledBag(folder / BAG)
+    def _outputs(
+        self,
+        recording: Recording,
+        folder: Path,
+        bag: BagReader | FrameReader,
+        topic: str,
+        stream: Stream,
+        watch: Watch,
+    ) -> Iterator[Output]:
+        work, label_set = self._work, stream.segmenter.label_set
+        context = RecordedContext(bag, watch.warn)
+        yield LabelledBag(folder / BAG, label_set, stream.ego_motion, context)
         if recording.map is not None:
             yield MapFile(recording.map)
-        if (work := self._work).report:
+        for name in work.exports:
+            yield open_export(name, folder, label_set)
+        if work.pictures:
+            clouds = work.selection.most(bag.cloud_topics()[topic])
+            yield Pictures(folder, label_set, recording.name, work.pictures, clouds)
+        if work.report:
             model = stream.segmenter.model
             yield ReportFile(folder / REPORT, model, work.truth_set, work.command_line)
 

@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from minkowski_perception.stream import Dropped, Labelled, MapCloud
-from minkowski_perception.summary import Summary
+if TYPE_CHECKING:
+    from minkowski_perception.stream import Dropped, Labelled, MapCloud
+    from minkowski_perception.summary import Summary
 
 
 class Output:

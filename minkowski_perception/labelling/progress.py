@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import sys
 import time
+from typing import Any
 
 from tqdm import tqdm
 
@@ -27,12 +28,15 @@ class ProgressBar:
         what: a word for the work.
         total: number of units.
         unit: plural of what is counted.
+        before: units that were done before.
     """
 
-    def __init__(self, what: str, total: int, unit: str) -> None:
-        self._what, self._total, self._unit = what, total, unit
+    def __init__(self, what: str, total: int, unit: str, before: int = 0) -> None:
+        self._what, self._total, self._unit, self._before = what, total, unit, before
         self._started = self._said = time.monotonic()
-        self._bar = tqdm(None, what, total, unit=f" {unit}") if sys.stderr.isatty() else None
+        self._bar: Any = None
+        if sys.stderr.isatty():
+            self._bar = tqdm(None, what, total, unit=f" {unit}", initial=before)
 
     def show(self, done: int, more: str = "") -> None:
         """Show that some units are done.
@@ -57,7 +61,7 @@ class ProgressBar:
 
     def _line(self, done: int, more: str) -> str:
         line = f"{self._what}: {done} of {self._total} {self._unit}"
-        rate = done / (time.monotonic() - self._started)
+        rate = (done - self._before) / (time.monotonic() - self._started)
         if rate:
             left = (self._total - done) / rate
             line += f", {rate:.2g} {self._unit}/s, {left:.0f} s left"

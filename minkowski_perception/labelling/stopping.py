@@ -1,28 +1,33 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""SIGINT and SIGTERM as the wish to stop between two clouds."""
+"""Signals as the wish to stop between two clouds."""
 
 from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Sequence
 from types import FrameType, TracebackType
 from typing import Any
 
 
 class StopSignals:
-    """Notes SIGINT and SIGTERM within a `with` statement; a second one interrupts at once.
+    """Notes signals within a `with` statement; a second one interrupts at once.
 
     Does nothing in a thread that cannot handle signals.
+
+    Args:
+        numbers: of the signals.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, numbers: Sequence[int] = (signal.SIGINT, signal.SIGTERM)) -> None:
         self._number = 0
+        self._numbers = numbers
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in self._numbers:
                 self._before[number] = signal.signal(number, self._note)
         return self
 

@@ -9,27 +9,26 @@ from typing import Any
 from visualization_msgs.msg import Marker, MarkerArray
 
 from minkowski_perception.labels import UNLABELLED, LabelSet
-
-_LINE = 0.8  # metres between entries
+from minkowski_perception.legend import legend_entries
 
 
 def legend_markers(label_set: LabelSet, frame_id: str) -> MarkerArray:
     """Return markers with each class name in its colour, in a column beside the sensor."""
     array = MarkerArray()
-    for i, (name, colour) in enumerate(zip(label_set.names, label_set.colours, strict=True)):
+    for entry in legend_entries(label_set):
         marker = Marker()
         marker.header.frame_id = frame_id
         marker.ns = label_set.name
-        marker.id = i
+        marker.id = entry.id
         marker.type = Marker.TEXT_VIEW_FACING
         marker.action = Marker.ADD
         marker.frame_locked = True
-        marker.text = name
-        marker.scale.z = 0.9 * _LINE
-        marker.pose.position.y = 12.0
-        marker.pose.position.z = (len(label_set) - i) * _LINE
+        marker.text = entry.name
+        marker.scale.z = entry.height
+        where = marker.pose.position
+        where.x, where.y, where.z = entry.position
         marker.pose.orientation.w = 1.0
-        marker.color.r, marker.color.g, marker.color.b = (c / 255.0 for c in colour)
+        marker.color.r, marker.color.g, marker.color.b = entry.colour
         marker.color.a = 1.0
         array.markers.append(marker)
     return array

@@ -17,6 +17,8 @@ from scipy.spatial.transform import Rotation
 
 from minkowski_perception.codec import CloudData
 from minkowski_perception.frame import nanoseconds
+from minkowski_perception.labels import LabelSet
+from minkowski_perception.legend import legend_entries
 from minkowski_perception.motion.poses import Pose
 from minkowski_perception.motion.transforms import TransformTree, message_pose, plain
 
@@ -170,6 +172,10 @@ class BagReader:
         """Return the topics of nav_msgs/Odometry and their numbers of messages."""
         return self._topics(ODOMETRY_TYPE)
 
+    def transform_topics(self) -> dict[str, int]:
+        """Return the topics of tf2_msgs/TFMessage and their numbers of messages."""
+        return self._topics(TRANSFORMS_TYPE)
+
     def choose_cloud_topic(self, topic: str | None = None) -> str:
         """Return the given cloud topic, or the only one.
 
@@ -318,13 +324,13 @@ class BagReader:
     def _transforms(self, frame_id: str) -> TransformTree:
         """Return the tree of /tf; if it lacks the frame, that of the first namespace with it."""
         if not self._trees:
-            for topic in sorted(self._topics(TRANSFORMS_TYPE), key=lambda name: name.count("/")):
+            for topic in sorted(self.transform_topics(), key=lambda name: name.count("/")):
                 namespace, _, kind = topic.rpartition("/")
                 if kind in ("tf", "tf_static"):
                     self._trees.setdefault(namespace, TransformTree())
             for namespace, tree in self._trees.items():
                 topics = {f"{namespace}/{kind}" for kind in ("tf", "tf_static")}
-                topics &= self._topics(TRANSFORMS_TYPE).keys()
+                topics &= self.transform_topics().keys()
                 for topic, _, message in self._messages(topics, TRANSFORMS_TYPE):
                     for transform in message.transforms:
                         tree.add(transform, static=topic.endswith("/tf_static"))
@@ -522,6 +528,47 @@ class BagWriter:
         )
         self._write("/tf", TRANSFORMS_TYPE, stamp, types[TRANSFORMS_TYPE]([transform]))
 
+    def write_legend(self, topic: str, stamp: int, frame_id: str, label_set: LabelSet) -> None:
+        """Write the class names in their colours as visualization_msgs/MarkerArray, latched."""
+        types = self._store.types
+        zero = types["builtin_interfaces/msg/Duration"](0, 0)
+        empty = np.zeros(0, np.uint8)
+        kind: Any = types["visualization_msgs/msg/Marker"]
+        markers = [
+            kind(
+                header=self._header(stamp, frame_id),
+                ns=label_set.name,
+                id=entry.id,
+                type=kind.TEXT_VIEW_FACING,
+                action=kind.ADD,
+                pose=types["geometry_msgs/msg/Pose"](
+                    types["geometry_msgs/msg/Point"](*entry.position),
+                    types["geometry_msgs/msg/Quaternion"](0.0, 0.0, 0.0, 1.0),
+                ),
+                scale=types["geometry_msgs/msg/Vector3"](0.0, 0.0, entry.height),
+                color=types["std_msgs/msg/ColorRGBA"](*entry.colour, 1.0),
+                lifetime=zero,
+                frame_locked=True,
+                points=[],
+                colors=[],
+                texture_resource="",
+                texture=types["sensor_msgs/msg/CompressedImage"](self._header(0, ""), "", empty),
+                uv_coordinates=[],
+                text=entry.name,
+                mesh_resource="",
+                mesh_file=types["visualization_msgs/msg/MeshFile"]("", empty),
+                mesh_use_embedded_materials=False,
+            )
+            for entry in legend_entries(label_set)
+        ]
+        message_type = "visualization_msgs/msg/MarkerArray"
+        self._write(topic, message_type, stamp, types[message_type](markers), latched=True)
+
+    def write_text(self, topic: str, stamp: int, text: str) -> None:
+        """Write a text as std_msgs/String, latched."""
+        message_type = "std_msgs/msg/String"
+        self._write(topic, message_type, stamp, self._store.types[message_type](text), True)
+
     def write_raw(
         self,
         topic: str,
@@ -570,7 +617,7 @@ def _locate(path: Path, losses: list[str]) -> tuple[Path, list[Path]]:
                 f"{path} is not a bag; bags are folders or end in {', '.join(BAG_SUFFIXES)}"
             )
         return path, [path]
-    files = sorted((p for p in path.iterdir() if _is_bag_file(p)), key=_part)
+    files = sorted((p for p in path.iterdir() if is_bag_file(p)), key=_part)
     if (path / "metadata.yaml").exists():
         return path, _listed_files(path, files, losses)
     bags = [*files, *sorted(p.parent for p in path.glob("*/metadata.yaml"))]
@@ -607,7 +654,8 @@ def _listed_files(folder: Path, files: list[Path], losses: list[str]) -> list[Pa
     return [folder / name for name in names if name not in missing]
 
 
-def _is_bag_file(path: Path) -> bool:
+def is_bag_file(path: Path) -> bool:
+    """Return whether a file has the suffix of a bag and is not hidden, as those of macOS."""
     # macOS leaves files '._NAME' beside copied ones.
     return path.name.endswith(BAG_SUFFIXES) and not path.name.startswith("._") and path.is_file()
 

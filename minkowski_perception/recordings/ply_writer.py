@@ -13,7 +13,16 @@ import numpy.typing as npt
 
 from minkowski_perception.files import write_whole
 
-_TYPES = {"float64": "double", "float32": "float", "uint8": "uchar", "uint16": "ushort"}
+_TYPES = {
+    "float64": "double",
+    "float32": "float",
+    "int8": "char",
+    "int16": "short",
+    "int32": "int",
+    "uint8": "uchar",
+    "uint16": "ushort",
+    "uint32": "uint",
+}
 """Names of NumPy's types in PLY."""
 
 
@@ -23,7 +32,7 @@ def write_ply(path: Path, columns: Mapping[str, npt.NDArray[Any]]) -> None:
     Args:
         path: file to write.
         columns: arrays [N] by name, which become properties; `rgb` is [N, 3] uint8 and becomes
-            red, green and blue. Types are float64, float32, uint8 and uint16.
+            red, green and blue. Types are floats, and integers of up to 32 bits.
     """
     columns = dict(columns)
     if "rgb" in columns:

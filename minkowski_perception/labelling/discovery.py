@@ -1,0 +1,121 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Recordings below paths: files, folders and patterns."""
+
+from __future__ import annotations
+
+import glob
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from minkowski_perception.recordings.bags import (
+    BAG_SUFFIXES,
+    BagError,
+    BagReader,
+    is_bag_file,
+)
+from minkowski_perception.recordings.scan_files import open_scans
+
+
+class DiscoveryError(ValueError):
+    """Paths lead to no recordings, or to some that cannot be told apart."""
+
+
+class Found(NamedTuple):
+    """A recording, and its name: its path below the given one, without suffix."""
+
+    name: str
+    path: Path
+
+
+def is_recording(path: Path) -> bool:
+    """Return whether a path is taken as one recording: any file, a bag's folder, scans."""
+    if not path.is_dir():
+        return True
+    try:
+        if open_scans(path) is not None:
+            return True
+        BagReader(path)
+    except BagError:
+        # A bag whose files are missing is a recording that cannot be read.
+        return (path / "metadata.yaml").exists()
+    return True
+
+
+def find_recordings(paths: Sequence[Path], out: Path) -> list[Found]:
+    """Return the recordings of files, folders and patterns such as "drives/*.mcap".
+
+    Args:
+        paths: where to look; patterns may contain ** for folders of any depth.
+        out: folder of the results, in which recordings are not looked for.
+
+    Raises:
+        DiscoveryError: a path has no recordings, or two recordings have one name.
+    """
+    found: dict[Path, Found] = {}
+    out = out.resolve()
+    for path in paths:
+        recordings = list(_below(path, out))
+        if not recordings:
+            raise DiscoveryError(f"no recordings at {path}")
+        for each in recordings:
+            found.setdefault(each.path.resolve(), each)
+    return _with_distinct_names(list(found.values()))
+
+
+def _below(path: Path, out: Path) -> Iterator[Found]:
+    if not path.exists() and glob.has_magic(str(path)):
+        fixed = [part for part in path.parents if not glob.has_magic(str(part))]
+        for match in sorted(glob.glob(str(path), recursive=True)):
+            if out not in (Path(match).resolve(), *Path(match).resolve().parents):
+                yield from _at(Path(match), fixed[0], out)
+    elif is_recording(path):
+        yield Found(_without_suffix(path.resolve().name), path)
+    else:
+        yield from _in(path, path, out)
+
+
+def _at(path: Path, base: Path, out: Path) -> Iterator[Found]:
+    """Yield a recording, or those of a folder, named from a base."""
+    if path.is_dir() and not is_recording(path):
+        yield from _in(path, base, out)
+    elif path.is_dir() or is_bag_file(path) or open_scans(path) is not None:
+        yield Found(_without_suffix(str(path.relative_to(base))), path)
+
+
+def _in(folder: Path, base: Path, out: Path) -> Iterator[Found]:
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or path.resolve() == out:
+            continue
+        if path.is_dir() or is_bag_file(path):
+            yield from _at(path, base, out)
+
+
+def _without_suffix(name: str) -> str:
+    for suffix in sorted(BAG_SUFFIXES, key=len, reverse=True):
+        if name.endswith(suffix):
+            return name.removesuffix(suffix)
+    return name
+
+
+def _with_distinct_names(found: Sequence[Found]) -> list[Found]:
+    """Return recordings with the suffix in names that would be the same without it."""
+    repeated = _repeated(each.name for each in found)
+    named = [
+        Found(each.name + each.path.name.removeprefix(Path(each.name).name), each.path)
+        if each.name in repeated
+        else each
+        for each in found
+    ]
+    for name in _repeated(each.name for each in named):
+        paths = ", ".join(str(each.path) for each in named if each.name == name)
+        raise DiscoveryError(
+            f"several recordings are named '{name}': {paths}; label them into folders of their own"
+        )
+    return named
+
+
+def _repeated(names: Iterable[str]) -> set[str]:
+    return {name for name, count in Counter(names).items() if count > 1}
