@@ -1,14 +1,21 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Random frames with true labels, and a segmenter that predicts given labels."""
+"""Random frames with true labels, and segmenters that predict given labels."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 
+from minkowski_perception.codec import IntensityScale
 from minkowski_perception.frame import Frame
 from minkowski_perception.labels import LabelSet
 from minkowski_perception.segmenter import Segmentation
+from minkowski_perception.streaming.continuity import OutOfOrderError
+
+KITTI = LabelSet.load("semantickitti19")
+CAR, ROAD = KITTI.names.index("car"), KITTI.names.index("road")
 
 
 def random_frame(seed: int, label_set: LabelSet, points: int = 300, **columns) -> Frame:
@@ -46,3 +53,49 @@ class FakeSegmenter:
             1,
             1,
         )
+
+
+class HeightSegmenter:
+    """Replaces the model: points above the sensor are car, points below it are road."""
+
+    label_set = KITTI
+    model = SimpleNamespace(name="height", domain=None)
+    intensity_scale = IntensityScale()
+    device = "cpu"
+    engine = "height"
+
+    def __init__(self) -> None:
+        self.seen: list[Frame] = []
+
+    def another_stream(self) -> "HeightSegmenter":
+        return type(self)()
+
+    def continues(self, frame: Frame) -> bool:
+        if self.seen and frame.stamp <= self.seen[-1].stamp:
+            raise OutOfOrderError("not later")
+        return bool(self.seen)
+
+    def segment(self, frame: Frame) -> Segmentation:
+        if not len(frame):
+            raise RuntimeError("nothing to see")
+        self.seen.append(frame)
+        labels = np.where(frame.points[:, 2] > 0, CAR, ROAD).astype(np.uint8)
+        labels[~frame.valid] = 255
+        confidence = np.ones(len(frame), dtype=np.float32)
+        return Segmentation(labels, confidence, KITTI, {}, 1, 1)
+
+    def labelled_map(self) -> None:
+        return None
+
+
+class MovingSegmenter(HeightSegmenter):
+    """Calls points on the left moving, but in the first frame."""
+
+    first = True
+
+    def segment(self, frame: Frame) -> Segmentation:
+        result = super().segment(frame)
+        values = np.where(frame.points[:, 1] > 0, 0.75, 0.25).astype(np.float32)
+        values[:] = np.nan if self.first else values
+        self.first = False
+        return replace(result, outputs={"moving": values})

@@ -16,12 +16,10 @@ from urllib.parse import quote
 
 import minkowski_perception
 from minkowski_perception.files import write_whole
-from minkowski_perception.labelling.folder import BATCH_HTML, BATCH_JSON
+from minkowski_perception.labelling.folder import BATCH_HTML, BATCH_JSON, REPORT
 from minkowski_perception.labelling.labeller import Recording
 from minkowski_perception.labelling.outcome import Outcome, Status
 
-REPORT = "report.html"
-"""Report on a recording in its folder, if there is one."""
 
 _HEADS = ("recording", "status", "clouds", "dropped", "unlabelled", "mIoU", "classes")
 _CLASSES = 3
@@ -69,9 +67,10 @@ class Batch:
         """Whether recordings are left to label."""
         return self.done < len(self._recordings)
 
-    def counts(self) -> Counter[str]:
+    def counts(self) -> dict[str, int]:
         """Return the number of recordings by status."""
-        return Counter(outcome.status.value for outcome in self.outcomes)
+        found = Counter(outcome.status for outcome in self.outcomes)
+        return {status.value: found[status] for status in Status if found[status]}
 
     def closing(self) -> str:
         """Return in a line how the batch ended."""
@@ -106,7 +105,7 @@ class Batch:
             "command": self._command_line,
             "saved": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "stopped": self.stopped,
-            "counts": dict(self.counts()),
+            "counts": self.counts(),
             "recordings": [_entry(outcome, folder) for outcome in self.outcomes],
         }
         write_whole(folder / BATCH_JSON, (json.dumps(content, indent=2) + "\n").encode())

@@ -16,7 +16,7 @@ from minkowski_perception.recordings.bags import (
     BagReader,
     is_bag_file,
 )
-from minkowski_perception.recordings.scan_files import open_scans
+from minkowski_perception.recordings.scan_files import is_scan, open_scans
 
 
 class DiscoveryError(ValueError):
@@ -28,20 +28,6 @@ class Found(NamedTuple):
 
     name: str
     path: Path
-
-
-def is_recording(path: Path) -> bool:
-    """Return whether a path is taken as one recording: any file, a bag's folder, scans."""
-    if not path.is_dir():
-        return True
-    try:
-        if open_scans(path) is not None:
-            return True
-        BagReader(path)
-    except BagError:
-        # A bag whose files are missing is a recording that cannot be read.
-        return (path / "metadata.yaml").exists()
-    return True
 
 
 def find_recordings(paths: Sequence[Path], out: Path) -> list[Found]:
@@ -71,7 +57,7 @@ def _below(path: Path, out: Path) -> Iterator[Found]:
         for match in sorted(glob.glob(str(path), recursive=True)):
             if out not in (Path(match).resolve(), *Path(match).resolve().parents):
                 yield from _at(Path(match), fixed[0], out)
-    elif is_recording(path):
+    elif not path.is_dir() or _is_recording(path) or _is_bag(path):
         yield Found(_without_suffix(path.resolve().name), path)
     else:
         yield from _in(path, path, out)
@@ -79,10 +65,11 @@ def _below(path: Path, out: Path) -> Iterator[Found]:
 
 def _at(path: Path, base: Path, out: Path) -> Iterator[Found]:
     """Yield a recording, or those of a folder, named from a base."""
-    if path.is_dir() and not is_recording(path):
-        yield from _in(path, base, out)
-    elif path.is_dir() or is_bag_file(path) or open_scans(path) is not None:
+    recording = _is_recording(path) if path.is_dir() else is_bag_file(path) or is_scan(path)
+    if recording:
         yield Found(_without_suffix(str(path.relative_to(base))), path)
+    elif path.is_dir():
+        yield from _in(path, base, out)
 
 
 def _in(folder: Path, base: Path, out: Path) -> Iterator[Found]:
@@ -91,6 +78,28 @@ def _in(folder: Path, base: Path, out: Path) -> Iterator[Found]:
             continue
         if path.is_dir() or is_bag_file(path):
             yield from _at(path, base, out)
+
+
+def _is_recording(folder: Path) -> bool:
+    """Return whether a folder is one recording, and stays one if another is put beside it."""
+    if (folder / "metadata.yaml").exists():
+        return True
+    try:
+        if open_scans(folder) is not None:
+            return True
+    except BagError:  # scans of several formats
+        return True
+    parts = sum(map(is_bag_file, folder.iterdir()))
+    return parts > 1 and _is_bag(folder)
+
+
+def _is_bag(path: Path) -> bool:
+    """Return whether a path contains one bag."""
+    try:
+        BagReader(path)
+    except BagError:
+        return False
+    return True
 
 
 def _without_suffix(name: str) -> str:

@@ -4,61 +4,32 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
 import pytest
+from fake_segmenters import CAR, KITTI, ROAD, HeightSegmenter, MovingSegmenter
 
 from minkowski_perception.accounting import DropReason
-from minkowski_perception.codec import IntensityScale, decode, encode_frame, field_values
+from minkowski_perception.codec import decode, encode_frame, field_values
 from minkowski_perception.frame import Frame
+from minkowski_perception.labelling.context import RecordedContext
 from minkowski_perception.labelling.labelled_bag import LabelledBag
 from minkowski_perception.labelling.output import Output
-from minkowski_perception.labelling.run import UnsuitableModelError, label_bag
+from minkowski_perception.labelling.run import Selection, UnsuitableModelError, label_bag
 from minkowski_perception.labelling.topics import LABELLED_TOPIC
-from minkowski_perception.labelling.watch import PrintingWatch
-from minkowski_perception.labels import LabelSet
+from minkowski_perception.labelling.watch import PrintingWatch, Stopped, Watch
 from minkowski_perception.motion.poses import pose_matrix
 from minkowski_perception.motion.registration import Registration
 from minkowski_perception.recordings.bags import BagReader, BagWriter
 from minkowski_perception.recordings.motion import choose_ego_motion
-from minkowski_perception.segmenter import Segmentation
+from minkowski_perception.recordings.scan_files import FrameReader
 from minkowski_perception.stream import Stream
-from minkowski_perception.streaming.continuity import OutOfOrderError
 from minkowski_perception.summary import Summary
 from minkowski_perception.voxels import MissingFieldError
 
-KITTI = LabelSet.load("semantickitti19")
-CAR, ROAD = KITTI.names.index("car"), KITTI.names.index("road")
 START = 1_700_000_000_000_000_000
 STEP = 100_000_000  # ns
-
-
-class HeightSegmenter:
-    """Replaces the model: points above the sensor are car, points below it are road."""
-
-    label_set = KITTI
-    model = SimpleNamespace(name="height", domain=None)
-    intensity_scale = IntensityScale()
-    device = "cpu"
-    engine = "height"
-
-    def __init__(self) -> None:
-        self.seen: list[Frame] = []
-
-    def continues(self, frame: Frame) -> bool:
-        if self.seen and frame.stamp <= self.seen[-1].stamp:
-            raise OutOfOrderError("not later")
-        return bool(self.seen)
-
-    def segment(self, frame: Frame) -> Segmentation:
-        if not len(frame):
-            raise RuntimeError("nothing to see")
-        self.seen.append(frame)
-        labels = np.where(frame.points[:, 2] > 0, CAR, ROAD).astype(np.uint8)
-        confidence = np.ones(len(frame), dtype=np.float32)
-        return Segmentation(labels, confidence, KITTI, {}, 1, 1)
 
 
 def frame_at(number: float, points: int = 50) -> Frame:
@@ -87,10 +58,12 @@ def make_bag(tmp_path) -> Callable[..., Path]:
 
 
 def label(bag: Path, out: Path, segmenter=None, ego_motion="auto") -> Summary:
-    with BagReader(bag) as reader, LabelledBag(out) as output:
+    with BagReader(bag) as reader:
         motion = choose_ego_motion(reader, "/points", ego_motion)
         stream = Stream(segmenter or HeightSegmenter(), motion, truth_field="true_label")
-        return label_bag(reader, "/points", stream, [output], KITTI, watch=PrintingWatch())
+        context = RecordedContext(reader, print)
+        with LabelledBag(out, KITTI, motion, context) as output:
+            return label_bag(reader, "/points", stream, [output], KITTI, watch=PrintingWatch())
 
 
 def test_every_point_comes_out_in_input_order_with_its_label(make_bag, tmp_path):
@@ -270,19 +243,6 @@ def test_a_cloud_without_a_stamp_gets_its_time_of_reception(make_bag, tmp_path):
     assert segmenter.seen[0].stamp == START
 
 
-class MovingSegmenter(HeightSegmenter):
-    """Calls points on the left moving, but in the first frame."""
-
-    first = True
-
-    def segment(self, frame):
-        result = super().segment(frame)
-        values = np.where(frame.points[:, 1] > 0, 0.75, 0.25).astype(np.float32)
-        values[:] = np.nan if self.first else values
-        self.first = False
-        return replace(result, outputs={"moving": values})
-
-
 def test_moving_is_a_field_of_the_labelled_clouds_and_scored(make_bag, tmp_path):
     frames = [frame_at(i) for i in range(3)]
     frames = [replace(frame, moving=frame.points[:, 1] > 0) for frame in frames]
@@ -298,3 +258,42 @@ def test_moving_is_a_field_of_the_labelled_clouds_and_scored(make_bag, tmp_path)
         values = field_values(cloud, "moving")
         assert values.dtype == np.float32
         np.testing.assert_array_equal(values > 0.5, frame.moving)
+
+
+@pytest.mark.parametrize(
+    ("selection", "expected"),
+    [
+        (Selection(), list(range(10))),
+        (Selection(start=0.35), [4, 5, 6, 7, 8, 9]),
+        (Selection(frames=3), [0, 1, 2]),
+        (Selection(every=4), [0, 4, 8]),
+        (Selection(start=0.1, frames=2, every=3), [1, 4]),
+    ],
+)
+def test_start_frames_and_every_select_clouds(make_bag, selection, expected):
+    frames = [frame_at(i) for i in range(10)]
+    with BagReader(make_bag(frames)) as reader:
+        taken = [message for _, message in selection.clouds(reader, "/points")]
+    with FrameReader(Path("frames"), {"s": frames}) as reader:
+        assert len(taken) == len(list(selection.clouds(reader, "s")))
+    assert [m.header.stamp.nanosec // STEP for m in taken] == expected
+    assert selection.most(10) >= len(expected)
+
+
+class Counting(Watch):
+    """Stops after some clouds."""
+
+    def __init__(self, last: int) -> None:
+        super().__init__(lambda: self.done == last)
+
+
+def test_the_work_stops_between_two_clouds_but_not_after_the_last(make_bag):
+    with BagReader(make_bag([frame_at(i) for i in range(5)])) as reader:
+        for last, stops in ((3, True), (5, False)):
+            stream = Stream(HeightSegmenter(), choose_ego_motion(reader, "/points", "none"))
+            watch = Counting(last)
+            if stops:
+                with pytest.raises(Stopped, match="stopped after 3 of 5 clouds"):
+                    label_bag(reader, "/points", stream, [], KITTI, watch=watch)
+            else:
+                assert label_bag(reader, "/points", stream, [], KITTI, watch=watch).labelled == 5
