@@ -31,7 +31,7 @@ setup(
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
         (f"share/{NAME}/launch", glob("launch/*.launch.py")),
-        (f"share/{NAME}/config", glob("config/*.yaml") + glob("config/*.rviz")),
+        (f"share/{NAME}/config", glob("config/*.*")),
         (f"share/{NAME}/config/security", glob("config/security/*.xml")),
     ],
     zip_safe=False,
@@ -44,6 +44,8 @@ setup(
         "las": ["laspy[lazrs]"],
         "numba": ["numba"],
         "pictures": ["matplotlib"],
+        "ray": ["ray"],
+        "rerun": ["rerun-sdk>=0.23"],
         "simulation": [
             "open3d-cpu; sys_platform == 'linux' and platform_machine == 'x86_64'",
             "open3d; sys_platform != 'linux' or platform_machine != 'x86_64'",

@@ -23,6 +23,7 @@ SITES = ("data/site", "data/site_test")
 def write_inputs(folder: Path, drive: Path) -> None:
     """Write the inputs of all pages to a folder, given a bag."""
     link(folder / "path" / "to" / "bag", drive)
+    link(folder / "path" / "to" / "drives" / "monday", drive)
     link(folder / "recording.mcap", next(drive.glob("*.mcap")))
     for name in SCANS:
         write_sequences(folder / name, frames=8)

@@ -27,7 +27,7 @@ PROGRAMS = {"ros2launch", "rviz2"}
 NOT_IN_ROSDEP = {"llvmlite", "pointcloud2", "safetensors"}
 OPTIONAL = {
     *("kiss_icp", "laspy", "libusb_package", "open3d", "spconv", "spconv_triton", "trimesh"),
-    "triton",
+    *("ray", "rerun", "triton"),
 }
 WITH_ROSBAGS = {"backports", "compression", "lz4"}
 """What rosbags needs and brings."""
@@ -96,8 +96,7 @@ def test_a_colcon_build_installs_all_files(tmp_path):
     assert (share / "ament_index/resource_index/packages/minkowski_perception").is_file()
     for folder, pattern in (
         ("launch", "*.launch.py"),
-        ("config", "*.yaml"),
-        ("config", "*.rviz"),
+        ("config", "*.*"),
         ("config/security", "*.xml"),
     ):
         shipped = {file.name for file in ROOT.glob(f"{folder}/{pattern}")}

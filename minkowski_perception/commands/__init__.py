@@ -35,7 +35,7 @@ def add_commands(
         dest: "command", or another name for the choice.
         modules: module of this folder for each command name. What follows the colon in the first
             line of a module's docstring is the command's help.
-        examples: command line for each command name, shown at the end of its help.
+        examples: command lines for each command name, shown at the end of its help.
     """
     commands = parser.add_subparsers(dest=dest, required=True, metavar=dest.upper())
     for name, module_name in modules.items():
@@ -45,7 +45,7 @@ def add_commands(
             name,
             help=purpose.rstrip("."),
             description=purpose[:1].upper() + purpose[1:],
-            epilog=f"example:\n  {examples[name]}",
+            epilog="\n  ".join(["example:", *examples[name].splitlines()]),
             formatter_class=argparse.RawDescriptionHelpFormatter,  # copies of examples must run
         )
         module.add_arguments(command)

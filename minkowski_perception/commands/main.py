@@ -22,14 +22,15 @@ COMMANDS = {
     "doctor": "doctor path/to/bag --topic /points",
     "evaluate": "evaluate --dataset semantickitti --root data/semantickitti --report out/report",
     "info": "info path/to/bag",
-    "label": "label path/to/bag --topic /points --out out/labelled",
+    "label": "label path/to/bag --topic /points --out out/labelled\n"
+    "label 'path/to/drives/**/*.mcap' --out out/fleet --jobs 4 --export semantickitti ply",
     "label-sets": "label-sets semantickitti19",
     "models": "models",
     "precompile": "precompile --model outdoor_lidar",
     "simulate": "simulate --lidar vlp16 --frames 50 --out drive",
     "train": "train config/training/outdoor_lidar.yaml --out out/training",
 }
-"""An example of each command; "-" in a name is "_" in that of its module in this folder."""
+"""Examples of each command, in lines; "-" in a name is "_" in that of its module in this folder."""
 
 PROGRAM = "minkowski-perception"
 USER_ERROR = 2
@@ -74,7 +75,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=minkowski_perception.__version__)
     modules = {name: name.replace("-", "_") for name in COMMANDS}
-    add_commands(parser, "command", modules, {n: f"{PROGRAM} {e}" for n, e in COMMANDS.items()})
+    examples = {
+        name: "\n".join(f"{PROGRAM} {line}" for line in lines.splitlines())
+        for name, lines in COMMANDS.items()
+    }
+    add_commands(parser, "command", modules, examples)
     return parser
 
 

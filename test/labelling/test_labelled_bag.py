@@ -1,6 +1,7 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from minkowski_perception.labelling.topics import (
     CLASSES_TOPIC,
     LABELLED_TOPIC,
     LEGEND_TOPIC,
+    MAP_TOPIC,
     ODOMETRY_TOPIC,
 )
 from minkowski_perception.motion.registration import Registration
@@ -144,3 +146,12 @@ def test_registered_poses_do_not_mix_with_recorded_transforms(recording, tmp_pat
     assert {m.header.frame_id for _, m in found[ODOMETRY_TOPIC]} == {"odom_lidar"}
     parents = {t.header.frame_id for _, m in found["/tf"] for t in m.transforms}
     assert parents == {"odom"}
+
+
+def test_the_layout_for_foxglove_shows_the_topics_of_the_bag():
+    layout = json.loads((Path(__file__).parents[2] / "config/foxglove_layout.json").read_text())
+    panels = layout["configById"]
+    shown = panels[layout["layout"]["first"]]["topics"]
+    assert set(shown) == {LABELLED_TOPIC, MAP_TOPIC, LEGEND_TOPIC}
+    assert shown[LABELLED_TOPIC]["colorField"] == "rgb"
+    assert panels[layout["layout"]["second"]]["topicPath"] == f"{CLASSES_TOPIC}.data"
