@@ -30,7 +30,7 @@ COMMANDS = {
     "simulate": "simulate --lidar vlp16 --frames 50 --out drive",
     "train": "train config/training/outdoor_lidar.yaml --out out/training",
 }
-"""Examples of each command, in lines; "-" in a name is "_" in that of its module in this folder."""
+"""Examples of each command, a line each; "-" in a name is "_" in that of its module."""
 
 PROGRAM = "minkowski-perception"
 USER_ERROR = 2
