@@ -29,7 +29,7 @@ def unfinished(folder):
 
 
 def wait_for(condition, process):
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + 600
     while not (found := condition()):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
@@ -62,7 +62,7 @@ def test_a_killed_process_costs_one_recording_and_a_signal_stops_the_batch(tmp_p
         wait_for((out / "c" / "summary.json").exists, process)
         wait_for(lambda: "d" in unfinished(out), process)
         process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=240)
+        _, errors = process.communicate(timeout=600)
     finally:
         process.kill()
         process.wait()
