@@ -20,7 +20,6 @@ from minkowski_perception.labelling.folder import BATCH_HTML, BATCH_JSON, REPORT
 from minkowski_perception.labelling.labeller import Recording
 from minkowski_perception.labelling.outcome import Outcome, Status
 
-
 _HEADS = ("recording", "status", "clouds", "dropped", "unlabelled", "mIoU", "classes")
 _CLASSES = 3
 """Commonest classes that a row names."""
