@@ -153,7 +153,7 @@ class ColourSegmenter(HeightSegmenter):
         super().__init__()
         self.needs_colour = needs_colour
 
-    def segment(self, frame: Frame) -> Segmentation:
+    def segment(self, frame):
         if len(frame) in self.needs_colour:
             raise MissingFieldError("the model needs colour")
         return super().segment(frame)
