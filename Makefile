@@ -10,7 +10,11 @@ OUT ?= out/demo
 ROS ?= kilted
 VENV := $(if $(filter kilted,$(ROS)),.venv,.venv-$(ROS))
 BIN := $(VENV)/bin
-EXTRAS := bags,datasets,kiss-icp,numba,pictures,ray,rerun,simulation,tensorboard,triton,ros,test,dev
+EXTRAS := bags,datasets,kiss-icp,numba,pictures,simulation,ros,test
+# The environment of a second release is for the tests of the node.
+ifeq ($(ROS),kilted)
+EXTRAS := $(EXTRAS),ray,rerun,tensorboard,triton,dev
+endif
 
 # A ROS installation that the shell has sourced must not mix with the one in the environment.
 unexport AMENT_PREFIX_PATH LD_LIBRARY_PATH PYTHONPATH RMW_IMPLEMENTATION
