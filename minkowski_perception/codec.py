@@ -582,7 +582,10 @@ def _colour(layout: _Layout) -> npt.NDArray[np.uint8] | None:
     if packed is not None:
         # Read as an integer: loading a signalling NaN as float can change its bits.
         words = layout.values(replace(packed, datatype=UINT32), "<u4").view(np.uint8)
-        return words.reshape(-1, 4)[:, 2::-1].copy()
+        colour = np.empty((len(layout), 3), dtype=np.uint8)
+        for channel in range(3):  # one by one: NumPy is slow along axes of length 3
+            colour[:, channel] = words[2 - channel :: 4]
+        return colour
     channels = [layout.find(name, datatypes=(UINT8,)) for name in "rgb"]
     present = [layout.values(channel, np.uint8) for channel in channels if channel is not None]
     return np.stack(present, axis=1) if len(present) == 3 else None
@@ -662,7 +665,8 @@ def _labels(layout: _Layout, name: str) -> npt.NDArray[np.integer]:
 def _packed(colours: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint32]:
     """Pack colours [N, 3] uint8 to [N] uint32, 0x00RRGGBB."""
     words = np.zeros((len(colours), 4), dtype=np.uint8)
-    words[:, 2::-1] = colours
+    for channel in range(3):  # one by one: NumPy is slow along axes of length 3
+        words[:, 2 - channel] = colours[:, channel]
     return words.view("<u4").reshape(-1)
 
 

@@ -25,12 +25,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from minkowski_perception.codec import IntensityScale
 from minkowski_perception.frame import NANOSECONDS, Frame, upright
 from minkowski_perception.labels import UNLABELLED
 from minkowski_perception.networks.model import Model, available_models, read_card
 from minkowski_perception.segmenter import Segmentation
+from minkowski_perception.voxels import measured
 
 Interval = tuple[float, float]
 
@@ -91,17 +93,18 @@ _RULES: Mapping[str, _Rule] = {
 
 def cloud_statistics(frame: Frame) -> dict[str, float]:
     """Return the statistics of a cloud alone; empty without measured points."""
-    measured = np.flatnonzero(frame.measured)
-    if not len(measured):
+    rows = np.flatnonzero(measured(frame.points))
+    if not len(rows):
         return {}
-    rows = measured[:: -(-len(measured) // _MOST_POINTS)]
+    count = float(len(rows))
+    rows = rows[:: -(-len(rows) // _MOST_POINTS)]
     points = frame.points[rows]
     distances = np.sqrt(np.einsum("ij,ij->i", points, points))
     pose = upright(frame.frame_id) if frame.pose is None else frame.pose
     heights = points @ pose[2, :3].astype(np.float32)
     median, far = np.percentile(distances, (50, 95))
     return {
-        "points": float(len(measured)),
+        "points": count,
         "median_range": float(median),
         "far_range": float(far),
         "lowest": float(np.percentile(heights, 2)),
@@ -110,7 +113,8 @@ def cloud_statistics(frame: Frame) -> dict[str, float]:
 
 def label_statistics(result: Segmentation) -> dict[str, float]:
     """Return the statistics of the labels of a cloud; empty without labels."""
-    counts = np.bincount(result.labels, minlength=UNLABELLED + 1)[: len(result.names)]
+    counts = torch.bincount(torch.from_numpy(result.labels), minlength=UNLABELLED + 1).numpy()
+    counts = counts[: len(result.names)]
     total = int(counts.sum())
     if not total:
         return {}

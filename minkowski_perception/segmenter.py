@@ -105,7 +105,7 @@ class Segmentation:
         return {
             "label": self.labels,
             "confidence": self.confidence,
-            "rgb": self.label_set.palette[self.labels],
+            "rgb": self.label_set.palette.take(self.labels, axis=0),
             **self.outputs,
         }
 

@@ -17,6 +17,11 @@ from minkowski_perception.frame import Frame, upright
 from minkowski_perception.schema import Choice, Range, read
 from minkowski_perception.sparse import KeyLayout, Quantization, quantize
 
+try:
+    from minkowski_perception import compiled_voxels
+except Exception:  # Numba is absent or does not fit NumPy: use NumPy.
+    compiled_voxels = None  # type: ignore[assignment]
+
 Array = npt.NDArray[np.float32]
 
 _Feature: TypeAlias = "Callable[[_Points], Array]"
@@ -305,49 +310,35 @@ def voxelize(
     Raises:
         MissingFieldError: the frame lacks a required feature.
     """
-    intensity_known = intensity is not None
-    if intensity is None:
-        intensity = np.zeros(len(frame), dtype=np.float32)
     # Half of the key range is for the frame, half for the motion between frames of a window.
     reach = KeyLayout.for_dimension(dimension).limits[1][1] // 2 * spec.voxel_size
-    # Column by column, because NumPy is slow along axes of length 3.
-    x, y, z = frame.points.T
-    with np.errstate(invalid="ignore"):
-        within = (np.abs(x) < reach) & (np.abs(y) < reach) & (np.abs(z) < reach)
-    # Many drivers report a ray without a return as a point at the sensor.
-    valid = np.asarray(within & ((x != 0.0) | (y != 0.0) | (z != 0.0)))
+    valid = measured(frame.points, reach)
     possible, valid = int(np.count_nonzero(valid)), limits.thin(valid)
-    positions = np.stack([x[valid], y[valid], z[valid]])
+    rows = np.flatnonzero(valid)  # `take` is several times as fast as a mask
+    positions = _columns(frame.points, rows)
     pose = upright(frame.frame_id) if frame.pose is None else frame.pose
     if spec.shift == "minimum":
-        # In float32, as in the code bases of these networks: float64 could give other voxels.
-        scaled = positions / np.float32(spec.voxel_size)
-        cells = _ROUNDINGS[spec.rounding](scaled)
-        corner = cells.min(axis=1, keepdims=True, initial=np.inf)
         origin = np.zeros(3, dtype=np.int64)
+        # In float32, as in the code bases of these networks: float64 could give other voxels.
+        coordinates, offsets = _cells(positions / np.float32(spec.voxel_size), spec.rounding)
     else:
         origin = np.floor(pose[:3, 3] / spec.voxel_size / ORIGIN_GRID).astype(np.int64)
         origin *= ORIGIN_GRID
-        scaled = (_product(pose[:3, :3], positions) + pose[:3, 3:]) / spec.voxel_size
-        cells = _ROUNDINGS[spec.rounding](scaled)
-        corner = origin[:, None]
-    coordinates = np.zeros((4, positions.shape[1]), dtype=np.int64)
-    coordinates[1:] = cells - corner
+        coordinates, offsets = _place(positions, pose, spec, origin)
 
     quantization = quantize(torch.from_numpy(coordinates.T))
     kept = limits.choose(quantization, positions)
     if kept is not None:
         valid[valid] = kept
-        positions, scaled, cells = positions[:, kept], scaled[:, kept], cells[:, kept]
+        rows, positions, offsets = rows[kept], positions[:, kept], offsets[:, kept]
         quantization = quantize(torch.from_numpy(coordinates[:, kept].T))
-    centre = 0.5 if spec.rounding == "floor" else 0.0
     points = _Points(
         positions,
         pose[2:3, :3],
-        intensity[valid],
-        intensity_known,
-        None if frame.colour is None else frame.colour[valid],
-        (scaled - cells - centre).astype(np.float32),
+        np.zeros(len(rows), np.float32) if intensity is None else intensity.take(rows),
+        intensity is not None,
+        None if frame.colour is None else frame.colour.take(rows, axis=0),
+        offsets,
         quantization,
     )
     features = _features(spec, points)
@@ -356,19 +347,84 @@ def voxelize(
     return VoxelFrame(voxels, torch.from_numpy(origin), features, quantization, valid, thinned)
 
 
+def measured(points: Array, reach: float = np.inf) -> npt.NDArray[np.bool_]:
+    """Return which points [N, 3] have coordinates below `reach` metres, and are not at the sensor.
+
+    Many drivers report a ray without a return as a point at the sensor.
+    """
+    if compiled_voxels is not None:
+        return compiled_voxels.measured(points, reach)
+    x, y, z = points.T  # column by column, because NumPy is slow along axes of length 3
+    with np.errstate(invalid="ignore"):
+        near = (np.abs(x) < reach) & (np.abs(y) < reach) & (np.abs(z) < reach)
+    return np.asarray(near & ((x != 0.0) | (y != 0.0) | (z != 0.0)))
+
+
+def _columns(points: Array, rows: npt.NDArray[np.intp]) -> Array:
+    """Return some rows of points [N, 3] as columns [3, R]."""
+    if compiled_voxels is not None:
+        return compiled_voxels.columns(points, rows)
+    return np.ascontiguousarray(points.take(rows, axis=0).T)
+
+
+def _place(
+    positions: Array,
+    pose: npt.NDArray[np.float64],
+    spec: VoxelInput,
+    origin: npt.NDArray[np.int64],
+) -> tuple[npt.NDArray[np.int64], Array]:
+    """Return the voxels of points in the odometry frame.
+
+    Args:
+        positions: [3, N].
+        pose: [4, 4].
+        spec: voxel size and rounding.
+        origin: [3], that coordinates are relative to.
+
+    Returns:
+        coordinates [4, N], the first row 0; offsets [3, N] from the voxel's centre, in voxels.
+    """
+    if compiled_voxels is not None:
+        floors = spec.rounding == "floor"
+        return compiled_voxels.place(positions, pose, spec.voxel_size, floors, origin)
+    scaled = (_product(pose[:3, :3], positions) + pose[:3, 3:]) / spec.voxel_size
+    return _cells(scaled, spec.rounding, origin)
+
+
+def _cells(
+    scaled: npt.NDArray[np.floating],
+    rounding: str,
+    origin: npt.NDArray[np.int64] | None = None,
+) -> tuple[npt.NDArray[np.int64], Array]:
+    """Return the voxels of points [3, N] in voxels; see `_place`.
+
+    Without an origin coordinates are relative to their minimum.
+    """
+    cells = _ROUNDINGS[rounding](scaled)
+    if origin is None:
+        corner = cells.min(axis=1, keepdims=True, initial=np.inf)
+    else:
+        corner = origin[:, None]
+    coordinates = np.zeros((4, scaled.shape[1]), dtype=np.int64)
+    coordinates[1:] = cells - corner
+    centre = 0.5 if rounding == "floor" else 0.0
+    return coordinates, (scaled - cells - centre).astype(np.float32)
+
+
 def _features(spec: VoxelInput, points: _Points) -> Tensor:
     """Return the features [M, C] of the voxels; those of points are reduced."""
-    columns = [
-        _FEATURES[name](points) * np.float32(scale) + np.float32(offset)
-        for name, scale, offset in zip(spec.features, spec.scale, spec.offsets, strict=True)
-    ]
-    of_points = [i for i, name in enumerate(spec.features) if name not in _OF_VOXELS]
-    if of_points:
-        values = torch.from_numpy(np.stack([columns[i] for i in of_points])).T
-        reduced = points.quantization.reduce(values, spec.reduce)
-        for i, column in zip(of_points, reduced.unbind(dim=1), strict=True):
-            columns[i] = column.numpy()
-    return torch.from_numpy(np.stack(columns, axis=1))
+    result = np.empty((len(points.quantization.first), len(spec.features)), dtype=np.float32)
+    of_points = [name not in _OF_VOXELS for name in spec.features]
+    values = np.empty((sum(of_points), points.positions.shape[1]), dtype=np.float32)
+    rows = iter(values)
+    for i, (scale, offset) in enumerate(zip(spec.scale, spec.offsets, strict=True)):
+        column = next(rows) if of_points[i] else result[:, i]
+        np.multiply(_FEATURES[spec.features[i]](points), np.float32(scale), out=column)
+        column += np.float32(offset)
+    if len(values):
+        reduced = points.quantization.reduce(torch.from_numpy(values.T), spec.reduce)
+        result[:, of_points] = reduced.numpy()
+    return torch.from_numpy(result)
 
 
 def _product(rows: npt.NDArray[np.float64], points: Array) -> npt.NDArray[np.float64]:
@@ -376,6 +432,8 @@ def _product(rows: npt.NDArray[np.float64], points: Array) -> npt.NDArray[np.flo
 
     In a BLAS matrix product, the rounding of a point may depend on its index.
     """
+    if compiled_voxels is not None:
+        return compiled_voxels.product(rows, points)
     x, y, z = points.astype(np.float64)
     return np.stack([x * row[0] + y * row[1] + z * row[2] for row in rows])
 

@@ -15,6 +15,7 @@ LAYERS = [
     {"allocator", "files", "former_modules", "schema"},
     {"accounting", "frame", "labels", "registry", "settings"},
     {"codec", "metrics", "moving", "objects", "plausibility", "scoring", "sparse", "trial"},
+    {"compiled_voxels"},
     {"device", "legend", "voxels", "pictures", "summary"},
     {"report", "temperature"},
     {"networks"},

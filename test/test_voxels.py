@@ -1,12 +1,16 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
+from unittest import mock
+
 import numpy as np
 import pytest
 import torch
 
+from minkowski_perception import voxels as module
 from minkowski_perception.frame import Frame
 from minkowski_perception.motion.poses import pose_matrix
 from minkowski_perception.voxels import (
+    FEATURES,
     ORIGIN_GRID,
     PointLimits,
     VoxelInput,
@@ -255,3 +259,26 @@ def test_with_a_stride_all_points_in_the_voxel_of_a_chosen_point_are_kept():
         range(0, 60, 2)
     )
     assert (len(voxels.coordinates), voxels.thinned) == (30, 60)
+
+
+@pytest.mark.parametrize("rounding", ["floor", "round"])
+@pytest.mark.parametrize("limits", [PointLimits(), PointLimits(900, 300, stride=2)])
+def test_voxels_are_bit_identical_without_numba(rounding, limits):
+    if module.compiled_voxels is None:
+        pytest.skip("needs Numba: pip install numba")
+    rng = np.random.default_rng(3)
+    points = rng.normal(0, 4, (2000, 3)).astype(np.float32)
+    points[::7], points[::11], points[::13, 0], points[5, 1] = np.nan, 0, -0.0, np.inf
+    colour = rng.integers(0, 256, points.shape).astype(np.uint8)
+    pose = pose_matrix((400.3, -77.7, 3.1), (0.1, -0.5, 0.5, 0.7))
+    frame = Frame(points, colour=colour, pose=pose)
+    spec = VoxelInput(0.3, FEATURES, rounding=rounding, reduce="mean")
+    intensity = rng.random(len(frame), dtype=np.float32)
+    compiled = voxelize(frame, spec, intensity, limits=limits)
+    with mock.patch.object(module, "compiled_voxels", None):
+        plain = voxelize(frame, spec, intensity, limits=limits)
+    assert plain.features.numpy().tobytes() == compiled.features.numpy().tobytes()
+    assert torch.equal(plain.coordinates, compiled.coordinates)
+    assert torch.equal(plain.quantization.inverse, compiled.quantization.inverse)
+    assert np.array_equal(plain.valid, compiled.valid)
+    assert plain.thinned == compiled.thinned
