@@ -263,6 +263,7 @@ def decode(message: Any, *, label_field: str | None = None) -> Frame:
         time=_time(layout, stamp, points),
         labels=None if label_field is None else _labels(layout, label_field),
         moving=None if moving is None else layout.values(moving, np.bool_),
+        height=max(layout.height, 1),
     )
 
 
@@ -476,23 +477,25 @@ def encode_frame(frame: Frame, label_field: str | None = None) -> CloudData:
         columns[label_field] = frame.labels
         if frame.moving is not None:
             columns[TRUE_MOVING] = frame.moving.astype(np.uint8)
-    cloud = encode_fields(columns)
+    cloud = encode_fields(columns, frame.height)
     cloud.is_dense = bool(frame.valid.all())
     return cloud
 
 
-def encode_fields(columns: Mapping[str, npt.NDArray[Any]]) -> CloudData:
-    """Encode per-point arrays as a dense cloud of one row, with a field for each in this order.
+def encode_fields(columns: Mapping[str, npt.NDArray[Any]], height: int = 1) -> CloudData:
+    """Encode per-point arrays as a dense cloud, with a field for each in this order.
 
     Args:
         columns: arrays [N] by name, as in `append_fields`, with x, y and z.
+        height: rows of the cloud, a divisor of N.
 
     Raises:
         ValueError: a dtype is unsupported by PointField.
     """
     columns = _with_packed_colour(columns)
     fields, end = _fields_of(columns, 0)
-    cloud = _new_cloud(1, len(columns["x"]), fields, end, is_bigendian=False)
+    width = len(columns["x"]) // height
+    cloud = _new_cloud(height, width, fields, end, is_bigendian=False)
     _write_columns(cloud, columns)
     return cloud
 

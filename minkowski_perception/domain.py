@@ -28,7 +28,7 @@ import numpy.typing as npt
 import torch
 
 from minkowski_perception.codec import IntensityScale
-from minkowski_perception.frame import NANOSECONDS, Frame, upright
+from minkowski_perception.frame import NANOSECONDS, Frame
 from minkowski_perception.labels import UNLABELLED
 from minkowski_perception.networks.model import Model, available_models, read_card
 from minkowski_perception.segmenter import Segmentation
@@ -100,7 +100,7 @@ def cloud_statistics(frame: Frame) -> dict[str, float]:
     rows = rows[:: -(-len(rows) // _MOST_POINTS)]
     points = frame.points[rows]
     distances = np.sqrt(np.einsum("ij,ij->i", points, points))
-    pose = upright(frame.frame_id) if frame.pose is None else frame.pose
+    pose = frame.upright if frame.pose is None else frame.pose
     heights = points @ pose[2, :3].astype(np.float32)
     median, far = np.percentile(distances, (50, 95))
     return {

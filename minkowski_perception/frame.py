@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import operator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -48,20 +48,24 @@ def as_array(name: str, values: Any, dtype: npt.DTypeLike | None = None) -> npt.
     return array if dtype is None else array.astype(dtype, copy=False)
 
 
-_OPTICAL = ("_optical", "_optical_frame")
+Axes = Literal["ros", "optical"]
+"""Axes of a sensor's frame: x forward, y left, z up; or x right, y down, z forward."""
+ROS: Axes = "ros"
+OPTICAL: Axes = "optical"
 
 OPTICAL_AXES = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 """[3, 3], rotates optical axes (x right, y down, z forward) to x forward, y left, z up."""
 
 
-def upright(frame_id: str) -> npt.NDArray[np.float64]:
-    """Return the pose [4, 4] of an unrotated sensor, given the name of its frame.
+def named_axes(frame_id: str) -> Axes:
+    """Return the axes that REP-103 gives a frame: optical by its suffix, otherwise ROS's."""
+    return OPTICAL if frame_id.endswith(("_optical", "_optical_frame")) else ROS
 
-    By REP-103 the z axis points up, except in optical frames (suffix `_optical` or
-    `_optical_frame`), whose x axis points right, y down and z forward.
-    """
+
+def upright(axes: Axes) -> npt.NDArray[np.float64]:
+    """Return the pose [4, 4] of an unrotated sensor with these axes, where z is up."""
     pose = np.eye(4)
-    if frame_id.endswith(_OPTICAL):
+    if axes == OPTICAL:
         pose[:3, :3] = OPTICAL_AXES
     return pose
 
@@ -84,6 +88,8 @@ class Frame:
         moving: [N] bool, whether each point truly belongs to a moving object, or None.
         pose: [4, 4] float64, transforms points from the sensor's frame to the odometry frame;
             None if motion is unknown.
+        height: rows of an organised cloud, whose points are row by row; 1 of another cloud.
+        axes: of the sensor's frame; None if only its name tells.
 
     Arrays of other floating-point types, lists and PyTorch tensors are converted.
     """
@@ -97,6 +103,8 @@ class Frame:
     labels: npt.NDArray[np.integer] | None = None
     moving: npt.NDArray[np.bool_] | None = None
     pose: npt.NDArray[np.float64] | None = None
+    height: int = 1
+    axes: Axes | None = None
 
     def __post_init__(self) -> None:
         """Convert the attributes to arrays, and check their shapes.
@@ -119,6 +127,8 @@ class Frame:
                 )
         if self.pose is not None and self.pose.shape != (4, 4):
             raise ValueError(f"pose must have shape [4, 4], not {list(self.pose.shape)}")
+        if self.height < 1 or len(self) % self.height:
+            raise ValueError(f"{len(self)} points cannot lie in {self.height} rows")
 
     @classmethod
     def from_array(cls, points: npt.ArrayLike, **columns: Any) -> Frame:
@@ -164,6 +174,11 @@ class Frame:
         return len(self.points)
 
     @property
+    def upright(self) -> npt.NDArray[np.float64]:
+        """Pose [4, 4] of the sensor if it stood unrotated at the origin, by its axes."""
+        return upright(self.axes or named_axes(self.frame_id))
+
+    @property
     def valid(self) -> npt.NDArray[np.bool_]:
         """[N] bool, whether all three coordinates of a point are finite."""
         x, y, z = np.isfinite(self.points).T  # ten times as fast as `all(axis=1)`
@@ -195,4 +210,4 @@ class Frame:
             name: None if column is None else column.take(rows, axis=0)
             for name, column in columns.items()
         }
-        return replace(self, points=self.points.take(rows, axis=0), **fewer)
+        return replace(self, points=self.points.take(rows, axis=0), height=1, **fewer)

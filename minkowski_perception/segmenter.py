@@ -11,7 +11,7 @@ import copy
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from minkowski_perception.axes import SensorAxes
 from minkowski_perception.codec import IntensityScale
 from minkowski_perception.device import (
     choose_device,
@@ -35,7 +36,7 @@ from minkowski_perception.moving import MOVING
 from minkowski_perception.networks.blocks import SPATIAL_DIMENSION
 from minkowski_perception.networks.heads import CLASSES, HEADS, missing_value
 from minkowski_perception.networks.model import Model, load_model
-from minkowski_perception.settings import EXECUTION_CHOICES, Settings
+from minkowski_perception.settings import AXES_CHOICES, EXECUTION_CHOICES, Settings
 from minkowski_perception.sparse import largest
 from minkowski_perception.sparse.selection import EngineChoice, Trial, choose_engine
 from minkowski_perception.streaming.averaging import TemporalAverage
@@ -167,6 +168,8 @@ class Segmenter:
         map_range: metres; see `VoxelMap`.
         map_voxels: see `VoxelMap`.
         map_moving: whether the map includes moving things; see `VoxelMap.labelled`.
+        axes: of the sensor's frame, "ros" or "optical", for frames without a pose; "auto" to find
+            out; see `SensorAxes`.
         deskew: whether clouds with per-point times are de-skewed by their motion; see `deskew`.
         intensity_full_scale: the sensor's largest intensity (1, 255, ...); None to detect it.
         max_gap: seconds; see `Continuity`.
@@ -200,6 +203,7 @@ class Segmenter:
         map_range: float = Settings.map_range,
         map_voxels: int = Settings.map_voxels,
         map_moving: bool = Settings.map_moving,
+        axes: str = Settings.axes,
         deskew: bool = Settings.deskew,
         intensity_full_scale: float | None = None,
         max_gap: float = Settings.max_gap,
@@ -221,6 +225,9 @@ class Segmenter:
         limits = MotionLimits(max_speed, max_acceleration)
         self._new_stream = partial(Continuity, max_gap, max_step_back, limits)
         self._new_scale = partial(IntensityScale, intensity_full_scale)
+        if axes not in AXES_CHOICES:
+            raise ValueError(f"axes must be one of {', '.join(AXES_CHOICES)}, not '{axes}'")
+        self._new_axes = partial(SensorAxes, axes)
         self._average = TemporalAverage(1)
         self.averaging = averaging
         self.min_confidence = min_confidence
@@ -288,6 +295,7 @@ class Segmenter:
     def _begin(self) -> None:
         self._continuity = self._new_stream()
         self.intensity_scale = self._new_scale()
+        self.axes = self._new_axes()
         self._runner = copy.copy(self._runner)
         self._execution = self._new_execution(self._runner)
         self._average = TemporalAverage(self.averaging)
@@ -412,7 +420,10 @@ class Segmenter:
 
         They share no memory with the segmenter or each other, so `safetensors` can save them.
         """
-        state = {"intensity_scale": torch.from_numpy(self.intensity_scale.state())}
+        state = {
+            "intensity_scale": torch.from_numpy(self.intensity_scale.state()),
+            "axes": torch.tensor(list(self.axes.state()), dtype=torch.uint8),
+        }
         for key, each in {"continuity": self._continuity, **self._memories}.items():
             state |= {f"{key}.{name}": t for name, t in each.state().items()}
         return {name: t.clone(memory_format=torch.contiguous_format) for name, t in state.items()}
@@ -431,10 +442,22 @@ class Segmenter:
         for key, each in {**self._memories, "continuity": self._continuity}.items():
             each.restore(part(state, f"{key}."))
         self.intensity_scale.restore(state["intensity_scale"].numpy())
+        self.axes.restore(bytes(state["axes"].tolist()))
 
     def skip(self, stamp: int, frame_id: str) -> None:
         """Note a frame that was received but is not segmented; see `Continuity.skip`."""
         self._continuity.skip(stamp, frame_id)
+
+    def oriented(self, frame: Frame) -> Frame:
+        """Return the stream's next frame with its axes; see `SensorAxes`.
+
+        The stream starts anew if those of the frames before were assumed, and wrong.
+        """
+        if frame.axes is not None:
+            return frame
+        if self.axes.update(frame.points, frame.height, frame.frame_id):
+            self.reset()
+        return replace(frame, axes=self.axes.axes)
 
     def continues(self, frame: Frame) -> bool:
         """Whether a frame continues the stream; see `Continuity.continues`."""
@@ -561,6 +584,7 @@ class Segmenter:
         """Return a frame's voxels, their logits, and seconds of the stages before the network."""
         timings = {}
         started = perf_counter()
+        frame = self.oriented(frame)
         before = self._continuity.admit(frame)
         if before is None:
             self._forget()

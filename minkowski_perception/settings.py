@@ -19,6 +19,7 @@ AUTO = "auto"
 ENGINE_CHOICES = (AUTO, "torch", "numba", "triton", "spconv_triton", "spconv", "minkowski")
 PRECISION_CHOICES = (AUTO, "float32", "bfloat16", "float16")
 EXECUTION_CHOICES = (AUTO, "window", "incremental")
+AXES_CHOICES = (AUTO, "ros", "optical")
 EGO_MOTION_CHOICES = (AUTO, "tf", "odometry", "kiss_icp", "none")
 RECORDED_EGO_MOTION_CHOICES = (AUTO, "bag", "kiss_icp", "none")
 """Choices of the commands, which read recordings instead of topics."""
@@ -293,6 +294,12 @@ class Settings:
         range=(0.0, 10.0),
         unit="s",
         node_only=True,
+    )
+    axes: str = _setting(
+        AUTO,
+        "Axes of the clouds' frame, for sensors whose pose is unknown: ros (x forward, z up) or "
+        "optical (z forward, y down); auto goes by the name of the frame and by organised clouds.",
+        choices=AXES_CHOICES,
     )
     deskew: bool = _setting(
         True,

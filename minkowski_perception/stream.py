@@ -175,6 +175,7 @@ class Stream:
         started = time.perf_counter()
         frame = decode(message, label_field=existing_field(message, self._truth_field))
         frame.stamp = frame.stamp or received_at
+        frame = self.segmenter.oriented(frame)
         decoded = time.perf_counter()
         if not self.segmenter.continues(frame):
             self.ego_motion.reset()

@@ -32,6 +32,7 @@ class Summary:
         model: name of the model.
         device: PyTorch device that it ran on.
         engine: what computed the convolutions, with its precision unless float32.
+        axes: of the sensor's frame, and how they are known; see `SensorAxes`.
         ego_motion: source of the sensor's poses: "bag", "kiss_icp" or "none".
         ego_motion_reason: why that source.
         ego_motion_coasted: clouds whose poses were extrapolated from the last velocity.
@@ -59,6 +60,7 @@ class Summary:
     model: str
     device: str
     engine: str
+    axes: str
     ego_motion: str
     ego_motion_reason: str
     ego_motion_coasted: int
@@ -86,6 +88,7 @@ class Summary:
         model: str,
         device: str,
         engine: str,
+        axes: str,
         ego_motion: str,
         ego_motion_reason: str,
         ego_motion_coasted: int,
@@ -102,6 +105,7 @@ class Summary:
             model: name of the model.
             device: PyTorch device that it ran on.
             engine: what computed the convolutions.
+            axes: of the sensor's frame.
             ego_motion: source of the sensor's poses.
             ego_motion_reason: why that source.
             ego_motion_coasted: clouds whose poses were extrapolated.
@@ -120,6 +124,7 @@ class Summary:
             model=model,
             device=device,
             engine=engine,
+            axes=axes,
             ego_motion=ego_motion,
             ego_motion_reason=ego_motion_reason,
             ego_motion_coasted=ego_motion_coasted,
@@ -158,6 +163,7 @@ class Summary:
         rows = [
             ("recording", f"{self.bag}  {self.topic}"),
             ("model", f"{self.model} on {self.device} by {self.engine}"),
+            ("axes", self.axes),
             ("ego motion", motion),
             ("received", f"{self.received} clouds"),
             ("labelled", f"{self.labelled}"),

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from minkowski_perception.frame import Frame, upright
+from minkowski_perception.frame import Frame
 from minkowski_perception.schema import Choice, Range, read
 from minkowski_perception.sparse import KeyLayout, Quantization, quantize
 
@@ -296,9 +296,9 @@ def voxelize(
 ) -> VoxelFrame:
     """Convert a frame to voxels in the odometry frame.
 
-    Voxels are floor(pose * point / voxel size); a frame without a pose has the pose `upright`. See
-    `VoxelInput` for other conventions. Points are invalid if they are not finite, are exactly at
-    the sensor (no return) or are outside the range of the keys.
+    Voxels are floor(pose * point / voxel size); a frame without a pose has the pose
+    `Frame.upright`. See `VoxelInput` for other conventions. Points are invalid if they are not
+    finite, are exactly at the sensor (no return) or are outside the range of the keys.
 
     Args:
         frame: N points.
@@ -316,7 +316,7 @@ def voxelize(
     possible, valid = int(np.count_nonzero(valid)), limits.thin(valid)
     rows = np.flatnonzero(valid)  # `take` is several times as fast as a mask
     positions = _columns(frame.points, rows)
-    pose = upright(frame.frame_id) if frame.pose is None else frame.pose
+    pose = frame.upright if frame.pose is None else frame.pose
     if spec.shift == "minimum":
         origin = np.zeros(3, dtype=np.int64)
         # In float32, as in the code bases of these networks: float64 could give other voxels.

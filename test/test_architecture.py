@@ -14,6 +14,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     {"allocator", "files", "former_modules", "schema"},
     {"accounting", "frame", "labels", "registry", "settings"},
+    {"axes"},
     {"codec", "metrics", "moving", "objects", "plausibility", "scoring", "sparse", "trial"},
     {"compiled_voxels"},
     {"device", "legend", "voxels", "pictures", "summary"},

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from minkowski_perception.frame import Frame, upright
+from minkowski_perception.frame import Frame, named_axes, upright
 
 POINTS = np.array([[1, 2, 3], [np.nan, 0, 0], [0, np.inf, 0], [4, 5, 6]], np.float32)
 
@@ -24,7 +24,7 @@ def test_points_at_the_sensor_are_valid_but_not_measured():
 
 @pytest.mark.parametrize("name", ["camera_depth_optical_frame", "left_optical"])
 def test_optical_frames_look_forward_along_z(name):
-    right, down, forward = np.eye(3) @ upright(name)[:3, :3].T
+    right, down, forward = np.eye(3) @ upright(named_axes(name))[:3, :3].T
     assert forward.tolist() == [1, 0, 0]
     assert right.tolist() == [0, -1, 0]
     assert down.tolist() == [0, 0, -1]
@@ -32,7 +32,7 @@ def test_optical_frames_look_forward_along_z(name):
 
 @pytest.mark.parametrize("name", ["", "velodyne", "optical_bench_lidar"])
 def test_all_other_frames_have_z_up(name):
-    assert np.array_equal(upright(name), np.eye(4))
+    assert np.array_equal(upright(named_axes(name)), np.eye(4))
 
 
 def test_a_subset_selects_from_every_column():
@@ -79,7 +79,7 @@ def test_columns_of_a_wrong_shape_are_refused(columns, message):
 
 def test_odometry_points_are_transformed_by_the_pose():
     points = POINTS[[0, 3]]
-    pose = upright("camera_optical")
+    pose = upright("optical")
     pose[:3, 3] = 10.0, 20.0, 30.0
     expected = [[13, 19, 28], [16, 16, 25]]
     assert Frame(points, pose=pose).odometry_points.tolist() == expected

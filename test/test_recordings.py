@@ -140,6 +140,14 @@ def test_organised_clouds_keep_their_rows_and_holes(run):
         assert 0.0 < holes.mean() < 0.5
 
 
+def test_the_axes_of_cameras_are_recognised_and_no_other_sensor_is_taken_for_one(run):
+    axes, _, how = run.summary["axes"].partition(" ")
+    assert axes == ("optical" if run.sent[0].height > 1 else "ros")
+    assert how == {"optical": "(detected)", "ros": "(assumed)"}[axes] or (
+        run.sent[0].header.frame_id.endswith("_optical_frame") and how == "(named)"
+    )
+
+
 def test_the_summary_matches_the_labelled_clouds(run):
     summary, labels = run.summary, labels_of(run)
     assert summary["received"] == summary["labelled"] == len(run.sent) > 0

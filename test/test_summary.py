@@ -29,6 +29,7 @@ def summary_of(statistics: LabelStatistics, **changes) -> Summary:
         "model": "a_model",
         "device": "cpu",
         "engine": "numba bfloat16",
+        "axes": "ros (assumed)",
         "ego_motion": "kiss_icp",
         "ego_motion_reason": "the bag has no odometry or transforms",
         "ego_motion_coasted": 2,

@@ -248,6 +248,7 @@ def _evaluate(
         model=report["model"],
         device=report["device"],
         engine=report["engine"],
+        axes=report["axes"],
         ego_motion=motion.name,
         ego_motion_reason=motion.reason,
         ego_motion_coasted=int(report["ego_motion_coasted"]),

@@ -127,6 +127,7 @@ def label_bag(
         model=segmenter.model.name,
         device=str(segmenter.device),
         engine=str(segmenter.engine),
+        axes=str(segmenter.axes),
         ego_motion=motion.name,
         ego_motion_reason=motion.reason,
         ego_motion_coasted=motion.coasted,

@@ -8,17 +8,17 @@ from collections.abc import Callable
 
 import numpy as np
 
-from minkowski_perception.frame import Frame, upright
+from minkowski_perception.frame import Frame
 from minkowski_perception.motion.poses import Pose, PoseBuffer
 
 Mounts = Callable[[str], Pose | None]
 """Returns the pose [4, 4] of a sensor in the robot by its frame_id; None if it is unknown."""
 
 
-def mounted_upright(frame_id: str, mounts: Mounts | None) -> tuple[Pose, bool]:
-    """Return the pose of a sensor in the robot, or `upright`; and whether it is known."""
-    mount = None if mounts is None else mounts(frame_id)
-    return (upright(frame_id), False) if mount is None else (mount.copy(), True)
+def mounted_upright(frame: Frame, mounts: Mounts | None) -> tuple[Pose, bool]:
+    """Return the mount of a frame's sensor, or `Frame.upright`; and whether it is known."""
+    mount = None if mounts is None else mounts(frame.frame_id)
+    return (frame.upright, False) if mount is None else (mount.copy(), True)
 
 
 class NoPoseError(LookupError):
@@ -101,8 +101,8 @@ class StandingStill(EgoMotion):
         self._mounts = mounts
 
     def locate(self, frame: Frame) -> Pose:
-        """Return the mount of the sensor, or `upright`, for every frame."""
-        pose, self.knows_up = mounted_upright(frame.frame_id, self._mounts)
+        """Return the mount of the sensor, or `Frame.upright`, for every frame."""
+        pose, self.knows_up = mounted_upright(frame, self._mounts)
         if np.array_equal(pose, np.eye(4)):
             self.fixed_frame = frame.frame_id
         return pose

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial.transform import Rotation
 
-from minkowski_perception.frame import Frame, upright
+from minkowski_perception.frame import Frame
 
 Rows = npt.NDArray[np.float64]
 
@@ -123,7 +123,7 @@ class Level:
         turn = self.found.get(frame.frame_id)
         if turn is None:
             return frame
-        axes = upright(frame.frame_id)[:3, :3]
+        axes = frame.upright[:3, :3]
         own = np.eye(4)
         own[:3, :3] = axes.T @ turn @ axes
         points = frame.points @ own[:3, :3].T.astype(np.float32)
@@ -153,7 +153,7 @@ def ground_normal(frame: Frame) -> Rows | None:
     Fischler and Bolles 1981). The same cloud gives the same normal.
     """
     points = frame.points[frame.measured]
-    cells = _cells(points @ upright(frame.frame_id)[:3, :3].T)
+    cells = _cells(points @ frame.upright[:3, :3].T)
     if len(cells) < 100:
         return None
     rng = np.random.default_rng(0)

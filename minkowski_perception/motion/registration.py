@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from minkowski_perception.frame import NANOSECONDS, Frame, upright
+from minkowski_perception.frame import NANOSECONDS, Frame
 from minkowski_perception.motion.deskew import compensate
 from minkowski_perception.motion.ego_motion import EgoMotion, Mounts, mounted_upright
 from minkowski_perception.motion.poses import MAX_STEP, Pose
@@ -35,7 +35,7 @@ _SHORTEST_STEP = 0.005
 
 
 class Registration(EgoMotion):
-    """Registers the frames of one stream; the pose of the first is its mount, or `upright`.
+    """Registers the frames of one stream; the pose of the first is its mount, or `Frame.upright`.
 
     The same frames give the same poses. A frame that cannot be registered, such as one with fewer
     points than `MIN_POINTS`, gets a pose extrapolated with the previous velocity, and is counted
@@ -65,7 +65,7 @@ class Registration(EgoMotion):
     def reset(self) -> None:
         """Start a new stream with the next frame."""
         self._odometry: Any = None
-        self._pose: Pose = upright("")
+        self._pose: Pose = np.eye(4)
         self._mount: Pose = self._pose
         self._velocity = Twist(np.zeros(3), np.zeros(3))
         self._period = 0.0  # seconds over which the velocity was measured
@@ -77,7 +77,7 @@ class Registration(EgoMotion):
 
         When the mount becomes known, or changes, it starts again with the mount.
         """
-        mount, self.knows_up = mounted_upright(frame.frame_id, self._mounts)
+        mount, self.knows_up = mounted_upright(frame, self._mounts)
         if self._stamp is None or not np.array_equal(mount, self._mount):
             self.reset()
             self._mount, self._pose = mount, mount.copy()

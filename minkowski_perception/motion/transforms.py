@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from minkowski_perception.frame import nanoseconds, upright
+from minkowski_perception.frame import named_axes, nanoseconds, upright
 from minkowski_perception.motion.poses import Pose, PoseBuffer, pose_matrix
 
 _STILL = 1e-9
@@ -103,7 +103,7 @@ class TransformTree:
         while (edge := self.edges.get(top)) and edge.still and edge.parent not in seen:
             pose, top = edge.samples[-1][1] @ pose, edge.parent
             seen.add(top)
-        return upright(top) @ pose if len(seen) > 1 else None
+        return upright(named_axes(top)) @ pose if len(seen) > 1 else None
 
     def path(self, frame: str, fixed_frame: str) -> _Path | None:
         """Return the path from a frame to a fixed one; None if they are in separate trees."""

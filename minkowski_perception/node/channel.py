@@ -598,6 +598,7 @@ class Channel:
             "ego_motion_reason": motion.reason,
             "ego_motion_coasted": str(motion.coasted),
             "mount": self._mount(stream),
+            "axes": str(segmenter.axes),
             "intensity_full_scale": f"{scale.full_scale} ({scale.how})",
             "rate_hz": f"{self._rate():.2f}",
             **self._moving_value(),

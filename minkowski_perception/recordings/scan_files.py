@@ -26,7 +26,7 @@ PERIOD = 0.1
 """Seconds between scans whose names are no stamps."""
 
 Columns = Mapping[str, npt.NDArray[Any]]
-"""Columns [N] of a scan by name."""
+"""Columns [N] of a scan by name; [height, width] of an organised one."""
 
 _COLOUR_SCALE = 257  # of 16-bit colours in .las to 8 bits
 _STAMP = re.compile(r"\d{16,19}")
@@ -210,6 +210,8 @@ def read_scan(path: Path) -> Frame:
         raise BagError(f"cannot read scan {path}: {error or repr(error)}") from error
     if absent := [axis for axis in "xyz" if axis not in columns]:
         raise BagError(f"{path} has no {', '.join(absent)} among its fields {list(columns)}")
+    height = len(columns["x"]) if columns["x"].ndim > 1 else 1
+    columns = {name: column.reshape(-1) for name, column in columns.items()}
     points = np.stack([columns[axis].astype(np.float32) for axis in "xyz"], axis=1)
     intensity = next((columns[n] for n in INTENSITY_NAMES if n in columns), None)
     return Frame(
@@ -217,6 +219,7 @@ def read_scan(path: Path) -> Frame:
         frame_id="lidar",
         intensity=None if intensity is None else intensity.astype(np.float32),
         colour=_colour(columns),
+        height=height,
     )
 
 
@@ -314,8 +317,25 @@ def _read_pcd(path: Path) -> Columns:
             zip(header["FIELDS"], header["TYPE"], sizes, counts, strict=True)
         )
     ]
-    number = int(header["POINTS"][0]) if "POINTS" in header else int(header["WIDTH"][0])
-    storage = header["DATA"][0].lower()
+    width, height = (int(header.get(name, ["1"])[0]) for name in ("WIDTH", "HEIGHT"))
+    number = int(header["POINTS"][0]) if "POINTS" in header else width * height
+    columns = _pcd_columns(fields, header["DATA"][0].lower(), data, number)
+    if height > 1 and width * height == number:
+        return {name: column.reshape(height, width) for name, column in columns.items()}
+    return columns
+
+
+def _pcd_columns(
+    fields: Sequence[tuple[str, str, tuple[int]]], storage: str, data: bytes, number: int
+) -> Columns:
+    """Return the columns [N] of a PCD file.
+
+    Args:
+        fields: name, type and shape of each.
+        storage: "ascii", "binary" or "binary_compressed".
+        data: what follows the header.
+        number: of points.
+    """
     if storage == "ascii":
         table = np.array([line.split() for line in data.decode().splitlines() if line.strip()])
         columns, at = {}, 0
@@ -332,7 +352,7 @@ def _read_pcd(path: Path) -> Columns:
             columns[name] = values[:, 0]
             at += values.nbytes
         return columns
-    rows = np.frombuffer(data, np.dtype(fields), number)
+    rows: npt.NDArray[Any] = np.frombuffer(data, np.dtype(list(fields)), number)
     return {name: rows[name][:, 0] for name, _, _ in fields}
 
 

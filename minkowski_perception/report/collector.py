@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minkowski_perception.accounting import DropReason
-from minkowski_perception.frame import NANOSECONDS, Frame, upright
+from minkowski_perception.frame import NANOSECONDS, Frame
 from minkowski_perception.labels import UNLABELLED, LabelSet
 from minkowski_perception.metrics import true_labels
 from minkowski_perception.moving import MOVING
@@ -297,7 +297,7 @@ class Collector:
         ):
             if values is not None:
                 columns[name] = values
-        pose = upright(frame.frame_id) if frame.pose is None else frame.pose
+        pose = frame.upright if frame.pose is None else frame.pose
         return Cloud(
             title=title,
             number=self._seen,

@@ -99,7 +99,7 @@ def test_poses_are_those_of_the_sensor_relative_to_the_first_frame():
 
 
 def test_the_first_pose_of_a_camera_is_upright():
-    axes = upright("camera_optical_frame")[:3, :3]
+    axes = upright("optical")[:3, :3]
     frames = [
         replace(frame, points=frame.points @ axes.astype(np.float32), frame_id="camera_optical")
         for frame in drive(TIMES[:4])

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from minkowski_perception.frame import Frame, upright
+from minkowski_perception.frame import Frame
 from minkowski_perception.labels import UNLABELLED, LabelSet
 from minkowski_perception.motion.poses import in_changed_world
 from minkowski_perception.segmenter import Segmentation, Segmenter
@@ -121,7 +121,7 @@ def _transformed(frame: Frame, linear: Linear) -> Frame:
 
 def _in_sensor_axes(frame: Frame, linear: Linear) -> Linear:
     """Express a transformation about the vertical in the sensor's axes: a camera's y is down."""
-    pose = upright(frame.frame_id) if frame.pose is None else frame.pose
+    pose = frame.upright if frame.pose is None else frame.pose
     vertical = int(np.abs(pose[2, :3]).argmax())
     order = np.roll(np.arange(3), 2 - vertical)
     of_points = np.empty((3, 3))

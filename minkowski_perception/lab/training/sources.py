@@ -20,7 +20,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from minkowski_perception.codec import IntensityScale
-from minkowski_perception.frame import Frame, upright
+from minkowski_perception.frame import Frame
 from minkowski_perception.lab.datasets.catalogue import Dataset, open_dataset
 from minkowski_perception.lab.datasets.reading import Frames
 from minkowski_perception.lab.simulation.camera import get_camera
@@ -193,11 +193,11 @@ def _frames(
 
 
 def _upright(frame: Frame) -> Frame:
-    """Return the valid points of a frame, rotated so that z is up if its frame id is optical.
+    """Return the valid points of a frame, rotated so that z is up if its axes are optical.
 
     Rotations about z and slopes then mean the same for all sensors.
     """
-    turn = upright(frame.frame_id)
+    turn = frame.upright
     if not frame.valid.all():
         frame = frame.subset(frame.valid)
     if np.array_equal(turn, np.eye(4)):
@@ -207,6 +207,7 @@ def _upright(frame: Frame) -> Frame:
         points=frame.points @ turn[:3, :3].T.astype(np.float32),
         pose=None if frame.pose is None else frame.pose @ turn.T,  # its transpose is its inverse
         frame_id="",
+        axes=None,
     )
 
 
