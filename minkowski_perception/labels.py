@@ -8,7 +8,8 @@ A label set is a YAML file: see `label_sets/`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,12 +17,16 @@ from typing import Annotated, Any
 import numpy as np
 import numpy.typing as npt
 
+from minkowski_perception.colours import readable
 from minkowski_perception.schema import FILE_NAME, Range, SchemaError, read, read_yaml, unknown_at
 
 UNLABELLED = 255
 """The id of a point without a label, as in vision_msgs/LabelInfo's 8-bit convention."""
 
 UNLABELLED_COLOUR = (110, 110, 110)
+
+MOVING_COLOUR = (255, 255, 255)
+"""Colour of what moves, in pictures and in RViz; no class of the package's sets is near it."""
 
 MOVING_IDS = {"semantickitti_raw": range(252, 260)}
 """Ids of moving objects, by data sets that distinguish them from static ones."""
@@ -167,6 +172,16 @@ class LabelSet:
         table[: len(self)] = self.colours
         return table
 
+    @property
+    def shown_colours(self) -> tuple[tuple[int, int, int], ...]:
+        """The colours as RViz shows them: dark ones are lightened, see `colours.readable`."""
+        return _shown(self.colours)
+
+    @property
+    def shown_palette(self) -> npt.NDArray[np.uint8]:
+        """As `palette`, with the colours that RViz shows."""
+        return replace(self, colours=self.shown_colours).palette
+
     def mapping_from(self, source: LabelSet | str) -> npt.NDArray[np.uint8]:
         """Return the lookup table from another set's labels to this set's ids.
 
@@ -203,3 +218,8 @@ class LabelSet:
                 label = source.names.index(label)
             table[label] = self.names.index(target)
         return table
+
+
+@cache
+def _shown(colours: tuple[tuple[int, int, int], ...]) -> tuple[tuple[int, int, int], ...]:
+    return tuple(map(readable, colours))

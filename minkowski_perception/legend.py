@@ -33,7 +33,7 @@ class LegendEntry(NamedTuple):
 
 def legend_entries(label_set: LabelSet) -> Iterator[LegendEntry]:
     """Yield the entries from top to bottom."""
-    for i, (name, colour) in enumerate(zip(label_set.names, label_set.colours, strict=True)):
+    for i, (name, colour) in enumerate(zip(label_set.names, label_set.shown_colours, strict=True)):
         red, green, blue = (channel / 255.0 for channel in colour)
         position = (0.0, _SIDE, (len(label_set) - i) * _LINE)
         yield LegendEntry(i, name, (red, green, blue), position, 0.9 * _LINE)

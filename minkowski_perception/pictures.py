@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minkowski_perception.frame import Frame
-from minkowski_perception.labels import UNLABELLED, LabelSet
+from minkowski_perception.labels import MOVING_COLOUR, UNLABELLED, LabelSet
 from minkowski_perception.moving import calls_moving
 
 if TYPE_CHECKING:
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 BACKGROUND = "#0d1017"
 FOREGROUND = "#c9d1d9"
-OUTLINE = "#ffffff"
-"""Colour around points that move."""
+MOVING = "#{:02x}{:02x}{:02x}".format(*MOVING_COLOUR)
+"""Colour of points that move, or around them."""
 
-_MOVING = "#ff1a1a"
+_PATH = "#8b949e"
 _WIDTH, _HEIGHT = 16.0, 10.0  # inches
 _DPI = 100
 _ASPECT = 1.8  # width / height of each of the four panels
@@ -122,7 +122,7 @@ def save_comparison(
         for column, (name, colours) in enumerate(columns.items()):
             outline = outlined.get(name)
             _draw(figure, row, column, view, colours, name if row == 0 else "", outline)
-    _draw_legend(figure, shown, label_set, {"moving": None} if outlined else {})
+    _draw_legend(figure, shown, label_set, {"moving": False} if outlined else {})
     save_figure(figure, path)
 
 
@@ -138,8 +138,8 @@ def save_map(
 ) -> None:
     """Write a PNG of a map from above: the highest voxel of each column, in its class colour.
 
-    Points that move are red over the map, brighter the later they were seen, so that each moving
-    object leaves its path.
+    Points that move are in `MOVING` over the map, more opaque the later they were seen, so that
+    each moving object leaves its path.
 
     Args:
         path: file to write.
@@ -168,15 +168,14 @@ def save_map(
     axes = figure.add_axes((0.05, 0.12, 0.94, 0.82), facecolor="#12161f")
     axes.imshow(image, origin="lower", extent=extent, interpolation="nearest")
     for number, places in enumerate(moving, start=1):
-        share = number / len(moving)
-        colour = (0.35 + 0.65 * share, 0.1, 0.1)
-        axes.scatter(places[:, 0], places[:, 1], s=1.5, color=colour, linewidths=0)
+        opacity = 0.35 + 0.65 * number / len(moving)
+        axes.scatter(*places[:, :2].T, s=1.5, color=MOVING, alpha=opacity, linewidths=0)
     if path_driven is not None:
-        axes.plot(*path_driven[:, :2].T, "--", color=OUTLINE, linewidth=1.0)
+        axes.plot(*path_driven[:, :2].T, "--", color=_PATH, linewidth=1.0)
     axes.set_xlabel("x, m", color=FOREGROUND)
     axes.set_ylabel("y, m", color=FOREGROUND)
     axes.tick_params(colors=FOREGROUND)
-    _draw_legend(figure, labels, label_set, {"moving": _MOVING} if len(moving) else {})
+    _draw_legend(figure, labels, label_set, {"moving": True} if len(moving) else {})
     save_figure(figure, path)
 
 
@@ -282,7 +281,7 @@ def _draw(
     if outlined is not None:
         around = outlined[view.rows]
         right, up = view.positions[around].T
-        axes.scatter(right, up, s=4.0 * view.sizes[around] + 6.0, c=OUTLINE, linewidths=0)
+        axes.scatter(right, up, s=4.0 * view.sizes[around] + 6.0, color=MOVING, linewidths=0)
     axes.scatter(
         view.positions[:, 0],
         view.positions[:, 1],
@@ -298,9 +297,9 @@ def _draw_legend(
     figure: Figure,
     labels: npt.NDArray[np.uint8],
     label_set: LabelSet,
-    more: Mapping[str, str | None],
+    more: Mapping[str, bool],
 ) -> None:
-    """Draw the legend of the labels, and of further names with a colour, None for an outline."""
+    """Draw the legend of the labels, and of further names in `MOVING`, filled or as an outline."""
     from matplotlib.patches import Patch
 
     counts = np.bincount(labels, minlength=256)
@@ -310,9 +309,8 @@ def _draw_legend(
         for label in np.argsort(-counts, kind="stable")
         if counts[label]
     ]
-    for name, colour in more.items():
-        style = {"fill": False, "edgecolor": OUTLINE} if colour is None else {"color": colour}
-        patches.append(Patch(label=name, **style))
+    for name, filled in more.items():
+        patches.append(Patch(label=name, fill=filled, edgecolor=MOVING, facecolor=MOVING))
     figure.legend(
         handles=patches,
         loc="lower center",

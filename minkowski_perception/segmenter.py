@@ -106,7 +106,7 @@ class Segmentation:
         return {
             "label": self.labels,
             "confidence": self.confidence,
-            "rgb": self.label_set.palette.take(self.labels, axis=0),
+            "rgb": self.label_set.shown_palette.take(self.labels, axis=0),
             **self.outputs,
         }
 

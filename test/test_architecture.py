@@ -12,7 +12,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # Each part may import itself and the parts before it in this list.
 LAYERS = [
-    {"allocator", "files", "former_modules", "schema"},
+    {"allocator", "colours", "files", "former_modules", "schema"},
     {"accounting", "frame", "labels", "registry", "settings"},
     {"axes"},
     {"codec", "metrics", "moving", "objects", "plausibility", "scoring", "sparse", "trial"},

@@ -30,7 +30,9 @@ class MapFile(Output):
             FolderError: the file cannot be written.
         """
         assert found is not None
-        columns = found.voxels.fields() | dict(zip("xyz", found.voxels.points.T, strict=True))
+        voxels = found.voxels
+        columns = voxels.fields() | dict(zip("xyz", voxels.points.T, strict=True))
+        columns["rgb"] = voxels.label_set.palette[voxels.labels]  # not lightened for RViz
         try:
             write_ply(self._path, columns)
         except OSError as error:

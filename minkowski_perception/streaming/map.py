@@ -59,7 +59,7 @@ class LabelledMap:
             "confidence": self.confidence,
             "moving": self.moving,
             "age": self.age,
-            "rgb": self.label_set.palette[self.labels],
+            "rgb": self.label_set.shown_palette[self.labels],
         }
 
 

@@ -71,7 +71,7 @@ def test_the_node_gives_the_labels_of_the_segmenter(rig, drive):
         expected = segmenter.segment(frame)
         assert np.array_equal(column(received, "label"), expected.labels)
         np.testing.assert_allclose(column(received, "confidence"), expected.confidence, atol=1e-5)
-        packed = segmenter.label_set.palette[expected.labels].astype(np.uint32)
+        packed = segmenter.label_set.shown_palette[expected.labels].astype(np.uint32)
         packed = packed[:, 0] << 16 | packed[:, 1] << 8 | packed[:, 2]
         assert np.array_equal(column(received, "rgb").view(np.uint32), packed)
     values = running.fresh_values()
