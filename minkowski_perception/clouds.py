@@ -27,7 +27,7 @@ from minkowski_perception.codec import (
     field_values,
     take_points,
 )
-from minkowski_perception.frame import Frame, upright
+from minkowski_perception.frame import Frame
 from minkowski_perception.labels import UNLABELLED, LabelSet, LabelSetError
 from minkowski_perception.moving import MOVING
 from minkowski_perception.schema import (
@@ -244,7 +244,7 @@ class Selection:
         if cloud.range is not None:
             inside &= _within(np.sqrt(np.einsum("ij,ij->i", points, points)), cloud.range)
         if cloud.height is not None:
-            up = upright(frame.frame_id)[2, :3].astype(np.float32)
+            up = frame.upright[2, :3].astype(np.float32)
             inside &= _within(points @ up, cloud.height)
         if cloud.box is not None:
             low, high = cloud.box
