@@ -76,6 +76,7 @@ setup(
             f"perception_node = {NAME}.node.perception_node:main",
             f"player = {NAME}.node.player:main",
             f"recorder = {NAME}.node.recorder:main",
+            f"view_frame = {NAME}.node.view_frame:main",
         ],
     },
 )

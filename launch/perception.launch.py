@@ -7,6 +7,8 @@
 The node's parameters come from `params_file`. Each has an argument too, which wins over the file.
 """
 
+from pathlib import Path
+
 import yaml
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
@@ -17,6 +19,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
 from minkowski_perception.settings import SETTINGS
+from minkowski_perception.view import FRAME, view_of_model
 
 _RESPAWN_DELAY = 1.0  # seconds
 
@@ -36,11 +39,14 @@ ARGUMENTS = {
     ),
     "log_level": ("info", "Log level: debug, info, warn, error or fatal."),
     "rviz": ("false", "true shows the labelled clouds in RViz."),
-    "rviz_config": (PathJoinSubstitution([CONFIG, "perception.rviz"]), "RViz configuration file."),
+    "rviz_config": (
+        "",
+        "RViz configuration file. Empty: indoor.rviz or perception.rviz, by the model's card.",
+    ),
     "rviz_fixed_frame": (
         "",
-        "Fixed frame of RViz. Empty: the argument fixed_frame, or if that is empty too, the frame "
-        "in rviz_config.",
+        "Fixed frame of RViz. Empty: the argument fixed_frame, or if that is empty too, "
+        f"{FRAME}, an upright frame at the sensor that the launch publishes.",
     ),
 }
 """Arguments that are not parameters of the node: default and description."""
@@ -114,19 +120,46 @@ def _list(text: str) -> list[float] | list[str]:
 
 
 def rviz(context: LaunchContext) -> list[Node]:
-    """Return RViz, with the labelled clouds in its fixed frame."""
+    """Return RViz, and what publishes its fixed frame unless another one is given."""
     frames = ("rviz_fixed_frame", "fixed_frame")
     frame = next(filter(None, (LaunchConfiguration(f).perform(context) for f in frames)), None)
-    return [
+    config = LaunchConfiguration("rviz_config").perform(context)
+    if not config:
+        view = view_of_model(_value(context, "model"))
+        config = PathJoinSubstitution([CONFIG, view.config])
+    clouds = [("cloud", LaunchConfiguration("cloud_topic").perform(context) or "cloud")]
+    nodes = [
         Node(
             package="rviz2",
             executable="rviz2",
             name="rviz",
             namespace=LaunchConfiguration("namespace"),
-            arguments=[
-                *("-d", LaunchConfiguration("rviz_config")),
-                *(("-f", frame) if frame else ()),
-            ],
-            remappings=[("cloud", LaunchConfiguration("cloud_topic").perform(context) or "cloud")],
+            arguments=["-d", config, "-f", frame or FRAME],
+            remappings=clouds,
         )
     ]
+    if frame is None:
+        nodes.append(
+            Node(
+                package="minkowski_perception",
+                executable="view_frame",
+                namespace=LaunchConfiguration("namespace"),
+                parameters=[{"axes": _value(context, "axes")}],
+                remappings=clouds,
+                output="screen",
+            )
+        )
+    return nodes
+
+
+def _value(context: LaunchContext, name: str) -> str:
+    """Return a parameter of the node: its argument, or the value in the file, or the default."""
+    if given := LaunchConfiguration(name).perform(context):
+        return given
+    try:
+        path = Path(LaunchConfiguration("params_file").perform(context))
+        content = yaml.safe_load(path.read_text())
+        found = [node["ros__parameters"].get(name) for node in content.values()]
+        return next((str(value) for value in found if value), SETTINGS[name].default)
+    except (OSError, AttributeError, KeyError, TypeError, yaml.YAMLError):
+        return SETTINGS[name].default  # the node says what is wrong with the file

@@ -42,7 +42,6 @@ ARGUMENTS = {
     ),
     "namespace": ("", "Namespace of the nodes and their topics."),
     "rviz": ("true", "true shows the labelled clouds in RViz."),
-    "rviz_fixed_frame": ("", "Fixed frame of RViz. Empty: the frame of the bag's clouds."),
 }
 """Arguments: default and description."""
 
@@ -98,7 +97,7 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def fill_in_from_bag(context: LaunchContext) -> list[SetLaunchConfiguration]:
-    """Set the empty arguments from the bag: topic, ego_motion and rviz_fixed_frame.
+    """Set the empty arguments from the bag: topic and ego_motion.
 
     Raises:
         BagError: the bag is missing, has no clouds, or several topics match; the message lists
@@ -108,10 +107,5 @@ def fill_in_from_bag(context: LaunchContext) -> list[SetLaunchConfiguration]:
     with BagReader(given["bag"]) as bag:
         topic = bag.choose_cloud_topic(given["topic"] or None)
         motion = choose_ego_motion(bag, topic, odometry_topic=given["odometry_topic"] or None)
-        _, cloud = next(bag.clouds(topic))
-    found = {
-        "topic": topic,
-        "ego_motion": node_ego_motion(motion),
-        "rviz_fixed_frame": cloud.header.frame_id,
-    }
+    found = {"topic": topic, "ego_motion": node_ego_motion(motion)}
     return [SetLaunchConfiguration(name, given[name] or value) for name, value in found.items()]

@@ -7,10 +7,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from minkowski_perception.frame import Axes, upright
 from minkowski_perception.labels import LabelSet
-
-_LINE = 0.8  # metres between entries
-_SIDE = 12.0  # metres to the left of the sensor
+from minkowski_perception.view import View
 
 
 class LegendEntry(NamedTuple):
@@ -31,9 +30,16 @@ class LegendEntry(NamedTuple):
     height: float
 
 
-def legend_entries(label_set: LabelSet) -> Iterator[LegendEntry]:
-    """Yield the entries from top to bottom."""
-    for i, (name, colour) in enumerate(zip(label_set.names, label_set.shown_colours, strict=True)):
+def legend_entries(label_set: LabelSet, view: View, axes: Axes) -> Iterator[LegendEntry]:
+    """Yield the entries from top to bottom.
+
+    Args:
+        label_set: names and colours.
+        view: where the names stand.
+        axes: of the sensor's frame.
+    """
+    places = view.places(len(label_set)) @ upright(axes)[:3, :3]  # its transpose is its inverse
+    columns = (label_set.names, label_set.shown_colours, places.tolist())
+    for i, (name, colour, (x, y, z)) in enumerate(zip(*columns, strict=True)):
         red, green, blue = (channel / 255.0 for channel in colour)
-        position = (0.0, _SIDE, (len(label_set) - i) * _LINE)
-        yield LegendEntry(i, name, (red, green, blue), position, 0.9 * _LINE)
+        yield LegendEntry(i, name, (red, green, blue), (x, y, z), view.text)

@@ -16,7 +16,7 @@ LAYERS = [
     {"accounting", "frame", "labels", "registry", "settings"},
     {"axes"},
     {"codec", "metrics", "moving", "objects", "plausibility", "scoring", "sparse", "trial"},
-    {"compiled_voxels"},
+    {"compiled_voxels", "view"},
     {"device", "legend", "voxels", "pictures", "summary"},
     {"report", "temperature"},
     {"networks"},

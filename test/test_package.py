@@ -118,7 +118,7 @@ def test_a_colcon_build_installs_all_files(tmp_path):
         "the wheel contains models of the benchmark"
     )
     names = {file.name for file in executables.iterdir()}
-    assert names == {"minkowski-perception", "perception_node", "player", "recorder"}
+    assert names == {"minkowski-perception", "perception_node", "player", "recorder", "view_frame"}
     for executable in executables.iterdir():
         assert executable.read_text().startswith("#!/usr/bin/env python3\n")
 

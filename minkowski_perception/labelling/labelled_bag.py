@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
-from minkowski_perception.frame import NANOSECONDS
+from minkowski_perception.frame import NANOSECONDS, ROS, Frame
 from minkowski_perception.labelling.context import RawMessage, RecordedContext
 from minkowski_perception.labelling.output import Output
 from minkowski_perception.labelling.topics import (
@@ -59,7 +59,7 @@ class LabelledBag(Output):
         """See `Output.add`."""
         frame = labelled.frame
         if not self._begun:
-            self._begin(frame.stamp, frame.frame_id, received_at)
+            self._begin(frame, received_at)
         self._copy(until=received_at)
         self._last = received_at
         if frame.pose is not None and not isinstance(self._motion, RecordedMotion):
@@ -81,11 +81,12 @@ class LabelledBag(Output):
         """See `Output.close`."""
         self._writer.__exit__(None, None, None)
 
-    def _begin(self, stamp: int, frame_id: str, received_at: int) -> None:
+    def _begin(self, frame: Frame, received_at: int) -> None:
         self._begun = True
+        stamp, axes = frame.stamp, frame.axes or ROS
         self._shift = stamp - received_at
         self._writer.write_text(CLASSES_TOPIC, stamp, json.dumps(self._label_set.legend()))
-        self._writer.write_legend(LEGEND_TOPIC, stamp, frame_id, self._label_set)
+        self._writer.write_legend(LEGEND_TOPIC, stamp, frame.frame_id, self._label_set, axes)
         for topic, message_type, _, cdr in self._context.static():
             self._writer.write_raw(topic, message_type, stamp, cdr, latched=True)
         self._messages = self._context.moving(received_at)

@@ -29,7 +29,7 @@ from visualization_msgs.msg import MarkerArray
 from minkowski_perception.accounting import Accounting, DropReason
 from minkowski_perception.clouds import Selection, read_clouds, select
 from minkowski_perception.codec import fill_message
-from minkowski_perception.frame import nanoseconds
+from minkowski_perception.frame import ROS, nanoseconds
 from minkowski_perception.moving import MOVING, moving_share
 from minkowski_perception.node.cloud_publishers import CloudPublishers
 from minkowski_perception.node.diagnostics import (
@@ -61,6 +61,7 @@ from minkowski_perception.segmenter import Segmenter
 from minkowski_perception.settings import Settings
 from minkowski_perception.sparse.threads import thread_count
 from minkowski_perception.stream import Dropped, Labelled, Stream
+from minkowski_perception.view import view_of
 
 _QUEUE = 10
 """Clouds that the subscription holds while the executor is busy."""
@@ -70,6 +71,9 @@ _RECENT = 3.0
 
 STOP_TIMEOUT = 5.0
 """Seconds that the worker may take to finish its cloud when the process stops."""
+
+_NO_LEGEND = ("", ROS)
+"""Frame of the clouds, and its axes, before the first legend."""
 
 _MOST_SKIPPED = 1000
 """Clouds between two labelled ones whose stamps are kept."""
@@ -135,6 +139,7 @@ class Channel:
         self.name = name
         self.accounting = Accounting()
         self.frame_id = ""
+        self._axes = ROS
         self._node = node
         self._log = node.get_logger().get_child(name) if name else node.get_logger()
         self._title = f"{node.get_fully_qualified_name().lstrip('/')}: {name or 'labelling'}"
@@ -169,7 +174,7 @@ class Channel:
         self._new_errors = Increase()
         self._newly_thinned = Increase()
         self._newly_lost = Increase()
-        self._legend_frame = ""
+        self._legend_frame = _NO_LEGEND
         self._labelled = node.create_lifecycle_publisher(
             PointCloud2, self.topic("labelled"), RELIABLE
         )
@@ -272,7 +277,7 @@ class Channel:
             self._timing.close()
         self._reception = self._stream = self._model = None
         self._map = self._clouds = self._timing = None
-        self._legend_frame = ""
+        self._legend_frame = _NO_LEGEND
         self._reset_requested = False
 
     def supervise(self) -> None:
@@ -434,6 +439,7 @@ class Channel:
         self, stream: Stream, labelled: Labelled, timings: dict[str, float], superseded: int
     ) -> None:
         self.frame_id = labelled.frame.frame_id
+        self._axes = labelled.frame.axes or ROS
         # Read here, since no other thread may access the segmenter's state.
         self._state_bytes = stream.segmenter.state_bytes
         moving = labelled.result.outputs.get(MOVING)
@@ -507,10 +513,12 @@ class Channel:
 
     def publish_legend(self) -> None:
         """Publish the legend if the frame of the clouds has become known or changed."""
-        stream, frame_id = self._stream, self.frame_id
-        if stream is not None and frame_id != self._legend_frame:
-            self._legend.publish(legend_markers(stream.segmenter.label_set, frame_id))
-            self._legend_frame = frame_id
+        stream, frame = self._stream, (self.frame_id, self._axes)
+        if stream is not None and frame != self._legend_frame:
+            model = stream.segmenter.model
+            view = view_of(model.label_set, model.domain)
+            self._legend.publish(legend_markers(model.label_set, view, *frame))
+            self._legend_frame = frame
 
     def diagnostics(self, state: str, problem: str) -> DiagnosticStatus:
         """Return the entry of this stream in the diagnostics.

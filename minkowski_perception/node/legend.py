@@ -8,14 +8,23 @@ from typing import Any
 
 from visualization_msgs.msg import Marker, MarkerArray
 
+from minkowski_perception.frame import Axes
 from minkowski_perception.labels import UNLABELLED, LabelSet
 from minkowski_perception.legend import legend_entries
+from minkowski_perception.view import View
 
 
-def legend_markers(label_set: LabelSet, frame_id: str) -> MarkerArray:
-    """Return markers with each class name in its colour, in a column beside the sensor."""
+def legend_markers(label_set: LabelSet, view: View, frame_id: str, axes: Axes) -> MarkerArray:
+    """Return markers with each class name in its colour, in a column beside the sensor.
+
+    Args:
+        label_set: names and colours.
+        view: where the names stand.
+        frame_id: of the clouds.
+        axes: of that frame.
+    """
     array = MarkerArray()
-    for entry in legend_entries(label_set):
+    for entry in legend_entries(label_set, view, axes):
         marker = Marker()
         marker.header.frame_id = frame_id
         marker.ns = label_set.name

@@ -16,11 +16,12 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from minkowski_perception.codec import CloudData
-from minkowski_perception.frame import nanoseconds
+from minkowski_perception.frame import Axes, nanoseconds
 from minkowski_perception.labels import LabelSet
 from minkowski_perception.legend import legend_entries
 from minkowski_perception.motion.poses import Pose
 from minkowski_perception.motion.transforms import TransformTree, message_pose, plain
+from minkowski_perception.view import view_of
 
 try:
     import yaml
@@ -528,8 +529,18 @@ class BagWriter:
         )
         self._write("/tf", TRANSFORMS_TYPE, stamp, types[TRANSFORMS_TYPE]([transform]))
 
-    def write_legend(self, topic: str, stamp: int, frame_id: str, label_set: LabelSet) -> None:
-        """Write the class names in their colours as visualization_msgs/MarkerArray, latched."""
+    def write_legend(
+        self, topic: str, stamp: int, frame_id: str, label_set: LabelSet, axes: Axes
+    ) -> None:
+        """Write the class names in their colours as visualization_msgs/MarkerArray, latched.
+
+        Args:
+            topic: of the legend.
+            stamp: nanoseconds.
+            frame_id: of the clouds.
+            label_set: names and colours.
+            axes: of that frame.
+        """
         types = self._store.types
         zero = types["builtin_interfaces/msg/Duration"](0, 0)
         empty = np.zeros(0, np.uint8)
@@ -559,7 +570,7 @@ class BagWriter:
                 mesh_file=types["visualization_msgs/msg/MeshFile"]("", empty),
                 mesh_use_embedded_materials=False,
             )
-            for entry in legend_entries(label_set)
+            for entry in legend_entries(label_set, view_of(label_set), axes)
         ]
         message_type = "visualization_msgs/msg/MarkerArray"
         self._write(topic, message_type, stamp, types[message_type](markers), latched=True)

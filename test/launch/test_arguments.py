@@ -80,9 +80,13 @@ def node_parameters(file, **given):
     }
 
 
-def rviz_arguments(file, **given):
-    [node] = file.rviz(context(file, **given))
-    return node.kwargs["arguments"]
+def rviz_of(file, **given):
+    """Return the configuration and the fixed frame of RViz, and what is launched beside it."""
+    node, *others = file.rviz(context(file, **given))
+    assert node.kwargs["executable"] == "rviz2"
+    option, config, frame_option, frame = node.kwargs["arguments"]
+    assert (option, frame_option) == ("-d", "-f")
+    return config if isinstance(config, str) else config.args[0][-1], frame, others
 
 
 def test_every_node_parameter_has_an_argument_that_is_empty_by_default(load):
@@ -118,18 +122,38 @@ def test_a_node_whose_process_ends_is_started_again_unless_that_is_turned_off(
     assert node.kwargs["respawn"] is expected
 
 
-def test_rviz_takes_its_own_fixed_frame_then_that_of_the_node_then_that_of_its_file(load):
+def test_rviz_takes_its_own_fixed_frame_then_that_of_the_node(load):
     file = load("perception.launch.py")
     both = {"fixed_frame": "world", "rviz_fixed_frame": "lidar"}
-    assert rviz_arguments(file, **both)[2:] == ["-f", "lidar"]
-    assert rviz_arguments(file, fixed_frame="world")[2:] == ["-f", "world"]
-    assert rviz_arguments(file)[2:] == []
+    assert rviz_of(file, **both)[1:] == ("lidar", [])
+    assert rviz_of(file, fixed_frame="world")[1:] == ("world", [])
+
+
+def test_without_a_fixed_frame_the_launch_publishes_an_upright_one(load):
+    _, frame, [publisher] = rviz_of(load("perception.launch.py"), axes="optical")
+    assert frame == "minkowski_view"
+    assert publisher.kwargs["executable"] == "view_frame"
+    assert publisher.kwargs["parameters"] == [{"axes": "optical"}]
+
+
+def test_the_configuration_of_rviz_follows_from_the_model_of_the_argument_or_the_file(
+    load, tmp_path
+):
+    file = load("perception.launch.py")
+    assert rviz_of(file)[0] == "perception.rviz"
+    assert rviz_of(file, model="indoor_depth")[0] == "indoor.rviz"
+    assert rviz_of(file, model="indoor_depth", rviz_config="mine.rviz")[0] == "mine.rviz"
+    path = tmp_path / "robot.yaml"
+    path.write_text("/**: {ros__parameters: {model: indoor_depth, axes: ros}}\n")
+    config, _, [publisher] = rviz_of(file, params_file=str(path))
+    assert config == "indoor.rviz"
+    assert publisher.kwargs["parameters"] == [{"axes": "ros"}]
+    path.write_text("- nonsense\n")
+    assert rviz_of(file, params_file=str(path))[0] == "perception.rviz"
 
 
 def test_the_replay_leaves_the_node_s_fixed_frame_alone(load):
-    arguments = load("replay.launch.py").arguments
-    assert "rviz_fixed_frame" in arguments
-    assert "fixed_frame" not in arguments
+    assert "fixed_frame" not in load("replay.launch.py").arguments
 
 
 @pytest.mark.parametrize("name", ["perception.launch.py", "replay.launch.py"])
