@@ -39,6 +39,9 @@ class FakeSegmenter:
     def reset(self) -> None:
         self.streams.append([])
 
+    def oriented(self, frame: Frame) -> Frame:
+        return frame
+
     def continues(self, frame: Frame) -> bool:
         return bool(self.streams[-1])
 
