@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from minkowski_perception.axes import SensorAxes
 from minkowski_perception.codec import IntensityScale
 from minkowski_perception.frame import Frame
 from minkowski_perception.labels import LabelSet
@@ -63,6 +64,7 @@ class HeightSegmenter:
 
     label_set = KITTI
     model = SimpleNamespace(name="height", domain=None)
+    axes = SensorAxes()
     intensity_scale = IntensityScale()
     device = "cpu"
     engine = "height"
@@ -72,6 +74,9 @@ class HeightSegmenter:
 
     def another_stream(self) -> "HeightSegmenter":
         return type(self)()
+
+    def oriented(self, frame: Frame) -> Frame:
+        return frame
 
     def continues(self, frame: Frame) -> bool:
         if self.seen and frame.stamp <= self.seen[-1].stamp:

@@ -9,6 +9,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from minkowski_perception.accounting import DropReason
+from minkowski_perception.axes import SensorAxes
 from minkowski_perception.codec import IntensityScale, decode, encode_frame
 from minkowski_perception.frame import Frame
 from minkowski_perception.labels import LabelSet
@@ -48,10 +49,14 @@ class Segmenter:
     label_set = LabelSet.load("semantickitti19")
     model = SimpleNamespace(name="threes", domain=None)
     intensity_scale = IntensityScale()
+    axes = SensorAxes()
 
     def __init__(self):
         self.frames = []
         self._continuity = Continuity()
+
+    def oriented(self, frame):
+        return frame
 
     def continues(self, frame):
         return self._continuity.continues(frame)
