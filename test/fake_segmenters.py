@@ -40,9 +40,6 @@ class FakeSegmenter:
     def reset(self) -> None:
         self.streams.append([])
 
-    def oriented(self, frame: Frame) -> Frame:
-        return frame
-
     def continues(self, frame: Frame) -> bool:
         return bool(self.streams[-1])
 
