@@ -72,6 +72,7 @@ def write_scenes(path: Path, count: int = 5, name: str = "drive", points: int = 
         model="small",
         device="cpu",
         engine="torch",
+        axes="ros (assumed)",
         ego_motion="bag",
         ego_motion_reason="odometry",
         ego_motion_coasted=0,
