@@ -21,7 +21,8 @@ RUNS = (
     *("no poses", "a frame of one point", "indoor_depth", "restored", "multiply-adds"),
 )
 
-pytestmark = pytest.mark.slow
+# One process runs all, for all tests.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pretended_gpu")]
 
 
 @pytest.fixture(scope="module")
