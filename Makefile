@@ -36,10 +36,10 @@ demo: env  ## play a drive through the node; BAG=path TOPIC=/points plays yours,
 ISOLATED = ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST ROS_DOMAIN_ID=$$(($$$$ % 100 + 1))
 PYTEST = ROS_PYTHON_CHECK_FIELDS=1 $(ISOLATED) $(BIN)/python -m pytest
 
-# One process more than there are cores: tests of the node mostly wait for it.
+# More processes than cores: tests of the node mostly wait for it.
 test: env  ## run all tests, in parallel; TESTS="test/test_labels.py -k name" runs some
 	@echo "Running the tests (pytest $(TESTS)) ..."
-	@$(PYTEST) --numprocesses $$(($$(nproc) + 1)) --dist loadgroup $(TESTS)
+	@$(PYTEST) --numprocesses $$(($$(nproc) + 2)) --dist loadgroup $(TESTS)
 
 test-fast: env  ## run the tests that take no simulation, training or processes
 	@$(PYTEST) --numprocesses auto --dist loadgroup -m "not slow and not system" $(TESTS)

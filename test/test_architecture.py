@@ -3,6 +3,7 @@
 """Layers of the package: imports point down, and only the node and its checks import ROS."""
 
 import ast
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -112,3 +113,9 @@ def test_every_module_has_the_license_header(path):
         "# Copyright 2026 The minkowski_perception authors",
         "# SPDX-License-Identifier: Apache-2.0",
     ]
+
+
+def test_no_two_test_files_have_the_same_name():
+    # Folders of tests are no packages, so pytest imports files by their names alone.
+    names = Counter(path.name for path in Path(__file__).parent.rglob("*.py"))
+    assert [name for name, count in names.items() if count > 1] == []
