@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "minkowski_perception"
-MODULES = sorted(PACKAGE.rglob("*.py"))
+MODULES = sorted(PACKAGE.rglob("test_*.py"))
 
 # Each part may import itself and the parts before it in this list.
 LAYERS = [
@@ -117,5 +117,5 @@ def test_every_module_has_the_license_header(path):
 
 def test_no_two_test_files_have_the_same_name():
     # Folders of tests are no packages, so pytest imports files by their names alone.
-    names = Counter(path.name for path in Path(__file__).parent.rglob("*.py"))
+    names = Counter(path.name for path in Path(__file__).parent.rglob("test_*.py"))
     assert [name for name, count in names.items() if count > 1] == []
