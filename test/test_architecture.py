@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "minkowski_perception"
-MODULES = sorted(PACKAGE.rglob("test_*.py"))
+MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # Each part may import itself and the parts before it in this list.
 LAYERS = [
