@@ -114,10 +114,18 @@ class Rig:
         """Return the values of a stream."""
         return values_of(self.entries[f"minkowski_perception: {name}"])
 
+    @property
+    def counts(self):
+        """What became of the clouds, for messages of failed tests."""
+        if self.status is None:
+            return "no report"
+        names = ("received", "labelled", "dropped", "resets")
+        return {k: v for k, v in self.values.items() if k.startswith(names) and v != "0"}
+
     def wait_for(self, condition, timeout=ANSWER):
         deadline = time.monotonic() + timeout
         while not condition():
-            assert time.monotonic() < deadline, f"timed out; {self.output()}"
+            assert time.monotonic() < deadline, f"timed out; {self.counts}; {self.output()}"
             assert self.process.poll() is None, f"the node ended; {self.output()}"
             self.executor.spin_once(timeout_sec=0.05)
 

@@ -52,7 +52,7 @@ def column(message, name):
 
 
 def test_the_node_gives_the_labels_of_the_segmenter(rig, drive):
-    running = rig(ego_motion="odometry").ready()
+    running = rig(ego_motion="odometry", ego_motion_timeout=10.0).ready()
     running.wait_for(lambda: running.odometry.get_subscription_count() > 0)
     segmenter = Segmenter.load(engine="torch")
     for i, frame in enumerate(drive, start=1):
@@ -314,7 +314,9 @@ def test_parameter_and_latency_budget_switch_the_crf_between_clouds(rig, drive, 
 
 
 def test_the_map_is_latched_and_in_the_frame_of_the_odometry(rig, drive):
-    running = rig(ego_motion="odometry", map=True, map_moving=True).ready()
+    running = rig(
+        ego_motion="odometry", ego_motion_timeout=10.0, map=True, map_moving=True
+    ).ready()
     running.wait_for(lambda: running.odometry.get_subscription_count() > 0)
     segmenter = Segmenter.load(engine="torch", map=True, map_moving=True)
     for frame in drive[:3]:

@@ -30,7 +30,9 @@ def test_all_clouds_of_a_recorded_drive_are_labelled(shared_data, tmp_path):
         poses = dict(bag.poses("velodyne"))
     assert len(sent) == 32
 
-    with closing(Rig(tmp_path / "node.log", ego_motion="odometry")) as rig:
+    with closing(
+        Rig(tmp_path / "node.log", ego_motion="odometry", ego_motion_timeout=10.0)
+    ) as rig:
         rig.ready().wait_for(lambda: rig.odometry.get_subscription_count() > 0)
         for i, (message, cdr) in enumerate(zip(sent, serialised, strict=True), start=1):
             frame = decode(message)

@@ -239,7 +239,7 @@ def test_a_parameter_of_an_unknown_type_is_refused(rig):
 
 @pytest.mark.parametrize("jump", [2.0, 10.0, 1000.0])
 def test_a_jump_of_the_odometry_starts_a_new_stream(rig, jump):
-    running = rig(ego_motion="odometry").ready()
+    running = rig(ego_motion="odometry", ego_motion_timeout=10.0).ready()
     running.wait_for(lambda: running.odometry.get_subscription_count() > 0)
     for index in range(6):
         running.odometry.publish(odometry_message(frame(index, index + jump * (index > 3))))
