@@ -95,8 +95,8 @@ def test_the_map_is_written_to_a_ply_file_and_to_the_end_of_the_bag(drive, comma
     recorded, written = decode(message, label_field="label"), read_cloud(ply)
     np.testing.assert_allclose(written.points, recorded.points)
     np.testing.assert_array_equal(written.labels, recorded.labels)
-    np.testing.assert_array_equal(written.colour, recorded.colour)
-    np.testing.assert_array_equal(recorded.colour, np.array(KITTI.colours)[recorded.labels])
+    np.testing.assert_array_equal(written.colour, KITTI.palette[recorded.labels])
+    np.testing.assert_array_equal(recorded.colour, KITTI.shown_palette[recorded.labels])
     assert len(recorded) > 1000
     assert not np.isin(recorded.labels, KITTI.movable_ids).any()
     assert np.linalg.norm(recorded.points - poses[-1][:3, 3], axis=1).max() < 31

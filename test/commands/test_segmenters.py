@@ -19,6 +19,7 @@ OTHER = {
     "engine": "torch",
     "precision": "float32",
     "execution": "window",
+    "axes": "optical",
 }
 """Valid strings that are not the default."""
 

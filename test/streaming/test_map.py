@@ -218,4 +218,4 @@ def test_voxels_that_are_rounded_have_their_centre_at_the_coordinate():
     np.testing.assert_allclose(found.points, [[1.0, 2.0, -1.0]])
     fields = found.fields()
     assert list(fields) == ["x", "y", "z", "label", "confidence", "moving", "age", "rgb"]
-    np.testing.assert_array_equal(fields["rgb"], [[9, 9, 9]])
+    np.testing.assert_array_equal(fields["rgb"], CLASSES.shown_palette[:1])
