@@ -197,6 +197,10 @@ class KernelMap:
         """
         return self._look_up(self.deltas)
 
+    def rows(self) -> Tensor:
+        """Return all `neighbours`, [K, N] int32; a device is not waited for."""
+        return torch.cat([some.int() for some in self.neighbours()])
+
     @property
     def searches(self) -> tuple[Search, ...] | None:
         """One or two lookups that together are `neighbours`; None if that takes more than those.
@@ -232,6 +236,16 @@ class KernelMap:
             inputs = rows[offset, outputs].int()
             found += zip(inputs.split(counts), outputs.int().split(counts), strict=True)
         return found
+
+
+def mask_words(rows: Tensor) -> Tensor:
+    """Return bits that say at which offsets each output has an input, [N] int32.
+
+    Args:
+        rows: [K, N] int32 input rows, -1 for none, of at most 32 offsets; bit k is offset k.
+    """
+    bits = torch.arange(len(rows), dtype=torch.int32, device=rows.device)
+    return ((rows >= 0).int() << bits[:, None]).sum(dim=0, dtype=torch.int32)
 
 
 @cache

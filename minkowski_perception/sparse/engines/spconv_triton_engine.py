@@ -7,16 +7,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from minkowski_perception.sparse.engines.base import Engine, EngineError, finish
-from minkowski_perception.sparse.kernel_maps import KernelMap
-
-PRECISIONS = (torch.float32, torch.float16, torch.bfloat16)
+from minkowski_perception.sparse.engines.base import EngineError, finish
+from minkowski_perception.sparse.engines.cuda_engine import CudaEngine
+from minkowski_perception.sparse.kernel_maps import KernelMap, mask_words
 
 _MASK_BITS = 32
 """Maximum number of offsets for which spconv-triton skips those without inputs in a tile."""
@@ -54,36 +52,20 @@ class GatherTable:
     order: list[Tensor]
 
 
-class SpconvTritonEngine(Engine):
-    """Implicit GEMM by spconv-triton; bit-exact between runs, as it uses no atomics.
-
-    Args:
-        precision: dtype of features and weights, one of `PRECISIONS`; sums and the last layer are
-            float32.
-
-    Raises:
-        EngineError: the precision is not supported.
-    """
+class SpconvTritonEngine(CudaEngine):
+    """Implicit GEMM by spconv-triton; bit-exact between runs, as it uses no atomics."""
 
     name = "spconv_triton"
-
-    def __init__(self, precision: torch.dtype = torch.float16) -> None:
-        super().__init__(precision)
-        if precision not in PRECISIONS:
-            raise EngineError(f"precision must be one of {PRECISIONS}, not {precision}")
-        self._tables: WeakKeyDictionary[KernelMap, GatherTable] = WeakKeyDictionary()
 
     @classmethod
     def check(cls, device: torch.device) -> None:
         """See `Engine.check`."""
-        if device.type != "cuda":
-            raise EngineError(f"engine 'spconv_triton' runs on CUDA only, not on {device}")
+        super().check(device)
         _import_ops()
 
-    @classmethod
-    def precisions(cls, device: torch.device) -> tuple[torch.dtype, ...]:
-        """See `Engine.precisions`."""
-        return PRECISIONS
+    def build_table(self, kernel_map: KernelMap) -> GatherTable:
+        """See `CudaEngine.build_table`."""
+        return gather_table(kernel_map)
 
     def prepare(
         self, kernel: Tensor, bias: Tensor | None, last: bool
@@ -107,9 +89,7 @@ class SpconvTritonEngine(Engine):
         if len(kernel_map) == 1 and kernel_map.centre is not None:
             output = torch.nn.functional.linear(features, filters[:, 0], bias)
         else:
-            table = self._tables.get(kernel_map)
-            if table is None:
-                table = self._tables[kernel_map] = gather_table(kernel_map)
+            table = self.table(kernel_map)
             output, _, _ = _import_ops().implicit_gemm(
                 features,
                 filters,
@@ -127,10 +107,8 @@ class SpconvTritonEngine(Engine):
 
 def gather_table(kernel_map: KernelMap) -> GatherTable:
     """Build the gather table of a kernel map, without synchronising host and device."""
-    rows = torch.cat([some.int() for some in kernel_map.neighbours()])
+    rows = kernel_map.rows()
     if len(rows) > _MASK_BITS:
         return GatherTable(rows, [], [])
-    bits = torch.arange(len(rows), dtype=torch.int32, device=rows.device)
-    masks = ((rows >= 0).int() << bits[:, None]).sum(dim=0, dtype=torch.int32)
-    masks, order = torch.sort(masks)
+    masks, order = torch.sort(mask_words(rows))
     return GatherTable(rows, [masks], [order.int()])

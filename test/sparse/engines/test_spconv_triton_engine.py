@@ -19,8 +19,8 @@ from minkowski_perception.sparse import (
 )
 from minkowski_perception.sparse.engines import spconv_triton_engine
 from minkowski_perception.sparse.engines.base import EngineError
+from minkowski_perception.sparse.engines.cuda_engine import PRECISIONS
 from minkowski_perception.sparse.engines.spconv_triton_engine import (
-    PRECISIONS,
     SpconvTritonEngine,
     gather_table,
 )
