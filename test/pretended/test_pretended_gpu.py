@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tests of the CUDA path on a pretended GPU: equal labels, and a budget of waits and launches."""
 
-import fcntl
 import importlib.util
 import json
 import os
@@ -22,12 +21,13 @@ RUNS = (
     *("no poses", "a frame of one point", "indoor_depth", "restored", "multiply-adds"),
 )
 
-pytestmark = pytest.mark.slow
+# One process runs all, for all tests.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pretended_gpu")]
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory):
-    """What all runs gave."""
+def report():
+    """What all runs gave, in a process of its own."""
     if torch.version.cuda or torch.version.hip:
         pytest.skip("needs a PyTorch for the CPU: this one has a real GPU's libraries")
     if shutil.which("g++") is None:
@@ -35,24 +35,11 @@ def report(tmp_path_factory):
     pytest.importorskip("triton", reason="needs triton")
     if importlib.util.find_spec("spconv_triton"):
         pytest.skip("spconv-triton would launch its own kernels")
-    folder = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent  # of all workers: one of them runs, and the others read
-    output = folder / "pretended_gpu.json"
-    with (folder / "pretended_gpu.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not output.exists():
-            output.write_text(run())
-    return json.loads(output.read_text())
-
-
-def run():
-    """Return what all runs print, in a process of their own."""
     command = [sys.executable, HERE / "pretended_runs.py"]
     path = f"{HERE.parents[1]}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
     env = {**os.environ, "PYTHONPATH": path}
     printed = subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout
-    return printed.splitlines()[-1]  # after what the steps print
+    return json.loads(printed.splitlines()[-1])  # after what the steps print
 
 
 @pytest.mark.parametrize("name", RUNS)
