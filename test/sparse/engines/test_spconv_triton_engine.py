@@ -108,16 +108,6 @@ def test_layers_match_plain_pytorch_with_a_reference_implicit_gemm(monkeypatch):
     torch.testing.assert_close(*results, rtol=1e-4, atol=1e-4)
 
 
-def test_an_unsupported_precision_is_refused():
-    with pytest.raises(EngineError, match=r"must be one of .*torch.float16.*, not torch.int8"):
-        SpconvTritonEngine(torch.int8)
-
-
-def test_the_cpu_is_refused():
-    with pytest.raises(EngineError, match="runs on CUDA only, not on cpu"):
-        SpconvTritonEngine.check(torch.device("cpu"))
-
-
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("precision", PRECISIONS, ids=str)
 @pytest.mark.parametrize("dimension", [3, 4])

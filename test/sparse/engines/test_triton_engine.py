@@ -19,7 +19,6 @@ from minkowski_perception.sparse import (
     hybrid,
     selection,
 )
-from minkowski_perception.sparse.engines.base import EngineError
 from minkowski_perception.sparse.engines.triton_engine import TritonEngine
 from minkowski_perception.trial import trial_frame
 
@@ -72,13 +71,3 @@ def test_the_default_model_gives_the_labels_of_plain_pytorch(monkeypatch):
 def test_it_is_deterministic_and_an_engine_of_the_parameter():
     assert TritonEngine.deterministic
     assert selection.ENGINES["triton"]() is TritonEngine
-
-
-def test_an_unsupported_precision_is_refused():
-    with pytest.raises(EngineError, match=r"must be one of .*torch.float16.*, not torch.int8"):
-        TritonEngine(torch.int8)
-
-
-def test_the_cpu_is_refused():
-    with pytest.raises(EngineError, match="engine 'triton' runs on CUDA only, not on cpu"):
-        TritonEngine.check(torch.device("cpu"))
