@@ -67,7 +67,8 @@ def _write_models(folder: Path) -> None:
     for seed in ("1", "2", "3"):
         models = folder / "out" / "time" / seed
         models.mkdir(parents=True)
-        save_tiny(models / "time_3d", dimension=3, heads=heads)
+        for name in ("time_3d", "time_3d_wide"):
+            save_tiny(models / name, dimension=3, heads=heads)
         save_tiny(models / "time_rich", dimension=4, kernel="causal", heads=heads)
 
 
