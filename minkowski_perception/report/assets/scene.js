@@ -217,13 +217,7 @@ class Scene {
 
     gl.bindFramebuffer(gl.FRAMEBUFFER, null);
     gl.disable(gl.DEPTH_TEST);
-    const at = this._use(this.shade);
-    gl.activeTexture(gl.TEXTURE0);
-    gl.bindTexture(gl.TEXTURE_2D, this.colours);
-    gl.activeTexture(gl.TEXTURE1);
-    gl.bindTexture(gl.TEXTURE_2D, this.depths);
-    gl.uniform1i(at.colours, 0);
-    gl.uniform1i(at.depths, 1);
+    const at = this._use(this.shade, { colours: this.colours, depths: this.depths });
     gl.uniform2f(at.nearFar, NEAR, FAR);
     gl.uniform3fv(at.ground, this.background.ground);
     gl.uniform3fv(at.horizon, this.background.horizon);
@@ -234,13 +228,7 @@ class Scene {
 
   _drawPoints(layers, camera, height) {
     const gl = this.gl;
-    const at = this._use(this.points);
-    gl.activeTexture(gl.TEXTURE0);
-    gl.bindTexture(gl.TEXTURE_2D, this.palette);
-    gl.activeTexture(gl.TEXTURE1);
-    gl.bindTexture(gl.TEXTURE_2D, this.shown);
-    gl.uniform1i(at.palette, 0);
-    gl.uniform1i(at.shown, 1);
+    const at = this._use(this.points, { palette: this.palette, shown: this.shown });
     gl.uniformMatrix4fv(at.camera, false, camera);
     gl.uniform3fv(at.ground, this.background.ground);
     const pixels = (height / (2 * Math.tan(FIELD_OF_VIEW / 2))) * this.pointSize;
@@ -387,8 +375,15 @@ class Scene {
     return { program, at };
   }
 
-  _use({ program, at }) {
-    this.gl.useProgram(program);
+  /** Use a program, with textures by the names of its samplers; return its places. */
+  _use({ program, at }, textures = {}) {
+    const gl = this.gl;
+    gl.useProgram(program);
+    Object.entries(textures).forEach(([name, texture], unit) => {
+      gl.activeTexture(gl.TEXTURE0 + unit);
+      gl.bindTexture(gl.TEXTURE_2D, texture);
+      gl.uniform1i(at[name], unit);
+    });
     return at;
   }
 }
