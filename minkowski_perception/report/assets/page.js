@@ -323,7 +323,7 @@ class Report {
     };
     const action =
       actions[key] ?? (colourings[key - 1] && (() => this._colourBy(colourings[key - 1])));
-    const needsView = key.startsWith("Arrow") && key !== "ArrowLeft" && key !== "ArrowRight";
+    const needsView = key === "ArrowUp" || key === "ArrowDown"; // elsewhere they scroll the page
     if (!action || (needsView && target.id !== "view")) return;
     event.preventDefault();
     action();
@@ -467,7 +467,7 @@ class Report {
   _countClasses() {
     const counts = this.clouds[this.index].counts[this.group] ?? {};
     const total = Object.values(counts).reduce((sum, count) => sum + count, 0) || 1;
-    for (const { id, share } of this.rows ?? []) {
+    for (const { id, share } of this.rows) {
       const count = counts[id] ?? 0;
       share.textContent = count ? percent(count / total) : "";
     }
@@ -548,7 +548,8 @@ class Report {
     context.drawImage(small, 0, 0, canvas.width, canvas.height);
     const pixels = (metres) => scale * (metres / size + 0.5);
     context.beginPath();
-    for (const { pose: [, , , , , , , , , , , , x, y] } of this.clouds) {
+    for (const { pose } of this.clouds) {
+      const [x, y] = pose.slice(12);
       context.lineTo(pixels(along(x, y)), pixels(across(x, y)));
     }
     context.lineWidth = canvas.width / 250;
