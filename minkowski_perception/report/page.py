@@ -29,7 +29,7 @@ _SCRIPTS = ("scene.js", "charts.js", "page.js")
 class Bar:
     """A cell with a share, from 0 to 1, as text and as a bar of a colour."""
 
-    share: float | None
+    share: float
     text: str
     colour: tuple[int, int, int]
 
@@ -157,8 +157,6 @@ def _section(table: Table) -> str:
 def _cell(cell: Cell) -> str:
     if isinstance(cell, str):
         return escape(cell)
-    if cell.share is None:
-        return ""
     colour = ",".join(map(str, cell.colour))
     return (
         f'<svg class="bar" aria-hidden="true"><rect width="{cell.share:.2%}" height="100%" '

@@ -110,16 +110,15 @@ def _classes(summary: Summary, collector: Collector) -> Table:
     for name in dict.fromkeys([*summary.label_shares, *summary.iou]):
         share, iou = summary.label_shares.get(name), summary.iou.get(name)
         colour = colours.get(name, UNLABELLED_COLOUR)
-        cells: list[Cell] = [Bar(share, "" if share is None else f"{share:.1%}", colour)]
+        cells: list[Cell] = ["" if share is None else Bar(share, f"{share:.1%}", colour)]
         if summary.iou:
-            cells.append(Bar(iou, "" if iou is None else f"{iou:.3f}", colour))
+            cells.append("" if iou is None else Bar(iou, f"{iou:.3f}", colour))
         rows.append([name, *cells])
     heads = ["class", "share of the points", *(["IoU"] if summary.iou else [])]
     return Table("Classes", rows, heads)
 
 
 def _dropped(summary: Summary, collector: Collector) -> Table:
-    title = "Clouds without labels"
     heads = ("reason", "clouds", "what it means", "the first of them")
     rows = [
         (
@@ -138,4 +137,4 @@ def _dropped(summary: Summary, collector: Collector) -> Table:
         f"{summary.received:,} received = {summary.labelled:,} labelled + "
         f"{sum(summary.dropped.values()):,} dropped + {summary.pending:,} pending."
     )
-    return Table(title, rows, heads if rows else (), accounts)
+    return Table("Clouds without labels", rows, heads, accounts)
