@@ -13,7 +13,7 @@ from minkowski_perception.sparse.compiled import Array, compiled
 
 
 def measured(points: Array, reach: float) -> Array:
-    """See `voxels.measured`."""
+    """See `voxels._measured`."""
     result = np.empty(len(points), np.bool_)
     _measured(np.ascontiguousarray(points), np.float32(reach), result)
     return result

@@ -32,7 +32,6 @@ from minkowski_perception.frame import NANOSECONDS, Frame
 from minkowski_perception.labels import UNLABELLED
 from minkowski_perception.networks.model import Model, available_models, read_card
 from minkowski_perception.segmenter import Segmentation
-from minkowski_perception.voxels import measured
 
 Interval = tuple[float, float]
 
@@ -93,7 +92,7 @@ _RULES: Mapping[str, _Rule] = {
 
 def cloud_statistics(frame: Frame) -> dict[str, float]:
     """Return the statistics of a cloud alone; empty without measured points."""
-    rows = np.flatnonzero(measured(frame.points))
+    rows = np.flatnonzero(frame.measured)
     if not len(rows):
         return {}
     count = float(len(rows))
