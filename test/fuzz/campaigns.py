@@ -6,6 +6,7 @@ A case is a list of words, which a campaign turns into calls. A word may consist
 by "+", of which all but the first can be left out.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 MOST_FAILURES = 5
 
 
-class Campaign:
+class Campaign(ABC):
     """Random cases of one kind.
 
     Attributes:
@@ -21,18 +22,18 @@ class Campaign:
         number: how many of what is counted a full run tries.
     """
 
-    name = ""
-    number = 0
+    name: str
+    number: int
 
+    @abstractmethod
     def case(self, rng):
         """Return the words of a random case."""
-        raise NotImplementedError
 
+    @abstractmethod
     def check(self, words):
         """Run a case; raise an exception if a property does not hold."""
-        raise NotImplementedError
 
-    def close(self):
+    def close(self):  # noqa: B027 - many hold nothing
         """Release what the campaign holds."""
 
     def size(self, words):
@@ -65,8 +66,9 @@ def fuzz(campaign, number, seed, progress=lambda size: None):
     failures, done, index = [], 0, 0
     while done < number and len(failures) < MOST_FAILURES:
         words = campaign.case(np.random.default_rng([seed, index]))
-        if error_of(campaign, words) is not None:
-            failures.append(reduced(campaign, words))
+        error = error_of(campaign, words)
+        if error is not None:
+            failures.append(reduced(campaign, words, error))
         size = max(1, campaign.size(words))
         progress(size)
         done, index = done + size, index + 1
@@ -82,9 +84,8 @@ def error_of(campaign, words):
     return None
 
 
-def reduced(campaign, words):
-    """Leave out words and parts as long as the case fails; return the failure."""
-    error = error_of(campaign, words)
+def reduced(campaign, words, error):
+    """Leave out words and parts of a case that failed as long as it fails; return the failure."""
     shorter = True
     while shorter:
         shorter = False

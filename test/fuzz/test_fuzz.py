@@ -1,5 +1,8 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
+from itertools import chain, repeat
+from unittest import mock
+
 import numpy as np
 import pytest
 from campaigns import Campaign, fuzz
@@ -88,6 +91,13 @@ def test_a_failure_is_reduced_to_a_line_that_repeats_it():
     assert f"make fuzz CASE='sums {' '.join(failure.words)}'" in str(failure)
     with pytest.raises(AssertionError):
         Sums().check(failure.words)
+
+
+def test_a_failure_that_does_not_repeat_keeps_its_exception():
+    error, campaign = AssertionError("once"), Sums()
+    campaign.check = mock.Mock(side_effect=chain([error], repeat(None)))
+    [failure] = fuzz(campaign, 20, seed=0)
+    assert failure.error is error
 
 
 def test_a_campaign_without_failures_tries_as_many_as_it_is_told():
