@@ -83,8 +83,9 @@ def damaged(message, rng):
 
 def special(node, points):
     """Return a cloud of these points, [N, 3], with the intensities of others."""
-    columns = replace(node.frames[0].subset(np.arange(len(node.frames[0])) < len(points)))
-    return cloud_message(replace(columns, points=points.astype(np.float32)), 0, "lidar")
+    frame = node.frames[0]
+    few = frame.subset(np.arange(len(frame)) < len(points))
+    return cloud_message(replace(few, points=points.astype(np.float32)), 0, "lidar")
 
 
 def send_alone(node, message):
