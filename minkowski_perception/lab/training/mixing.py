@@ -166,4 +166,5 @@ def joined(frames: Sequence[Frame]) -> Frame:
         time=column("time"),
         labels=labels,
         moving=column("moving"),
+        height=1,
     )

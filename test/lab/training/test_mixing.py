@@ -1,6 +1,7 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -126,6 +127,13 @@ def test_swap_and_paste_of_polar_mix_can_be_left_out():
     ours, theirs = scan(1), scan(2, first_id=1000)
     (same,) = PolarMix((0, 1), swap=0.0, paste=0.0)([ours], [theirs], np.random.default_rng(0))
     assert rows(same) == rows(ours)
+
+
+def test_objects_pasted_into_an_organised_cloud_leave_it_without_rows():
+    ours, theirs = replace(scan(1), height=4), scan(2)
+    (mixed,) = PolarMix((0,), swap=0.0)([ours], [theirs], np.random.default_rng(0))
+    assert len(mixed) > len(ours)
+    assert mixed.height == 1
 
 
 def moving_clip(count, speed, first_id=0):
