@@ -90,8 +90,8 @@ def train(
     stages = select_stages(read_stages(recipe, out), stage)
     warnings: dict[str, None] = {}  # stages often have the same data sets
     for chosen in stages:
-        if not overwrite:
-            _check_folder(out / chosen.plan.name, resume)
+        if not (overwrite or resume):
+            _check_folder(out / chosen.plan.name)
         _check(chosen.plan)
         warnings |= dict.fromkeys(check_sets(chosen.plan))
     with processes(device) as world:
@@ -114,23 +114,21 @@ class OverwriteError(ValueError):
     """A folder has a model or a checkpoint of its own, which the training would replace."""
 
 
-def _check_folder(path: Path, resume: bool) -> None:
+def _check_folder(path: Path) -> None:
     """Check that no model or checkpoint would be replaced.
 
     Args:
         path: of the model, without suffix.
-        resume: whether a checkpoint is resumed from, and a model of the same settings kept.
 
     Raises:
         OverwriteError: there is one.
     """
-    files = [path.with_suffix(suffix) for suffix in (".checkpoint", ".yaml", ".safetensors")]
-    present = [file for file in files if file.exists()]
-    if present and not resume:
-        raise OverwriteError(
-            f"{present[0]} exists: pass --resume to go on with it, --overwrite to replace it, or "
-            "another folder as --out"
-        )
+    for suffix in (".checkpoint", ".yaml", ".safetensors"):
+        if (file := path.with_suffix(suffix)).exists():
+            raise OverwriteError(
+                f"{file} exists: pass --resume to go on with it, --overwrite to replace it, or "
+                "another folder as --out"
+            )
 
 
 def _check(plan: Recipe) -> None:
