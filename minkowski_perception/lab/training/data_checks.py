@@ -88,15 +88,15 @@ def _some_frames(dataset: Dataset, most: int | None) -> Iterator[Frame]:
 
 def _ids_without_class(dataset: Dataset, points: int) -> str:
     """Return the ids without a class, with their share of points, and the remedy; "" if none."""
-    ids = dataset.ids
-    found = [] if ids is None else [(n, id) for id, n in ids.unknown.items() if id != UNLABELLED]
-    if ids is None or not found:
+    ids, labels = dataset.ids, dataset.label_set
+    if ids is None:
         return ""
-    listed = ", ".join(
-        f"{id} ({n / points:.1%})" for n, id in sorted(found, key=lambda pair: (-pair[0], pair[1]))
-    )
-    labels = dataset.label_set
-    remedy = f"the label set gives them one under from.{ids.source}"
+    found = [(id, number) for id, number in ids.unknown.items() if id != UNLABELLED]
+    if not found:
+        return ""
+    found.sort(key=lambda pair: (-pair[1], pair[0]))
+    listed = ", ".join(f"{id} ({number / points:.1%})" for id, number in found)
+    remedy = f"to count them, give them one in the label set, under from.{ids.source}"
     if ids.source == labels.name:
         remedy = f"its ids are 0 to {len(labels) - 1}"
     return f"ids {listed} without a class of '{labels.name}', which do not count; {remedy}"
