@@ -88,8 +88,8 @@ class Frame:
         moving: [N] bool, whether each point truly belongs to a moving object, or None.
         pose: [4, 4] float64, transforms points from the sensor's frame to the odometry frame;
             None if motion is unknown.
-        height: rows of an organised cloud, whose points are row by row; 1 of another cloud.
-        axes: of the sensor's frame; None if only its name tells.
+        height: number of rows of an organised cloud, whose points are in row order; otherwise 1.
+        axes: of the sensor's frame; None for those that its name implies, see `named_axes`.
 
     Arrays of other floating-point types, lists and PyTorch tensors are converted.
     """

@@ -117,7 +117,7 @@ class Evaluation:
         collector: takes the frames with their mIoU, for a report; None without one.
 
     Attributes:
-        collector: the same.
+        collector: that of the arguments.
         scorer: scores of the labels.
         worst: the frame with the lowest accuracy.
         seconds: time to label each frame.

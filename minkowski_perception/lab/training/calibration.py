@@ -3,7 +3,7 @@
 """Calibration of a network's outputs after a training, folded into the weights of its heads.
 
 The probability of moving gets a factor and an offset on its logit, fitted on held-out data (Platt
-1999). The classes get the priors back that the weights of the loss took from them (`adjust`).
+1999). The logits of the classes lose a share of what the weights of the loss added (`adjust`).
 Inference does not change.
 """
 
@@ -101,9 +101,9 @@ def fold(network: Network, head: str, scaling: Scaling) -> None:
 def adjust(network: Network, class_weights: torch.Tensor, share: float) -> None:
     """Subtract a share of the log weights of the classes in the loss from their logits.
 
-    Cross entropy with weights w has its minimum at the logits log p + log w, so it says rare
-    classes too often, which it lifts (logit adjustment, Menon et al. 2021). A share of 1 undoes
-    that.
+    Cross entropy with weights w has its minimum at the logits log p + log w, so the network
+    predicts rare classes, whose weights are high, too often. A share of 1 undoes that (logit
+    adjustment, Menon et al. 2021).
 
     Args:
         network: the bias of its class layer is changed.

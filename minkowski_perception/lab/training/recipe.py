@@ -165,8 +165,8 @@ class Data:
         stride: frames of the sequence from each frame of a clip to the next one; or a mapping of
             numbers to the shares of the clips that have this stride.
         history: number of frames before a clip that its residuals (`input.residuals`) can look
-            back to. Of these and of the frames that a stride skips, those that a delay of a
-            residual leads to are augmented with the clip. They get no voxels.
+            back to. Of these frames, and of those that a stride skips, only the ones at a delay
+            of a residual are used: they are augmented with the clip and get no voxels.
         without_history: share of clips without such frames, as at the start of a stream, and as
             from sensors as slow as the stride.
         max_voxels: largest number of voxels of a clip; larger clips are sampled at random.
@@ -398,7 +398,7 @@ class Recipe:
         self.loss.check_heads(options.heads)
         if self.logit_adjustment and self.loss.class_weights == "none":
             raise error_at(
-                "logit_adjustment", "needs loss.class_weights, which are none: nothing to undo"
+                "logit_adjustment", "needs class weights to undo, but loss.class_weights is none"
             )
         if self.loss.averaged and self.spec.shift == "minimum":
             raise error_at(

@@ -181,7 +181,7 @@ def _frames(
     if history is None:
         return [prepare(sequence[row]) for row in rows]
     first = max(rows[0] - history.before, 0)
-    # A sequence gives no stamp without its frame.
+    # All are read, as the stamp of a frame is known only then.
     frames = {row: sequence[row] for row in range(first, rows[-1] + 1)}
     stamps = {row: frame.stamp for row, frame in frames.items()}
     wanted = history.rows(stamps, rows)
