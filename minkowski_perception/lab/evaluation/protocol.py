@@ -149,9 +149,9 @@ def score_all(
     }
     scores: dict[str, dict[str, Score]] = {}
     for candidate, settings in choices.candidates.items():
+        chosen = Settings.from_values(settings)
         for recording, found in opened.items():
             score = scores.setdefault(candidate, {}).setdefault(recording, Score())
-            chosen = Settings.from_values(settings)
             for part, dataset, sequences in found:
                 labeller = make(settings, dataset)
                 score.add(
