@@ -109,7 +109,7 @@ class Chart {
 
   _path({ name, colour, values }) {
     const title = svg("title", {}, [name]);
-    // The last interval lasts as long as the others.
+    // A single interval fills the width.
     const places = this.places.length > 1 ? this.places : [this.first, this.last];
     if (!this.stacked) {
       const points = places.map((place, i) => [
