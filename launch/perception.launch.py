@@ -127,7 +127,7 @@ def rviz(context: LaunchContext) -> list[Node]:
     if not config:
         view = view_of_model(_value(context, "model"))
         config = PathJoinSubstitution([CONFIG, view.config])
-    clouds = [("cloud", LaunchConfiguration("cloud_topic").perform(context) or "cloud")]
+    clouds = [("cloud", _value(context, "cloud_topic"))]
     nodes = [
         Node(
             package="rviz2",

@@ -152,6 +152,19 @@ def test_the_configuration_of_rviz_follows_from_the_model_of_the_argument_or_the
     assert rviz_of(file, params_file=str(path))[0] == "perception.rviz"
 
 
+def test_rviz_and_its_fixed_frame_take_the_clouds_of_the_argument_or_the_file(load, tmp_path):
+    file = load("perception.launch.py")
+    path = tmp_path / "robot.yaml"
+    path.write_text("/**: {ros__parameters: {cloud_topic: /front/points}}\n")
+    for given, topic in (
+        ({}, "cloud"),
+        ({"params_file": str(path)}, "/front/points"),
+        ({"params_file": str(path), "cloud_topic": "/points"}, "/points"),
+    ):
+        nodes = file.rviz(context(file, **given))
+        assert [node.kwargs["remappings"] for node in nodes] == [[("cloud", topic)]] * 2
+
+
 def test_the_replay_leaves_the_node_s_fixed_frame_alone(load):
     assert "fixed_frame" not in load("replay.launch.py").arguments
 
