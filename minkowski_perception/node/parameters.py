@@ -49,21 +49,23 @@ def declare(node: Node) -> dict[str, str]:
         except ParameterException as error:
             refused[name] = str(error)
             node.declare_parameter(name, default, descriptor(setting), ignore_override=True)
+    streams = stream_names(node)
     for given in node._parameter_overrides:
-        name, dot, _ = given.partition(".")
-        if dot and name in SETTINGS:
-            refused[name] = (
-                f"{name} must be one value, not a mapping (there is a parameter {given}); a text "
+        first, _, rest = given.partition(".")
+        of_stream = rest if first in streams else ""
+        name, inside, _ = (of_stream or given).partition(".")
+        if inside and name in SETTINGS:
+            key = f"{first}.{name}" if of_stream else name
+            refused[key] = (
+                f"{key} must be one value, not a mapping (there is a parameter {given}); a text "
                 f"of several lines begins with '{name}: |'"
             )
-    for stream in stream_names(node):
-        for name in (n for n in node._parameter_overrides if n.startswith(f"{stream}.")):
-            of_stream = name.removeprefix(f"{stream}.")
+        elif of_stream:
             try:
                 setting = _stream_setting(of_stream)
-                node.declare_parameter(name, ros_value(setting.default), descriptor(setting))
+                node.declare_parameter(given, ros_value(setting.default), descriptor(setting))
             except (ParameterException, SettingsError) as error:
-                refused[name] = f"{name}: {error}"
+                refused[given] = f"{given}: {error}"
     return refused
 
 

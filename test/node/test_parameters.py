@@ -242,6 +242,13 @@ def test_an_unknown_parameter_of_a_stream_is_refused(make_node, values, message)
     assert re.search(message, refusal)
 
 
+def test_a_mapping_in_place_of_a_text_of_a_stream_is_refused_with_the_remedy(make_node):
+    refused = declare(make_node(**STREAMS, **{"front.clouds.ground": ["road"]}))
+    assert list(refused) == ["front.clouds"]
+    assert refused["front.clouds"].startswith("front.clouds must be one value, not a mapping (")
+    assert "begins with 'clouds: |'" in refused["front.clouds"]
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
