@@ -218,14 +218,17 @@ class Selection:
         self._movable = np.zeros(256, bool)
         self._movable[label_set.movable_ids] = True
 
-    def rows(self, frame: Frame, found: Segmentation) -> npt.NDArray[np.intp]:
+    def rows(
+        self, frame: Frame, found: Segmentation, up: npt.NDArray[np.float64] | None = None
+    ) -> npt.NDArray[np.intp]:
         """Return the points that are in the cloud.
 
         Points without a measurement (NaN, infinite, exactly at the sensor) never are.
 
         Args:
-            frame: of N points.
+            frame: of N points, in the axes of the sensor.
             found: its labels and outputs.
+            up: [3], the direction upwards in these axes; None if the sensor stands upright.
 
         Returns:
             [M] row numbers, ascending.
@@ -244,8 +247,8 @@ class Selection:
         if cloud.range is not None:
             inside &= _within(np.sqrt(np.einsum("ij,ij->i", points, points)), cloud.range)
         if cloud.height is not None:
-            up = frame.upright[2, :3].astype(np.float32)
-            inside &= _within(points @ up, cloud.height)
+            up = frame.upright[2, :3] if up is None else up
+            inside &= _within(points @ up.astype(np.float32), cloud.height)
         if cloud.box is not None:
             low, high = cloud.box
             for axis, (least, most) in enumerate(zip(low, high, strict=True)):
@@ -269,7 +272,7 @@ class Selection:
 
         Args:
             message: the input, a sensor_msgs/PointCloud2.
-            frame: decoded from it.
+            frame: decoded from it, in the axes of the sensor.
             rows: [M] row numbers of the points.
             full_scale: largest intensity of the sensor.
         """

@@ -13,6 +13,9 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from minkowski_perception.accounting import Accounting, DropReason
 from minkowski_perception.codec import (
     CloudData,
@@ -51,6 +54,8 @@ class Labelled:
     Attributes:
         frame: the decoded cloud, with its pose and, where the stream has a truth field, labels
             and, where known, which points move. Its axes are upright if `Stream.level` turned it.
+        received: the same with the points as they came, in the axes of the sensor.
+        up: [3], the direction upwards in the axes of the sensor.
         result: labels and further outputs of each point.
         cloud: the input cloud with `label`, `confidence`, `rgb` and further outputs appended.
         timings: seconds by stage: "decode", "pose", those of `Segmentation`, and "encode".
@@ -58,6 +63,8 @@ class Labelled:
     """
 
     frame: Frame
+    received: Frame
+    up: npt.NDArray[np.float64]
     result: Segmentation
     cloud: CloudData
     timings: Mapping[str, float]
@@ -181,10 +188,11 @@ class Stream:
             self.ego_motion.reset()
             self.level.begin()
         frame.pose = self.ego_motion.locate(frame)
+        received, up = frame, frame.upright[2, :3]
         if not self.ego_motion.source.knows_up:
             if self.level.observe(frame):
                 self.segmenter.reset()  # its voxels have other axes
-            frame = self.level.apply(frame)
+            frame, up = self.level.apply(frame), self.level.up(frame)
         located = time.perf_counter()
         with self._turn():
             result = self.segmenter.segment(frame)
@@ -197,4 +205,4 @@ class Stream:
             "encode": time.perf_counter() - segmented,
         }
         full_scale = self.segmenter.intensity_scale.full_scale
-        return Labelled(frame, result, cloud, timings, full_scale)
+        return Labelled(frame, received, up, result, cloud, timings, full_scale)

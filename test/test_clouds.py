@@ -122,6 +122,16 @@ def test_a_cloud_has_exactly_the_points_that_meet_all_conditions(labelled, cloud
     assert rows.tolist() == expected
 
 
+def test_heights_are_above_a_tilted_sensor_and_a_box_is_in_its_axes():
+    frame, found = Frame(np.diag([1.0, 2.0, 3.0])), segmentation([0] * 3)
+    up = np.array([0.0, 1.0, 0.0])
+    high = Selection("high", Cloud(height=(1.5, None)), INDOOR, [])
+    assert high.rows(frame, found).tolist() == [2]
+    assert high.rows(frame, found, up).tolist() == [1]
+    box = Selection("box", Cloud(box=((-1.0, -1.0, -1.0), (5.0, 2.5, 2.5))), INDOOR, [])
+    assert box.rows(frame, found, up).tolist() == [0, 1]
+
+
 @EXAMPLES
 @given(labelled_frames(), st.sets(st.sampled_from([*INDOOR.names, "unlabelled"]), min_size=1))
 def test_classes_and_except_divide_the_measured_points(labelled, names):

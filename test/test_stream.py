@@ -265,8 +265,12 @@ def test_clouds_are_turned_upright_where_nobody_knows_the_mount(knows_up, level,
     spread = [np.ptp(frame.points[:, 2]) for frame in segmenter.frames]
     assert [heights < 0.5 for heights in spread] == [False] * 4 + [turned] * 2
     assert segmenter.resets == turned  # before the first turned cloud
-    out = received(stream, tilted_street(6)).cloud
-    message = SimpleNamespace(header=cloud(6).header, **vars(out))
+    labelled = received(stream, tilted_street(6))
+    message = SimpleNamespace(header=cloud(6).header, **vars(labelled.cloud))
+    assert np.array_equal(labelled.received.points, decode(tilted_street(6)).points)
+    assert (labelled.frame is labelled.received) == (not turned)
+    tilt = np.degrees(np.arccos(labelled.up[2]))
+    assert tilt == pytest.approx(20.0 if turned else 0.0, abs=0.5)
     assert np.ptp(decode(message).points[:, 2]) > 5.0  # the cloud itself stays as it came
 
 

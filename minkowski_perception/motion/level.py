@@ -133,6 +133,12 @@ class Level:
         whole[:3, :3] = turn
         return replace(frame, points=points, pose=whole @ frame.pose @ own.T)
 
+    def up(self, frame: Frame) -> Rows:
+        """Return the direction upwards [3] in the axes of a frame's sensor."""
+        axes = frame.upright[:3, :3]
+        turn = self.found.get(frame.frame_id)
+        return np.asarray((axes if turn is None else turn @ axes)[2])
+
     def tilt(self, frame_id: str) -> float:
         """Return the tilt that was found in degrees: 0 if there is none, 180 for upside down."""
         turn = self.found.get(frame_id)

@@ -57,8 +57,8 @@ class CloudPublishers:
             if publisher.get_subscription_count()
         }
         for selection, publisher in wanted.values():
-            rows = selection.rows(labelled.frame, labelled.result)
-            cloud = selection.encode(message, labelled.frame, rows, full_scale)
+            rows = selection.rows(labelled.received, labelled.result, labelled.up)
+            cloud = selection.encode(message, labelled.received, rows, full_scale)
             selected = PointCloud2(header=message.header)
             publisher.publish(fill_message(selected, cloud, PointField))
         is_unknown = labelled.frame.pose is None

@@ -1,6 +1,7 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -63,8 +64,11 @@ def bench():
     rclpy.shutdown(context=context)
 
 
-def labelled(pose, moving):
-    """Return a message of three points, at 1, 2 and 3 m, and its labels."""
+def labelled(pose, moving, turn=None):
+    """Return a message of three points, at 1, 2 and 3 m, and its labels.
+
+    `turn` takes the points of a tilted sensor upright, as `Level` does.
+    """
     points = np.diag([1.0, 2.0, 3.0]).astype(np.float32)
     frame = Frame(points, 10**9, "lidar", intensity=np.ones(3, np.float32), pose=pose)
     found = Segmentation(
@@ -76,7 +80,10 @@ def labelled(pose, moving):
         1,
         {"moving": np.array(moving, np.float32)},
     )
-    return cloud_message(frame), Labelled(frame, found, encode_frame(frame), {})
+    turn = np.eye(3) if turn is None else turn
+    upright = replace(frame, points=points @ turn.T.astype(np.float32))
+    result = Labelled(upright, frame, turn[2], found, encode_frame(frame), {})
+    return cloud_message(frame), result
 
 
 def test_each_subscribed_cloud_is_published_with_the_header_of_the_input(bench):
@@ -130,6 +137,16 @@ def test_moving_points_without_known_motion_are_none_and_their_cloud_is_named(be
     message, result = labelled(np.eye(4), [np.nan] * 3)
     publishers.publish(message, result, 1.0)
     assert publishers.without_motion == []
+
+
+def test_the_points_of_a_tilted_sensor_are_published_as_they_came(bench):
+    publishers, subscribe, received, wait_for = bench
+    subscribe("near")
+    turn = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    message, result = labelled(np.eye(4), [0.0] * 3, turn)
+    publishers.publish(message, result, 1.0)
+    wait_for(lambda: received["near"])
+    assert decode(received["near"][0]).points.tolist() == [[1.0, 0.0, 0.0]]
 
 
 @pytest.mark.parametrize(
