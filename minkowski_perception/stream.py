@@ -188,11 +188,11 @@ class Stream:
             self.ego_motion.reset()
             self.level.begin()
         frame.pose = self.ego_motion.locate(frame)
-        received, up = frame, frame.upright[2, :3]
+        received = frame
         if not self.ego_motion.source.knows_up:
             if self.level.observe(frame):
                 self.segmenter.reset()  # its voxels have other axes
-            frame, up = self.level.apply(frame), self.level.up(frame)
+            frame = self.level.apply(frame)
         located = time.perf_counter()
         with self._turn():
             result = self.segmenter.segment(frame)
@@ -205,4 +205,10 @@ class Stream:
             "encode": time.perf_counter() - segmented,
         }
         full_scale = self.segmenter.intensity_scale.full_scale
+        up = self._up(received)
         return Labelled(frame, received, up, result, cloud, timings, full_scale)
+
+    def _up(self, frame: Frame) -> npt.NDArray[np.float64]:
+        """Return the direction upwards [3] in the axes of a frame's sensor."""
+        mount = self.ego_motion.source.mount(frame.frame_id)
+        return self.level.up(frame) if mount is None else mount[2, :3]

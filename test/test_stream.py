@@ -274,6 +274,13 @@ def test_clouds_are_turned_upright_where_nobody_knows_the_mount(knows_up, level,
     assert np.ptp(decode(message).points[:, 2]) > 5.0  # the cloud itself stays as it came
 
 
+@pytest.mark.parametrize("source", [StandingStill, lambda mounts: EgoMotion("none", mounts)])
+def test_a_known_mount_says_which_way_is_up(source):
+    mount = np.diag([1.0, -1.0, -1.0, 1.0])
+    stream = Stream(Segmenter(), source({"lidar": mount}.get))
+    assert received(stream, cloud(0)).up.tolist() == [0.0, 0.0, -1.0]
+
+
 def test_the_map_of_turned_clouds_is_not_in_the_frame_of_the_sensor():
     segmenter = Watched()
     segmenter.labelled_map = lambda: SimpleNamespace(fields=lambda: {"x": np.zeros(1)})

@@ -15,12 +15,6 @@ Mounts = Callable[[str], Pose | None]
 """Returns the pose [4, 4] of a sensor in the robot by its frame_id; None if it is unknown."""
 
 
-def mounted_upright(frame: Frame, mounts: Mounts | None) -> tuple[Pose, bool]:
-    """Return the mount of a frame's sensor, or `Frame.upright`; and whether it is known."""
-    mount = None if mounts is None else mounts(frame.frame_id)
-    return (frame.upright, False) if mount is None else (mount.copy(), True)
-
-
 class NoPoseError(LookupError):
     """There is no pose of the sensor at a stamp, or it did not arrive in time."""
 
@@ -31,6 +25,10 @@ class InterruptedWaitError(Exception):
 
 class EgoMotion:
     """Base class of the sources of poses; itself a source without poses.
+
+    Args:
+        reason: why this source was chosen.
+        mounts: of the sensors; None if they are unknown.
 
     Attributes:
         name: of the source in parameters, diagnostics and summaries.
@@ -45,8 +43,19 @@ class EgoMotion:
     coasted = 0
     knows_up = False
 
-    def __init__(self, reason: str = "requested") -> None:
+    def __init__(self, reason: str = "requested", mounts: Mounts | None = None) -> None:
         self.reason = reason
+        self._mounts = mounts
+
+    def mount(self, frame_id: str) -> Pose | None:
+        """Return the pose [4, 4] of a sensor in the robot; None if it is unknown."""
+        return None if self._mounts is None else self._mounts(frame_id)
+
+    def _mounted(self, frame: Frame) -> Pose:
+        """Return the mount of a frame's sensor, or `Frame.upright`; set `knows_up`."""
+        mount = self.mount(frame.frame_id)
+        self.knows_up = mount is not None
+        return frame.upright if mount is None else mount.copy()
 
     @property
     def source(self) -> EgoMotion:
@@ -97,12 +106,11 @@ class StandingStill(EgoMotion):
     """
 
     def __init__(self, mounts: Mounts | None = None) -> None:
-        super().__init__()
-        self._mounts = mounts
+        super().__init__(mounts=mounts)
 
     def locate(self, frame: Frame) -> Pose:
         """Return the mount of the sensor, or `Frame.upright`, for every frame."""
-        pose, self.knows_up = mounted_upright(frame, self._mounts)
+        pose = self._mounted(frame)
         if np.array_equal(pose, np.eye(4)):
             self.fixed_frame = frame.frame_id
         return pose

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from minkowski_perception.frame import NANOSECONDS, Frame
 from minkowski_perception.motion.deskew import compensate
-from minkowski_perception.motion.ego_motion import EgoMotion, Mounts, mounted_upright
+from minkowski_perception.motion.ego_motion import EgoMotion, Mounts
 from minkowski_perception.motion.poses import MAX_STEP, Pose
 from minkowski_perception.motion.twist import Twist
 
@@ -55,8 +55,7 @@ class Registration(EgoMotion):
     def __init__(
         self, *, deskew: bool = True, reason: str = "requested", mounts: Mounts | None = None
     ) -> None:
-        super().__init__(reason)
-        self._mounts = mounts
+        super().__init__(reason, mounts)
         self._library = _kiss_icp()
         self._deskew = deskew
         self.coasted = 0
@@ -77,7 +76,7 @@ class Registration(EgoMotion):
 
         When the mount becomes known, or changes, it starts again with the mount.
         """
-        mount, self.knows_up = mounted_upright(frame, self._mounts)
+        mount = self._mounted(frame)
         if self._stamp is None or not np.array_equal(mount, self._mount):
             self.reset()
             self._mount, self._pose = mount, mount.copy()

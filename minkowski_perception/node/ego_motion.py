@@ -75,11 +75,13 @@ class OdometryMotion(EgoMotion):
     knows_up = True
 
     def __init__(self, node: Node, settings: Settings, transforms: Transforms) -> None:
-        super().__init__()
+        sensor_pose = sensor_matrix(settings.sensor_pose)
+        is_given = any(settings.sensor_pose)
+        super().__init__(mounts=(lambda _: sensor_pose) if is_given else transforms.mount)
         self._node = node
         self._timeout = settings.ego_motion_timeout
-        self._sensor_pose = sensor_matrix(settings.sensor_pose)
-        self._transforms = None if any(settings.sensor_pose) else transforms
+        self._sensor_pose = sensor_pose
+        self._transforms = None if is_given else transforms
         self._child_frame_id = ""
         self._jump = int(settings.max_step_back * NANOSECONDS)
         self._condition = threading.Condition()
@@ -125,9 +127,9 @@ class OdometryMotion(EgoMotion):
                 f"no odometry on both sides of stamp {stamp} ns within {self._timeout:g} s "
                 f"on topic '{self._subscription.topic_name}'"
             )
-        return pose @ self._mount(frame.frame_id)
+        return pose @ self._in_child_frame(frame.frame_id)
 
-    def _mount(self, frame_id: str) -> Pose:
+    def _in_child_frame(self, frame_id: str) -> Pose:
         """Return the pose of a sensor in the odometry's child frame."""
         if self._transforms is None:
             return self._sensor_pose
@@ -194,7 +196,7 @@ class TfMotion(EgoMotion):
     knows_up = True
 
     def __init__(self, settings: Settings, transforms: Transforms) -> None:
-        super().__init__()
+        super().__init__(mounts=transforms.mount)
         self._buffer = transforms.buffer()
         from tf2_ros import TransformException
 
@@ -277,7 +279,7 @@ class AutoMotion(EgoMotion):
     name = "auto"
 
     def __init__(self, node: Node, settings: Settings, transforms: Transforms) -> None:
-        super().__init__("no cloud received yet")
+        super().__init__("no cloud received yet", transforms.mount)
         self._log = node.get_logger()
         self._timeout = settings.ego_motion_timeout
         # A source whose package is not installed is represented by the error message.
@@ -319,7 +321,7 @@ class AutoMotion(EgoMotion):
             else:
                 candidate.reason = "; ".join(unavailable) or "first choice"
                 return candidate
-        return EgoMotion("; ".join(unavailable))
+        return EgoMotion("; ".join(unavailable), self._mounts)
 
     def reset(self) -> None:
         """Choose again at the next frame."""

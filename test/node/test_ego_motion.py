@@ -398,6 +398,7 @@ def test_odometry_takes_the_static_mount_unless_the_sensor_pose_is_given(node, t
         motion = OdometryMotion(node, settings(node, sensor_pose=given), transforms)
         motion._on_odometry(message)
         pose = motion.locate(frame_at(10 * SECOND))
+        np.testing.assert_allclose(motion.mount("lidar")[:3, :3], pose[:3, :3])
         assert pose[0, 3] == pytest.approx(x)
         assert pose[2, 2] == pytest.approx(-1.0 if x == 1.75 else 1.0)
         other = motion.locate(replace(frame_at(10 * SECOND), frame_id="not_connected"))
