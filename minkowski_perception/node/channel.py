@@ -400,21 +400,18 @@ class Channel:
             **labelled.timings,
             **({"turn": self._waited} if self.name else {}),
             "publish": finished - encoded,
-            **self._publish_clouds(stream, cloud.message, labelled),
+            **self._publish_clouds(cloud.message, labelled),
         }
         self._note_labelled(stream, labelled, timings, cloud.superseded)
         if self._map is not None:
             self._map.note_labelled()
             self._map.publish(stream)
 
-    def _publish_clouds(
-        self, stream: Stream, message: PointCloud2, labelled: Labelled
-    ) -> dict[str, float]:
+    def _publish_clouds(self, message: PointCloud2, labelled: Labelled) -> dict[str, float]:
         """Publish the clouds of selected points; return the seconds that it took."""
         assert self._clouds is not None
         started = time.perf_counter()
-        full_scale = stream.segmenter.intensity_scale.full_scale
-        if not self._clouds.publish(message, labelled, full_scale):
+        if not self._clouds.publish(message, labelled):
             return {}
         return {"clouds": time.perf_counter() - started}
 

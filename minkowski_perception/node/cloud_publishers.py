@@ -43,13 +43,12 @@ class CloudPublishers:
         """Full names of the topics."""
         return [publisher.topic_name for _, publisher in self._clouds.values()]
 
-    def publish(self, message: PointCloud2, labelled: Labelled, full_scale: float) -> bool:
+    def publish(self, message: PointCloud2, labelled: Labelled) -> bool:
         """Publish the clouds, and return whether any has subscribers.
 
         Args:
             message: as it was received.
             labelled: the same with its labels.
-            full_scale: largest intensity of the sensor.
         """
         wanted = {
             name: (selection, publisher)
@@ -58,7 +57,9 @@ class CloudPublishers:
         }
         for selection, publisher in wanted.values():
             rows = selection.rows(labelled.received, labelled.result, labelled.up)
-            cloud = selection.encode(message, labelled.received, rows, full_scale)
+            cloud = selection.encode(
+                message, labelled.received, rows, labelled.intensity_full_scale
+            )
             selected = PointCloud2(header=message.header)
             publisher.publish(fill_message(selected, cloud, PointField))
         is_unknown = labelled.frame.pose is None

@@ -92,7 +92,7 @@ def test_each_subscribed_cloud_is_published_with_the_header_of_the_input(bench):
     for name in CLOUDS:
         subscribe(name)
     message, result = labelled(np.eye(4), [0.1, 0.9, np.nan])
-    assert publishers.publish(message, result, 1.0)
+    assert publishers.publish(message, result)
     wait_for(lambda: all(received.values()))
     distances = {
         name: np.linalg.norm(decode(cloud).points, axis=1).tolist()
@@ -115,10 +115,10 @@ def test_a_cloud_without_subscribers_is_not_computed(bench, monkeypatch):
         Selection, "rows", lambda self, *args: asked.append(self.cloud) or rows(self, *args)
     )
     message, result = labelled(np.eye(4), [0.1, 0.9, np.nan])
-    assert not publishers.publish(message, result, 1.0)
+    assert not publishers.publish(message, result)
     assert asked == []
     subscribe("floor")
-    assert publishers.publish(message, result, 1.0)
+    assert publishers.publish(message, result)
     assert asked == [CLOUDS["floor"]]
     wait_for(lambda: received["floor"])
 
@@ -127,15 +127,15 @@ def test_moving_points_without_known_motion_are_none_and_their_cloud_is_named(be
     publishers, subscribe, received, wait_for = bench
     subscribe("floor")
     message, result = labelled(None, [np.nan] * 3)
-    publishers.publish(message, result, 1.0)
+    publishers.publish(message, result)
     assert publishers.without_motion == []
     subscribe("dynamic")
-    publishers.publish(message, result, 1.0)
+    publishers.publish(message, result)
     wait_for(lambda: received["dynamic"])
     assert received["dynamic"][0].width == 0
     assert publishers.without_motion == ["dynamic"]
     message, result = labelled(np.eye(4), [np.nan] * 3)
-    publishers.publish(message, result, 1.0)
+    publishers.publish(message, result)
     assert publishers.without_motion == []
 
 
@@ -144,7 +144,7 @@ def test_the_points_of_a_tilted_sensor_are_published_as_they_came(bench):
     subscribe("near")
     turn = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
     message, result = labelled(np.eye(4), [0.0] * 3, turn)
-    publishers.publish(message, result, 1.0)
+    publishers.publish(message, result)
     wait_for(lambda: received["near"])
     assert decode(received["near"][0]).points.tolist() == [[1.0, 0.0, 0.0]]
 
