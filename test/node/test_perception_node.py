@@ -12,7 +12,7 @@ pytest.importorskip("rclpy", reason="needs rclpy: a ROS 2 installation or its wh
 pytest.importorskip("open3d", reason="needs open3d to simulate clouds")
 
 from lifecycle_msgs.msg import Transition
-from rig import Rig, assert_balanced, cloud_message, odometry_message, stamped
+from rig import assert_balanced, cloud_message, odometry_message, stamped
 from sensor_msgs.msg import PointCloud2
 from tiny_models import save_tiny
 
@@ -27,19 +27,6 @@ pytestmark = pytest.mark.system
 @pytest.fixture(scope="session")
 def drive():
     return list(simulate_drive(4007, "vlp16", 6))
-
-
-@pytest.fixture
-def rig(tmp_path):
-    started = []
-
-    def start(**parameters):
-        started.append(Rig(tmp_path / f"node{len(started)}.log", **parameters))
-        return started[-1]
-
-    yield start
-    for each in started:
-        each.close()
 
 
 def column(message, name):

@@ -14,8 +14,7 @@ from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import GetState
 from rcl_interfaces.msg import Parameter, ParameterValue
 from rcl_interfaces.srv import SetParameters
-from rig import ANSWER, Rig, assert_balanced, cloud_message, odometry_message
-from tiny_models import save_tiny
+from rig import ANSWER, assert_balanced, cloud_message, odometry_message
 
 from minkowski_perception.node.stopping import STALLED
 from minkowski_perception.trial import trial_frame
@@ -40,21 +39,6 @@ def cloud(index, frame_id="lidar", points=2000):
     return cloud_message(frame(index, points=points), frame_id=frame_id)
 
 
-@pytest.fixture
-def rig(tmp_path):
-    save_tiny(tmp_path / "tiny", dimension=4, kernel="causal")
-    started = []
-
-    def start(fault=None, **parameters):
-        known = {"model": tmp_path / "tiny.yaml", "ego_motion": "none", **parameters}
-        started.append(Rig(tmp_path / f"node{len(started)}.log", fault, **known))
-        return started[-1]
-
-    yield start
-    for each in started:
-        each.close()
-
-
 def resets(running):
     return {k.removeprefix("resets_"): v for k, v in running.values.items() if "resets_" in k}
 
@@ -67,8 +51,8 @@ def was_reported(running, text):
 
 
 @pytest.mark.parametrize("fault", ["fail_twice", "fail_until_built_anew"])
-def test_an_engine_that_fails_is_recovered_and_labels_again(rig, fault):
-    running = rig(fault).ready()
+def test_an_engine_that_fails_is_recovered_and_labels_again(tiny_rig, fault):
+    running = tiny_rig(fault).ready()
     running.publish(cloud(0))
     running.publish(cloud(1))  # fails: the state is dropped
     running.publish(cloud(2))  # fails: the engine is built anew
@@ -80,8 +64,8 @@ def test_an_engine_that_fails_is_recovered_and_labels_again(rig, fault):
     assert was_reported(running, "inference failed")
 
 
-def test_an_engine_that_cannot_be_recovered_leaves_the_state_active_and_is_tried_again(rig):
-    running = rig("fail").ready()
+def test_an_engine_that_cannot_be_recovered_leaves_the_state_active_and_is_tried_again(tiny_rig):
+    running = tiny_rig("fail").ready()
     for index in range(3):
         running.publish(cloud(index))
     running.wait_for(lambda: 2 in running.levels and running.values["state"] != "active")
@@ -90,8 +74,8 @@ def test_an_engine_that_cannot_be_recovered_leaves_the_state_active_and_is_tried
     assert running.stop() == 0
 
 
-def test_a_managed_node_waits_for_its_manager_after_the_error_state(rig):
-    running = rig("fail", autostart=False).ready("unconfigured")
+def test_a_managed_node_waits_for_its_manager_after_the_error_state(tiny_rig):
+    running = tiny_rig("fail", autostart=False).ready("unconfigured")
     assert running.change_state(Transition.TRANSITION_CONFIGURE)
     assert running.change_state(Transition.TRANSITION_ACTIVATE)
     running.ready()
@@ -103,8 +87,10 @@ def test_a_managed_node_waits_for_its_manager_after_the_error_state(rig):
 
 
 @pytest.mark.parametrize(("fault", "status"), [("hang", STALLED), ("hang_with_the_lock", 1)])
-def test_a_process_whose_engine_hangs_ends_itself_with_a_status_of_failure(rig, fault, status):
-    running = rig(fault, stall_timeout=15.0).ready()
+def test_a_process_whose_engine_hangs_ends_itself_with_a_status_of_failure(
+    tiny_rig, fault, status
+):
+    running = tiny_rig(fault, stall_timeout=15.0).ready()
     running.publish(cloud(0))
     running.clouds.publish(cloud(1))
     running.process.wait(ANSWER)
@@ -117,8 +103,8 @@ def test_a_process_whose_engine_hangs_ends_itself_with_a_status_of_failure(rig, 
 
 
 @pytest.mark.parametrize("fault", ["hang", "never_configured"])
-def test_a_node_that_hangs_can_be_stopped(rig, fault):
-    running = rig(fault, stall_timeout=0.0)
+def test_a_node_that_hangs_can_be_stopped(tiny_rig, fault):
+    running = tiny_rig(fault, stall_timeout=0.0)
     if fault == "hang":
         running.ready().publish(cloud(0))
         running.clouds.publish(cloud(1))
@@ -128,8 +114,8 @@ def test_a_node_that_hangs_can_be_stopped(rig, fault):
     assert running.stop() == STALLED
 
 
-def test_an_error_after_a_cloud_was_counted_is_reported_and_the_node_goes_on(rig):
-    running = rig("fail_after_the_count").ready()
+def test_an_error_after_a_cloud_was_counted_is_reported_and_the_node_goes_on(tiny_rig):
+    running = tiny_rig("fail_after_the_count").ready()
     for index in range(4):
         running.publish(cloud(index))
     running.wait_for(lambda: len(running.labelled) == 4)
@@ -138,8 +124,8 @@ def test_an_error_after_a_cloud_was_counted_is_reported_and_the_node_goes_on(rig
     assert was_reported(running, "a fault after the cloud was counted")
 
 
-def test_a_worker_that_ends_is_an_error_and_is_started_again(rig):
-    running = rig("end_the_worker").ready()
+def test_a_worker_that_ends_is_an_error_and_is_started_again(tiny_rig):
+    running = tiny_rig("end_the_worker").ready()
     running.publish(cloud(0))
     running.publish(cloud(1))  # the thread ends
     running.publish(cloud(2))
@@ -149,8 +135,8 @@ def test_a_worker_that_ends_is_an_error_and_is_started_again(rig):
     assert was_reported(running, "the worker thread ended")
 
 
-def test_an_error_in_a_report_ends_neither_the_reports_nor_the_node(rig):
-    running = rig("fail_to_report").ready()
+def test_an_error_in_a_report_ends_neither_the_reports_nor_the_node(tiny_rig):
+    running = tiny_rig("fail_to_report").ready()
     running.publish(cloud(0))
     reports = running.reports
     running.wait_for(lambda: running.reports > reports + 2)
@@ -160,8 +146,8 @@ def test_an_error_in_a_report_ends_neither_the_reports_nor_the_node(rig):
 # Slow machines, and clouds of a topic
 
 
-def test_a_slow_machine_keeps_its_stream_and_does_not_wait_again_for_a_pose(rig):
-    running = rig("slow", ego_motion="auto", ego_motion_timeout=0.5, max_gap=0.9).ready()
+def test_a_slow_machine_keeps_its_stream_and_does_not_wait_again_for_a_pose(tiny_rig):
+    running = tiny_rig("slow", ego_motion="auto", ego_motion_timeout=0.5, max_gap=0.9).ready()
     running.feed([cloud(index) for index in range(60)])
     running.wait_for(lambda: running.values["pending"] == "0")
     values = running.fresh_values()
@@ -169,16 +155,16 @@ def test_a_slow_machine_keeps_its_stream_and_does_not_wait_again_for_a_pose(rig)
     assert 2 * int(values.get("resets_gap", 0)) < int(values["labelled"])
 
 
-def test_two_frames_on_one_topic_are_named(rig):
-    running = rig().ready()
+def test_two_frames_on_one_topic_are_named(tiny_rig):
+    running = tiny_rig().ready()
     for index in range(8):
         running.publish(cloud(index, ("front", "rear")[index % 2]))
     assert was_reported(running, "clouds of the frames 'front', 'rear' on one topic")
     assert int(running.fresh_values()["resets_frame_changed"]) == 7
 
 
-def test_clouds_without_a_frame_are_labelled_with_a_warning(rig):
-    running = rig().ready()
+def test_clouds_without_a_frame_are_labelled_with_a_warning(tiny_rig):
+    running = tiny_rig().ready()
     message = cloud(0)
     message.header.frame_id = ""
     running.publish(message)
@@ -187,8 +173,8 @@ def test_clouds_without_a_frame_are_labelled_with_a_warning(rig):
     assert len(running.labelled) == 1
 
 
-def test_every_cloud_that_is_sent_is_received_or_counted_as_lost(rig):
-    running = rig(input_reliability="best_effort").ready()
+def test_every_cloud_that_is_sent_is_received_or_counted_as_lost(tiny_rig):
+    running = tiny_rig(input_reliability="best_effort").ready()
     running.publish(cloud(0))
     for index in range(1, 60):
         running.clouds.publish(cloud(index, points=60_000))
@@ -205,8 +191,8 @@ def test_every_cloud_that_is_sent_is_received_or_counted_as_lost(rig):
     running.wait_for(all_are_counted)
 
 
-def test_points_and_voxels_beyond_the_limits_are_counted(rig):
-    running = rig(max_points=1000, max_voxels=1000).ready()
+def test_points_and_voxels_beyond_the_limits_are_counted(tiny_rig):
+    running = tiny_rig(max_points=1000, max_voxels=1000).ready()
     running.publish(cloud(0, points=4000))
     running.wait_for(lambda: running.labelled)
     assert running.labelled[0].width == 4000
@@ -218,8 +204,8 @@ def test_points_and_voxels_beyond_the_limits_are_counted(rig):
 # Parameters
 
 
-def test_a_parameter_of_an_unknown_type_is_refused(rig):
-    running = rig().ready()
+def test_a_parameter_of_an_unknown_type_is_refused(tiny_rig):
+    running = tiny_rig().ready()
     for value in (ParameterValue(type=99), ParameterValue(type=0)):
         request = SetParameters.Request(parameters=[Parameter(name="sensor_pose", value=value)])
         [result] = running.call(SetParameters, "set_parameters", request).results
@@ -238,8 +224,8 @@ def test_a_parameter_of_an_unknown_type_is_refused(rig):
 
 
 @pytest.mark.parametrize("jump", [2.0, 10.0, 1000.0])
-def test_a_jump_of_the_odometry_starts_a_new_stream(rig, jump):
-    running = rig(ego_motion="odometry", ego_motion_timeout=10.0).ready()
+def test_a_jump_of_the_odometry_starts_a_new_stream(tiny_rig, jump):
+    running = tiny_rig(ego_motion="odometry", ego_motion_timeout=10.0).ready()
     running.wait_for(lambda: running.odometry.get_subscription_count() > 0)
     for index in range(6):
         running.odometry.publish(odometry_message(frame(index, index + jump * (index > 3))))
@@ -248,8 +234,8 @@ def test_a_jump_of_the_odometry_starts_a_new_stream(rig, jump):
     assert (values["labelled"], resets(running)) == ("6", {"pose_jump": "1"})
 
 
-def test_absurd_odometry_is_ignored(rig):
-    running = rig(ego_motion="odometry", ego_motion_timeout=0.2).ready()
+def test_absurd_odometry_is_ignored(tiny_rig):
+    running = tiny_rig(ego_motion="odometry", ego_motion_timeout=0.2).ready()
     running.wait_for(lambda: running.odometry.get_subscription_count() > 0)
     for index, x in enumerate((0.0, 1.0, float("nan"), 1e300, 4.0)):
         running.odometry.publish(odometry_message(frame(index, x)))
@@ -261,8 +247,8 @@ def test_absurd_odometry_is_ignored(rig):
 # Transitions
 
 
-def test_a_node_that_waits_for_a_pose_can_be_deactivated_at_once(rig):
-    running = rig(ego_motion="odometry", ego_motion_timeout=10.0).ready()
+def test_a_node_that_waits_for_a_pose_can_be_deactivated_at_once(tiny_rig):
+    running = tiny_rig(ego_motion="odometry", ego_motion_timeout=10.0).ready()
     running.clouds.publish(cloud(0))
     running.wait_for(lambda: running.values["pending"] == "1")
     assert running.change_state(Transition.TRANSITION_DEACTIVATE)
@@ -272,8 +258,8 @@ def test_a_node_that_waits_for_a_pose_can_be_deactivated_at_once(rig):
     running.ready()
 
 
-def test_diagnostics_go_on_and_services_answer_while_the_node_is_configured(rig):
-    running = rig("slow_start").ready("configuring")
+def test_diagnostics_go_on_and_services_answer_while_the_node_is_configured(tiny_rig):
+    running = tiny_rig("slow_start").ready("configuring")
     state = running.call(GetState, "get_state", GetState.Request()).current_state
     assert state.id == State.TRANSITION_STATE_CONFIGURING
     assert not running.change_state(Transition.TRANSITION_CONFIGURE)
@@ -282,14 +268,14 @@ def test_diagnostics_go_on_and_services_answer_while_the_node_is_configured(rig)
     assert running.stop() == 0
 
 
-def test_the_whole_path_is_run_before_the_node_is_active(rig):
-    running = rig("fail_at_once").ready("unconfigured")
+def test_the_whole_path_is_run_before_the_node_is_active(tiny_rig):
+    running = tiny_rig("fail_at_once").ready("unconfigured")
     assert "an illegal memory access" in running.status.message
     assert "active" not in running.states
 
 
-def test_a_shutdown_by_service_then_a_signal_is_orderly(rig):
-    running = rig().ready()
+def test_a_shutdown_by_service_then_a_signal_is_orderly(tiny_rig):
+    running = tiny_rig().ready()
     assert running.change_state(Transition.TRANSITION_ACTIVE_SHUTDOWN)
     running.wait_for(lambda: running.values["state"] == "finalized")
     assert running.stop(signal.SIGINT) == 0
@@ -299,8 +285,8 @@ def test_a_shutdown_by_service_then_a_signal_is_orderly(rig):
 # Load shedding
 
 
-def test_a_node_beyond_its_budget_sheds_load_step_by_step_with_the_reason(rig):
-    running = rig(latency_budget=1e-6).ready()
+def test_a_node_beyond_its_budget_sheds_load_step_by_step_with_the_reason(tiny_rig):
+    running = tiny_rig(latency_budget=1e-6).ready()
     for index in range(30):
         running.publish(cloud(index))
     values = running.fresh_values()

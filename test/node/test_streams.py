@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs rclpy: a ROS 2 installation or its wheels")
 
-from rig import RELIABLE, Rig, assert_balanced, cloud_message
+from rig import RELIABLE, assert_balanced, cloud_message
 from sensor_msgs.msg import PointCloud2
 from tiny_models import save_tiny
 from visualization_msgs.msg import MarkerArray
@@ -29,25 +29,10 @@ def frame(index, frame_id, seed=0):
     return replace(made, stamp=START + index * 10**8, frame_id=frame_id, pose=np.eye(4))
 
 
-@pytest.fixture
-def rig(tmp_path):
-    save_tiny(tmp_path / "tiny", dimension=4, kernel="causal")
+def test_two_lidars_and_a_camera_are_labelled_by_two_models_in_one_node(tiny_rig, tmp_path):
     save_tiny(tmp_path / "indoor", dimension=3, labels="indoor8")
-    started = []
-
-    def start(fault=None, **parameters):
-        known = {"model": tmp_path / "tiny.yaml", "ego_motion": "none", **parameters}
-        started.append(Rig(tmp_path / f"node{len(started)}.log", fault, **known))
-        return started[-1]
-
-    yield start
-    for each in started:
-        each.close()
-
-
-def test_two_lidars_and_a_camera_are_labelled_by_two_models_in_one_node(rig, tmp_path):
     indoor = tmp_path / "indoor.yaml"
-    running = rig(
+    running = tiny_rig(
         "count_loads",
         streams="[front, rear, camera]",
         timing=True,
@@ -108,8 +93,8 @@ def test_two_lidars_and_a_camera_are_labelled_by_two_models_in_one_node(rig, tmp
     )
 
 
-def test_two_frames_of_one_topic_are_two_streams_and_share_a_slow_machine(rig):
-    running = rig(
+def test_two_frames_of_one_topic_are_two_streams_and_share_a_slow_machine(tiny_rig):
+    running = tiny_rig(
         "slow", streams="[front, rear]", **{"front.by_frame": "a", "rear.by_frame": "b"}
     ).ready()
     names, sent = ("front", "rear"), 0
