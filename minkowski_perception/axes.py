@@ -1,10 +1,10 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Detection of the axes of a sensor's frame, where no transform says which way is up.
+"""Detection of the axes of a sensor's frame, for sensors whose pose is unknown.
 
-Not every driver of a depth camera gives its frame the name that REP-103 asks for. Its organised
-cloud shows the optical axes: it is an image, so x/z grows with the column and y/z with the row. In
-no cloud of a LiDAR do both hold.
+Not every driver of a depth camera gives its frame the name that REP-103 asks for. An organised
+cloud of a camera is an image, which shows the optical axes: x/z grows with the column and y/z with
+the row. No cloud of a LiDAR has both.
 """
 
 from __future__ import annotations
@@ -56,8 +56,7 @@ class SensorAxes:
 
     Attributes:
         axes: of the sensor.
-        how: "declared", "named" by the frame, "detected" in a cloud, or "assumed" where neither
-            tells.
+        how: "declared", "named" by the frame, "detected" in a cloud, or "assumed".
     """
 
     def __init__(self, choice: str = AUTO) -> None:
@@ -69,9 +68,9 @@ class SensorAxes:
         return f"{self.axes} ({self.how})"
 
     def update(self, points: npt.NDArray[np.float32], height: int, frame_id: str) -> bool:
-        """Look at the stream's next cloud; return whether its sensor's axes were assumed wrongly.
+        """Take the stream's next cloud; return whether a wrong assumption was corrected.
 
-        What was found in one cloud holds for all of the same frame.
+        The axes that one cloud shows hold for all clouds of the same frame.
         """
         same = frame_id == self._frame_id
         if self.how == "declared" or (same and self.how != "assumed"):

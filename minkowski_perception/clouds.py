@@ -1,9 +1,8 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Clouds of selected points: what the setting `clouds` says, and which points of a frame it means.
+"""Clouds of selected points: the setting `clouds`, and the selection of points from a frame.
 
-The setting is YAML: a mapping of names to a list of classes, or to a mapping with the keys of
-`Cloud`:
+The setting is YAML that maps names to a list of classes, or to a mapping with the keys of `Cloud`:
 
     ground: [road, parking]
     obstacles: {except: [road, parking], height: [null, 1.5], voxel_size: 0.1, layout: xyz}
@@ -64,7 +63,7 @@ _Probability = Annotated[float, Range(0.0, 1.0)]
 
 @dataclass(frozen=True)
 class Cloud:
-    """What the setting says of one cloud; a point is in it if it meets all conditions.
+    """The setting of one cloud; a point is in it if it meets all conditions.
 
     Attributes:
         classes: only points of these classes.
@@ -72,13 +71,13 @@ class Cloud:
             class `unlabelled`.
         min_confidence: a label of a lower confidence counts as `unlabelled`.
         moving: only points that move with a larger probability than this.
-        still: only points that move with at most this probability; where it is unknown what moves,
-            those whose class cannot move.
+        still: only points that move with at most this probability; where that is unknown, those
+            whose class cannot move.
         range: smallest and largest distance from the sensor, m.
-        height: smallest and largest height above the sensor, m.
+        height: smallest and largest height above the sensor, m; see `Selection.rows`.
         box: two corners x, y, z in the frame of the cloud, m: the smallest and the largest.
         voxel_size: edge of a voxel of which only the first point is in the cloud, m.
-        layout: fields of the points: those of the input, or x, y, z with what the name says.
+        layout: fields of the points: those of the input, or x, y, z and the others in its name.
     """
 
     classes: tuple[str, ...] | None = None
@@ -142,10 +141,10 @@ def _read_cloud(value: Any, path: str) -> Cloud:
 def default_clouds(label_set: LabelSet, outputs: Collection[str]) -> dict[str, Cloud]:
     """Return the clouds that suit a model.
 
-    `ground` is what a robot drives on and `obstacles` all that is neither that nor overhead,
-    points without a label among them; for label sets that a set of `_SURFACES` is or knows.
-    `static` are the points that do not move, `dynamic` those that do; for models that tell, or
-    whose label set says what can move.
+    `ground` is what a robot drives on. `obstacles` is all the rest but what is overhead, with the
+    points without a label. Both are for the label sets of `_SURFACES` and those that map to one.
+    `static` is what does not move, for models with the output `moving` and label sets that name
+    the movable classes. `dynamic` is what moves, for models with that output.
 
     Args:
         label_set: of the model.
@@ -183,13 +182,13 @@ class Selection:
 
     Args:
         name: of the cloud.
-        cloud: what the setting says.
+        cloud: its setting.
         label_set: of the model.
         outputs: names of the model's outputs.
 
     Raises:
-        SchemaError: the label set has no such class (the valid ones are listed), or the model
-            does not tell what moves.
+        SchemaError: the label set has no such class (the valid ones are listed), or `moving` or
+            `still` cannot be known.
     """
 
     def __init__(
@@ -268,7 +267,7 @@ class Selection:
     def encode(
         self, message: Any, frame: Frame, rows: npt.NDArray[np.intp], full_scale: float
     ) -> CloudData:
-        """Return points of a cloud in the layout that the setting says.
+        """Return points of a cloud in its layout.
 
         Args:
             message: the input, a sensor_msgs/PointCloud2.

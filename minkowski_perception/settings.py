@@ -120,7 +120,7 @@ def _names(setting: str, value: Any) -> tuple[str, ...]:
     """Return names that can be a part of the names of topics and parameters, each once.
 
     Raises:
-        SettingsError: a name is not such, is there twice, or is that of a setting.
+        SettingsError: a name is not valid, appears twice, or is that of a setting.
     """
     if not isinstance(value, list | tuple):
         raise SettingsError(f"{setting} must be a list of names, not {value!r}")

@@ -100,7 +100,8 @@ class Stream:
         truth_field: field of the clouds that holds true labels; clouds may lack it.
         level: whether the mount of a sensor is found from the ground where ego motion does not
             know it.
-        turn: returns what is held while the segmenter computes, where streams share a network.
+        turn: returns a context manager that is held while the segmenter computes; for streams
+            that share a network.
 
     Attributes:
         level: finds the mounts.

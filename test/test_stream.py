@@ -255,7 +255,7 @@ def tilted_street(index):
     ("knows_up", "level", "turned"),
     [(False, True, True), (True, True, False), (False, False, False)],
 )
-def test_clouds_are_turned_upright_where_nobody_knows_the_mount(knows_up, level, turned):
+def test_clouds_are_turned_upright_where_the_mount_is_unknown(knows_up, level, turned):
     segmenter, motion = Watched(), StandingStill()
     if knows_up:
         motion = StandingStill(lambda frame_id: np.eye(4))

@@ -124,7 +124,7 @@ class _Look:
     """Subscriptions to all topics of interest.
 
     Args:
-        node: that subscribes; the topic `odometry` is remapped.
+        node: that subscribes.
         clouds: topics of clouds.
         odometry: topics of odometry.
         settings: for the motion.

@@ -35,7 +35,7 @@ class EgoMotion:
         reason: why this source was chosen.
         fixed_frame: name of the odometry frame, once the source has given a pose.
         coasted: number of frames whose pose was extrapolated from the previous velocity.
-        knows_up: whether it knows how the sensor is mounted; else it assumes `upright`.
+        knows_up: whether it knows how the sensor is mounted; else it assumes `Frame.upright`.
     """
 
     name = "none"

@@ -1,11 +1,10 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""How a sensor is mounted, found from the ground in its clouds where nobody tells.
+"""Estimation of a sensor's tilt from the ground in its clouds, for sensors of unknown mount.
 
-Networks expect z to point up. A sensor that is tilted by 20 degrees or hangs upside down, without
-a pose that says so, gives wrong labels. The ground of several clouds shows how it is mounted, as
-long as the ground is what most of the surroundings stand on. Where that is not clear, nothing is
-changed.
+Networks expect z to point up. If a sensor is tilted by 20 degrees or hangs upside down, and no
+pose contains that, its labels are wrong. The ground in several clouds shows the tilt. Clouds
+without a clear ground change nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from minkowski_perception.frame import Frame
 Rows = npt.NDArray[np.float64]
 
 LEAST_TILT = 8.0
-"""Degrees; a smaller tilt changes nothing: slopes are as steep, and networks stand it."""
+"""Degrees; a smaller tilt changes nothing: slopes can be as steep, and labels suffer little."""
 MOST_TILT = 35.0
 """Degrees from upright or upside down; steeper planes are walls, banks or ramps."""
 
@@ -67,19 +66,19 @@ class _Plane:
 
 
 class Level:
-    """Finds the mount of the sensors of a stream, and turns their clouds upright.
+    """Estimates the tilt of the sensors of a stream, and turns their clouds upright.
 
-    Each of the first clouds of a stream must show a plane that many cells of 0.3 m are on, nearly
-    none are beneath, and that reaches 10 m; no other plane that the sensor could stand upright on
-    may come near it. If five of them agree on a tilt of at least `LEAST_TILT`, that is the mount
-    from then on.
+    The ground of a cloud is a plane with a quarter of the cells of 0.3 m on it, nearly none
+    beneath it and a radius of 10 m. A tilted one is clear if all level planes, and all planes on
+    the other side of the sensor, have at most a quarter of its cells. Of the first 20 clouds of a
+    stream, five must agree. A tilt of at least `LEAST_TILT` is then corrected in all later clouds.
 
     Args:
-        wanted: False finds nothing.
+        wanted: whether to estimate; False leaves all clouds as they are.
 
     Attributes:
-        found: rotation [3, 3] of each tilted sensor, by frame_id; from its frame to one that is
-            upright, as `upright` has it.
+        found: rotation [3, 3] of each tilted sensor, by frame_id: from the axes x forward, z up
+            of the sensor (`Frame.upright`) to upright ones.
     """
 
     def __init__(self, wanted: bool = True) -> None:
@@ -89,14 +88,14 @@ class Level:
         self.begin()
 
     def begin(self) -> None:
-        """Start a new stream; mounts that were found stay."""
+        """Start a new stream; tilts that were found stay."""
         self._clouds = 0
         self._normals: list[Rows] = []
 
     def observe(self, frame: Frame) -> bool:
-        """Look at the next cloud of a stream; return whether it shows that the sensor is tilted.
+        """Take the next cloud of a stream; return whether the sensor is now known to be tilted.
 
-        If so, the caller starts a new stream: voxels before and after do not fit together.
+        If so, the caller starts a new stream: earlier voxels do not fit the turned clouds.
         """
         if not self._wanted or frame.frame_id in self._decided or self._clouds >= _TRIED:
             return False
@@ -115,10 +114,12 @@ class Level:
         return True
 
     def apply(self, frame: Frame) -> Frame:
-        """Return a frame with upright axes, in odometry too; the frame itself if it is not tilted.
+        """Return a frame with upright axes and the pose of these; the same one without a tilt.
+
+        The odometry frame is turned too, so that its z points up.
 
         Args:
-            frame: its pose, if it has one, begins with `upright`.
+            frame: without a pose, or with one that took the sensor for upright.
         """
         turn = self.found.get(frame.frame_id)
         if turn is None:
@@ -147,16 +148,18 @@ class Level:
     def sentences(self) -> list[str]:
         """Return a sentence for each tilted sensor."""
         return [
-            f"sensor '{frame_id}' is tilted by {self.tilt(frame_id):.1f} degrees, say its clouds"
+            f"the ground in the clouds of '{frame_id}' shows a tilt of {self.tilt(frame_id):.1f} "
+            "degrees, which is corrected"
             for frame_id in self.found
         ]
 
 
 def ground_normal(frame: Frame) -> Rows | None:
-    """Return the normal [3] of the ground by upright axes, towards the sensor; None if unclear.
+    """Return the normal [3] of the ground, towards the sensor; None if the ground is not clear.
 
-    Planes through three points each are tried, and the best one is fitted to its points (RANSAC,
-    Fischler and Bolles 1981). The same cloud gives the same normal.
+    It is by the axes x forward, z up of the sensor. Planes through three cells each are tried, and
+    the best one is fitted to its cells (RANSAC, Fischler and Bolles 1981). The same cloud gives
+    the same normal.
     """
     points = frame.points[frame.measured]
     cells = _cells(points @ frame.upright[:3, :3].T)
@@ -186,7 +189,7 @@ def ground_normal(frame: Frame) -> Rows | None:
         return None
     if best.normal[2] >= np.cos(np.radians(LEAST_TILT)):
         return best.normal
-    # What stands level, and what lies on the other side of the sensor, must be much less.
+    # Another plane that is level, or on the other side of the sensor, may be the ground instead.
     level = normals[:, 2] >= np.cos(np.radians(LEAST_TILT))
     opposite = normals @ best.normal < 0.0
     others = scores[level | opposite].max(initial=0.0)
@@ -228,9 +231,9 @@ def _angle(first: Rows, second: Rows) -> float:
 
 
 def _turn(normal: Rows) -> Rows:
-    """Return the rotation [3, 3] that takes a vector to z by the shortest way.
+    """Return the smallest rotation [3, 3] that takes a vector to z.
 
-    A vector near -z is taken there about x: upside down, ahead stays ahead.
+    A vector with a negative z is first turned by 180 degrees about x, which keeps x forward.
     """
     flip = np.diag([1.0, -1.0, -1.0]) if normal[2] < 0.0 else np.eye(3)
     vector = flip @ normal / np.linalg.norm(normal)

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tree of the transforms between frames, as /tf and /tf_static tell them."""
+"""Tree of the transforms between frames, from /tf and /tf_static."""
 
 from __future__ import annotations
 

@@ -611,7 +611,7 @@ class Channel:
         }
 
     def _mount(self, stream: Stream) -> str:
-        """Return how the sensor is mounted, and who says so."""
+        """Return how the sensor is mounted, and how that is known."""
         if stream.ego_motion.source.knows_up:
             return "from the ego motion"
         tilt = stream.level.tilt(self.frame_id)

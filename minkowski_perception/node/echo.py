@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""`echo`: send clouds back as they are; what rclpy and DDS cost without any work."""
+"""`echo`: send clouds back unchanged, to measure what rclpy and DDS alone cost."""
 
 from __future__ import annotations
 

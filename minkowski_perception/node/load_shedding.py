@@ -29,8 +29,8 @@ class Level:
         averaging: largest number of frames over which probabilities are averaged; None for no
             limit.
         crf: whether the CRF may run.
-        stride: every so many points one is computed; see `PointLimits`.
-        period: every so many clouds one is labelled.
+        stride: one of this many points is computed; see `PointLimits`.
+        period: one of this many clouds is labelled.
     """
 
     name: str

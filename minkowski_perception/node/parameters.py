@@ -70,7 +70,7 @@ def declare(node: Node) -> dict[str, str]:
 
 
 def stream_names(node: Node) -> tuple[str, ...]:
-    """Return the names of the streams; none if they are not valid, which `read` says."""
+    """Return the names of the streams; none if they are not valid, which `read` reports."""
     try:
         return tuple(SETTINGS["streams"].checked(node.get_parameter("streams").value or ()))
     except SettingsError:

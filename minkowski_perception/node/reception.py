@@ -87,9 +87,10 @@ class Reception:
             self._received(message)
 
     def _count_numbers(self, number: int | None) -> None:
-        """Count the jump from the highest lower number, which is that of the same publisher.
+        """Count the messages between the highest lower number and this one as lost.
 
-        Publishers that come and go are not known at once, and number their messages apart.
+        The lower one is taken for one of the same publisher. Publishers number their messages
+        separately, and the node learns late which ones come and go.
         """
         if number is None:
             return

@@ -13,7 +13,7 @@ from minkowski_perception.settings import Settings
 RESET = "reset"
 
 _SETTLED = 300
-"""Labelled clouds after which a failure is no longer one of those before."""
+"""Labelled clouds after which a failure is a new one."""
 
 
 class Recovery:

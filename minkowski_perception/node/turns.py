@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Turns at something that threads share, so that none of them waits for ever."""
+"""A fair lock: threads get it in the order in which they ask for it."""
 
 from __future__ import annotations
 

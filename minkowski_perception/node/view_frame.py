@@ -32,7 +32,7 @@ _POLL = 0.5  # seconds between looks at the signals
 def view_transform(frame_id: str, axes: Axes) -> TransformStamped:
     """Return the transform of `FRAME`, below the frame of a sensor with these axes.
 
-    Below it `FRAME` takes the sensor's frame from no other parent.
+    As a child of that frame it leaves the sensor's frame its only parent.
     """
     transform = TransformStamped()
     transform.header.frame_id = frame_id

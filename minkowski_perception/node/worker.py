@@ -46,13 +46,13 @@ class Worker(Generic[T]):
         self._thread = threading.Thread(target=self._run, name="labelling", daemon=True)
 
     def start(self) -> None:
-        """Start the thread; its owner must know the worker by then."""
+        """Start the thread; the owner must have stored the worker, since `handle` may use it."""
         self._thread.start()
         self._begun = True
 
     @contextmanager
     def turn(self, turns: AbstractContextManager[object]) -> Iterator[None]:
-        """Hold what threads share; `busy` counts anew from there, and nothing during the wait."""
+        """Hold the turn of this worker's thread; `busy` counts from there, and is 0 before."""
         self._started = None
         with turns:
             self._started = time.monotonic()
