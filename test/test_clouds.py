@@ -1,7 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +14,13 @@ from minkowski_perception.clouds import (
     read_clouds,
     select,
 )
-from minkowski_perception.codec import append_fields, decode, encode_fields, field_values
+from minkowski_perception.codec import (
+    append_fields,
+    as_message,
+    decode,
+    encode_fields,
+    field_values,
+)
 from minkowski_perception.frame import Frame
 from minkowski_perception.labels import UNLABELLED, LabelSet
 from minkowski_perception.networks.model import available_models, load_model
@@ -271,19 +276,15 @@ def test_still_points_of_a_label_set_that_does_not_say_what_can_move_are_refused
 
 
 def cloud_of(columns):
-    """Return an organised message, big-endian, of 2 x 3 points, and its frame."""
-    cloud = encode_fields(columns)
-    stamp = SimpleNamespace(sec=1, nanosec=0)
-    header = SimpleNamespace(stamp=stamp, frame_id="lidar")
-    message = SimpleNamespace(header=header, **vars(cloud))
+    """Return an organised message of 2 x 3 points, and its frame."""
+    message = message_of(encode_fields(columns))
     message.height, message.width = 2, 3
-    message.row_step = 3 * cloud.point_step
+    message.row_step = 3 * message.point_step
     return message, decode(message)
 
 
 def message_of(cloud):
-    header = SimpleNamespace(stamp=SimpleNamespace(sec=0, nanosec=0), frame_id="lidar")
-    return SimpleNamespace(header=header, **vars(cloud))
+    return as_message(cloud, 10**9, "lidar")
 
 
 POINTS = np.arange(18, dtype=np.float32).reshape(6, 3)

@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from minkowski_perception.accounting import DropReason
 from minkowski_perception.axes import SensorAxes
-from minkowski_perception.codec import IntensityScale, decode, encode_frame
+from minkowski_perception.codec import IntensityScale, as_message, decode, encode_frame
 from minkowski_perception.frame import Frame
 from minkowski_perception.labels import LabelSet
 from minkowski_perception.motion.ego_motion import (
@@ -33,11 +33,7 @@ def cloud(index, points=4, stamp=None, **changes):
     """PointCloud2 of some points, as rclpy or rosbags would give it."""
     frame = Frame(np.full((points, 3), index + 1.0, np.float32))
     data = replace(encode_frame(frame), **changes)
-    seconds, nanoseconds = divmod(START + index * STEP if stamp is None else stamp, 10**9)
-    header = SimpleNamespace(
-        stamp=SimpleNamespace(sec=seconds, nanosec=nanoseconds), frame_id="lidar"
-    )
-    return SimpleNamespace(header=header, **vars(data))
+    return as_message(data, START + index * STEP if stamp is None else stamp, "lidar")
 
 
 class Segmenter:
@@ -113,7 +109,7 @@ def test_a_cloud_comes_out_with_its_pose_labels_and_appended_fields():
     names = [field.name for field in labelled.cloud.fields]
     assert names == ["x", "y", "z", "label", "confidence", "rgb"]
     assert list(labelled.timings) == ["decode", "pose", "network", "encode"]
-    out = SimpleNamespace(header=cloud(1).header, **vars(labelled.cloud))
+    out = as_message(labelled.cloud, START + STEP, "lidar")
     assert decode(out, label_field="label").labels.tolist() == [3] * 4
 
 
@@ -226,7 +222,7 @@ def test_the_map_comes_in_the_frame_of_the_source_of_motion():
     assert (result.voxels, result.frame_id) == (found, "wheels")
     names = [field.name for field in result.cloud.fields]
     assert names == ["x", "y", "z", "label", "confidence", "moving", "age", "rgb"]
-    message = SimpleNamespace(header=cloud(0).header, **vars(result.cloud))
+    message = as_message(result.cloud, START, "lidar")
     assert decode(message, label_field="label").labels.tolist() == [3, 0]
     assert np.array_equal(decode(message, label_field="label").points, found.points)
 
@@ -248,7 +244,7 @@ def tilted_street(index):
     street = np.column_stack([rng.uniform(-25, 25, (3000, 2)), np.full(3000, -1.7)])
     turn = Rotation.from_euler("x", 20, degrees=True).as_matrix()
     data = encode_frame(Frame((street @ turn.T).astype(np.float32)))
-    return SimpleNamespace(header=cloud(index).header, **vars(data))
+    return as_message(data, START + index * STEP, "lidar")
 
 
 @pytest.mark.parametrize(
@@ -266,7 +262,7 @@ def test_clouds_are_turned_upright_where_the_mount_is_unknown(knows_up, level, t
     assert [heights < 0.5 for heights in spread] == [False] * 4 + [turned] * 2
     assert segmenter.resets == turned  # before the first turned cloud
     labelled = received(stream, tilted_street(6))
-    message = SimpleNamespace(header=cloud(6).header, **vars(labelled.cloud))
+    message = as_message(labelled.cloud, START + 6 * STEP, "lidar")
     assert np.array_equal(labelled.received.points, decode(tilted_street(6)).points)
     assert (labelled.frame is labelled.received) == (not turned)
     tilt = np.degrees(np.arccos(labelled.up[2]))
