@@ -115,8 +115,10 @@ def perception_node(context: LaunchContext) -> list[Node]:
 
 
 def _list(text: str) -> list[float] | list[str]:
+    given = yaml.safe_load(text)
+    values = given if isinstance(given, list) else [given]  # one name, without brackets
     # launch_ros refuses a list of both integers and floats.
-    return [each if isinstance(each, str) else float(each) for each in yaml.safe_load(text)]
+    return [each if isinstance(each, str) else float(each) for each in values]
 
 
 def rviz(context: LaunchContext) -> list[Node]:

@@ -113,6 +113,11 @@ def test_an_argument_is_passed_to_the_node_in_the_type_of_the_setting(load, sett
     assert parameters == {setting.name: expected}
 
 
+def test_one_stream_needs_no_brackets(load):
+    parameters = node_parameters(load("perception.launch.py"), streams="front")
+    assert parameters == {"streams": ["front"]}
+
+
 @pytest.mark.parametrize(("given", "expected"), [({}, True), ({"respawn": "false"}, False)])
 def test_a_node_whose_process_ends_is_started_again_unless_that_is_turned_off(
     load, given, expected
