@@ -65,7 +65,7 @@ from minkowski_perception.voxels import PointLimits
 
 _REPORT_PERIOD = 1.0  # seconds, as diagnostic aggregators expect
 _BEAT = 0.1  # seconds between looks of the watchdog
-_STOP_TIMEOUT = 5.0  # seconds for a transition to end when the process stops
+_TRANSITION_TIMEOUT = 5.0  # seconds for a transition to end when the process stops
 _RETRY_PERIODS = (1.0, 5.0, 10.0, 20.0, 40.0, 60.0)
 """Seconds from an error to the next try of a node that starts by itself; the last one repeats."""
 
@@ -349,7 +349,7 @@ class PerceptionNode(LifecycleNode):
 
     def stop(self) -> None:
         """Shut down from any state, a transition that is running included."""
-        deadline = time.monotonic() + _STOP_TIMEOUT
+        deadline = time.monotonic() + _TRANSITION_TIMEOUT
         self._is_stopping, self._retry_at = True, math.inf
         while self._state != "finalized":
             if time.monotonic() > deadline:
