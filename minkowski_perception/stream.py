@@ -54,12 +54,13 @@ class Labelled:
     Attributes:
         frame: the decoded cloud, with its pose and, where the stream has a truth field, labels
             and, where known, which points move. Its axes are upright if `Stream.level` turned it.
-        received: the same with the points as they came, in the axes of the sensor.
+        received: the same with the points as they came, in the axes of the sensor, and its pose.
         up: [3], the direction upwards in the axes of the sensor.
         result: labels and further outputs of each point.
         cloud: the input cloud with `label`, `confidence`, `rgb` and further outputs appended.
         timings: seconds by stage: "decode", "pose", those of `Segmentation`, and "encode".
         intensity_full_scale: the intensity that counts as full reflection.
+        fixed_frame: name of the odometry frame.
     """
 
     frame: Frame
@@ -69,6 +70,7 @@ class Labelled:
     cloud: CloudData
     timings: Mapping[str, float]
     intensity_full_scale: float = 1.0
+    fixed_frame: str = EgoMotion.fixed_frame
 
 
 @dataclass(frozen=True)
@@ -165,10 +167,7 @@ class Stream:
         voxels = self.segmenter.labelled_map()
         if voxels is None:
             return None
-        source = self.ego_motion.source
-        turned = self.level.found and not source.knows_up
-        frame_id = EgoMotion.fixed_frame if turned else source.fixed_frame
-        return MapCloud(voxels, encode_fields(voxels.fields()), frame_id)
+        return MapCloud(voxels, encode_fields(voxels.fields()), self._fixed_frame())
 
     def drop(self, reason: DropReason, cause: object) -> Dropped:
         """Count a received cloud as dropped; return the exception that says so."""
@@ -194,6 +193,7 @@ class Stream:
             if self.level.observe(frame):
                 self.segmenter.reset()  # its voxels have other axes
             frame = self.level.apply(frame)
+            received.pose = self.level.sensor_pose(frame)
         located = time.perf_counter()
         with self._turn():
             result = self.segmenter.segment(frame)
@@ -207,9 +207,17 @@ class Stream:
         }
         full_scale = self.segmenter.intensity_scale.full_scale
         up = self._up(received)
-        return Labelled(frame, received, up, result, cloud, timings, full_scale)
+        return Labelled(
+            frame, received, up, result, cloud, timings, full_scale, self._fixed_frame()
+        )
 
     def _up(self, frame: Frame) -> npt.NDArray[np.float64]:
         """Return the direction upwards [3] in the axes of a frame's sensor."""
         mount = self.ego_motion.source.mount(frame.frame_id)
         return self.level.up(frame) if mount is None else mount[2, :3]
+
+    def _fixed_frame(self) -> str:
+        """Return the name of the odometry frame, in which turned clouds are upright."""
+        source = self.ego_motion.source
+        turned = self.level.found and not source.knows_up
+        return EgoMotion.fixed_frame if turned else source.fixed_frame

@@ -80,6 +80,9 @@ class HeightSegmenter:
             raise OutOfOrderError("not later")
         return bool(self.seen)
 
+    def reset(self) -> None:
+        self.seen.clear()
+
     def segment(self, frame: Frame) -> Segmentation:
         if not len(frame):
             raise RuntimeError("nothing to see")

@@ -57,13 +57,13 @@ class LabelledBag(Output):
 
     def add(self, labelled: Labelled, received_at: int) -> None:
         """See `Output.add`."""
-        frame = labelled.frame
+        frame = labelled.received
         if not self._begun:
             self._begin(frame, received_at)
         self._copy(until=received_at)
         self._last = received_at
         if frame.pose is not None and not isinstance(self._motion, RecordedMotion):
-            where = (frame.stamp, frame.pose, self._motion.source.fixed_frame, frame.frame_id)
+            where = (frame.stamp, frame.pose, labelled.fixed_frame, frame.frame_id)
             self._writer.write_odometry(ODOMETRY_TOPIC, *where)
             if not self._context.has_transforms and where[2] != where[3]:
                 self._writer.write_transform(*where)

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from scipy.spatial.transform import Rotation
 
 from minkowski_perception.frame import Frame
+from minkowski_perception.motion.poses import Pose
 
 Rows = npt.NDArray[np.float64]
 
@@ -124,9 +125,7 @@ class Level:
         turn = self.found.get(frame.frame_id)
         if turn is None:
             return frame
-        axes = frame.upright[:3, :3]
-        own = np.eye(4)
-        own[:3, :3] = axes.T @ turn @ axes
+        own = _in_axes_of(frame, turn)
         points = frame.points @ own[:3, :3].T.astype(np.float32)
         if frame.pose is None:
             return replace(frame, points=points)
@@ -140,6 +139,17 @@ class Level:
         turn = self.found.get(frame.frame_id)
         return np.asarray((axes if turn is None else turn @ axes)[2])
 
+    def sensor_pose(self, frame: Frame) -> Pose | None:
+        """Return the pose [4, 4] of the sensor as it is mounted, in upright odometry.
+
+        Args:
+            frame: as `apply` returns it; its own pose is that of its upright axes.
+        """
+        turn = self.found.get(frame.frame_id)
+        if turn is None or frame.pose is None:
+            return frame.pose
+        return frame.pose @ _in_axes_of(frame, turn)
+
     def tilt(self, frame_id: str) -> float:
         """Return the tilt that was found in degrees: 0 if there is none, 180 for upside down."""
         turn = self.found.get(frame_id)
@@ -152,6 +162,14 @@ class Level:
             "degrees, which is corrected"
             for frame_id in self.found
         ]
+
+
+def _in_axes_of(frame: Frame, turn: Rows) -> Pose:
+    """Return as [4, 4], by the axes of a frame, a rotation [3, 3] by upright axes."""
+    axes = frame.upright[:3, :3]
+    own = np.eye(4)
+    own[:3, :3] = axes.T @ turn @ axes
+    return own
 
 
 def ground_normal(frame: Frame) -> Rows | None:

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from fake_segmenters import KITTI, HeightSegmenter
 from rosbags.typesys import Stores, get_typestore
+from scipy.spatial.transform import Rotation
 
-from minkowski_perception.codec import encode_frame
+from minkowski_perception.codec import decode, encode_frame
 from minkowski_perception.frame import Frame
 from minkowski_perception.labelling.context import RecordedContext
 from minkowski_perception.labelling.labelled_bag import LabelledBag
@@ -20,7 +21,9 @@ from minkowski_perception.labelling.topics import (
     MAP_TOPIC,
     ODOMETRY_TOPIC,
 )
+from minkowski_perception.motion.ego_motion import EgoMotion
 from minkowski_perception.motion.registration import Registration
+from minkowski_perception.motion.transforms import message_pose
 from minkowski_perception.recordings.bags import BagReader, BagWriter
 from minkowski_perception.recordings.motion import choose_ego_motion
 from minkowski_perception.recordings.scan_files import FrameReader
@@ -146,6 +149,43 @@ def test_registered_poses_do_not_mix_with_recorded_transforms(recording, tmp_pat
     assert {m.header.frame_id for _, m in found[ODOMETRY_TOPIC]} == {"odom_lidar"}
     parents = {t.header.frame_id for _, m in found["/tf"] for t in m.transforms}
     assert parents == {"odom"}
+
+
+TILT = Rotation.from_euler("y", -15, degrees=True).as_matrix()
+"""Turns a street into the frame of a sensor that is mounted with a tilt."""
+
+
+class Driving(EgoMotion):
+    """Drives a metre along the street from cloud to cloud, and does not know the tilt."""
+
+    def locate(self, frame):
+        matrix = np.eye(4)
+        matrix[:3, 3] = TILT @ [(frame.stamp - START) / (SECOND // 10), 0.0, 0.0]
+        return matrix
+
+
+def tilted_frames(number):
+    draw = np.random.default_rng(0)
+    for i in range(number):
+        street = np.column_stack([draw.uniform(-25, 25, (3000, 2)), np.full(3000, -1.7)])
+        points = (street @ TILT.T).astype(np.float32)
+        yield Frame(points, START + i * SECOND // 10, "lidar")
+
+
+def test_poses_place_the_points_of_a_tilted_sensor_on_level_ground(tmp_path):
+    scans = FrameReader(tmp_path, {"scans": list(tilted_frames(8))})
+    found = label(scans, tmp_path / "out", Driving())
+
+    for i, (_, message), (_, cloud) in zip(
+        range(4, 8), found[ODOMETRY_TOPIC][4:], found[LABELLED_TOPIC][4:], strict=True
+    ):
+        assert (message.header.frame_id, message.child_frame_id) == ("odom_lidar", "lidar")
+        pose = message_pose(message.pose.pose.position, message.pose.pose.orientation)
+        heights = decode(cloud).points @ pose[2, :3] + pose[2, 3]
+        np.testing.assert_allclose(heights, -1.7, atol=0.1)
+        np.testing.assert_allclose(pose[:3, 3], [i, 0.0, 0.0], atol=0.1)
+    last = found["/tf"][-1][1].transforms[0].transform
+    np.testing.assert_allclose(message_pose(last.translation, last.rotation), pose)
 
 
 def test_the_layout_for_foxglove_shows_the_topics_of_the_bag():

@@ -45,7 +45,7 @@ class _CloudFiles(Output):
 
 
 def _columns(labelled: Labelled) -> dict[str, npt.NDArray[Any]]:
-    """Return x, y, z in the sensor's frame, intensity if it is known, and the outputs.
+    """Return x, y, z of the frame, intensity if it is known, and the outputs.
 
     Points that are not finite are left out: viewers cannot place them.
     """
