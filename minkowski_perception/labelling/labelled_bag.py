@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from itertools import chain
 from pathlib import Path
 
 from minkowski_perception.frame import NANOSECONDS, ROS, Frame
@@ -51,6 +50,7 @@ class LabelledBag(Output):
         self._writer = BagWriter(path)
         self._label_set, self._motion, self._context = label_set, motion, context
         self._messages: Iterator[RawMessage] = iter(())
+        self._next: RawMessage | None = None
         self._shift = self._last = 0
         self._begun = False
         self._writer.__enter__()
@@ -90,12 +90,11 @@ class LabelledBag(Output):
         for topic, message_type, _, cdr in self._context.static():
             self._writer.write_raw(topic, message_type, stamp, cdr, latched=True)
         self._messages = self._context.moving(received_at)
+        self._next = next(self._messages, None)
 
     def _copy(self, until: int) -> None:
         """Write the messages that were received up to a time."""
-        for message in self._messages:
-            if message.received_at > until:
-                self._messages = chain([message], self._messages)
-                return
-            time = message.received_at + self._shift
-            self._writer.write_raw(message.topic, message.message_type, time, message.cdr)
+        while self._next is not None and self._next.received_at <= until:
+            topic, message_type, received_at, cdr = self._next
+            self._writer.write_raw(topic, message_type, received_at + self._shift, cdr)
+            self._next = next(self._messages, None)
