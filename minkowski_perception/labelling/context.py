@@ -52,21 +52,19 @@ class RecordedContext:
         return list(messages.values())
 
     def moving(self, first: int) -> Iterator[RawMessage]:
-        """Yield the other messages.
+        """Yield the other messages, from a second before the first cloud.
 
         Args:
             first: receive time of the first cloud, nanoseconds.
         """
-        for message in self._read(self._moving):
-            if message.received_at >= first - _BEFORE:
-                yield message
+        return self._read(self._moving, since=first - _BEFORE)
 
-    def _read(self, topics: list[str]) -> Iterator[RawMessage]:
+    def _read(self, topics: list[str], since: int | None = None) -> Iterator[RawMessage]:
         if not topics:
             return
         try:
             with BagReader(self._path) as bag:
-                for message in bag.raw(topics):
+                for message in bag.raw(topics, since):
                     yield RawMessage(*message)
         except BagError as error:
             self._warn(f"warning: {', '.join(topics)} are not copied whole: {error}")

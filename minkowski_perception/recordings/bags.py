@@ -213,8 +213,14 @@ class BagReader:
         chosen = self.choose_cloud_topic(topic)
         return [stored.time for _, stored in self._stored([chosen], only=CLOUD_TYPE)]
 
-    def raw(self, topics: Iterable[str]) -> Iterator[tuple[str, str, int, bytes]]:
+    def raw(
+        self, topics: Iterable[str], since: int | None = None
+    ) -> Iterator[tuple[str, str, int, bytes]]:
         """Yield messages in the serialization of ROS 2, in time order.
+
+        Args:
+            topics: of the messages.
+            since: least receive time of the messages, nanoseconds; None for all messages.
 
         Yields:
             Topic, message type, receive time in nanoseconds, and CDR bytes. Messages of ROS 1 are
@@ -223,7 +229,7 @@ class BagReader:
         Raises:
             BagError: a topic is missing (the topics are listed), or the bag is corrupt.
         """
-        for channel, stored in self._stored(topics):
+        for channel, stored in self._stored(topics, (since, None)):
             with self._bag_errors():
                 cdr = self._types.cdr(channel, stored.data)
             yield channel.topic, _ros2_type(channel), stored.time, cdr
