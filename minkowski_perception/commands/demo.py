@@ -67,6 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Play the bag and evaluate the labels; return 1 if a process fails or a cloud is lost."""
     from minkowski_perception.labelling.report_file import write_report
+    from minkowski_perception.labelling.truth import naming_truth_options
     from minkowski_perception.labels import LabelSet
     from minkowski_perception.recordings.bags import BagReader
     from minkowski_perception.recordings.motion import choose_ego_motion
@@ -93,7 +94,8 @@ def run(args: argparse.Namespace) -> int:
             print(f"minkowski-perception demo: {error}", file=sys.stderr)
             return 1
         collector = Collector(model.label_set, truth_set)
-        summary = _evaluate(args, bag, topic, motion, collector)
+        with naming_truth_options(args.true_label_field):
+            summary = _evaluate(args, bag, topic, motion, collector)
         voxels = _recorded_map(args.out, model.input.voxel_size) if settings.map else None
         if voxels is not None:
             _draw_map(args.out, bag.path.name, voxels, model.label_set)

@@ -130,7 +130,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         default="true_label",
         metavar="FIELD",
         help="field of the clouds with true labels, which labels are scored against where it "
-        "exists (%(default)s)",
+        "exists; '' to score nothing (%(default)s)",
     )
     parser.add_argument(
         "--true-label-set",
@@ -254,7 +254,9 @@ def _work(args: argparse.Namespace, threads: int = 0) -> Work:
     settings = settings_of(args, intensity_full_scale=full_scale or 0.0, threads=threads)
     return Work(
         settings=replace(settings, map=args.map is not None),
-        open=partial(open_recording, dataset=args.dataset, label_field=args.true_label_field),
+        open=partial(
+            open_recording, dataset=args.dataset, label_field=args.true_label_field or None
+        ),
         load=load_segmenter,
         truth_field=args.true_label_field,
         truth_set=LabelSet.load(args.true_label_set) if dataset is None else dataset.label_set,
@@ -288,7 +290,9 @@ def _open_dataset(name: str, root: Path) -> Dataset:
     return open_dataset(name, root)
 
 
-def open_recording(path: Path, dataset: str | None, label_field: str) -> BagReader | FrameReader:
+def open_recording(
+    path: Path, dataset: str | None, label_field: str | None
+) -> BagReader | FrameReader:
     """Return the reader of a data set, scans or a bag.
 
     Args:

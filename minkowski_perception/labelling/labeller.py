@@ -29,6 +29,7 @@ from minkowski_perception.labelling.map_file import MapFile
 from minkowski_perception.labelling.output import Output
 from minkowski_perception.labelling.report_file import ReportFile
 from minkowski_perception.labelling.run import Selection, label_bag
+from minkowski_perception.labelling.truth import naming_truth_options
 from minkowski_perception.labelling.watch import Watch
 from minkowski_perception.labels import LabelSet
 from minkowski_perception.networks.model import model_digest
@@ -71,7 +72,7 @@ class Work:
         settings: of the segmenter.
         open: opens a recording.
         load: loads the segmenter.
-        truth_field: field of true labels, which clouds may lack.
+        truth_field: field of true labels, which clouds may lack; "" for no truth.
         truth_set: label set of that field.
         ego_motion: see `choose_ego_motion`.
         odometry_topic: see `choose_ego_motion`.
@@ -153,6 +154,7 @@ class Labeller:
 
         Raises:
             BagError: the recording cannot be read.
+            LabelSetError: the labels cannot be scored against the true ones.
             FolderError: the folder has other results, or cannot be written.
             Stopped: the watch stopped the work; what was labelled stays in the folder.
             DiskFullError: no space is left.
@@ -182,9 +184,10 @@ class Labeller:
                             recording, unfinished.path, bag, topic, stream, watch
                         )
                     ]
-                    summary = label_bag(
-                        bag, topic, stream, outputs, work.truth_set, work.selection, watch
-                    )
+                    with naming_truth_options(work.truth_field, work.dataset):
+                        summary = label_bag(
+                            bag, topic, stream, outputs, work.truth_set, work.selection, watch
+                        )
                     found = stream.map()
                     for output in outputs:
                         output.finish(found, summary)

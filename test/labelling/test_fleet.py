@@ -3,15 +3,19 @@
 import errno
 import json
 import re
+import shutil
 import signal
+from dataclasses import replace
 
 import pytest
 from cloud_messages import write_bag
 from fake_segmenters import HeightSegmenter
 from small_recipes import write_sequences
 
+from minkowski_perception.codec import encode_frame
 from minkowski_perception.commands import label
 from minkowski_perception.commands.main import main
+from minkowski_perception.lab.datasets.catalogue import open_dataset
 from minkowski_perception.labelling import progress, workers
 from minkowski_perception.labelling.labeller import Labeller
 from minkowski_perception.labelling.outcome import attempt
@@ -199,6 +203,36 @@ def test_sequences_of_a_data_set_are_recordings(run, tmp_path):
     _, found = batch_of(tmp_path / "out")
     assert sorted(found) == names
     assert all(each["summary"]["miou"] is not None for each in found.values())
+
+
+class OwnClasses(HeightSegmenter):
+    """Has classes that nothing maps to those of the true labels."""
+
+    label_set = replace(HeightSegmenter.label_set, name="site")
+
+
+def test_true_labels_of_unrelated_classes_can_be_ignored(run, tmp_path, capsys):
+    write_sequences(tmp_path / "data", frames=2)
+    [frame, *_] = open_dataset("semantickitti", tmp_path / "data").sequences["00"]
+    with BagWriter(tmp_path / "bag") as bag:
+        bag.write_cloud("/points", encode_frame(frame, "truth"), frame.stamp, frame.frame_id)
+    one = (tmp_path / "bag", "--true-label-field")
+    sequence = (tmp_path / "data", "--dataset", "semantickitti", "--topic", "00")
+
+    assert run(*one, "truth", segmenter=OwnClasses) == 2
+    assert re.search(
+        "true labels in field 'truth': no mapping from label set 'site' to 'semantickitti19'.*; "
+        "give their label set with --true-label-set, or ignore them with --true-label-field ''$",
+        capsys.readouterr().err.strip(),
+    )
+    assert run(*sequence, segmenter=OwnClasses) == 2
+    assert re.search(
+        "true labels in data set 'semantickitti': no mapping .*; ignore them with --true-label-fi",
+        capsys.readouterr().err,
+    )
+    assert run(*one, "", segmenter=OwnClasses) == 0
+    shutil.rmtree(tmp_path / "out")
+    assert run(*sequence, "--true-label-field", "", segmenter=OwnClasses) == 0
 
 
 def test_the_summary_says_what_the_labels_mean_and_were_made_with(bags, run, tmp_path):
