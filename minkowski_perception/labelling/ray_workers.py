@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
+from minkowski_perception.labelling.folder import OutputFolder
 from minkowski_perception.labelling.labeller import Labeller, Recording, Work
 from minkowski_perception.labelling.outcome import Outcome, Status, attempt, cut_off
 from minkowski_perception.labelling.watch import Watch
@@ -99,19 +100,23 @@ def _run(
             waiting.clear()
             for reference in running:
                 ray.cancel(reference)
-        show([r for r in running.values() if any(r.out.glob("unfinished-*"))])
+        show([recording for recording in running.values() if _has_begun(recording)])
 
 
 def _outcome(ray: Any, reference: Any, recording: Recording) -> Outcome:
     try:
         outcome: Outcome = ray.get(reference)
     except ray.exceptions.TaskCancelledError:
-        begun = any(recording.out.glob("unfinished-*"))
-        return cut_off(recording, "stopped", Status.STOPPED if begun else Status.WAITING)
+        status = Status.STOPPED if _has_begun(recording) else Status.WAITING
+        return cut_off(recording, "stopped", status)
     except ray.exceptions.RayError as error:
         reason = str(error).partition("\n")[0]
         return cut_off(recording, f"its worker was lost: {reason}", Status.FAILED)
     return outcome
+
+
+def _has_begun(recording: Recording) -> bool:
+    return OutputFolder(recording.out).state() is not None
 
 
 def _label(work: bytes, recording: Recording) -> Outcome:
