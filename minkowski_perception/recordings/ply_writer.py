@@ -27,10 +27,23 @@ _TYPES = {
 
 
 def write_ply(path: Path, columns: Mapping[str, npt.NDArray[Any]]) -> None:
-    """Write vertices as a binary little-endian PLY file; missing folders are created.
+    """Write points as a binary PLY file; see `encode_ply`.
 
     Args:
-        path: file to write.
+        path: file to write; missing folders are created.
+        columns: arrays [N] by name.
+
+    Raises:
+        OSError: the file cannot be written; a former one is still whole then.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, encode_ply(columns))
+
+
+def encode_ply(columns: Mapping[str, npt.NDArray[Any]]) -> bytes:
+    """Return the content of a binary PLY file.
+
+    Args:
         columns: arrays [N] by name, which become properties; `rgb` is [N, 3] uint8 and becomes
             red, green and blue. Types are floats, and integers of up to 32 bits.
     """
@@ -50,5 +63,4 @@ def write_ply(path: Path, columns: Mapping[str, npt.NDArray[Any]]) -> None:
         *(f"property {_TYPES[column.dtype.name]} {name}" for name, column in columns.items()),
         "end_header\n",
     ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, "\n".join(header).encode() + rows.tobytes())
+    return "\n".join(header).encode() + rows.tobytes()

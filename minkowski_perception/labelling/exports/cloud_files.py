@@ -14,7 +14,7 @@ import numpy.typing as npt
 from minkowski_perception.labelling.output import Output
 from minkowski_perception.labels import LabelSet
 from minkowski_perception.recordings.pcd_writer import write_pcd
-from minkowski_perception.recordings.ply_writer import write_ply
+from minkowski_perception.recordings.ply_writer import encode_ply
 from minkowski_perception.stream import Labelled
 
 
@@ -64,7 +64,8 @@ class PlyFiles(_CloudFiles):
 
     def write(self, path: Path, labelled: Labelled) -> None:
         """See `_CloudFiles.write`."""
-        write_ply(path, _columns(labelled))
+        # The folder of the run is synced at its end, so each file need not be.
+        path.write_bytes(encode_ply(_columns(labelled)))
 
 
 class PcdFiles(_CloudFiles):
