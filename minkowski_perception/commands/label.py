@@ -8,7 +8,7 @@ import argparse
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -284,6 +284,7 @@ def _sequences(args: argparse.Namespace) -> list[str]:
     return names if args.topic is None else [args.topic]
 
 
+@lru_cache(maxsize=1)  # a process opens it for its settings and for each sequence
 def _open_dataset(name: str, root: Path) -> Dataset:
     from minkowski_perception.lab.datasets.catalogue import open_dataset
 
