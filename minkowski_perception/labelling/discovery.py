@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from minkowski_perception.recordings.bags import (
-    BAG_SUFFIXES,
     BagError,
     BagReader,
+    bag_suffix,
     is_bag_file,
 )
 from minkowski_perception.recordings.scan_files import is_scan, open_scans
@@ -103,10 +103,7 @@ def _is_bag(path: Path) -> bool:
 
 
 def _without_suffix(name: str) -> str:
-    for suffix in sorted(BAG_SUFFIXES, key=len, reverse=True):
-        if name.endswith(suffix):
-            return name.removesuffix(suffix)
-    return name
+    return name.removesuffix(bag_suffix(name))
 
 
 def _with_distinct_names(found: Sequence[Found]) -> list[Found]:

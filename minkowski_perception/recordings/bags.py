@@ -677,9 +677,14 @@ def is_bag_file(path: Path) -> bool:
     return path.name.endswith(BAG_SUFFIXES) and not path.name.startswith("._") and path.is_file()
 
 
+def bag_suffix(name: str) -> str:
+    """Return the suffix of a bag that a file's name ends in, the longest; "" if there is none."""
+    return max(filter(name.endswith, BAG_SUFFIXES), key=len, default="")
+
+
 def _part(path: Path) -> tuple[str, str, int, str]:
     """Return suffix, name and number of a part of a split recording; number -1 if it is none."""
-    suffix = next(s for s in sorted(BAG_SUFFIXES, key=len, reverse=True) if path.name.endswith(s))
+    suffix = bag_suffix(path.name)
     stem = path.name.removesuffix(suffix)
     found = _PART.fullmatch(stem)
     kind = suffix.removesuffix(".active").removesuffix(".zstd")
