@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Writing files so that a crash leaves no half of one."""
+"""Writing files so that a crash leaves none half written."""
 
 from __future__ import annotations
 

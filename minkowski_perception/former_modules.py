@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Former names of modules: importing one warns, and gives the module where it is now."""
+"""Former names of modules: importing one warns, and returns the module of the current name."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MOVED = {
     "temporal.twist": "motion.twist",
     "training": "lab.training",
 }
-"""Names in version 0.1, and those of now; the modules of a package moved with it."""
+"""Current names by those of version 0.1; the modules of a package moved with it."""
 
 
 class FormerModules(MetaPathFinder, Loader):
@@ -36,22 +36,22 @@ class FormerModules(MetaPathFinder, Loader):
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         """Return the specification of a module that moved; None for any other module."""
-        return None if _name_now(name) is None else ModuleSpec(name, self)
+        return None if _current_name(name) is None else ModuleSpec(name, self)
 
     def exec_module(self, module: ModuleType) -> None:
-        """Put the module of now in the place of one with a former name.
+        """Replace a module of a former name by the one of its current name.
 
         Raises:
-            ModuleNotFoundError: there is none any more.
+            ModuleNotFoundError: there is no module of its current name.
         """
-        former, now = module.__name__, _name_now(module.__name__)
-        assert now is not None
-        sys.modules[former] = import_module(now)
-        warnings.warn(f"{former} is now {now}", DeprecationWarning, stacklevel=2)
+        former, current = module.__name__, _current_name(module.__name__)
+        assert current is not None
+        sys.modules[former] = import_module(current)
+        warnings.warn(f"{former} is now {current}", DeprecationWarning, stacklevel=2)
 
 
-def _name_now(name: str) -> str | None:
-    """Return the name of now for a module that moved; None for any other."""
+def _current_name(name: str) -> str | None:
+    """Return the current name of a module that moved; None for any other."""
     if not name.startswith(_PACKAGE):
         return None
     former, rest = name.removeprefix(_PACKAGE), ""

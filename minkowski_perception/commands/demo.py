@@ -302,8 +302,7 @@ def _labelled_frames(
 ) -> Iterator[tuple[Frame, npt.NDArray[np.uint8], dict[str, npt.NDArray[np.float32]]]]:
     """Yield frames of the bag, with true labels if it has them, and their predicted labels.
 
-    The third of each has the fields `confidence` and `moving` of the labelled cloud, where it has
-    them.
+    The third of each has the fields `confidence` and `moving` that the labelled cloud has.
     """
     import numpy as np
 

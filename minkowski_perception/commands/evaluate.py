@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _SIMULATED_FRAMES = 10
 _MARKDOWN, _HTML = ".md", ".html"
 _WORST_FRAMES = 20
-"""That the HTML report shows."""
+"""Number of frames that the HTML report shows."""
 _LIDARS, _CAMERAS = ("vlp16", "vlp32", "hdl64"), ("d435", "kinect")
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the player and the node wrote about a bag that was played."""
+"""Logs of the player, and diagnostics of the node, from the playback of a bag."""
 
 from __future__ import annotations
 

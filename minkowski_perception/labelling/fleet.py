@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Labelling of many recordings: what is finished is skipped, what fails harms no other."""
+"""Labelling of many recordings: finished ones are skipped, and a failure does not end the rest."""
 
 from __future__ import annotations
 

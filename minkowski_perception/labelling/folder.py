@@ -4,7 +4,7 @@
 
 Results are written into a folder unfinished-* beside. At the end they are synced and moved out of
 it; the summary comes last. So a folder with a summary is finished, and a folder with
-unfinished-* is not: its state says how far it came.
+unfinished-* is not: its state.json counts the clouds that were processed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class FolderError(ValueError):
 
 @dataclass(frozen=True)
 class State:
-    """How far an unfinished run came.
+    """Progress of an unfinished run.
 
     Attributes:
         done: clouds that were processed.
@@ -95,7 +95,7 @@ class OutputFolder:
         return next((_read_state(folder) for folder in self._unfinished()), None)
 
     def begin(self) -> Unfinished:
-        """Remove what an unfinished run has left, and begin a new one.
+        """Remove the files of an unfinished run, and begin a new one.
 
         Raises:
             OSError: the folder cannot be written.
@@ -105,7 +105,7 @@ class OutputFolder:
                 _remove(self.path / name)
             shutil.rmtree(folder)
         self.path.mkdir(parents=True, exist_ok=True)
-        # Of a name of its own: a run that was taken for dead must not find the files of the next.
+        # A new name each time: a run that seemed dead may go on, and must not write here.
         return Unfinished(self.path, Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=self.path)))
 
     def _unfinished(self) -> list[Path]:
@@ -125,7 +125,7 @@ class Unfinished:
         self.path.chmod(0o755)
 
     def note(self, state: State) -> None:
-        """Write how far the run came.
+        """Write the progress of the run.
 
         Raises:
             OSError: the disk is full, for example.
@@ -151,7 +151,7 @@ class Unfinished:
         shutil.rmtree(self.path)
 
     def empty(self) -> None:
-        """Remove the results, which a full disk has cut off."""
+        """Remove the results, which are incomplete on a full disk."""
         for path in self.path.iterdir():
             if not path.name.endswith(_STATE):
                 _remove(path)

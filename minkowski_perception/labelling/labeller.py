@@ -237,7 +237,7 @@ class Labeller:
 
 @contextmanager
 def _run(folder: OutputFolder, watch: Watch) -> Iterator[Unfinished]:
-    """Begin a run, and note how far it came while it goes on and when it fails."""
+    """Begin a run, and note its progress, also when it fails."""
     unfinished = None
     try:
         unfinished = folder.begin()

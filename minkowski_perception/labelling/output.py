@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Base class of what takes the labelled clouds of a recording."""
+"""Base class of the outputs that take the labelled clouds of a recording."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class ProgressBar:
         what: a word for the work.
         total: number of units.
         unit: plural of what is counted.
-        before: units that were done before.
+        before: units that earlier runs have done.
     """
 
     def __init__(self, what: str, total: int, unit: str, before: int = 0) -> None:
@@ -43,7 +43,7 @@ class ProgressBar:
 
         Args:
             done: their number.
-            more: what else to say.
+            more: further text.
         """
         if self._bar is not None:
             self._bar.set_postfix_str(more, refresh=False)

@@ -20,7 +20,7 @@ from minkowski_perception.labelling.outcome import Outcome, Status, attempt, cut
 from minkowski_perception.labelling.watch import Watch
 
 _TICK = 0.5
-"""Seconds between two looks at the wish to stop."""
+"""Seconds between two checks for a request to stop."""
 _RETRIES = 3
 """Times that a recording is begun again after its worker was lost."""
 

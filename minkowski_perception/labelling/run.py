@@ -55,7 +55,7 @@ class Selection:
         return islice(bag.clouds(topic, since=since), 0, stop, self.every)
 
     def most(self, clouds: int) -> int:
-        """Return the largest number of clouds that are selected of some."""
+        """Return the largest number of clouds that can be selected from so many."""
         selected = -(-clouds // self.every)
         return selected if self.frames is None else min(selected, self.frames)
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Signals as the wish to stop between two clouds."""
+"""Signals as requests to stop between two clouds."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What watches the labelling of a recording: warnings, progress, and the wish to stop."""
+"""Warnings and progress of the labelling of a recording, and requests to stop it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NOTE = 2.0
 """Seconds between two notes of the state."""
 
 
-class Stopped(Exception):  # noqa: N818 - a wish, not a fault
+class Stopped(Exception):  # noqa: N818 - a request, not a fault
     """The work was asked to stop.
 
     Attributes:
@@ -39,7 +39,7 @@ class Watch:
         warnings: sentences on the recording.
         done: clouds that were processed.
         total: clouds to process, at most.
-        note: is called now and then with the state; None to keep it to itself.
+        note: called with the state every few seconds; None for no call.
     """
 
     def __init__(self, stop: Callable[[], bool] = lambda: False) -> None:

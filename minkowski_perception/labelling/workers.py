@@ -18,7 +18,7 @@ from minkowski_perception.labelling.stopping import StopSignals
 from minkowski_perception.labelling.watch import Watch
 
 _TICK = 0.5
-"""Seconds between two looks at the wish to stop."""
+"""Seconds between two checks for a request to stop."""
 
 
 class Worker:
@@ -39,12 +39,12 @@ class Worker:
         self._process = context.Process(target=_serve, args=(theirs, work), daemon=True)
         with _interrupts_ignored():  # a terminal sends them to all processes
             self._process.start()
-        theirs.close()  # lest the end of the process goes unnoticed
+        theirs.close()  # so that `recv` fails when the process ends
 
     def begin(self, recording: Recording) -> None:
         """Label a recording."""
         self.recording = recording
-        with suppress(OSError):  # it has died, as `outcome` will find
+        with suppress(OSError):  # it has died; `outcome` reports that
             self.connection.send(recording)
 
     def outcome(self, stopping: bool) -> tuple[Outcome, bool]:
@@ -90,7 +90,7 @@ def run_on_processes(
         work: what is done with each.
         recordings: in the order of their beginning.
         stop: returns whether to stop; recordings that have not begun have no outcome then.
-        show: gets the recordings at work, now and then.
+        show: gets the recordings at work, twice a second and after each outcome.
         jobs: number of processes.
     """
     waiting = deque(recordings)

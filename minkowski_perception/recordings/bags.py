@@ -672,7 +672,7 @@ def _listed_files(folder: Path, files: list[Path], losses: list[str]) -> list[Pa
 
 
 def is_bag_file(path: Path) -> bool:
-    """Return whether a file has the suffix of a bag and is not hidden, as those of macOS."""
+    """Return whether a path is a file with the suffix of a bag, and no `._` file of macOS."""
     # macOS leaves files '._NAME' beside copied ones.
     return path.name.endswith(BAG_SUFFIXES) and not path.name.startswith("._") and path.is_file()
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from scipy.spatial.transform import Rotation
 
 _KINDS = {"f": "F", "u": "U", "i": "I"}
-"""Kinds of NumPy's types in PCD."""
+"""Names of NumPy's kinds of types in PCD."""
 
 
 def write_pcd(
