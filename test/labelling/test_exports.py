@@ -102,7 +102,7 @@ def test_semantickitti_has_what_its_api_and_point_labeler_read(clouds, tmp_path)
 
 def test_semantickitti_has_no_poses_if_the_motion_is_unknown(clouds, tmp_path):
     unknown = [
-        replace(cloud, frame=replace(cloud.frame, pose=None)) if i == 1 else cloud
+        replace(cloud, received=replace(cloud.received, pose=None)) if i == 1 else cloud
         for i, cloud in enumerate(clouds)
     ]
     root = export("semantickitti", unknown, tmp_path) / "semantickitti"

@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 from minkowski_perception.codec import decode, encode_frame
 from minkowski_perception.frame import Frame
 from minkowski_perception.labelling.context import RecordedContext
+from minkowski_perception.labelling.exports.cloud_files import NpzFiles
 from minkowski_perception.labelling.labelled_bag import LabelledBag
 from minkowski_perception.labelling.run import Selection, label_bag
 from minkowski_perception.labelling.topics import (
@@ -67,7 +68,7 @@ def recording(tmp_path):
     return path
 
 
-def label(recording, out, motion=None, selection=None):
+def label(recording, out, motion=None, selection=None, others=()):
     reader = BagReader(recording) if not isinstance(recording, FrameReader) else recording
     with reader as bag:
         topic = bag.choose_cloud_topic()
@@ -75,7 +76,7 @@ def label(recording, out, motion=None, selection=None):
         context = RecordedContext(bag, pytest.fail)
         stream = Stream(HeightSegmenter(), motion)
         with LabelledBag(out, KITTI, motion, context) as output:
-            summary = label_bag(bag, topic, stream, [output], KITTI, selection)
+            summary = label_bag(bag, topic, stream, [output, *others], KITTI, selection)
             output.finish(None, summary)
     return messages_of(out)
 
@@ -173,8 +174,10 @@ def tilted_frames(number):
 
 
 def test_poses_place_the_points_of_a_tilted_sensor_on_level_ground(tmp_path):
-    scans = FrameReader(tmp_path, {"scans": list(tilted_frames(8))})
-    found = label(scans, tmp_path / "out", Driving())
+    tilted = list(tilted_frames(8))
+    scans = FrameReader(tmp_path, {"scans": tilted})
+    arrays = NpzFiles(tmp_path, KITTI)
+    found = label(scans, tmp_path / "out", Driving(), others=[arrays])
 
     for i, (_, message), (_, cloud) in zip(
         range(4, 8), found[ODOMETRY_TOPIC][4:], found[LABELLED_TOPIC][4:], strict=True
@@ -184,6 +187,9 @@ def test_poses_place_the_points_of_a_tilted_sensor_on_level_ground(tmp_path):
         heights = decode(cloud).points @ pose[2, :3] + pose[2, 3]
         np.testing.assert_allclose(heights, -1.7, atol=0.1)
         np.testing.assert_allclose(pose[:3, 3], [i, 0.0, 0.0], atol=0.1)
+        exported = np.load(tmp_path / "npz" / f"{i:06d}.npz")
+        np.testing.assert_array_equal(exported["points"], tilted[i].points)
+        np.testing.assert_allclose(exported["pose"], pose, atol=1e-9)
     last = found["/tf"][-1][1].transforms[0].transform
     np.testing.assert_allclose(message_pose(last.translation, last.rotation), pose)
 

@@ -45,11 +45,11 @@ class _CloudFiles(Output):
 
 
 def _columns(labelled: Labelled) -> dict[str, npt.NDArray[Any]]:
-    """Return x, y, z of the frame, intensity if it is known, and the outputs.
+    """Return x, y, z in the sensor's frame, intensity if it is known, and the outputs.
 
     Points that are not finite are left out: viewers cannot place them.
     """
-    frame = labelled.frame
+    frame = labelled.received
     columns = dict(zip("xyz", frame.points.T, strict=True))
     if frame.intensity is not None:
         columns["intensity"] = frame.intensity
@@ -77,7 +77,7 @@ class PcdFiles(_CloudFiles):
         """See `_CloudFiles.write`."""
         columns = _columns(labelled)
         columns["label"] = columns["label"].astype(np.uint32)  # as in PCL's PointXYZL
-        write_pcd(path, columns, labelled.frame.pose)
+        write_pcd(path, columns, labelled.received.pose)
 
 
 class NpzFiles(_CloudFiles):
@@ -87,7 +87,7 @@ class NpzFiles(_CloudFiles):
 
     def write(self, path: Path, labelled: Labelled) -> None:
         """See `_CloudFiles.write`."""
-        frame = labelled.frame
+        frame = labelled.received
         arrays: dict[str, npt.NDArray[Any]] = {"points": frame.points}
         if frame.intensity is not None:
             arrays["intensity"] = frame.intensity

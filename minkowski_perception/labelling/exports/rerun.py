@@ -42,7 +42,7 @@ class RerunFile(Output):
 
     def add(self, labelled: Labelled, received_at: int) -> None:
         """See `Output.add`."""
-        rerun, frame, result = self._rerun, labelled.frame, labelled.result
+        rerun, frame, result = self._rerun, labelled.received, labelled.result
         self._recording.set_time("stamp", timestamp=np.datetime64(frame.stamp, "ns"))
         if frame.pose is not None:
             rotation = Rotation.from_matrix(frame.pose[:3, :3]).as_quat()

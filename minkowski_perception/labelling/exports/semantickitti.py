@@ -52,7 +52,7 @@ class SemanticKitti(Output):
 
     def add(self, labelled: Labelled, received_at: int) -> None:
         """See `Output.add`."""
-        frame, valid = labelled.frame, labelled.frame.valid
+        frame, valid = labelled.received, labelled.received.valid
         rows = np.zeros((len(frame), 4), "<f4")
         rows[:, :3] = frame.points
         if frame.intensity is not None:
