@@ -101,6 +101,7 @@ MODELS: Mapping[str, str] = {
     "time_3d_averaged": TWIN,
     "time_causal": TWIN,
     "time_rich": TWIN,
+    "time_rich_wide": "time_3d_wide",
     "time_averaged": "time_3d_averaged",
     "time_residuals": TWIN,
     "time_residuals_averaged": "time_3d_averaged",
