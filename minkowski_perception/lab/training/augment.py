@@ -35,6 +35,7 @@ class Augmentation:
         dropout: largest share of points that are lost.
         beam_dropout: share of frames that lose whole beams (bands of elevation).
         intensity_lost: share of clips without intensity.
+        intensity_gain: least and largest factor on intensities.
         sector: share of clips that are cut to a sector, as seen by forward-looking sensors.
         sector_width: its least and largest width, degrees.
         noise: share of clips whose frames get `Noise`.
@@ -48,6 +49,7 @@ class Augmentation:
     dropout: float = 0.3
     beam_dropout: float = 0.2
     intensity_lost: float = 0.2
+    intensity_gain: tuple[float, float] = (0.6, 1.4)
     sector: float = 0.5
     sector_width: tuple[float, float] = (70.0, 200.0)
     noise: float = 0.0
@@ -57,9 +59,8 @@ class Augmentation:
         linear = self._draw_transform(rng)
         shift = rng.uniform(-self.shift, self.shift, 3)
         forget = rng.random() < self.without_motion
-        gain, gamma = rng.uniform(0.6, 1.4), rng.uniform(0.7, 1.4)
-        if rng.random() < self.intensity_lost:
-            gain = 0.0
+        gain, gamma = rng.uniform(*self.intensity_gain), rng.uniform(0.7, 1.4)
+        dark = rng.random() < self.intensity_lost
         width = rng.uniform(*self.sector_width) if rng.random() < self.sector else 360.0
         heading = rng.uniform(-np.pi, np.pi)
         noisy = bool(self.noise) and rng.random() < self.noise
@@ -74,7 +75,7 @@ class Augmentation:
             points = frame.points @ linear.T.astype(np.float32)
             sigma = np.float32(rng.uniform(0.0, self.jitter))
             points += sigma * rng.standard_normal(points.shape, dtype=np.float32)
-            intensity = frame.intensity
+            intensity = None if dark else frame.intensity
             if intensity is not None:
                 intensity = np.clip(gain * intensity**gamma, 0.0, 1.0).astype(np.float32)
             frames.append(replace(frame, points=points, intensity=intensity, pose=pose))

@@ -79,7 +79,13 @@ def test_poses_and_intensity_can_be_removed():
     settings = {**CALM, "without_motion": 1.0, "intensity_lost": 1.0}
     for frame in Augmentation(**settings)(clip(), np.random.default_rng(0)):
         assert frame.pose is None
-        assert (frame.intensity == 0.0).all()
+        assert frame.intensity is None
+
+
+def test_intensity_gets_a_gain_within_its_limits():
+    settings = {**CALM, "intensity_gain": (0.5, 0.5)}
+    for frame in Augmentation(**settings)(clip(), np.random.default_rng(0)):
+        np.testing.assert_allclose(frame.intensity, 0.5)
 
 
 def test_the_original_clip_does_not_change():
