@@ -237,7 +237,8 @@ def test_a_custom_lidar_is_read_from_its_file(tmp_path):
         ("name: mine\n", "either elevations and azimuth_steps, or a rosette"),
         ("name: mine\nbeams: 3\n", "beams"),
         ("name: mine\nelevations: [up]\nazimuth_steps: 5\n", "up"),
-        ("[", "malformed"),
+        ("[", "is not plain YAML"),
+        ("name: &a mine\nbeams: *a\n", "alias"),
     ],
 )
 def test_a_malformed_lidar_is_refused_with_the_cause(tmp_path, text, cause):
@@ -248,5 +249,5 @@ def test_a_malformed_lidar_is_refused_with_the_cause(tmp_path, text, cause):
 
 
 def test_a_missing_lidar_file_is_refused(tmp_path):
-    with pytest.raises(SensorError, match=r"cannot read lidar .*gone.yaml: No such file"):
+    with pytest.raises(SensorError, match=r"lidar .*gone.yaml: cannot be read: No such file"):
         get_lidar(tmp_path / "gone.yaml")

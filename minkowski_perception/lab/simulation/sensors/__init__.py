@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
+from minkowski_perception.schema import SchemaError, read_yaml
 
 Model = TypeVar("Model")
 
@@ -44,8 +44,10 @@ def read_sensor(kind: str, name: str | Path, build: Callable[[Mapping[str, Any]]
             )
         path = Path(str(resources.files(__name__) / kind / f"{name}.yaml"))
     try:
-        return build(yaml.safe_load(path.read_text()))
-    except OSError as error:
-        raise SensorError(f"cannot read {kind} {path}: {error.strerror}") from error
-    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        content = read_yaml(path)
+    except SchemaError as error:
+        raise SensorError(f"{kind} {path}: {error}") from error
+    try:
+        return build(content)
+    except (KeyError, TypeError, ValueError) as error:
         raise SensorError(f"{kind} {path} is malformed: {error!r}") from error
