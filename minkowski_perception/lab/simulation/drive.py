@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy.spatial.transform import Rotation
 
 from minkowski_perception.frame import Frame
-from minkowski_perception.lab.simulation.lidar import LidarModel, get_lidar
+from minkowski_perception.lab.simulation.lidar import LidarModel, Response, get_lidar
 from minkowski_perception.lab.simulation.scene import Scene
 from minkowski_perception.lab.simulation.street import Street
 
@@ -91,6 +91,7 @@ def simulate_drive(
     drift = rng.uniform(0.0, 0.2)
 
     static = Scene(street.static)
+    response = Response.draw(np.random.default_rng([seed, 3]))
 
     def position_at(time: float) -> npt.NDArray[np.float64]:
         s = street.length - _MARGIN - pace * time if backwards else _MARGIN + pace * time
@@ -119,9 +120,9 @@ def simulate_drive(
         pose = pose_at(start)
         noise = np.random.default_rng([seed, 2, index])
         if skew:
-            scan = model.scan_moving(scenes_at, pose_at, start, noise, index)
+            scan = model.scan_moving(scenes_at, pose_at, start, noise, index, response)
         else:
-            scan = model.scan(scenes_at(start), pose, noise, index)
+            scan = model.scan(scenes_at(start), pose, noise, index, response)
         yield Frame(
             points=scan.points,
             stamp=START + round(index * 1e9 / model.rate_hz),

@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 from minkowski_perception.frame import OPTICAL_AXES, Frame
 from minkowski_perception.lab.simulation.camera import DepthCamera, get_camera
 from minkowski_perception.lab.simulation.drive import START
-from minkowski_perception.lab.simulation.lidar import LidarModel
+from minkowski_perception.lab.simulation.lidar import LidarModel, Response
 from minkowski_perception.lab.simulation.materials import LABELS
 from minkowski_perception.lab.simulation.rooms import Room
 from minkowski_perception.lab.simulation.scene import Scene, first_hits
@@ -71,6 +71,7 @@ def simulate_indoor(
     rng = np.random.default_rng([seed, 20])
     trajectory = _Trajectory(room, rng, isinstance(model, DepthCamera), mount_height, speed)
     static = Scene(room.static)
+    response = Response.draw(np.random.default_rng([seed, 22]))
     trajectory.choose_view(static)
     for index in range(frames):
         time = start + (0.0 if still else index / model.rate_hz)
@@ -91,7 +92,7 @@ def simulate_indoor(
                 pose=pose,
             )
         else:
-            scan = model.scan(scenes, pose, noise, index)
+            scan = model.scan(scenes, pose, noise, index, response)
             yield Frame(
                 points=scan.points,
                 stamp=stamp,

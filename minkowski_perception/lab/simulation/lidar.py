@@ -25,7 +25,7 @@ class Scan(NamedTuple):
 
     Attributes:
         points: [N, 3] float32, metres, in the sensor's frame.
-        intensity: [N] float32, 0 to 1.
+        intensity: [N] float32, 0 to 1, see `Response`.
         labels: [N] uint8.
         scenes: [N] uint8, index of the scene that each point lies on.
         time: [N] float32, seconds from the start of the sweep.
@@ -50,6 +50,70 @@ class Rosette(NamedTuple):
     turns: tuple[float, float]
     deflection: float
     points: int
+
+
+class Response(NamedTuple):
+    """How a LiDAR turns the light of a return into intensity.
+
+    The ranges of `draw` contain the HDL-64E of SemanticKITTI, the HDL-32E of nuScenes and the
+    Pandar64 of PandaSet: their roads have a median intensity of 0.25, 0.05 and 0.02, and their
+    cars, which reflect most light away from the sensor, 0.
+
+    Attributes:
+        gain: intensity of a white surface close by, at normal incidence.
+        dark: share of `gain` that is subtracted; darker returns have intensity 0.
+        grazing: share of intensity that is lost at grazing incidence.
+        fade: range in metres over which intensity falls to 1 / e.
+        beams: standard deviation of the logarithm of each beam's factor.
+        seed: seed of these factors.
+    """
+
+    gain: float = 1.0
+    dark: float = 0.0
+    grazing: float = 0.3
+    fade: float = 150.0
+    beams: float = 0.0
+    seed: int = 0
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> Response:
+        """Draw the response of one LiDAR."""
+        return cls(
+            gain=float(np.exp(rng.uniform(*np.log((0.2, 1.4))))),
+            dark=rng.uniform(0.0, 0.07) * (rng.random() < 0.7),
+            grazing=rng.uniform(0.1, 0.7),
+            fade=float(np.exp(rng.uniform(*np.log((40.0, 300.0))))),
+            beams=rng.uniform(0.0, 0.3) * (rng.random() < 0.6),
+            seed=int(rng.integers(1 << 31)),
+        )
+
+    def intensity(
+        self,
+        reflectance: npt.NDArray[np.float32],
+        cos_incidence: npt.NDArray[np.float32],
+        distance: npt.NDArray[np.float32],
+        beam: npt.NDArray[np.integer],
+        rng: np.random.Generator,
+    ) -> npt.NDArray[np.float32]:
+        """Return the intensity of N returns, 0 to 1 in steps of 1 / 255.
+
+        Args:
+            reflectance: [N]; the light of retro-reflectors, above 1, saturates a sensitive sensor.
+            cos_incidence: [N].
+            distance: [N] metres.
+            beam: [N] index of the beam of each return.
+            rng: generator of the noise.
+        """
+        angle = 1.0 - self.grazing * (1.0 - cos_incidence)
+        exact = reflectance * angle * np.exp(-distance / self.fade)
+        noise = rng.normal(0.0, 0.03, len(exact)), rng.normal(0.0, 0.1, len(exact))
+        count = int(beam.max(initial=0)) + 1
+        factors = np.exp(np.random.default_rng(self.seed).normal(0.0, self.beams, count))
+        measured = self.gain * factors[beam] * (exact + noise[0] + noise[1] * exact - self.dark)
+        return (np.rint(measured.clip(0.0, 1.0) * 255.0) / 255.0).astype(np.float32)
+
+
+_PLAIN = Response()
 
 
 @dataclass(frozen=True)
@@ -160,6 +224,7 @@ class LidarModel:
         pose: npt.NDArray[np.float64],
         rng: np.random.Generator,
         index: int = 0,
+        response: Response = _PLAIN,
     ) -> Scan:
         """Return a sweep measured from a single pose, like one after motion compensation.
 
@@ -171,12 +236,13 @@ class LidarModel:
             pose: [4, 4] pose of the sensor in the frame of the scenes.
             rng: generator of the noise.
             index: index of the sweep.
+            response: of the sensor to light.
         """
         directions, time = self.sweep(index, rng.random())
         rays = np.empty((len(directions), 6), dtype=np.float32)
         rays[:, :3] = pose[:3, 3]
         rays[:, 3:] = directions @ pose[:3, :3].T.astype(np.float32)
-        return self._measure(directions, time, self._cast_beams(scenes, rays, rng), rng)
+        return self._measure(directions, time, self._cast_beams(scenes, rays, rng), rng, response)
 
     def scan_moving(
         self,
@@ -185,6 +251,7 @@ class LidarModel:
         start: float,
         rng: np.random.Generator,
         index: int = 0,
+        response: Response = _PLAIN,
     ) -> Scan:
         """Return a sweep skewed by the motion of the sensor and of the world.
 
@@ -194,6 +261,7 @@ class LidarModel:
             start: time of the start of the sweep.
             rng: generator of the noise.
             index: index of the sweep.
+            response: of the sensor to light.
         """
         directions, time = self.sweep(index, rng.random())
         progress = time * self.rate_hz * _STEPS
@@ -212,7 +280,7 @@ class LidarModel:
             scenes = scenes_at(float(borders[step] + borders[step + 1]) / 2)
             hits_of_steps.append(self._cast_beams(scenes, rays, rng))
         hits = Hits(*(np.concatenate(parts) for parts in zip(*hits_of_steps, strict=True)))
-        return self._measure(directions, time, hits, rng)
+        return self._measure(directions, time, hits, rng, response)
 
     def _cast_beams(
         self, scenes: Sequence[Scene], rays: npt.NDArray[np.float32], rng: np.random.Generator
@@ -242,6 +310,7 @@ class LidarModel:
         time: npt.NDArray[np.float64],
         hits: Hits,
         rng: np.random.Generator,
+        response: Response,
     ) -> Scan:
         """Return the scan of hits: detected returns, with noise on range and intensity."""
         distance = hits.distance.copy()
@@ -254,13 +323,16 @@ class LidarModel:
         returned &= (distance >= self.min_range) & (distance <= self.max_range)
 
         kept = np.flatnonzero(returned)
-        fade = np.exp(-distance[kept] / 150.0)
-        exact = hits.reflectance[kept] * (0.7 + 0.3 * hits.cos_incidence[kept]) * fade
-        noise = rng.normal(0.0, 0.03, len(kept)), rng.normal(0.0, 0.1, len(kept))
-        intensity = exact + noise[0] + noise[1] * exact
+        intensity = response.intensity(
+            hits.reflectance[kept],
+            hits.cos_incidence[kept],
+            distance[kept],
+            kept % max(len(self.elevations), 1),
+            rng,
+        )
         return Scan(
             points=directions[kept] * distance[kept, None],
-            intensity=np.clip(intensity, 0.0, 1.0).astype(np.float32),
+            intensity=intensity,
             labels=hits.labels[kept],
             scenes=hits.scene[kept],
             time=time[kept].astype(np.float32),

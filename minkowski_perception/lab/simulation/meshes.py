@@ -46,7 +46,8 @@ class Material(NamedTuple):
 
     Attributes:
         label: class index.
-        reflectance: share of infrared light that it reflects; 1 is white.
+        reflectance: share of infrared light that it reflects; 1 is white, retro-reflectors,
+            which send light back to its source, have more.
         scatter_depth: thickness in metres of the layer of blades or leaves on the surface. LiDAR
             returns come from anywhere within the layer.
         paint: appearance to a colour camera.

@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 
 from minkowski_perception.lab.simulation.meshes import Mesh, box, cylinder, ellipsoid, tube
-from minkowski_perception.lab.simulation.surfaces import Rng, make_material
+from minkowski_perception.lab.simulation.surfaces import Rng, make_material, retro_reflector
 
 
 def lamp_post(rng: Rng) -> Mesh:
@@ -49,7 +49,7 @@ def utility_pole(rng: Rng) -> Mesh:
 def traffic_sign(rng: Rng) -> Mesh:
     """Draw one or two plates on a pole, or a board on two poles, facing -x."""
     metal = make_material("pole", rng.uniform(0.2, 0.5))
-    plate = make_material("traffic-sign", rng.uniform(0.5, 1.0))
+    plate = retro_reflector(rng, "traffic-sign")
     if rng.random() < 0.15:
         wide, high, low = rng.uniform(1.2, 3.0), rng.uniform(0.7, 1.8), rng.uniform(1.0, 2.4)
         return Mesh.merge(

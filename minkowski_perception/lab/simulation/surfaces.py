@@ -31,6 +31,14 @@ def make_material(name: str, reflectance: float, scatter_depth: float = 0.0) -> 
 
 
 def vehicle_paint(rng: Rng, name: str) -> Material:
-    """Draw the paint of a vehicle of the class `name`; many are dark and reflect little."""
-    tones = [rng.uniform(0.03, 0.12), rng.uniform(0.12, 0.5), rng.uniform(0.5, 0.8)]
-    return make_material(name, rng.choice(tones))
+    """Draw the paint of a vehicle of the class `name`.
+
+    Most paint is dark, or reflects light like a mirror: little of it returns to the sensor.
+    """
+    tones = [rng.uniform(0.006, 0.04), rng.uniform(0.03, 0.12), rng.uniform(0.12, 0.5)]
+    return make_material(name, rng.choice([*tones, rng.uniform(0.5, 0.8)], p=[0.4, 0.3, 0.2, 0.1]))
+
+
+def retro_reflector(rng: Rng, name: str) -> Material:
+    """Draw a retro-reflective material, from a worn plate to a new sign."""
+    return make_material(name, np.exp(rng.uniform(*np.log((0.6, 8.0)))))

@@ -14,6 +14,7 @@ from minkowski_perception.lab.simulation.surfaces import (
     GLASS,
     Rng,
     make_material,
+    retro_reflector,
     vehicle_paint,
 )
 
@@ -117,8 +118,16 @@ def car(rng: Rng) -> Mesh:
     body_profile = np.array(body) * size
     wheel = rng.uniform(0.28, 0.36)
     plates = [
-        box(make_material(name, 1.0), (x, 0, 0.35 * height), (0.03, 0.5, 0.11))
+        box(retro_reflector(rng, name), (x, 0, 0.35 * height), (0.03, 0.5, 0.11))
         for x in (-length / 2 - 0.01, length / 2 + 0.01)
+    ]
+    lamps = [
+        box(
+            retro_reflector(rng, name),
+            (-length / 2 + 0.02, side * 0.8 * half, 0.5 * height),
+            (0.06, 0.25 * half, 0.1 * height),
+        )
+        for side in (-1, 1)
     ]
     mirrors = [
         box(paint, (0.2 * length, side * (half + 0.08), waist + 0.08), (0.1, 0.18, 0.13))
@@ -138,6 +147,7 @@ def car(rng: Rng) -> Mesh:
             *pillars,
             *mirrors,
             *plates,
+            *lamps,
             *_wheels(name, length * np.array([-0.3, 0.31]), half + 0.01, wheel),
         ]
     )

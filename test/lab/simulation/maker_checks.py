@@ -21,7 +21,7 @@ def check_maker(maker, classes, seeds=40):
     for mesh in meshes:
         known = {LABELS.names[label] for label in mesh.labels if label != UNLABELLED}
         assert known <= classes
-        assert ((mesh.reflectances > 0) & (mesh.reflectances <= 1)).all()
+        assert ((mesh.reflectances > 0) & (mesh.reflectances <= 8)).all()
         assert (mesh.scatter_depth >= 0).all()
         assert np.isfinite(mesh.vertices).all()
     drawn = np.concatenate([mesh.labels for mesh in meshes])

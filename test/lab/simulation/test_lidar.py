@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("open3d", exc_type=ImportError)
 
-from minkowski_perception.lab.simulation.lidar import LidarModel, Rosette, get_lidar
+from minkowski_perception.lab.simulation.lidar import LidarModel, Response, Rosette, get_lidar
 from minkowski_perception.lab.simulation.meshes import Material, Mesh, box
 from minkowski_perception.lab.simulation.scene import Scene
 from minkowski_perception.lab.simulation.sensors import SensorError, sensor_names
@@ -113,6 +113,59 @@ def test_brighter_surfaces_have_higher_intensity(rng):
         return float(IDEAL.scan([wall], np.eye(4), rng).intensity.mean())
 
     assert brightness(0.1) < brightness(0.4) < brightness(0.8)
+
+
+def test_a_faint_return_has_no_intensity_and_a_retro_reflector_saturates(rng):
+    faint, grey, retro = (
+        Scene(box(Material(1, reflectance), (10.5, 0, 0), (1.0, 100.0, 100.0)))
+        for reflectance in (0.02, 0.5, 8.0)
+    )
+    response = Response(gain=0.4, dark=0.15, fade=1e6)
+
+    def intensity(wall: Scene) -> np.ndarray:
+        return IDEAL.scan([wall], np.eye(4), rng, response=response).intensity
+
+    assert np.median(intensity(faint)) == 0.0
+    assert np.median(intensity(grey)) == pytest.approx(0.4 * 0.33, abs=0.03)
+    assert np.median(intensity(retro)) == 1.0
+
+
+def test_intensity_fades_with_range_and_with_the_angle_of_incidence(rng):
+    response, one, beam = Response(0.8, grazing=0.6, fade=40.0), np.ones(2000), np.zeros(2000, int)
+
+    def intensity(cosine: float, distance: float) -> float:
+        return response.intensity(0.5 * one, cosine * one, distance * one, beam, rng).mean()
+
+    assert intensity(1.0, 40.0) / intensity(1.0, 0.0) == pytest.approx(np.exp(-1), rel=0.03)
+    assert intensity(0.5, 0.0) / intensity(1.0, 0.0) == pytest.approx(0.7, rel=0.03)
+
+
+def test_a_beam_keeps_its_factor_from_sweep_to_sweep():
+    beam, one = np.tile(np.arange(8), 500), np.ones(4000)
+    response = Response(gain=0.5, beams=0.3, seed=4)
+    first, second = (
+        response.intensity(0.5 * one, one, one, beam, np.random.default_rng(seed))
+        .reshape(-1, 8)
+        .mean(axis=0)
+        for seed in (0, 1)
+    )
+    np.testing.assert_allclose(first, second, rtol=0.03)
+    assert first.std() > 0.02
+
+
+def test_responses_contain_the_medians_of_real_roads(rng):
+    """Roads of SemanticKITTI, nuScenes and PandaSet, 5 to 10 m away."""
+    one = np.ones(500)
+    roads = [
+        np.median(
+            Response.draw(rng).intensity(
+                rng.uniform(0.1, 0.35) * one, 0.25 * one, 7.5 * one, np.zeros(500, int), rng
+            )
+        )
+        for _ in range(200)
+    ]
+    assert np.percentile(roads, 2) < 0.01 < 0.02 < np.percentile(roads, 60)
+    assert np.percentile(roads, 98) > 0.2
 
 
 def test_points_lie_within_the_scatter_depth_before_a_surface(rng):
