@@ -63,6 +63,18 @@ def _draw_ground(rng: np.random.Generator) -> dict[str, tuple[float, float]]:
             return ground
 
 
+def _lanes(rng: np.random.Generator, inner: float, outer: float) -> tuple[float, ...]:
+    """Draw |d| of the lanes of one direction, from |d| = `inner` to `outer`.
+
+    The outermost lane may be close to the vehicles parked beside it.
+    """
+    count = 2 if outer - inner > 5.6 else 1
+    width = (outer - inner) / count
+    middles = inner + width * (np.arange(count) + 0.5)
+    middles[-1] = max(middles[-1], rng.uniform(middles[-1], outer - 1.3))
+    return tuple(map(float, middles))
+
+
 class Strip(NamedTuple):
     """Strip of a street's cross-section: class, width and height above the road, in metres."""
 
@@ -173,15 +185,15 @@ class Street:
         """Draw a street; `style`, one of `STYLES`, applies to both sides, None draws each."""
         self._rng = rng = np.random.default_rng([seed, 0])
         self.length = length
-        self._half_road = rng.uniform(2.8, 6.0)
+        self._half_road = rng.uniform(2.8, 6.0) if rng.random() < 0.75 else rng.uniform(6.0, 9.0)
         self._sides = {sign: Side(rng, self._half_road, style) for sign in (1, -1)}
         self._crossings = self._draw_crossings()
         self._islands = self._draw_islands()
         edges = (-self._sides[-1].edge, self._sides[1].edge)
         self.ground = Ground(rng, length, HALF_WIDTH, edges, self._patches())
         shift = 0.4 if self._islands else 0.0
-        self._lanes = {sign: 0.5 * side.clear + shift for sign, side in self._sides.items()}
-        self.lane = -self._lanes[-1]
+        self._lanes = {sign: _lanes(rng, shift, side.clear) for sign, side in self._sides.items()}
+        self.lane = -float(rng.choice(self._lanes[-1]))
         self.sidewalks = [
             sign * (side.sidewalk[0] + 0.6 * (side.sidewalk[1] - side.sidewalk[0]))
             for sign, side in self._sides.items()
@@ -398,9 +410,9 @@ class Street:
         makers: Sequence[Maker] = (
             vehicles.car, vehicles.truck, vehicles.other_vehicle, road_users.motorcycle,
         )  # fmt: skip
-        shares = np.array([0.68, 0.12, 0.1, 0.1])
+        shares = np.array([0.77, 0.13, 0.06, 0.04])
         along = 0.0 if sign < 0 else np.pi
-        rate = rng.uniform(0.0, 0.8)
+        rate = rng.uniform(0.0, 0.95)
 
         def park(s: float, d: float, yaw: float) -> None:
             maker = makers[rng.choice(len(makers), p=shares)]
@@ -527,11 +539,17 @@ class Street:
         riders = (road_users.bicyclist, road_users.motorcyclist)
         for direction in (1, -1):
             # Traffic drives on the right, and riders to the right of it.
-            lane, clear = self._lanes[-direction], self._sides[-direction].clear
-            beside = min(lane + 1.6, clear - 0.4)
-            for s in self._spaced_by_traffic((14, 50)):
-                maker = traffic[rng.choice(4, p=[0.55, 0.14, 0.11, 0.2])]
-                actors.append(self._vehicle(maker, s, -direction * lane, direction * pace))
+            lanes, clear = self._lanes[-direction], self._sides[-direction].clear
+            beside = min(lanes[-1] + 1.6, clear - 0.4)
+            for lane in lanes:
+                # Cars in a queue are close together, and slow.
+                queue = rng.random() < 0.2
+                speed = (
+                    direction * pace * (rng.uniform(0.1, 0.4) if queue else rng.uniform(0.8, 1))
+                )
+                for s in self._spaced_by_traffic((8, 16) if queue else (14, 50)):
+                    maker = traffic[rng.choice(4, p=[0.65, 0.16, 0.09, 0.1])]
+                    actors.append(self._vehicle(maker, s, -direction * lane, speed))
             for s in self._spaced_by_traffic((15, 45)):
                 maker = riders[rng.choice(2, p=[0.75, 0.25])]
                 speed = direction * rng.uniform(2.5, 7.0)

@@ -155,7 +155,7 @@ def car(rng: Rng) -> Mesh:
 
 def truck(rng: Rng) -> Mesh:
     """Draw a pick-up, or a lorry with a box, flat bed, tipper or tank."""
-    if rng.random() < 0.2:
+    if rng.random() < 0.45:
         return _pickup(rng)
     length, width = rng.uniform(5.5, 11.0), rng.uniform(2.0, 2.55)
     cab_length, cab_height = rng.uniform(1.6, 2.3), rng.uniform(2.2, 3.4)
@@ -221,20 +221,28 @@ def truck(rng: Rng) -> Mesh:
 
 
 def _pickup(rng: Rng) -> Mesh:
-    length, width, height = rng.uniform(5.0, 5.8), rng.uniform(1.85, 2.0), rng.uniform(1.75, 1.95)
+    """Draw a pick-up with a short or a crew cab; its bed is open, loaded or covered."""
+    length, width, height = rng.uniform(4.9, 6.3), rng.uniform(1.8, 2.05), rng.uniform(1.65, 2.0)
     half, paint = width / 2, vehicle_paint(rng, "truck")
     waist = 0.6 * height
-    cabin = np.array([(-0.12, 0.58), (-0.1, 0.97), (0.0, 1.0), (0.1, 0.98), (0.24, 0.59)]) * (
-        length,
-        height,
-    )
-    back = -0.31 * length
-    bed_length = 0.38 * length
+    behind = rng.choice([-0.02, -0.12, -0.18])
+    cabin = np.array(
+        [(behind, 0.58), (behind + 0.02, 0.97), (0.03, 1.0), (0.1, 0.98), (0.24, 0.59)]
+    ) * (length, height)
+    bed_length = (0.5 + behind) * length
+    back = (behind - 0.5) / 2 * length
     parts = [
         prism(
             paint,
             np.array(
-                [(-0.12, 0.24), (-0.12, 0.6), (0.24, 0.61), (0.46, 0.56), (0.5, 0.44), (0.5, 0.24)]
+                [
+                    (behind, 0.24),
+                    (behind, 0.6),
+                    (0.24, 0.61),
+                    (0.46, 0.56),
+                    (0.5, 0.44),
+                    (0.5, 0.24),
+                ]
             )
             * (length, height),
             half,
@@ -242,7 +250,14 @@ def _pickup(rng: Rng) -> Mesh:
         prism(
             make_material("truck", GLASS), cabin, half * np.array([0.96, 0.86, 0.84, 0.86, 0.96])
         ),
-        box(paint, (0.0, 0, height), (0.2 * length, 1.66 * half, 0.06)),
+        box(
+            paint,
+            ((behind + 0.12) / 2 * length, 0, height),
+            ((0.08 - behind) * length, 1.66 * half, 0.06),
+        ),
+        box(
+            retro_reflector(rng, "truck"), (-length / 2 - 0.04, 0, 0.4 * height), (0.03, 0.5, 0.11)
+        ),
         box(paint, (back, 0, 0.4 * height), (bed_length, width, 0.12)),
         box(paint, (-length / 2, 0, 0.45 * height), (0.06, width, 0.3 * height)),
     ]
@@ -251,6 +266,13 @@ def _pickup(rng: Rng) -> Mesh:
             box(paint, (back, side * half, (0.24 * height + waist) / 2),
                 (bed_length, 0.08, waist - 0.24 * height))
         )  # fmt: skip
+    full = rng.random()
+    if full < 0.35:
+        # A canopy is flush with the cabin; a load may be higher.
+        load = rng.uniform(0.2, 0.7) if full < 0.2 else height - waist
+        cover = vehicle_paint(rng, "truck")
+        size = (0.9 * bed_length, 1.7 * half, load + 0.1)
+        parts.append(box(cover, (back, 0, waist + load / 2 - 0.05), size))
     return Mesh.merge([*parts, *_wheels("truck", [-0.3 * length, 0.32 * length], half, 0.38)])
 
 
