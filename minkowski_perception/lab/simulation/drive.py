@@ -11,6 +11,7 @@ import numpy.typing as npt
 from scipy.spatial.transform import Rotation
 
 from minkowski_perception.frame import Frame
+from minkowski_perception.lab.simulation.carrier import carrier
 from minkowski_perception.lab.simulation.lidar import LidarModel, Response, get_lidar
 from minkowski_perception.lab.simulation.scene import Scene
 from minkowski_perception.lab.simulation.street import Street
@@ -65,7 +66,8 @@ def simulate_drive(
 
     Yields:
         Frames with points, intensity (0 to 1), labels (semantickitti19; 255 is no class), moving,
-        stamp and pose. Without skew, all points of a frame are measured from its pose, like a
+        stamp and pose. The body that carries the sensor, where it is in view, has no class and
+        counts as still. Without skew, all points of a frame are measured from its pose, like a
         cloud after motion compensation; such frames have no times of points, so that nothing
         compensates them again.
 
@@ -75,8 +77,10 @@ def simulate_drive(
     model = get_lidar(lidar) if isinstance(lidar, str) else lidar
     rng = np.random.default_rng([seed, 1])
     on_robot = rng.random() < (0.5 if len(model.elevations) <= 32 else 0.2)
-    height = rng.uniform(0.3, 1.2) if on_robot else rng.uniform(1.5, 2.5)
+    low = rng.uniform(0.25, 0.6) if rng.random() < 0.45 else rng.uniform(0.6, 1.2)
+    height = low if on_robot else rng.uniform(1.5, 2.5)
     height = height if mount_height is None else mount_height
+    body = carrier(np.random.default_rng([seed, 4]), height)
     on_sidewalk = height < 1.3 and rng.random() < 0.7
     pace = rng.uniform(0.5, 2.0) if on_sidewalk else rng.uniform(2.0, 12.0)
     pace = pace if speed is None else speed
@@ -99,7 +103,8 @@ def simulate_drive(
 
     def scenes_at(time: float) -> Sequence[Scene]:
         time = 0.0 if still else time
-        return [static, Scene(street.moving(time, position_at(time)))]
+        moving = Scene(street.moving(time, position_at(time)))
+        return [static, moving, Scene(body.posed(pose_at(time)))]
 
     def pose_at(time: float) -> npt.NDArray[np.float64]:
         time = 0.0 if still else time

@@ -120,6 +120,11 @@ class Mesh:
         vertices = self.vertices @ turn + np.asarray(offset, dtype=np.float32)
         return replace(self, vertices=vertices)
 
+    def posed(self, pose: npt.NDArray[np.floating]) -> Mesh:
+        """Return the mesh moved by a [4, 4] pose."""
+        vertices = self.vertices @ pose[:3, :3].T + pose[:3, 3]
+        return replace(self, vertices=vertices.astype(np.float32))
+
     def relabelled(self, label: int) -> Mesh:
         """Return the mesh with one label for all triangles."""
         return replace(self, labels=np.full_like(self.labels, label))

@@ -128,6 +128,20 @@ def test_deskewing_removes_the_skew():
     assert apart(skewed[2]) > 2 * apart(restored)
 
 
+def test_the_body_below_the_sensor_moves_with_it_and_has_no_class():
+    """A car under a sensor at 1.9 m: its roof is at the same place in all frames."""
+    first, last = simulate_drive(3, "qt128", 2, mount_height=1.9, speed=8.0)
+
+    def body(frame: Frame) -> np.ndarray:
+        near = (np.abs(frame.points[:, :2]) < 0.9).all(axis=1) & (frame.points[:, 2] > -0.9)
+        assert (frame.labels[near] == UNLABELLED).all()
+        assert not frame.moving[near].any()
+        return frame.points[near]
+
+    assert len(body(first)) > 200
+    assert np.percentile(cKDTree(body(first)).query(body(last))[0], 90) < 0.15
+
+
 def test_every_class_occurs_in_several_streets():
     seen = np.zeros(256, dtype=int)
     for seed in range(10):
