@@ -465,14 +465,21 @@ class Street:
                 if not self._in_crossing(s, sign):
                     bollard = street_furniture.post(np.random.default_rng(seed))
                     self._place(bollard, float(s), sign * (kerbside - 0.1))
+        for s0, s1, where in self._crossings:
+            for s in (s0 - 2.0, s1 + 2.0):
+                if where in (0, sign) and rng.random() < 0.4:
+                    self._place(street_furniture.traffic_light(rng), s, sign * kerbside, facing)
         self._place_in_rows(sign, (kerbside + 0.1, inside))
+        self._place_in_yards(sign, side)
 
     def _place_in_rows(self, sign: int, rows: tuple[float, float]) -> None:
         """Place small objects and people along two rows, alone and in groups."""
         rng = self._rng
         for maker, (least, most), apart in (
             (street_furniture.post, (15, 50), 2.0),
-            (street_furniture.clutter, (12, 45), 0.8),
+            (street_furniture.clutter, (6, 25), 1.2),
+            (street_furniture.structure, (18, 80), 2.5),
+            (street_furniture.barrier, (14, 60), 2.0),
             (road_users.bicycle, (6, 20), 1.6),
             (road_users.motorcycle, (14, 40), 1.8),
             (road_users.person, (10, 30), 0.8),
@@ -486,6 +493,21 @@ class Street:
                     turn = rng.uniform(0, 2 * np.pi) if maker is road_users.person else yaw
                     at = s + member * rng.uniform(0.8, 1.2) * (0.7 if across else apart)
                     self._place(maker(rng), at, sign * row, turn + rng.normal(0, 0.1))
+
+    def _place_in_yards(self, sign: int, side: Side) -> None:
+        """Place clutter, trailers and small structures in gardens and yards."""
+        rng = self._rng
+        if side.setback < 3.0:
+            return
+        for maker, gap in (
+            (street_furniture.clutter, (5, 25)),
+            (street_furniture.structure, (15, 60)),
+            (street_furniture.barrier, (20, 80)),
+            (vehicles.trailer, (30, 120)),
+        ):
+            for s in self._spaced(gap, sign):
+                d = side.edge + rng.uniform(0.8, side.setback - 0.8)
+                self._place(maker(rng), s, sign * d, rng.uniform(0, 2 * np.pi))
 
     def _place_plants(self, sign: int, side: Side) -> None:
         rng = self._rng

@@ -317,11 +317,7 @@ def other_vehicle(rng: Rng) -> Mesh:
             ]
         )
     if kind == "trailer":
-        length, width = rng.uniform(2.0, 4.5), rng.uniform(1.3, 2.0)
-        height = rng.choice([0.4, rng.uniform(0.9, 1.8)])
-        hitch = tube(paint, [(length / 2, 0, 0.45), (length / 2 + 1.2, 0, 0.45)], 0.05)
-        cargo = box(paint, (0, 0, 0.5 + height / 2), (length, width, height))
-        return Mesh.merge([cargo, hitch, *_wheels(name, [-0.1], width / 2 + 0.15, 0.3)])
+        return trailer(rng)
     length = rng.uniform(3.2, 4.5)
     cab = -0.18 * length
     return Mesh.merge(
@@ -334,3 +330,14 @@ def other_vehicle(rng: Rng) -> Mesh:
             *_wheels(name, [0.38 * length], 0.85, 0.5, 0.3),
         ]
     )
+
+
+def trailer(rng: Rng) -> Mesh:
+    """Draw a small trailer with a low or a high box."""
+    name = "other-vehicle"
+    paint = vehicle_paint(rng, name)
+    length, width = rng.uniform(2.0, 4.5), rng.uniform(1.3, 2.0)
+    height = rng.choice([0.4, rng.uniform(0.9, 1.8)])
+    hitch = tube(paint, [(length / 2, 0, 0.45), (length / 2 + 1.2, 0, 0.45)], 0.05)
+    cargo = box(paint, (0, 0, 0.5 + height / 2), (length, width, height))
+    return Mesh.merge([cargo, hitch, *_wheels(name, [-0.1], width / 2 + 0.15, 0.3)])

@@ -35,7 +35,7 @@ def test_actors_move_at_their_speed():
     moved = np.linalg.norm(positions[1] - positions[0], axis=1)
     speeds = np.array([np.hypot(*actor.speed) for actor in street.actors])
     stays = np.array([5.0 < actor.s < 110.0 for actor in street.actors])
-    assert stays.sum() > 10
+    assert stays.sum() > 5
     # Outer lanes of bends are longer, and a gait shifts the mean of a walker slightly.
     np.testing.assert_allclose(moved[stays], 0.5 * speeds[stays], rtol=0.1, atol=0.1)
 
