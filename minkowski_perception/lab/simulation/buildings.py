@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from minkowski_perception.lab.simulation.meshes import Mesh, box, prism, relief
+from minkowski_perception.lab.simulation.meshes import Material, Mesh, box, prism, relief
 from minkowski_perception.lab.simulation.surfaces import GLASS, LABELS, Rng, make_material
 
 
@@ -43,16 +43,34 @@ def building(rng: Rng, width: float, depth: float, height: float, pitched: bool)
             parts.append(box(stone, (x, 0.4 * depth, height + 0.7 * rise), (0.7, 0.7, 0.8 * rise)))
     else:
         parts.append(box(tiles, (0, depth / 2, height), (width + 0.2, depth + 0.2, 0.4)))
+    columns = rng.uniform(-0.35, 0.35, int(rng.integers(1, 4))) * width
+    balconies = rng.random() < 0.5
     for floor in range(1, int(height / storey)):
-        if rng.random() < 0.35:
-            x, wide = rng.uniform(-0.35, 0.35) * width, min(rng.uniform(1.5, 3.5), 0.5 * width)
-            out, z = rng.uniform(0.5, 1.4), floor * storey
-            parts.append(box(stone, (x, -out / 2, z), (wide, out, 0.15)))
-            parts.append(box(stone, (x, -out, z + 0.5), (wide, 0.05, rng.choice([0.1, 0.9]))))
+        if rng.random() < (0.8 if balconies else 0.1):
+            wide, out = min(rng.uniform(1.5, 3.5), 0.4 * width), rng.uniform(0.5, 1.6)
+            for x in columns:
+                parts += _balcony(rng, stone, x, floor * storey, wide, out)
+    if height > 5.0 and rng.random() < 0.15:
+        # An oriel, or an awning over a shop.
+        x, wide, out = columns[0], rng.uniform(1.5, 3.0), rng.uniform(0.4, 1.0)
+        parts.append(box(stone, (x, -out / 2, 1.2 + height / 2), (wide, out, height - 2.4)))
+    elif rng.random() < 0.2:
+        wide, out = rng.uniform(0.3, 0.9) * width, rng.uniform(0.6, 1.8)
+        parts.append(box(tiles, (0, -out / 2, rng.uniform(2.3, 3.2)), (wide, out, 0.15)))
     if rng.random() < 0.4:
         x, wide = rng.uniform(-0.3, 0.3) * width, rng.uniform(1.2, 2.5)
         parts.append(box(stone, (x, -0.4, 0.1), (wide, 0.8, 0.25)))
     return Mesh.merge(parts)
+
+
+def _balcony(rng: Rng, stone: Material, x: float, z: float, wide: float, out: float) -> list[Mesh]:
+    """Draw the slab and the railing of a balcony: closed, or of bars."""
+    parts = [box(stone, (x, -out / 2, z), (wide, out, 0.15))]
+    if rng.random() < 0.5:
+        return [*parts, box(stone, (x, -out, z + 0.5), (wide, 0.05, 0.9))]
+    parts.append(box(stone, (x, -out, z + 1.0), (wide, 0.05, 0.06)))
+    bars = np.arange(x - wide / 2, x + wide / 2, 0.16)
+    return [*parts, *(box(stone, (at, -out, z + 0.5), (0.02, 0.02, 1.0)) for at in bars)]
 
 
 def _upright(facade: Mesh, x: float, y: float, yaw: float) -> Mesh:
@@ -91,9 +109,16 @@ def _facade(
     # Storeys, piers, stains and shutters vary the tone and the depth of a wall.
     tone = _variation(rng, (shape[0], 1)) * _variation(rng, (1, shape[1])) * _variation(rng, shape)
     reflectance = (wall * tone).clip(0.05, 0.95)
+    # A shop front, or bays of loggias, lie farther back than windows do.
+    deep = np.zeros(shape, dtype=bool)
+    if rng.random() < 0.3:
+        deep[1:-1, 1:4] = True
+    if rng.random() < 0.3:
+        deep[1:-1, 4:] = rng.random((shape[0] - 2, 1)) < 0.3
     piers = rng.uniform(0.0, 0.15) * (rng.random(shape[0]) < rng.choice([0.0, 0.5]))
     level = np.repeat(piers[:, None], shape[1], axis=1)
     level[window] = -recess
+    level[deep] -= rng.uniform(0.2, 1.5)
     shut = window & (rng.random(shape) < rng.uniform(0.0, 0.6))
     reflectance[window & ~shut] = glass
     reflectance[:, 1][doors] = wall

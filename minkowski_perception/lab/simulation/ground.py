@@ -56,7 +56,7 @@ class Ground:
         patches: Sequence[Patch],
     ) -> None:
         self._edge = edge
-        self._bank = rng.normal(0.0, 0.04, 2) * (rng.random(2) < 0.7)
+        self._bank = rng.normal(0.0, rng.choice([0.04, 0.1]), 2) * (rng.random(2) < 0.7)
         self._camber = rng.uniform(0.0, 0.025)
         self._slope = rng.normal(0.0, 0.015)
         wave = rng.uniform(120.0, 400.0)
@@ -100,6 +100,10 @@ class Ground:
             label[inside] = patch.label
             reflectance[inside] = patch.reflectance
             roughness[inside] = patch.roughness
+        # Dirt, wear and repairs vary the tone along and across the street.
+        stains = rng.uniform(0.0, 0.15) * rng.normal(size=shape)
+        stains += rng.uniform(0.0, 0.1) * rng.normal(size=(1, shape[1]))
+        reflectance = (reflectance * np.exp(stains)).clip(0.02, 1.0)
         bumps = rng.normal(0.0, 1.0, (len(self._s), len(self._d)))
         corners = np.stack([bumps[:-1, :-1], bumps[1:, :-1], bumps[1:, 1:], bumps[:-1, 1:]], -1)
         level = self._level[..., None] + corners * roughness[..., None]

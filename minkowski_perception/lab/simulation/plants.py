@@ -46,7 +46,7 @@ def tree(rng: Rng) -> Mesh:
     """Draw a broad-leaved tree, a conifer, or a bare tree."""
     bark = make_material("trunk", rng.uniform(0.2, 0.5))
     height = rng.uniform(4.0, 14.0)
-    radius = rng.uniform(0.012, 0.026) * height + 0.03
+    radius = rng.uniform(0.008, 0.033) * height + 0.03
     lean = rng.normal(0, 0.03, 2) * height
     if rng.random() < 0.15:
         wide, low = rng.uniform(0.15, 0.3) * height, rng.uniform(0.0, 1.2)
@@ -58,11 +58,16 @@ def tree(rng: Rng) -> Mesh:
         )
         trunk = cylinder(bark, (0, 0, -0.3), (0, 0, 0.9 * height), radius, 0.02)
         return Mesh.merge([trunk, leaves(rng, _green(rng), needles, 0.25)])
-    fork = rng.uniform(0.2, 0.42) * height if height > 5 else rng.uniform(1.0, 2.2)
+    fork = rng.uniform(0.12, 0.42) * height if height > 5 else rng.uniform(0.7, 2.2)
     top = np.array([lean[0], lean[1], fork])
     middle = np.add(top, (0, 0, 0.5 * (height - fork)))
-    wide = rng.uniform(0.18, 0.38) * height
+    wide = rng.uniform(0.18, 0.45) * height
     parts = [cylinder(bark, (0, 0, -0.3), top, 1.15 * radius, 0.8 * radius, sides=10)]
+    if rng.random() < 0.15:
+        for at in rng.normal(0, 0.35, (int(rng.integers(1, 4)), 2)):
+            parts.append(
+                cylinder(bark, (*at, -0.3), np.add(top, (*at, 0)), 0.7 * radius, 0.5 * radius)
+            )
     for _ in range(rng.integers(3, 7)):
         tip = middle + _ball(rng, 1)[0] * (0.7 * wide, 0.7 * wide, 0.4 * (height - fork))
         parts.append(cylinder(bark, top, tip, 0.45 * radius, 0.02, sides=5))
@@ -102,3 +107,24 @@ def hedge(rng: Rng, length: float, height: float, depth: float) -> Mesh:
     core = _green(rng, scatter_depth=inset)
     size = (length - 2 * inset, depth - 2 * inset, height - inset)
     return Mesh.merge([box(core, (0, 0, size[2] / 2), size), leaves(rng, _green(rng), at, 0.15)])
+
+
+def bed(rng: Rng, length: float, depth: float) -> Mesh:
+    """Draw a bed along x of ground cover, tall grass or low shrubs, with clumps and gaps."""
+    height = rng.uniform(0.12, 0.7)
+    leaf = rng.uniform(0.06, 0.14)
+    count = int(min(rng.uniform(20, 70) * length * depth, 2500))
+    clumps = int(np.clip(length * depth * rng.uniform(0.6, 3.0), 2, 60))
+    at = rng.uniform((-0.5, -0.5), (0.5, 0.5), (clumps, 2)) * (length, depth)
+    tops = height * rng.uniform(0.3, 1.0, clumps)
+    which, angle = rng.integers(0, clumps, count), rng.uniform(0, 2 * np.pi, count)
+    out = rng.uniform(0.25, 0.6) * rng.random(count) ** 0.5
+    x = (at[which, 0] + out * np.cos(angle)).clip(-length / 2, length / 2)
+    y = (at[which, 1] + out * np.sin(angle)).clip(-depth / 2, depth / 2)
+    up = tops[which] * (1 - out**2) * rng.random(count) ** 0.5
+    parts = [leaves(rng, _green(rng), np.stack([x, y, up], axis=1), leaf)]
+    if rng.random() < 0.6:
+        low = 0.5 * height
+        core = _green(rng, scatter_depth=0.8 * low)
+        parts.append(box(core, (0, 0, low / 2), (length, depth, low)))
+    return Mesh.merge(parts)

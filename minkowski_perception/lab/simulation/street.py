@@ -34,7 +34,7 @@ _GROUND = {
     "parking": ((0.07, 0.6), (0.005, 0.016)),
     "sidewalk": ((0.28, 0.6), (0.002, 0.01)),
     "other-ground": ((0.15, 0.5), (0.015, 0.03)),
-    "terrain": ((0.3, 0.55), (0.03, 0.1)),
+    "terrain": ((0.2, 0.6), (0.012, 0.1)),
 }
 _CONTRAST = (
     ("road", "parking", 1.5),
@@ -142,7 +142,7 @@ class Side:
             self.parking = self._add("parking", rng.uniform(4.6, 5.4), self.lip, True)
         on_road = self.parking is None and road > 4.6 and rng.random() < 0.5
         self.clear = road - 2.0 if on_road else road
-        self.verge = self._add("terrain", rng.uniform(0.8, 3.0), kerb, rng.random() < 0.3)
+        self.verge = self._add("terrain", rng.uniform(0.8, 3.0), kerb, rng.random() < 0.38)
         self._add("other-ground", rng.uniform(0.5, 2.5), kerb, rng.random() < 0.2)
         has_sidewalk = rng.random() < (0.6 if self.style == "open" else 0.95)
         self.sidewalk = self._add("sidewalk", rng.uniform(1.5, 5.5), kerb, has_sidewalk)
@@ -385,8 +385,24 @@ class Street:
             house = buildings.building(rng, width, depth, height, pitched)
             # Fronts face -y: the centre line, from the left side.
             self._place(house, middle, sign * front, 0.0 if sign > 0 else np.pi)
+            if rng.random() < 0.35:
+                self._place_at_front(sign, front, middle - width / 2, middle + width / 2)
         if side.setback > 2.0 and rng.random() < 0.85:
             self._place_enclosures(sign, side)
+
+    def _place_at_front(self, sign: int, front: float, start: float, end: float) -> None:
+        """Place beds, bushes and clutter at the foot of a house, which hide parts of it."""
+        rng = self._rng
+        for s in np.arange(start + 1.0, end - 1.0, rng.uniform(1.5, 4.0)):
+            kind = rng.random()
+            if kind < 0.4:
+                mesh, out = plants.bed(rng, rng.uniform(1.0, 2.5), rng.uniform(0.4, 0.8)), 0.7
+            elif kind < 0.75:
+                mesh = plants.hedge(rng, rng.uniform(0.8, 2.0), rng.uniform(0.5, 2.5), 0.5)
+                out = 0.6
+            else:
+                mesh, out = street_furniture.clutter(rng), 1.1
+            self._place(mesh, float(s), sign * (front - out - rng.uniform(0.0, 0.3)))
 
     def _place_enclosures(self, sign: int, side: Side) -> None:
         """Place fences and hedges between the sidewalk and the gardens."""
@@ -400,7 +416,9 @@ class Street:
             if kind == "fence":
                 mesh = street_furniture.fence(rng, length)
             else:
-                height, depth = rng.uniform(0.8, 2.8), rng.uniform(0.5, 1.1)
+                low = rng.random() < 0.4
+                height = rng.uniform(0.3, 0.8) if low else rng.uniform(0.8, 2.8)
+                depth = rng.uniform(0.4, 1.1)
                 mesh = plants.hedge(rng, length, height, depth)
             self._place(mesh, s, sign * (side.edge + 0.7))
 
@@ -516,6 +534,8 @@ class Street:
             middle = (side.verge[0] + side.verge[1]) / 2
             rows.append((plants.tree, (6, 16), lambda: middle))
             rows.append((plants.bush, (2, 9), lambda: middle + rng.normal(0, 0.3)))
+        if side.verge and rng.random() < 0.5:
+            self._place_beds(sign, side.verge)
         elif rng.random() < 0.55:
             inner = side.parking[1] if side.parking else self._half_road
             rows.append((plants.tree, (7, 22), lambda: inner + 0.6))
@@ -533,6 +553,15 @@ class Street:
         for maker, gap, draw_d in rows:
             for s in self._spaced(gap, sign, margin=1.0):
                 self._place(maker(rng), s, sign * draw_d(), rng.uniform(0, 2 * np.pi), sink=0.05)
+
+    def _place_beds(self, sign: int, verge: tuple[float, float]) -> None:
+        """Place beds along a verge, as wide as it or narrower."""
+        rng = self._rng
+        length, wide = rng.uniform(2.5, 8.0), verge[1] - verge[0]
+        depth = wide * rng.uniform(0.5, 0.95)
+        for s in self._spaced((length + 0.2, length + 6.0), sign, margin=length / 2 + 0.5):
+            bed = plants.bed(rng, length, depth)
+            self._place(bed, s, sign * (verge[0] + verge[1]) / 2)
 
     def _place_background(self) -> None:
         """Place trees, bushes and houses behind the buildings."""

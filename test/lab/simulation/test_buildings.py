@@ -19,6 +19,15 @@ def test_buildings_have_the_given_size_a_roof_and_a_base_in_the_ground(pitched):
     assert (extents[:, 2] - tops > 1.9).all()
 
 
+def test_some_fronts_have_deep_niches_and_parts_before_the_wall():
+    fronts = []
+    for seed in range(30):
+        mesh = building(np.random.default_rng(seed), 10.0, 8.0, 9.0, pitched=False)
+        y = mesh.vertices[np.abs(mesh.vertices[:, 0]) < 4.0, 1]
+        fronts.append((y.min() < -0.45, ((y > 0.5) & (y < 1.9)).any()))
+    assert (np.mean(fronts, axis=0) > 0.2).all()
+
+
 def test_walls_vary_in_tone_and_depth():
     tones, depths = [], []
     for seed in range(10):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from maker_checks import check_maker
 
-from minkowski_perception.lab.simulation.plants import bush, hedge, thicket, tree
+from minkowski_perception.lab.simulation.plants import bed, bush, hedge, thicket, tree
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,14 @@ def test_hedges_fill_their_box():
     extents, _ = check_maker(lambda rng: hedge(rng, 5.0, 1.5, 0.8), {"vegetation"})
     assert (extents > (4.8, 0.5, 1.4)).all()
     assert (extents < (6.5, 2.3, 3.2)).all()
+
+
+def test_beds_are_low_and_fill_their_rectangle():
+    extents, tops = check_maker(lambda rng: bed(rng, 4.0, 1.2), {"vegetation"})
+    assert tops.max() < 1.1
+    assert np.median(tops) < 0.6
+    assert (extents[:, :2] < (4.9, 2.1)).all()
+    assert np.median(extents[:, 0]) > 3.4
 
 
 def test_rays_pass_between_leaves():
