@@ -110,7 +110,8 @@ class Response(NamedTuple):
         count = int(beam.max(initial=0)) + 1
         factors = np.exp(np.random.default_rng(self.seed).normal(0.0, self.beams, count))
         measured = self.gain * factors[beam] * (exact + noise[0] + noise[1] * exact - self.dark)
-        return (np.rint(measured.clip(0.0, 1.0) * 255.0) / 255.0).astype(np.float32)
+        steps = np.rint(measured.clip(0.0, 1.0) * 255.0)
+        return np.asarray(steps / 255.0, dtype=np.float32)
 
 
 _PLAIN = Response()

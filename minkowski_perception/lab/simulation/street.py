@@ -195,7 +195,7 @@ class Street:
         self._lanes = {sign: _lanes(rng, shift, side.clear) for sign, side in self._sides.items()}
         self.lane = -float(rng.choice(self._lanes[-1]))
         self.sidewalks = [
-            sign * (side.sidewalk[0] + 0.6 * (side.sidewalk[1] - side.sidewalk[0]))
+            sign * float(rng.uniform(side.sidewalk[0] + 0.8, side.sidewalk[1] - 0.65))
             for sign, side in self._sides.items()
             if side.sidewalk
         ]

@@ -262,8 +262,9 @@ def barrier(rng: Rng) -> Mesh:
         box(material, (0, 0, share * high), (length, 0.04, 0.04 if kind == "railing" else 0.2))
         for share in rails
     ]
-    bars = np.arange(-length / 2, length / 2, 0.13) if kind == "railing" else []
-    parts += [box(material, (x, 0, high / 2), (0.02, 0.02, 0.9 * high)) for x in bars]
+    if kind == "railing":
+        bars = np.arange(-length / 2, length / 2, 0.13)
+        parts += [box(material, (x, 0, high / 2), (0.02, 0.02, 0.9 * high)) for x in bars]
     parts += [
         box(material, (x, 0, high / 2 - 0.1), (0.05, 0.05, high + 0.2))
         for x in (-length / 2, length / 2)

@@ -266,7 +266,7 @@ def test_rays_have_the_elevations_of_the_model_and_unit_length(name):
             elevation, np.broadcast_to(model.elevations, elevation.shape), atol=1e-3
         )
         beams = {"hdl64": 64, "os1_128": 128, "os1_64": 64, "pandar64": 64, "qt128": 128}
-        assert len(model.elevations) == {**beams, "vlp16": 16, "vlp32": 32}[name]
+        assert len(model.elevations) == {**beams, "vlp16": 16, "vlp32": 32, "hdl32": 32}[name]
 
 
 def test_an_unknown_model_is_refused_and_the_names_are_listed():
