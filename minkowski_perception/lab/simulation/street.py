@@ -71,7 +71,7 @@ def _lanes(rng: np.random.Generator, inner: float, outer: float) -> tuple[float,
     count = 2 if outer - inner > 5.6 else 1
     width = (outer - inner) / count
     middles = inner + width * (np.arange(count) + 0.5)
-    middles[-1] = max(middles[-1], rng.uniform(middles[-1], outer - 1.3))
+    middles[-1] = rng.uniform(middles[-1], max(middles[-1], outer - 1.3))
     return tuple(map(float, middles))
 
 

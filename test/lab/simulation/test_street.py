@@ -6,7 +6,7 @@ import pytest
 pytest.importorskip("open3d", exc_type=ImportError)
 
 from minkowski_perception.lab.simulation.lidar import Scene
-from minkowski_perception.lab.simulation.street import Street
+from minkowski_perception.lab.simulation.street import Street, _lanes
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -21,6 +21,13 @@ def test_the_lanes_of_the_sensor_are_free(seed):
             rays = np.concatenate([start, end - start], axis=1).astype(np.float32)
             rays[:, 2] += height
             assert static.cast(rays)[0].min() > 1.0
+
+
+@pytest.mark.parametrize("outer", [2.4, 3.0, 7.0])
+def test_lanes_lie_within_their_half_of_the_road(outer):
+    for seed in range(20):
+        lanes = _lanes(np.random.default_rng(seed), 0.4, outer)
+        assert 0.4 < lanes[0] <= lanes[-1] < outer
 
 
 def test_actors_move_at_their_speed():
