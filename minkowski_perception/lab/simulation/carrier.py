@@ -12,7 +12,7 @@ from minkowski_perception.lab.simulation.surfaces import Rng, make_material
 from minkowski_perception.labels import UNLABELLED
 
 _CLEARANCE = 0.08
-"""Metres from the sensor to the top of a body at least."""
+"""Metres from the sensor to the deck of a robot at least."""
 
 
 def carrier(rng: Rng, height: float) -> Mesh:
@@ -35,7 +35,7 @@ def _car(rng: Rng, height: float) -> Mesh:
     """Draw a car below the sensor, with bars and boxes on its roof."""
     car = vehicles.car(rng)
     roof = float(car.vertices[:, 2].max())
-    top = min(roof, height - _CLEARANCE)
+    top = min(roof, height - rng.uniform(0.25, 0.7))  # closer, it would hide most of the ground
     lowered = car.moved((rng.uniform(-0.9, 0.5), 0.0, top - roof - height))
     parts, dark = [lowered], make_material("", rng.uniform(0.05, 0.4))
     level = top - height
