@@ -77,7 +77,7 @@ def test_skewed_drives_have_times_of_points_and_pictures_are_drawn_on_request(tm
     ("arguments", "cause"),
     [
         (("--camera", "kinect"), "scene 'street' cannot be simulated with a depth camera"),
-        (("--lidar", "nope"), "unknown lidar 'nope'; choose one of hdl64"),
+        (("--lidar", "nope"), "unknown lidar 'nope'; choose one of hdl32"),
         (("--scene", "room", "--camera", "nope"), "unknown camera 'nope'; choose one of d435"),
         (("--scene", "room", "--format", "kitti"), "cannot store colour; use --format bag"),
         (("--skew", "--format", "kitti"), "cannot store times of points; use --format bag"),
