@@ -36,6 +36,7 @@ LAB_LAYERS = [
     {"simulation"},
     {"datasets", "importers"},
     {"benchmarks", "evaluation", "training"},
+    {"adaptation"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 LAB_LEVEL = {part: level for level, parts in enumerate(LAB_LAYERS) for part in parts}

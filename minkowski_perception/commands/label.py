@@ -148,7 +148,7 @@ def run(args: argparse.Namespace) -> int:
     from minkowski_perception.labelling.discovery import find_recordings
 
     if args.dataset is not None:
-        found = [(name, args.paths[0]) for name in _sequences(args)]
+        found = [(name, args.paths[0]) for name in sequence_names(args)]
         single = len(found) == 1
     else:
         found = [*find_recordings(args.paths, args.out)]
@@ -271,7 +271,7 @@ def _work(args: argparse.Namespace, threads: int = 0) -> Work:
     )
 
 
-def _sequences(args: argparse.Namespace) -> list[str]:
+def sequence_names(args: argparse.Namespace) -> list[str]:
     """Return the sequences of the data set that are labelled.
 
     Raises:

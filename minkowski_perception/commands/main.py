@@ -15,6 +15,7 @@ import minkowski_perception
 from minkowski_perception.commands import add_commands
 
 COMMANDS = {
+    "adapt": "adapt path/to/bag --topic /points --out out/my_model",
     "benchmark": "benchmark engines --voxel-size 0.2 --json engines.json",
     "calibrate": "calibrate --model outdoor_lidar --out out/calibrated.yaml",
     "convert": "convert minkunet34_w32_spconv.pth --out models/minkunet34.safetensors",

@@ -87,8 +87,12 @@ def settings_of(args: argparse.Namespace, **defaults: Any) -> Settings:
     return Settings.from_values({**defaults, **given})
 
 
-def load_segmenter(settings: Settings) -> Segmenter:
+def load_segmenter(settings: Settings, kind: type[Segmenter] | None = None) -> Segmenter:
     """Load the model with the settings, and prepare this process to run it.
+
+    Args:
+        settings: of the segmenter.
+        kind: class of the segmenter; None for `Segmenter`.
 
     Raises:
         CommandError: the model cannot be loaded, or cannot run with these settings.
@@ -98,6 +102,6 @@ def load_segmenter(settings: Settings) -> Segmenter:
 
     use_threads(settings.threads)  # before engines are timed
     try:
-        return Segmenter.load(settings.model, **settings.segmenter_options())
+        return (kind or Segmenter).load(settings.model, **settings.segmenter_options())
     except ValueError as error:
         raise CommandError(str(error)) from error

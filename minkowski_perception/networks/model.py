@@ -92,6 +92,8 @@ class Card:
         figures: what it scored, and on what.
         source: of a converted model: its checkpoint, and how that was read.
         training_data: of a converted model: how its training read the labels.
+        adaptation: of a model that was adapted to recordings: what it started from, the
+            recordings, and the figures before and after; see docs/adapt.md.
         recipe: of a trained model: digest of its settings and of the model that it started from.
         calibration: temperatures of its class logits; None to leave them as they are.
         domain: interval of each statistic over the clouds of its training; see `domain.py`.
@@ -113,6 +115,7 @@ class Card:
     figures: Mapping[str, Any] | None = None
     source: Mapping[str, Any] | None = None
     training_data: Mapping[str, Any] | None = None
+    adaptation: Mapping[str, Any] | None = None
     recipe: _Digest | None = None
     calibration: TemperatureScaling | None = None
     domain: Mapping[str, tuple[float, float]] | None = None

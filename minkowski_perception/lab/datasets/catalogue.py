@@ -17,12 +17,13 @@ from minkowski_perception.lab.datasets import (
     rellis3d,
     s3dis,
     scannet,
+    stored,
     synthia4d,
 )
 from minkowski_perception.lab.datasets.reading import DatasetError, LabelIds, contents_of
 from minkowski_perception.labels import LabelSet
 
-__all__ = ["BAG", "Dataset", "DatasetError", "dataset_names", "open_dataset"]
+__all__ = ["BAG", "STORED", "Dataset", "DatasetError", "dataset_names", "open_dataset"]
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,7 @@ _NUSCENES = _Layout(
 _OUSTER_FULL_SCALE = 1024 / 65535
 
 BAG = "bag"
+STORED = "stored_frames"
 
 # Layouts of each data set; the first one found is read.
 _LAYOUTS: dict[str, tuple[_Layout, ...]] = {
@@ -135,7 +137,7 @@ _LAYOUTS: dict[str, tuple[_Layout, ...]] = {
 
 def dataset_names() -> list[str]:
     """Return the names that `open_dataset` accepts."""
-    return [*_LAYOUTS, BAG]
+    return [*_LAYOUTS, BAG, STORED]
 
 
 def open_dataset(
@@ -162,6 +164,8 @@ def open_dataset(
     """
     if name == BAG:
         return _open_bag(root, split, bag_labels or LabelSet.load("semantickitti19"), labels)
+    if name == STORED:
+        return _open_stored(root, split, labels)
     if name not in _LAYOUTS:
         raise DatasetError(
             f"unknown data set '{name}'; choose one of {', '.join(dataset_names())}"
@@ -191,3 +195,11 @@ def _open_bag(path: Path, split: str | None, own: LabelSet, labels: LabelSet | N
     sequences = labelled_bag.sequences(path, split, ids)
     by_model = any(sequence.by_model for sequence in sequences.values())
     return Dataset(BAG, labels or own, sequences, None, by_model, ids=ids)
+
+
+def _open_stored(root: Path, split: str | None, labels: LabelSet | None) -> Dataset:
+    frames = stored.sequences(root, split)
+    own = LabelSet.load(root / stored.LABELS)
+    if labels is not None and labels.names != own.names:
+        raise DatasetError(f"{root} has labels of '{own.name}', not of '{labels.name}'")
+    return Dataset(STORED, own, frames, 1.0, truth_by_model=True)

@@ -153,6 +153,8 @@ class Optimization:
         sync_batch_norm: whether batch norm uses the voxels of all processes; on CUDA only.
         freeze_batch_norm: whether batch norm keeps the statistics of the start, as for steps of
             few clips; its weights are trained nevertheless.
+        trained: "all" weights; or "norms", the factors and offsets of batch norm alone, as for few
+            and doubtful labels.
         checkpoint_every: number of steps between checkpoints.
     """
 
@@ -169,6 +171,7 @@ class Optimization:
     precision: Literal["float32", "float16", "bfloat16"] = "float32"
     sync_batch_norm: bool = False
     freeze_batch_norm: bool = False
+    trained: Literal["all", "norms"] = "all"
     checkpoint_every: Annotated[int, Range(least=1)] = 200
 
     def __post_init__(self) -> None:

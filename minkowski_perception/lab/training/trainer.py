@@ -61,16 +61,23 @@ class Trainer:
         if on_cpu and settings.sync_batch_norm:
             raise RecipeError("sync_batch_norm needs CUDA")
         self._network = network.train()
+        norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm1d)]
         if settings.freeze_batch_norm:
-            for norm in (m for m in network.modules() if isinstance(m, nn.BatchNorm1d)):
+            for norm in norms:
                 norm.eval()
+        if settings.trained == "norms":
+            network.requires_grad_(False)
+            for norm in norms:
+                norm.requires_grad_(True)
         self._world = world
         self._settings = settings
         self._loss = loss
         self._class_weights = None if class_weights is None else class_weights.to(world.device)
         self._half = _HALVES.get(settings.precision)
         self._model = _shared(network, refinement, settings, world)
-        groups: list[dict[str, Any]] = [{"params": list(network.parameters())}]
+        groups: list[dict[str, Any]] = [
+            {"params": [each for each in network.parameters() if each.requires_grad]}
+        ]
         self._crf = None if refinement is None else refinement.crf.train()
         if refinement is not None:
             own = {"params": list(refinement.crf.parameters()), "lr": refinement.learning_rate}
