@@ -45,6 +45,7 @@ _DRIVES, _DRIVE_FRAMES = 12, 6
 _HELD_OUT_DRIVES = (5000, 5002)
 """Seeds of the simulated drives to compare on; `evaluate` begins with others."""
 _BATCH = 4
+_CHECKPOINT_EVERY = 25
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,7 @@ def recipe_of(model: str, root: Path, options: Options, cache: Path) -> dict[str
             "gradient_clip": 5.0,
             "precision": "bfloat16",
             "trained": options.trained,
-            "checkpoint_every": 25,
+            "checkpoint_every": _CHECKPOINT_EVERY,
         },
         "keep_start": options.keep_start,
         "calibration": False,

@@ -52,6 +52,13 @@ def test_frozen_batch_norm_keeps_its_statistics_and_trains_its_weights(frozen, t
     assert not torch.equal(after["bn0.bn.weight"], before["bn0.bn.weight"])
 
 
+def test_norms_alone_are_trained_if_asked_for(tmp_path):
+    before, after, _ = step(tmp_path, Loss(), batch(), trained="norms")
+    for key, value in after.items():
+        if "num_batches" not in key:
+            assert torch.equal(value, before[key]) == (".bn." not in key), key
+
+
 def test_the_first_frame_of_a_clip_counts_less(tmp_path):
     clip = batch()
     unknown = clip._replace(labels=torch.where(clip.coordinates[:, -1] == 0, 255, clip.labels))
