@@ -35,6 +35,7 @@ NOT_RUN = {
     "colcon build": "test_package.py builds the package",
     "export ": "for commands that are not run",
     "git clone": "needs the network",
+    "minkowski-perception adapt": "test_adapt.py adapts a small model",
     "minkowski-perception benchmark engines --device cuda": "needs a GPU",
     "minkowski-perception benchmark exactness": "needs MinkowskiEngine; test_benchmark_exactness",
     "minkowski-perception benchmark node": "test_benchmark_node.py runs it over DDS",

@@ -122,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
     settings = settings_of(args, intensity_full_scale=_full_scale(args) or 0.0)
     teacher = load_segmenter(settings, Teacher)
     assert isinstance(teacher, Teacher)
-    found = _find(args, out)
+    found = _find(args, work)
     choice = Choice()
     prepared = adapt.prepare(
         (_open(args, settings, name, path) for name, path in found),
@@ -133,7 +133,7 @@ def run(args: argparse.Namespace) -> int:
         settings.level,
     )
     taught = prepared.found["pseudo_labels"]
-    print_aside(
+    _tell(
         f"{taught['share']:.0%} of the voxels of {taught['frames']} frames teach; "
         f"{taught['held_out']} frames are held out"
     )
@@ -149,10 +149,10 @@ def run(args: argparse.Namespace) -> int:
     )
     print(table(before, after))
     if reasons := worse(before, after):
-        print_aside("no model is written, because it got worse on the held-out frames:")
+        _tell("no model is written, because it got worse on the held-out frames:")
         for reason in reasons:
-            print_aside(f"- {reason}")
-        print_aside(f"{work} has the work; fewer --steps or --trained norms change less")
+            _tell(f"- {reason}")
+        _tell(f"{work} has the work; fewer --steps or --trained norms change less")
         return 1
     adapt.write_adapted(
         adapted, out, settings.model, prepared, options, args.command_line, before, after
@@ -169,7 +169,7 @@ def _share(text: str) -> float:
     return value
 
 
-def print_aside(text: str) -> None:
+def _tell(text: str) -> None:
     """Print a message of the command to standard error."""
     print(f"minkowski-perception adapt: {text}", file=sys.stderr, flush=True)
 
@@ -181,14 +181,14 @@ def _full_scale(args: argparse.Namespace) -> float | None:
     return args.dataset and open_dataset(args.dataset, args.paths[0]).intensity_full_scale
 
 
-def _find(args: argparse.Namespace, out: Path) -> list[tuple[str, Path]]:
+def _find(args: argparse.Namespace, work: Path) -> list[tuple[str, Path]]:
     """Return the recordings with their names."""
     from minkowski_perception.labelling.discovery import find_recordings
 
     if args.dataset is not None:
         return [(name, args.paths[0]) for name in sequence_names(args)]
     return [
-        (each.name.replace(os.sep, "_"), each.path) for each in find_recordings(args.paths, out)
+        (each.name.replace(os.sep, "_"), each.path) for each in find_recordings(args.paths, work)
     ]
 
 
@@ -244,7 +244,7 @@ def _sensor(args: argparse.Namespace, root: Path, teacher: Teacher) -> str | Non
     except (ImportError, ValueError) as error:
         if args.sensor != AUTO:
             raise CommandError(f"--sensor {args.sensor}: {error}") from error
-        print_aside(f"without simulation: {error}")
+        _tell(f"without simulation: {error}")
         return None
-    print_aside(f"simulated drives of {sensor} are mixed in")
+    _tell(f"simulated drives of {sensor} are mixed in")
     return sensor

@@ -90,7 +90,12 @@ def test_a_model_is_adapted_to_a_recording_without_labels(inputs):
     told = mine.card["adaptation"]
     assert (told["start"], told["start_sha256"]) == ("sure", start.card["sha256"])
     assert told["recordings"] == [
-        {"name": "drive", "frames": CLOUDS, "ego_motion": "bag (from bag odometry)"}
+        {
+            "name": "drive",
+            "clouds": CLOUDS,
+            "frames": CLOUDS,
+            "ego_motion": "bag (from bag odometry)",
+        }
     ]
     assert (told["pseudo_labels"]["frames"], told["pseudo_labels"]["held_out"]) == (6, 2)
     assert told["options"]["steps"] == STEPS

@@ -8,6 +8,7 @@ drives of a like sensor, in a short training. Frames that are held out tell whet
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -40,6 +41,8 @@ from minkowski_perception.networks.registry import network_options
 _TRAINED, _ADAPTED = "trained", "adapted"
 """Models in the folder of the work: as the training leaves it, and with the start's CRF."""
 _DRIVES_FOLDER = "drives"
+_DIGITS = 8
+"""Of the digest that names the folder of a training."""
 _MADE_WITH, _FOUND = "made_with.json", "found.json"
 _DRIVES, _DRIVE_FRAMES = 12, 6
 _HELD_OUT_DRIVES = (5000, 5002)
@@ -105,8 +108,8 @@ def prepare(
         level: see `Stream`.
 
     Raises:
-        AdaptationError: the folder has the work of other recordings or settings, or the
-            recordings are not suited, see `observe` and `teach`.
+        AdaptationError: the folder has the work of other recordings or settings, or the model or
+            the recordings are not suited, see `observe` and `teach`.
         BagError: a recording is missing or corrupt.
     """
     root = work / "frames"
@@ -117,6 +120,11 @@ def prepare(
                 "it, or choose another --out"
             )
         return Prepared(root, json.loads((work / _FOUND).read_text()))
+    if teacher.model.input.shift == "minimum":
+        raise AdaptationError(
+            f"model '{teacher.model.name}' cannot be adapted: its voxels start at each frame's own "
+            "corner, so they do not stay in place from frame to frame"
+        )
     shutil.rmtree(work, ignore_errors=True)
     stretches: list[Stretch] = []
     entries = []
@@ -128,6 +136,7 @@ def prepare(
             entries.append(
                 {
                     "name": recording.name,
+                    "clouds": recording.count,
                     "frames": sum(len(each.frames) for each in seen),
                     "ego_motion": f"{recording.motion.name} ({recording.motion.reason})",
                 }
@@ -215,8 +224,10 @@ def fine_tune(
         RecipeError, ModelError, DatasetError, SensorError: see `train`.
     """
     recipe = recipe_of(model, prepared.root, options, work / _DRIVES_FOLDER)
-    begun = (work / f"{_TRAINED}.checkpoint").exists()
-    path = train(recipe, work, device, resume=begun, overwrite=not begun, workers=workers)
+    # With other options the training starts anew, on the same frames.
+    folder = work / hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:_DIGITS]
+    begun = (folder / f"{_TRAINED}.checkpoint").exists()
+    path = train(recipe, folder, device, resume=begun, overwrite=not begun, workers=workers)
     start, trained = load_model(model), load_model(path.with_suffix(".yaml"))
     card = {**start.card, "figures": None, "recipe": trained.card["recipe"]}
     card = {key: value for key, value in card.items() if value is not None}

@@ -103,7 +103,7 @@ def test_the_docs_list_each_data_set_and_its_label_set():
     rows = [line.split("|")[1:-1] for line in page.splitlines() if line.startswith("| `")]
     table = {row[0].strip(" `"): row[3].strip(" `") for row in rows if len(row) == 5}
     assert sorted(table) == sorted(dataset_names())
-    assert set(table.values()) - {"--bag-labels"} <= set(LabelSet.available())
+    assert set(table.values()) - {"--bag-labels", "labels.yaml"} <= set(LabelSet.available())
 
 
 def test_frames_are_read_on_access(tmp_path):
