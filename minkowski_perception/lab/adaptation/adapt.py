@@ -122,8 +122,8 @@ def prepare(
         return Prepared(root, json.loads((work / _FOUND).read_text()))
     if teacher.model.input.shift == "minimum":
         raise AdaptationError(
-            f"model '{teacher.model.name}' cannot be adapted: its voxels start at each frame's own "
-            "corner, so they do not stay in place from frame to frame"
+            f"model '{teacher.model.name}' cannot be adapted: its voxels start at each frame's "
+            "own corner, so they do not stay in place from frame to frame"
         )
     shutil.rmtree(work, ignore_errors=True)
     stretches: list[Stretch] = []
