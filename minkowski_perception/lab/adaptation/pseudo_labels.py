@@ -93,7 +93,8 @@ class Thresholds:
             own: [N], what the frame alone says.
         """
         known = labels != UNLABELLED
-        bins = np.minimum((confidence[known] * _BINS).astype(np.int64), _BINS - 1)
+        exact = confidence[known].astype(np.float64)  # else a limit may be above its own voxel
+        bins = np.minimum((exact * _BINS).astype(np.int64), _BINS - 1)
         np.add.at(self._counts, (labels[known], bins), 1)
         self._own += np.bincount(own, minlength=len(self._own))[: len(self._own)]
 

@@ -55,7 +55,7 @@ class Taught:
 def teach(stretches: Sequence[Stretch], label_set: LabelSet, choice: Choice, root: Path) -> Taught:
     """Write the frames with pseudo labels to a root, see `lab.datasets.stored`.
 
-    The files of the stretches are removed.
+    The files of the frames move there.
 
     Args:
         stretches: of all recordings; those that are too short are left out.
@@ -92,9 +92,7 @@ def teach(stretches: Sequence[Stretch], label_set: LabelSet, choice: Choice, roo
         frame = replace(read_frame(seen.file), labels=labels[seen.voxel_of])
         split = HELD_OUT if stretch.held_out else TRAIN
         write_frame(root / split / stretch.name / seen.file.name, frame)
-    for stretch in stretches:
-        for seen in stretch.frames:
-            seen.file.unlink()
+        seen.file.unlink()
     known = counts[False][: len(label_set)]
     if not known.any():
         raise AdaptationError(
