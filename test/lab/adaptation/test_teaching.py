@@ -72,7 +72,7 @@ def expected(said, choice):
 @pytest.mark.parametrize("still", [True, False])
 def test_frames_get_the_labels_of_dictionaries_over_the_places_of_their_stretch(tmp_path, still):
     rng = np.random.default_rng(0)
-    choice = Choice(share=1.0, least=0.5, enough=1.0, frames=3, growth=100.0)
+    choice = Choice(least=0.5, enough=0.5, frames=3, growth=100.0)
     first, said = stretch(tmp_path, "a_0", False, rng, still=still)
     last, said_last = stretch(tmp_path, "a_1", True, rng, frames=4, still=still)
 
