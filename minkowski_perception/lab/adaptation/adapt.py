@@ -47,7 +47,7 @@ _MADE_WITH, _FOUND = "made_with.json", "found.json"
 _DRIVES, _DRIVE_FRAMES = 12, 6
 _HELD_OUT_DRIVES = (5000, 5002)
 """Seeds of the simulated drives to compare on; `evaluate` begins with others."""
-_BATCH = 4
+_BATCH = 2
 _CHECKPOINT_EVERY = 25
 
 
@@ -70,7 +70,7 @@ class Options:
     trained: Literal["all", "norms"] = "all"
     sensor: str | None = None
     simulated: float = 0.5
-    learning_rate: float = 0.001
+    learning_rate: float = 0.002
     keep_start: float = 0.0
     seed: int = 1
     choice: Choice = field(default_factory=Choice)

@@ -36,8 +36,8 @@ class Choice:
     """
 
     share: float = 0.7
-    least: float = 0.6
-    enough: float = 0.9
+    least: float = 0.8
+    enough: float = 0.95
     frames: int = 2
     growth: float = 2.0
 
