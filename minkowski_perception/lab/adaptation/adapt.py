@@ -61,7 +61,6 @@ class Options:
         sensor: simulated sensor; None for no simulation.
         simulated: share of the clips that are simulated.
         learning_rate: the largest one.
-        keep_start: share of the start's weights in the result, see `Recipe`.
         seed: of all random numbers.
         choice: which voxels teach.
     """
@@ -71,7 +70,6 @@ class Options:
     sensor: str | None = None
     simulated: float = 0.5
     learning_rate: float = 0.002
-    keep_start: float = 0.0
     seed: int = 1
     choice: Choice = field(default_factory=Choice)
 
@@ -195,7 +193,6 @@ def recipe_of(model: str, root: Path, options: Options, cache: Path) -> dict[str
             "trained": options.trained,
             "checkpoint_every": _CHECKPOINT_EVERY,
         },
-        "keep_start": options.keep_start,
         "calibration": False,
         "card": {},
     }
