@@ -212,6 +212,6 @@ def test_clouds_that_a_model_labelled_are_refused(run, inputs, tmp_path, capsys)
 def test_an_unknown_sensor_is_refused_before_the_training(run, capsys):
     pytest.importorskip("open3d", reason="needs open3d to simulate")
 
-    assert run("--sensor", "hdl32") == 2
+    assert run("--sensor", "lidar9") == 2
 
-    assert "--sensor hdl32: unknown lidar 'hdl32'; choose one of" in capsys.readouterr().err
+    assert "--sensor lidar9: unknown lidar 'lidar9'; choose one of" in capsys.readouterr().err
