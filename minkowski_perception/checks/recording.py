@@ -58,7 +58,6 @@ def _recording(
     if not counts:
         return [fail("topics", found, "record a topic of sensor_msgs/PointCloud2")]
     findings = [ok("topics", found)]
-    findings += [warn("losses", loss, "record again; the rest can be used") for loss in bag.losses]
     for name in counts if topic is None else [bag.choose_cloud_topic(topic)]:
         if not counts[name]:
             findings.append(ok(name, "no clouds"))
@@ -66,7 +65,8 @@ def _recording(
         if len(counts) > 1:
             findings.append(ok(name, "the following is about this topic"))
         findings += _topic(bag, name, segmenter, odometry_topic)
-    return findings
+    remedy = "copy or record it again; the rest can be used"
+    return findings + [warn("losses", loss, remedy) for loss in bag.losses]
 
 
 def _topic(

@@ -164,7 +164,8 @@ class Labeller:
         if folder.finished(made_with):
             return folder.summary() or {}
         with work.open(recording.path) as bag:
-            for loss in bag.losses:
+            known_losses = bag.losses
+            for loss in known_losses:
                 watch.warn(f"warning: {loss}")
             topic = bag.choose_cloud_topic(recording.topic)
             motion = choose_ego_motion(
@@ -191,6 +192,9 @@ class Labeller:
                     found = stream.map()
                     for output in outputs:
                         output.finish(found, summary)
+                for loss in bag.losses:
+                    if loss not in known_losses:  # damage that was found on the way
+                        watch.warn(f"warning: {loss}")
                 for sentence in stream.level.sentences():
                     watch.warn(sentence)
                 for warning in stream.domain.warnings:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import heapq
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -36,11 +36,13 @@ try:
     from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
     from rosbags.typesys import Stores, get_typestore
 
+    from minkowski_perception.recordings.losses import Losses
     from minkowski_perception.recordings.message_types import (
         CLOUD_TYPE,
         ODOMETRY_TYPE,
         RENAMED_TYPES,
         TRANSFORMS_TYPE,
+        MessageTypeError,
         MessageTypes,
     )
     from minkowski_perception.recordings.storage import (
@@ -114,7 +116,6 @@ class BagReader:
 
     Attributes:
         path: of the bag.
-        losses: sentences on what is lost, and why.
 
     Raises:
         BagError: the path is not a bag, or the bag cannot be read.
@@ -123,13 +124,16 @@ class BagReader:
     def __init__(self, path: str | Path) -> None:
         self._missing: list[str] = []
         self.path, self._files = _locate(Path(path), self._missing)
-        self.losses = self._missing
+        self._absent = self._missing
+        self._storages: list[Storage] = []
+        self._losses = Losses()
 
     def __enter__(self) -> BagReader:
         self._types = MessageTypes()
-        self._storages: list[Storage] = []
+        self._storages = []
         self._trees: dict[str, TransformTree] = {}
-        self.losses = list(self._missing)
+        self._losses = Losses()
+        self._absent = list(self._missing)
         with ExitStack() as opened:
             for file in self._files:
                 try:
@@ -138,16 +142,22 @@ class BagReader:
                 except BagError as error:
                     if len(self._files) == 1:
                         raise
-                    self.losses.append(f"a part is lost: {error}")
-            self.losses += [loss for storage in self._storages for loss in storage.losses]
+                    self._absent.append(f"a part is lost: {error}")
             self._opened = opened.pop_all()
-        if self.losses and not any(storage.counts for storage in self._storages):
+        losses = self.losses
+        if losses and not any(storage.counts for storage in self._storages):
             self._opened.close()
-            raise BagError(f"cannot read bag {self.path}: no message is left; {self.losses[0]}")
+            raise BagError(f"cannot read bag {self.path}: no message is left; {losses[0]}")
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._opened.close()
+
+    @property
+    def losses(self) -> list[str]:
+        """Sentences on what is lost, and why; damage within files is found as they are read."""
+        parts = [loss for storage in self._storages for loss in storage.losses]
+        return [*self._absent, *parts, *self._losses.sentences()]
 
     def span(self) -> tuple[int, int]:
         """Return the first and the last receive time, nanoseconds; 0 and 0 without messages."""
@@ -210,8 +220,7 @@ class BagReader:
         Raises:
             BagError: the cloud topic is missing, or the bag is corrupt.
         """
-        chosen = self.choose_cloud_topic(topic)
-        return [stored.time for _, stored in self._stored([chosen], only=CLOUD_TYPE)]
+        return [receive_time for receive_time, _ in self.clouds(topic)]
 
     def raw(
         self, topics: Iterable[str], since: int | None = None
@@ -230,9 +239,9 @@ class BagReader:
             BagError: a topic is missing (the topics are listed), or the bag is corrupt.
         """
         for channel, stored in self._stored(topics, (since, None)):
-            with self._bag_errors():
-                cdr = self._types.cdr(channel, stored.data)
-            yield channel.topic, _ros2_type(channel), stored.time, cdr
+            cdr = self._parsed(self._types.cdr, channel, stored)
+            if cdr is not None:
+                yield channel.topic, _ros2_type(channel), stored.time, cdr
 
     def poses(
         self, frame_id: str, fixed_frame: str | None = None, topic: str | None = None
@@ -349,9 +358,26 @@ class BagReader:
     ) -> Iterator[tuple[str, int, Any]]:
         """Yield topic, receive time and message of a type, in time order."""
         for channel, stored in self._stored(topics, times, only=kind):
-            with self._bag_errors():
-                message = self._types.message(channel, stored.data)
-            yield channel.topic, stored.time, message
+            message = self._parsed(self._types.message, channel, stored)
+            if message is not None:
+                yield channel.topic, stored.time, message
+
+    def _parsed(
+        self, parse: Callable[[Channel, bytes], Any], channel: Channel, stored: Stored
+    ) -> Any:
+        """Return a message; None if it is damaged, which is noted as a loss.
+
+        Raises:
+            BagError: messages of this type cannot be read at all.
+        """
+        try:
+            return parse(channel, stored.data)
+        except MessageTypeError as error:
+            raise BagError(f"cannot read bag {self.path}: {error}") from error
+        except Exception as error:  # parsers raise many kinds on damaged messages
+            what = f"damaged messages on {channel.topic}, which are left out"
+            self._losses.add(what, stored.time, error)
+            return None
 
     def _stored(
         self, topics: Iterable[str], times: _Times = (None, None), only: str | None = None

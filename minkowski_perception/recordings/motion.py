@@ -46,7 +46,8 @@ def choose_ego_motion(
     """
     received_at, first = next(bag.clouds(topic), (0, None))
     if first is None:
-        raise BagError(f"topic '{topic}' of {bag.path} has no clouds")
+        losses = "".join(f"; {loss}" for loss in bag.losses)
+        raise BagError(f"topic '{topic}' of {bag.path} has no clouds{losses}")
     if isinstance(bag, FrameReader):
         return _motion_of_frames(bag, topic, choice, deskew)
     mounts = cache(bag.mount)

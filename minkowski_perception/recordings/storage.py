@@ -14,16 +14,19 @@ import shutil
 import sqlite3
 import struct
 import sys
+import zlib
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import lz4.frame
+
+from minkowski_perception.recordings.losses import Losses
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -39,6 +42,9 @@ ROS_ENCODINGS = ("cdr", "ros1")
 
 _BESIDE_DATABASE = ("-wal", "-journal")
 """Files of a database that was not closed; a copy is opened with them."""
+
+_MOST_FAILURES = 10_000
+"""Rows of a damaged database that are tried in a row before the rest is given up."""
 
 _DECOMPRESSORS: Mapping[str, Callable[[], Any]] = {
     "zstd": zstd.ZstdDecompressor,
@@ -83,15 +89,20 @@ class Storage(ABC):
     Attributes:
         path: the file.
         channels: by number.
-        counts: messages by number of the channel.
-        losses: sentences on what is lost, and why.
+        counts: messages by number of the channel, at least where the file is damaged.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.channels: dict[int, Channel] = {}
         self.counts: Counter[int] = Counter()
-        self.losses: list[str] = []
+        self._cuts: list[str] = []
+        self._losses = Losses()
+
+    @property
+    def losses(self) -> list[str]:
+        """Sentences on what is lost, and why; damage within the file is found as it is read."""
+        return [*self._cuts, *self._losses.sentences()]
 
     @abstractmethod
     def messages(
@@ -172,6 +183,7 @@ class _Chunk:
         stop: receive time of the last message, nanoseconds.
         counts: messages by channel; None if unknown.
         cut: whether the end of the content is missing.
+        checksum: CRC-32 of the content; 0 if unknown.
     """
 
     position: int
@@ -181,6 +193,7 @@ class _Chunk:
     stop: int = 0
     counts: Counter[int] | None = None
     cut: bool = False
+    checksum: int = 0
 
 
 class _ChunkedStorage(Storage):
@@ -210,36 +223,58 @@ class _ChunkedStorage(Storage):
     def _records(self, content: bytes) -> Iterator[tuple[int, int, int, memoryview]]:
         """Yield channel, time, position and bytes of the messages; register the channels.
 
-        Stops at an incomplete record.
+        Raises:
+            StorageError: a record is incomplete or invalid.
         """
+
+    @contextmanager
+    def _noting_damage(self, position: int) -> Iterator[None]:
+        """Note a record at a position that cannot be parsed, and go on with the next one."""
+        try:
+            yield
+        except Exception as error:  # parsers raise many kinds on damaged files
+            self._losses.add(f"damaged records of {self.path.name}", position, error)
 
     def _known(self, channels: Collection[int]) -> bool:
         return all(channel in self.channels for channel in channels)
 
     def _examine(self, chunk: _Chunk) -> None:
         """Count the messages of a chunk, and register its channels."""
-        found = [(channel, time) for channel, time, _, _ in self._records(self._content(chunk))]
+        found = [(channel, time) for channel, time, _, _ in self._messages_in(chunk)]
         chunk.counts = Counter(channel for channel, _ in found)
         if found:
             chunk.start = min(time for _, time in found)
             chunk.stop = max(time for _, time in found)
 
+    def _messages_in(self, chunk: _Chunk) -> Iterator[tuple[int, int, int, memoryview]]:
+        """Yield the messages of a chunk as `_records` does; note those that are lost."""
+        found = 0
+        cause: Exception | None = None
+        try:
+            for record in self._records(self._content(chunk)):
+                found += 1
+                yield record
+        except Exception as error:  # parsers raise many kinds on damaged files
+            cause = error
+        lost = max(0, sum((chunk.counts or {}).values()) - found)
+        if lost or (cause is not None and not chunk.cut):
+            what = "messages lost in damaged chunks of" if lost else "damaged chunks of"
+            reason = cause or "records are missing"
+            self._losses.add(f"{what} {self.path.name}", chunk.position, reason, lost or 1)
+
     def _content(self, chunk: _Chunk) -> bytes:
         self._file.seek(chunk.position)
-        data = self._file.read(chunk.size)
-        if chunk.compression in ("", "none") or not data:
-            return data
-        if chunk.compression not in _DECOMPRESSORS:
-            raise StorageError(f"compression '{chunk.compression}' is unknown")
-        decompressor = _DECOMPRESSORS[chunk.compression]()
-        try:
-            content: bytes = decompressor.decompress(data)
-        except Exception as error:
-            if chunk.cut:
-                return b""
-            raise StorageError(f"a chunk of {self.path.name} is damaged: {error}") from error
-        if not decompressor.eof and not chunk.cut:
-            raise StorageError(f"a chunk of {self.path.name} is damaged: its end is missing")
+        content = self._file.read(chunk.size)
+        if chunk.compression not in ("", "none") and content:
+            if chunk.compression not in _DECOMPRESSORS:
+                raise StorageError(f"compression '{chunk.compression}' is unknown")
+            decompressor = _DECOMPRESSORS[chunk.compression]()
+            content = decompressor.decompress(content)
+            if not decompressor.eof and not chunk.cut:
+                raise StorageError("its end is missing")
+        if chunk.checksum and not chunk.cut and zlib.crc32(content) != chunk.checksum:
+            what = f"damaged chunks of {self.path.name}, whose messages may be wrong"
+            self._losses.add(what, chunk.position, "their checksum differs")
         return content
 
     def messages(
@@ -260,7 +295,7 @@ class _ChunkedStorage(Storage):
             while waiting and waiting[0][0] < chunk.start:
                 time, _, _, channel, data = heapq.heappop(waiting)
                 yield Stored(channel, time, bytes(data))
-            for channel, time, position, data in self._records(self._content(chunk)):
+            for channel, time, position, data in self._messages_in(chunk):
                 if channel in wanted and low <= time < high:
                     heapq.heappush(waiting, (time, chunk.position, position, channel, data))
         while waiting:
@@ -283,9 +318,9 @@ class _ChunkedStorage(Storage):
         lost = self._size - position
         if self._chunks:
             self._chunks[-1].counts = None  # its index may be incomplete
-        self.losses.append(
+        self._cuts.append(
             f"{self.path.name} {what}, as after a crash of the recorder"
-            + (f"; its last {lost:,} bytes are incomplete" if lost else "")
+            + (f"; its last {lost:,} bytes cannot be read" if lost else "")
         )
 
 
@@ -307,10 +342,11 @@ class McapStorage(_ChunkedStorage):
             cut = end > self._size
             if opcode in (0x00, 0x02):  # footer, or no record
                 break
-            if opcode == 0x06:
-                self._add_chunk(body, available, cut)
-            elif not cut:
-                self._add_record(opcode, body, length)
+            with self._noting_damage(position):
+                if opcode == 0x06:
+                    self._add_chunk(body, available, cut)
+                elif not cut:
+                    self._add_record(opcode, body, length)
             if cut:
                 break
             position = end
@@ -323,12 +359,14 @@ class McapStorage(_ChunkedStorage):
         head = self._file.read(min(available, 40 + 64))
         if len(head) < 32:
             return
-        start, stop, _, _, length = struct.unpack_from("<QQQII", head)
+        start, stop, _, checksum, length = struct.unpack_from("<QQQII", head)
         compression = head[32 : 32 + length].decode(errors="replace")
         content = 32 + length + 8
         size = available - content
         if size > 0:
-            self._chunks.append(_Chunk(body + content, size, compression, start, stop, cut=cut))
+            self._chunks.append(
+                _Chunk(body + content, size, compression, start, stop, cut=cut, checksum=checksum)
+            )
 
     def _add_record(self, opcode: int, body: int, length: int) -> None:
         if opcode in (0x03, 0x04):
@@ -352,7 +390,7 @@ class McapStorage(_ChunkedStorage):
             opcode, length = struct.unpack_from("<BQ", view, position)
             body, position = position + 9, position + 9 + length
             if position > len(view):
-                return
+                raise StorageError("a record is incomplete")
             if opcode == 0x05:
                 channel, _, time = struct.unpack_from("<HIQ", view, body)
                 yield channel, time, body, view[body + 22 : position]
@@ -398,30 +436,36 @@ class Ros1Storage(_ChunkedStorage):
                 break
             body = self._file.tell()
             available = min(size, self._size - body)
-            operation = header.get(b"op", b"\0")[0]
-            if operation == 3:
+            if header.get(b"op", b"\0")[:1] == b"\3":
                 if header.get(b"encryptor"):
                     raise StorageError(f"{self.path.name} is encrypted")
                 indexed = any(header.get(b"index_pos", b""))
-            elif operation == 5:
-                compression = header.get(b"compression", b"none").decode(errors="replace")
-                cut = available < size
-                self._chunks.append(_Chunk(body, available, compression, cut=cut))
-            elif operation == 2 and available == size:
-                # A chunk that was never closed has its messages outside.
-                channel, time = _connection_and_time(header)
-                length = body + size - position
-                chunk = _Chunk(position, length, "", time, time, Counter([channel]))
-                self._chunks.append(chunk)
-            elif operation == 4 and available == size and self._chunks:
-                self._add_index(header, self._file.read(size))
-            elif operation == 7 and available == size:
-                self._register(header, self._file.read(size))
+            with self._noting_damage(position):
+                self._add_record(header, position, body, size, available)
             if available < size:
                 break
             position = body + size
         if position < self._size or not indexed:
             self._cut_off(position, "has no index")
+
+    def _add_record(
+        self, header: Mapping[bytes, bytes], position: int, body: int, size: int, available: int
+    ) -> None:
+        operation = header.get(b"op", b"\0")[0]
+        if operation == 5:
+            compression = header.get(b"compression", b"none").decode(errors="replace")
+            self._chunks.append(_Chunk(body, available, compression, cut=available < size))
+        elif available < size:
+            return
+        elif operation == 2:
+            # A chunk that was never closed has its messages outside.
+            channel, time = _connection_and_time(header)
+            length = body + size - position
+            self._chunks.append(_Chunk(position, length, "", time, time, Counter([channel])))
+        elif operation == 4 and self._chunks:
+            self._add_index(header, self._file.read(size))
+        elif operation == 7:
+            self._register(header, self._file.read(size))
 
     def _header(self) -> tuple[dict[bytes, bytes], int]:
         """Read a record's header and the size of its data.
@@ -454,12 +498,12 @@ class Ros1Storage(_ChunkedStorage):
             (length,) = struct.unpack_from("<I", view, position)
             body = position + 4 + length + 4
             if body > len(view):
-                return
+                raise StorageError("a record is incomplete")
             header = _ros1_fields(bytes(view[position + 4 : position + 4 + length]))
             (size,) = struct.unpack_from("<I", view, body - 4)
             position = body + size
             if position > len(view):
-                return
+                raise StorageError("a record is incomplete")
             operation = header.get(b"op", b"\0")[0]
             if operation == 2:
                 channel, time = _connection_and_time(header)
@@ -482,6 +526,7 @@ class SqliteStorage(Storage):
 
     def __init__(self, path: Path, resources: ExitStack) -> None:
         super().__init__(path)
+        self._found: list[tuple[int, int, int]] | None = None  # of a damaged database
         beside = [path.with_name(path.name + end) for end in _BESIDE_DATABASE]
         unsaved = [file for file in beside if file.exists() and file.stat().st_size]
         if unsaved:
@@ -495,10 +540,15 @@ class SqliteStorage(Storage):
         self._database = sqlite3.connect(address, uri=True, check_same_thread=False)
         self._database.text_factory = lambda data: data.decode(errors="replace")
         try:
-            self._read_topics()
+            try:
+                self._read_topics()
+            except sqlite3.DatabaseError:
+                # Lets SQLite open a file that is shorter than it should be.
+                self._database.execute("PRAGMA writable_schema = ON")
+                self._read_topics()
         except sqlite3.Error as error:
             self._database.close()
-            raise StorageError(f"{path.name}: {error}") from error
+            raise StorageError(f"{path.name}: {error}; copy or record it again") from error
 
     def _read_topics(self) -> None:
         definitions = {}
@@ -515,12 +565,43 @@ class SqliteStorage(Storage):
         for number, topic, kind, encoding in self._database.execute(
             "SELECT id, name, type, serialization_format FROM topics ORDER BY id"
         ):
+            if not all(isinstance(text, str) for text in (topic, kind, encoding)):
+                self._losses.add(f"damaged topics of {self.path.name}", number, "no text")
+                continue
             text, form = definitions.get(kind, ("", ""))
             self.channels[number] = Channel(topic, kind, encoding, text, form)
-        counts = self._database.execute(
-            "SELECT topic_id, count(*) FROM messages GROUP BY topic_id"
+        try:
+            counts = self._database.execute(
+                "SELECT topic_id, count(*) FROM messages GROUP BY topic_id"
+            )
+            self.counts.update(dict(counts))
+        except sqlite3.DatabaseError as error:
+            self._salvage(error)
+
+    def _salvage(self, error: sqlite3.DatabaseError) -> None:
+        """List the messages that can be found in a damaged database, and count them."""
+        if self._found is not None:
+            return
+        self._cuts.append(
+            f"{self.path.name} is damaged ({error}), as after an incomplete copy; messages are "
+            "lost"
         )
-        self.counts.update(dict(counts))
+        self._found, following, failures = [], 0, 0
+        while failures < _MOST_FAILURES:
+            # Row by row in the order of the file, past those that cannot be read.
+            try:
+                for row in self._database.execute(
+                    "SELECT timestamp, id, topic_id FROM messages NOT INDEXED "
+                    "WHERE id >= ? ORDER BY id",
+                    (following,),
+                ):
+                    self._found.append(row)
+                    following, failures = row[1] + 1, 0
+                break
+            except sqlite3.DatabaseError:
+                following, failures = following + 1, failures + 1
+        self._found = sorted(row for row in self._found if all(isinstance(n, int) for n in row))
+        self.counts = Counter(channel for _, _, channel in self._found)
 
     def _columns(self, table: str) -> list[Any]:
         return self._database.execute(f"PRAGMA table_info({table})").fetchall()
@@ -529,20 +610,38 @@ class SqliteStorage(Storage):
         self, channels: Collection[int], start: int | None = None, stop: int | None = None
     ) -> Iterator[Stored]:
         """Yield messages of channels in time order; see `Storage.messages`."""
-        marks = ",".join("?" * len(channels))
         low, high = -(2**63) if start is None else start, 2**63 - 1 if stop is None else stop
-        rows = self._database.execute(
-            f"SELECT topic_id, timestamp, data FROM messages WHERE topic_id IN ({marks}) "
-            "AND timestamp >= ? AND timestamp < ? ORDER BY timestamp, id",
-            (*channels, low, high),
-        )
-        for channel, time, data in rows:
-            # Compressed message by message; no CDR starts like this.
-            plain = zstd.decompress(data) if data[:4] == _ZSTD_MAGIC else data
-            yield Stored(channel, time, bytes(plain))
+        last = low, -1
+        if self._found is None:
+            marks = ",".join("?" * len(channels))
+            try:
+                for channel, time, number, data in self._database.execute(
+                    f"SELECT topic_id, timestamp, id, data FROM messages WHERE topic_id IN "
+                    f"({marks}) AND timestamp >= ? AND timestamp < ? ORDER BY timestamp, id",
+                    (*channels, low, high),
+                ):
+                    last = time, number
+                    yield Stored(channel, time, _plain(data))
+                return
+            except sqlite3.DatabaseError as error:
+                self._salvage(error)
+        for time, number, channel in self._found or ():
+            if channel not in channels or not low <= time < high or (time, number) <= last:
+                continue
+            try:
+                query = "SELECT data FROM messages WHERE id = ?"
+                ((data,),) = self._database.execute(query, (number,))
+                stored = Stored(channel, time, _plain(data))
+            except Exception as error:  # of the database, or of decompression
+                what = f"messages lost in damaged pages of {self.path.name}"
+                self._losses.add(what, number, error)
+            else:
+                yield stored
 
     def span(self) -> tuple[int, int] | None:
         """Return the first and the last receive time; see `Storage.span`."""
+        if self._found is not None:
+            return (self._found[0][0], self._found[-1][0]) if self._found else None
         query = "SELECT min(timestamp), max(timestamp) FROM messages"
         first, last = self._database.execute(query).fetchone()
         return None if first is None else (first, last)
@@ -550,6 +649,12 @@ class SqliteStorage(Storage):
     def close(self) -> None:
         """Close the database."""
         self._database.close()
+
+
+def _plain(data: bytes) -> bytes:
+    """Return a message of a database, decompressed if it was compressed by itself."""
+    # No CDR starts like this.
+    return zstd.decompress(data) if data[:4] == _ZSTD_MAGIC else bytes(data)
 
 
 def _text(data: bytes, position: int) -> tuple[str, int]:

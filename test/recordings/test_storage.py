@@ -3,9 +3,11 @@
 """Recordings as recorders and converters leave them."""
 
 import bz2
+import random
 import shutil
 import sqlite3
 import struct
+import zlib
 
 import lz4.frame
 import numpy as np
@@ -19,6 +21,7 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from minkowski_perception.codec import decode, encode_frame
 from minkowski_perception.frame import Frame
+from minkowski_perception.recordings import storage
 from minkowski_perception.recordings.bags import BagError, BagReader, BagWriter
 from minkowski_perception.recordings.storage import zstd
 
@@ -96,7 +99,8 @@ def write_mcap(
             continue
         content = (b"" if i else definitions) + message
         packed = COMPRESS[compression](content)
-        head = struct.pack("<QQQI", time, time, len(content), 0) + text(compression)
+        checksum = zlib.crc32(content)
+        head = struct.pack("<QQQI", time, time, len(content), checksum) + text(compression)
         file.append(record(0x06, head + struct.pack("<Q", len(packed)) + packed))
         if index:
             file.append(record(0x07, struct.pack("<HIQQ", channel, 16, time, 0)))
@@ -452,6 +456,108 @@ def test_an_encrypted_bag_is_refused(tmp_path):
     path.write_bytes(data[:13] + struct.pack("<I", length + len(extra)) + extra + data[17:])
     with pytest.raises(BagError, match=r"a\.bag is encrypted"), BagReader(path):
         pass
+
+
+# Damage
+
+
+def write_database(path):
+    return next(write_bag(path.with_suffix(""), "sqlite3").glob("*.db3"))
+
+
+KINDS = {
+    "zstd": lambda path: write_mcap(path, compression="zstd"),
+    "lz4": lambda path: write_mcap(path, compression="lz4", index=False),
+    "plain": lambda path: write_mcap(path, compression=""),
+    "unchunked": lambda path: write_mcap(path, chunked=False),
+    "sqlite3": write_database,
+    "ros1": write_ros1,
+    "ros1_bz2": lambda path: write_ros1(path, compression=Ros1Writer.CompressionFormat.BZ2),
+}
+
+
+def clouds_in(path):
+    """Return the clouds that are read of a bag, and what is lost."""
+    with BagReader(path) as bag:
+        found = [time for time, _ in bag.clouds(bag.choose_cloud_topic())]
+        return found, bag.losses
+
+
+def damaged(data, rng):
+    """Return a file that was cut, or has a bit, zeros or noise in its middle."""
+    at, size = rng.randrange(len(data)), rng.randrange(1, 1500)
+    kind = rng.choice(["cut", "bit", "zeros", "noise"])
+    if kind == "cut":
+        return data[:at]
+    changed = {"bit": bytes([data[at] ^ 16]), "zeros": bytes(size), "noise": rng.randbytes(size)}
+    part = changed[kind][: len(data) - at]
+    return data[:at] + part + data[at + len(part) :]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_damage_takes_is_said_and_the_rest_is_read(tmp_path, kind, monkeypatch):
+    monkeypatch.setattr(storage, "_MOST_FAILURES", 50)
+    suffix = {"sqlite3": ".db3", "ros1": ".bag", "ros1_bz2": ".bag"}.get(kind, ".mcap")
+    path = KINDS[kind](tmp_path / f"a{suffix}")
+    whole, rng, read = path.read_bytes(), random.Random(kind), 0
+    for _ in range(20):
+        path.write_bytes(damaged(whole, rng))
+        try:
+            found, losses = clouds_in(path)
+        except BagError:
+            continue
+        assert found or losses
+        if len(found) < len(TIMES):
+            assert losses, f"{len(found)} clouds"
+        read += len(found)
+    assert read > 10
+
+
+@pytest.mark.parametrize("index", [False, True])
+@pytest.mark.parametrize("compression", ["zstd", "lz4"])
+def test_a_damaged_chunk_costs_its_own_messages(tmp_path, compression, index):
+    path = write_mcap(tmp_path / "a.mcap", compression=compression, index=index)
+    data, times = bytearray(path.read_bytes()), []
+    second = [i for i in range(len(data)) if data.startswith(compression.encode(), i)][1]
+    data[second + 12 : second + 60] = bytes(48)
+    path.write_bytes(data)
+    times, losses = clouds_in(path)
+    assert times == [TIMES[0], *TIMES[2:]]
+    assert len(losses) == 1
+    assert losses[0].startswith(
+        "messages lost in damaged chunks of a.mcap: 1" if index else "damaged chunks of a.mcap: 1"
+    )
+
+
+def test_a_wrong_checksum_is_said(tmp_path):
+    path = write_mcap(tmp_path / "a.mcap", compression="")
+    data = bytearray(path.read_bytes())
+    data[data.index(cloud(TIMES[1])[200:300])] ^= 16  # in a point
+    path.write_bytes(data)
+    wrong = "damaged chunks of a.mcap, whose messages may be wrong: 1 (their checksum differs)"
+    assert times_in(path) == (TIMES, [wrong])
+
+
+def test_a_database_that_was_copied_in_part_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(storage, "_MOST_FAILURES", 50)
+    path = write_database(tmp_path / "a.db3")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(0.8 * len(whole))])
+    found, losses = clouds_in(path)
+    assert TIMES[0] in found
+    assert len(found) < len(TIMES)
+    assert "is damaged (database disk image is malformed)" in losses[0]
+
+
+@pytest.mark.parametrize("kept", [0, 30, 300])
+def test_a_damaged_message_is_left_out_and_counted(tmp_path, kept):
+    path = write_database(tmp_path / "a.db3")
+    with sqlite3.connect(path) as database:
+        database.execute("UPDATE messages SET data = substr(data, 1, ?) WHERE id = 2", (kept,))
+    database.close()
+    found, [loss] = clouds_in(path)
+    assert found == [TIMES[0], *TIMES[2:]]
+    assert loss.startswith("damaged messages on /points, which are left out: 1 (")
 
 
 def test_stamps_before_1970_can_be_written(tmp_path):

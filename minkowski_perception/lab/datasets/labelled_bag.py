@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,13 +38,14 @@ def sequences(path: Path, split: str | None, ids: LabelIds) -> dict[str, Labelle
         raise DatasetError(f"unknown split '{split}': bags have no splits")
     found, fields = {}, {}
     with BagReader(path) as bag:
-        for topic, count in bag.cloud_topics().items():
+        for topic in bag.cloud_topics():
             for _, message in bag.clouds(topic):
                 fields[topic] = [field.name for field in message.fields]
                 break
             if field := next((f for f in LABEL_FIELDS if f in fields.get(topic, ())), None):
                 by_model = field == "label" and _WRITTEN_BY_MODELS in fields[topic]
-                found[topic] = LabelledClouds(path, topic, count, field, ids, by_model)
+                times = bag.cloud_times(topic)
+                found[topic] = LabelledClouds(path, topic, times, field, ids, by_model)
     if not found:
         listed = "; ".join(f"{topic} has {', '.join(names)}" for topic, names in fields.items())
         raise DatasetError(
@@ -64,10 +65,17 @@ class LabelledClouds(Frames[int]):
     """
 
     def __init__(
-        self, path: Path, topic: str, count: int, field: str, ids: LabelIds, by_model: bool
+        self,
+        path: Path,
+        topic: str,
+        times: Sequence[int],
+        field: str,
+        ids: LabelIds,
+        by_model: bool,
     ) -> None:
-        super().__init__(range(count), self._frame)
+        super().__init__(range(len(times)), self._frame)
         self.by_model = by_model
+        self._times = times
         self._path, self._topic, self._field, self._ids = path, topic, field, ids
         self._buffers: dict[str, PoseBuffer] = {}
 
@@ -82,11 +90,6 @@ class LabelledClouds(Frames[int]):
         known = (raw >= 0) & (raw < len(self._ids.labels))
         frame.labels = self._ids.to_labels(np.where(known, raw, UNLABELLED))
         return frame
-
-    @cached_property
-    def _times(self) -> list[int]:
-        with BagReader(self._path) as bag:
-            return bag.cloud_times(self._topic)
 
     def _poses(self, frame_id: str) -> PoseBuffer:
         if frame_id not in self._buffers:
