@@ -8,6 +8,7 @@ Formats: KITTI's .bin (x, y, z, intensity as float32), nuScenes' .pcd.bin (with 
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from minkowski_perception.frame import NANOSECONDS, Frame
 from minkowski_perception.motion.ego_motion import EgoMotion, NoPoseError
 from minkowski_perception.motion.poses import Pose
 from minkowski_perception.recordings.bags import BAG_SUFFIXES, BagError, BagReader
+from minkowski_perception.recordings.losses import Losses
 
 PERIOD = 0.1
 """Seconds between scans whose names are no stamps."""
@@ -28,6 +30,9 @@ PERIOD = 0.1
 Columns = Mapping[str, npt.NDArray[Any]]
 """Columns [N] of a scan by name; [height, width] of an organised one."""
 
+_DOUBTFUL = 0.01
+"""Share of intensities below -1 from which a .bin file has other columns."""
+_GZIP_MAGIC = b"\x1f\x8b"
 _COLOUR_SCALE = 257  # of 16-bit colours in .las to 8 bits
 _STAMP = re.compile(r"\d{16,19}")
 """Name of a scan that is its stamp, in nanoseconds or microseconds."""
@@ -49,7 +54,7 @@ class FrameReader:
         label_field: str | None = None,
     ) -> None:
         self.path = path
-        self.losses: list[str] = []
+        self._losses = Losses()
         self._sequences = sequences
         self._label_field = label_field
         self._poses: dict[int, Pose] = {}
@@ -59,6 +64,11 @@ class FrameReader:
 
     def __exit__(self, *exception: object) -> None:
         pass
+
+    @property
+    def losses(self) -> list[str]:
+        """Sentences on the frames that could not be read, and why."""
+        return self._losses.sentences()
 
     def cloud_topics(self) -> dict[str, int]:
         """Return the numbers of frames by sequence."""
@@ -85,7 +95,7 @@ class FrameReader:
             topic: a sequence.
             since: least stamp of the frames, nanoseconds; None for all.
         """
-        for frame in self._sequences[self.choose_cloud_topic(topic)]:
+        for frame in self._frames(self.choose_cloud_topic(topic)):
             if since is not None and frame.stamp < since:
                 continue
             if frame.pose is not None:
@@ -96,10 +106,19 @@ class FrameReader:
 
     def recorded_motion(self, topic: str, reason: str) -> EgoMotion | None:
         """Return the motion that the frames of a sequence have; None if they have no poses."""
+        first = next(self._frames(topic), None)
+        return None if first is None or first.pose is None else FrameMotion(self._poses, reason)
+
+    def _frames(self, topic: str) -> Iterator[Frame]:
+        """Yield the frames of a sequence that can be read."""
         frames = self._sequences[topic]
-        if not len(frames) or frames[0].pose is None:
-            return None
-        return FrameMotion(self._poses, reason)
+        for i in range(len(frames)):
+            try:
+                frame = frames[i]
+            except ValueError as error:  # BagError, or that of a data set
+                self._losses.add(f"scans of {topic} that cannot be read", i, error)
+            else:
+                yield frame
 
 
 class FrameMotion(EgoMotion):
@@ -203,13 +222,19 @@ def read_scan(path: Path) -> Frame:
     if reader is None:
         raise BagError(f"{path} is no scan; known are {', '.join(_READERS)}")
     try:
-        columns = {name.lower(): column for name, column in reader(path).items()}
+        columns = {_plain_name(name): column for name, column in reader(path).items()}
     except ImportError as error:
         raise BagError(str(error)) from error
     except Exception as error:  # parsers raise many kinds on damaged files
-        raise BagError(f"cannot read scan {path}: {error or repr(error)}") from error
+        reason = str(error) if isinstance(error, ValueError) else repr(error)
+        if _starts_with(path, _GZIP_MAGIC):
+            reason = f"it is compressed: gunzip it first (as {path.name}.gz)"
+        raise BagError(f"cannot read scan {path}: {reason}") from error
     if absent := [axis for axis in "xyz" if axis not in columns]:
         raise BagError(f"{path} has no {', '.join(absent)} among its fields {list(columns)}")
+    if len(shapes := {columns[axis].shape for axis in "xyz"}) > 1:
+        raise BagError(f"x, y and z of {path} have different shapes: {sorted(shapes)}")
+    columns = {name: column for name, column in columns.items() if {column.shape} == shapes}
     height = len(columns["x"]) if columns["x"].ndim > 1 else 1
     columns = {name: column.reshape(-1) for name, column in columns.items()}
     points = np.stack([columns[axis].astype(np.float32) for axis in "xyz"], axis=1)
@@ -221,6 +246,16 @@ def read_scan(path: Path) -> Frame:
         colour=_colour(columns),
         height=height,
     )
+
+
+def _plain_name(name: str) -> str:
+    """Return the name of a column in lower case, without the prefix that CloudCompare writes."""
+    return name.lower().removeprefix("scalar_")
+
+
+def _starts_with(path: Path, magic: bytes) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(magic)) == magic
 
 
 def _colour(columns: Columns) -> npt.NDArray[np.uint8] | None:
@@ -245,20 +280,42 @@ def _stamps_of(files: Sequence[Path]) -> list[int]:
 
 
 def _columns_of(rows: npt.NDArray[Any], where: str = "the array") -> Columns:
-    """Return x, y, z and intensity, the columns of [N, 3 or more]."""
+    """Return x, y, z and intensity or colour, the columns of [N, 3 or more] or [H, W, 3 or more].
+
+    Six columns with whole numbers from 0 to 255 in the last three have a colour.
+    """
     if rows.dtype.names:
         return {name: rows[name] for name in rows.dtype.names}
-    if rows.ndim != 2 or rows.shape[1] < 3:
-        raise ValueError(f"{where} has shape {list(rows.shape)}, not [N, 3] or [N, 4]")
-    return dict(zip(("x", "y", "z", "intensity"), rows.T[:4], strict=False))
+    if rows.ndim not in (2, 3) or rows.shape[-1] < 3 or rows.shape[0] < 5 < rows.shape[-1]:
+        raise ValueError(
+            f"{where} has shape {list(rows.shape)}, not [N, 3] (x, y, z) or [N, 4] (and intensity)"
+        )
+    columns = np.moveaxis(rows, -1, 0)
+    more = columns[3:]
+    if len(more) == 3 and more.size and ((more >= 0) & (more <= 255) & (more % 1 == 0)).all():
+        colours = more.astype(np.uint8)
+        return dict(
+            zip(("x", "y", "z", "red", "green", "blue"), (*columns[:3], *colours), strict=True)
+        )
+    return dict(zip(("x", "y", "z", "intensity"), columns[:4], strict=False))
 
 
 def _read_bin(path: Path) -> Columns:
     values = np.fromfile(path, "<f4")
-    width = 5 if path.name.endswith(".pcd.bin") or len(values) % 4 else 4
-    if path.stat().st_size % (4 * width):
+    widths = (5,) if path.name.endswith(".pcd.bin") else (4, 5)
+    fitting = [width for width in widths if path.stat().st_size % (4 * width) == 0]
+    if not fitting:
         raise ValueError(f"{path.stat().st_size} bytes are not points of 4 or 5 float32")
-    return _columns_of(values.reshape(-1, width))
+    for width in fitting:
+        rows = values.reshape(-1, width)
+        # With another width, coordinates are in this column.
+        if np.count_nonzero(rows[:, 3] < -1.0) <= _DOUBTFUL * len(rows):
+            return _columns_of(rows[:, :4])
+    low, high = np.nanmin(values[3::4]), np.nanmax(values[3::4])
+    raise ValueError(
+        f"its points are not x, y, z, intensity as float32: the intensity would be from {low:.3g} "
+        f"to {high:.3g}; save them as .npy, [N, 3] or [N, 4]"
+    )
 
 
 def _read_npy(path: Path) -> Columns:
@@ -276,7 +333,8 @@ def _read_npz(path: Path) -> Columns:
         if len(shaped) != 1:
             raise ValueError(f"no array 'points' among {', '.join(found)}")
         points = shaped[0]
-    others = {n: a for n, a in found.items() if a.shape == points.shape[:1] and n not in "xyz"}
+    sizes = ((n, a) for n, a in found.items() if n not in "xyz" and a is not points)
+    others = {n: a.reshape(-1) for n, a in sizes if a.size == len(points) == len(a)}
     return {**_columns_of(points), **others}
 
 
@@ -309,8 +367,12 @@ def _read_pcd(path: Path) -> Columns:
             if words and not words[0].startswith("#"):
                 header[words[0].upper()] = words[1:]
         data = file.read()
+    if absent := [key for key in ("FIELDS", "SIZE", "TYPE") if key not in header]:
+        raise ValueError(f"the header of a PCD file has no {', '.join(absent)}")
     sizes, counts = map(int, header["SIZE"]), header.get("COUNT", ["1"] * len(header["FIELDS"]))
     kinds = {"F": "f", "U": "u", "I": "i"}
+    if unknown := set(header["TYPE"]) - kinds.keys():
+        raise ValueError(f"type {', '.join(sorted(unknown))} of a PCD file is unknown")
     fields = [
         (name if name != "_" else f"_{i}", f"<{kinds[kind]}{size}", (int(count),))
         for i, (name, kind, size, count) in enumerate(
@@ -320,6 +382,8 @@ def _read_pcd(path: Path) -> Columns:
     width, height = (int(header.get(name, ["1"])[0]) for name in ("WIDTH", "HEIGHT"))
     number = int(header["POINTS"][0]) if "POINTS" in header else width * height
     columns = _pcd_columns(fields, header["DATA"][0].lower(), data, number)
+    if len(columns[fields[0][0]]) < number:
+        raise ValueError(f"it has {len(columns[fields[0][0]])} of {number} points")
     if height > 1 and width * height == number:
         return {name: column.reshape(height, width) for name, column in columns.items()}
     return columns
@@ -337,7 +401,12 @@ def _pcd_columns(
         number: of points.
     """
     if storage == "ascii":
-        table = np.array([line.split() for line in data.decode().splitlines() if line.strip()])
+        lines = [line.split() for line in data.decode().splitlines() if line.strip()][:number]
+        width = sum(count for _, _, (count,) in fields)
+        if wrong := [i for i, line in enumerate(lines) if len(line) != width]:
+            found = len(lines[wrong[0]])
+            raise ValueError(f"point {wrong[0]} has {found} values instead of {width}")
+        table = np.array(lines).reshape(-1, width)
         columns, at = {}, 0
         for name, kind, (count,) in fields:
             columns[name] = table[:number, at].astype(np.float64).astype(kind)
@@ -352,7 +421,12 @@ def _pcd_columns(
             columns[name] = values[:, 0]
             at += values.nbytes
         return columns
-    rows: npt.NDArray[Any] = np.frombuffer(data, np.dtype(list(fields)), number)
+    if storage != "binary":
+        raise ValueError(f"DATA {storage} is none of ascii, binary, binary_compressed")
+    dtype = np.dtype(list(fields))
+    if len(data) < number * dtype.itemsize:
+        raise ValueError(f"it has {len(data) // dtype.itemsize} of {number} points")
+    rows: npt.NDArray[Any] = np.frombuffer(data, dtype, number)
     return {name: rows[name][:, 0] for name, _, _ in fields}
 
 
@@ -370,6 +444,8 @@ def _lzf(data: bytes, size: int) -> bytes:
             length, at = length + data[at], at + 1
         start = len(out) - ((control & 31) << 8) - data[at] - 1
         at += 1
+        if start < 0:
+            raise ValueError("its compressed data is damaged")
         for i in range(start, start + length + 2):
             out.append(out[i])
     if len(out) != size:
@@ -392,7 +468,7 @@ _PLY_TYPES = {
 def _read_ply(path: Path) -> Columns:
     """Read the vertices of a PLY file, which must be its first element."""
     with path.open("rb") as file:
-        if file.readline(16).strip() != b"ply":
+        if file.readline(16).removeprefix(codecs.BOM_UTF8).strip() != b"ply":
             raise ValueError("it does not begin with 'ply'")
         storage, number, element = "", 0, ""
         properties: list[tuple[str, str]] = []
@@ -409,9 +485,13 @@ def _read_ply(path: Path) -> Columns:
                 if words[1] != "vertex":
                     element = "other"
             elif words[0] == "property" and element == "vertex":
+                if words[1] not in _PLY_TYPES:
+                    raise ValueError(f"its vertices have a property of type '{words[1]}'")
                 properties.append((words[-1], _PLY_TYPES[words[1]]))
         if storage == "ascii":
             lines = [file.readline().split() for _ in range(number)]
+            if (whole := sum(len(line) == len(properties) for line in lines)) < number:
+                raise ValueError(f"it has {whole} of {number} points")
             table = np.array(lines, np.float64).reshape(number, len(properties))
             return {n: table[:, i].astype(kind) for i, (n, kind) in enumerate(properties)}
         order = ">" if storage == "binary_big_endian" else "<"

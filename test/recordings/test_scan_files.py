@@ -1,5 +1,7 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
+import gzip
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,8 @@ from minkowski_perception.recordings.bags import BagError
 from minkowski_perception.recordings.motion import choose_ego_motion
 from minkowski_perception.recordings.scan_files import FrameReader, open_scans, read_scan
 
-ROWS = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
+ROWS = np.random.default_rng(0).normal(0, 5, size=(50, 4)).astype(np.float32)
+ROWS[:, 3] = abs(ROWS[:, 3])
 SECOND = 10**9
 
 
@@ -68,6 +71,8 @@ def save(path, kind):
         np.save(path, ROWS)
     elif isinstance(kind, str):
         np.savez(path, points=ROWS[:, :3], intensity=ROWS[:, 3], ring=np.zeros(50))
+    elif isinstance(kind, tuple):
+        np.save(path, kind[1])
     else:
         path.write_bytes(kind if isinstance(kind, bytes) else kind.tobytes())
     return path
@@ -86,12 +91,45 @@ def save(path, kind):
         ("a.ply", ply("ascii")),
         ("a.ply", ply("binary_little_endian")),
         ("a.ply", ply("binary_big_endian")),
+        ("a.ply", b"\xef\xbb\xbf" + ply("ascii").replace(b"\n", b"\r\n")),
+        ("a.ply", ply("ascii").replace(b"float intensity", b"float scalar_Intensity")),
+        ("a.pcd", b"\xef\xbb\xbf# .PCD\n" + pcd("ascii").replace(b"\n", b"\r\n")),
+        ("a.bin", np.c_[ROWS, np.full(50, 7, np.float32)]),
+        ("40.bin", np.c_[ROWS, np.full(50, 7, np.float32)][:48]),  # 4 or 5 columns by its size
     ],
 )
 def test_scans_of_all_formats_are_read(tmp_path, name, content):
     frame = read_scan(save(tmp_path / name, content))
-    np.testing.assert_allclose(frame.points, ROWS[:, :3], atol=1e-6)
-    np.testing.assert_allclose(frame.intensity, ROWS[:, 3], atol=1e-6)
+    assert len(frame) in (48, 50)
+    np.testing.assert_allclose(frame.points, ROWS[: len(frame), :3], atol=1e-6)
+    np.testing.assert_allclose(frame.intensity, ROWS[: len(frame), 3], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        ROWS.astype(">f8"),
+        np.asfortranarray(ROWS),
+        np.c_[ROWS, np.full((50, 2), -1.5)],
+        ROWS.reshape(5, 10, 4),
+        np.rec.fromarrays(ROWS.T, names="X, y, z, intensity"),
+    ],
+    ids=["float64", "fortran", "6 columns", "rows and columns", "structured"],
+)
+def test_arrays_of_all_layouts_are_read(tmp_path, rows):
+    np.save(tmp_path / "a.npy", rows)
+    frame = read_scan(tmp_path / "a.npy")
+    np.testing.assert_allclose(frame.points, ROWS[:, :3])
+    np.testing.assert_allclose(frame.intensity, ROWS[:, 3])
+    assert frame.height == (5 if rows.ndim == 3 else 1)
+
+
+def test_six_columns_of_an_array_can_be_points_and_colours(tmp_path):
+    colours = np.arange(150).reshape(50, 3)
+    np.save(tmp_path / "a.npy", np.c_[ROWS[:, :3], colours])
+    frame = read_scan(tmp_path / "a.npy")
+    np.testing.assert_array_equal(frame.colour, colours)
+    assert frame.intensity is None
 
 
 def test_references_of_lzf_are_resolved(tmp_path):
@@ -114,17 +152,39 @@ def test_references_of_lzf_are_resolved(tmp_path):
     [
         ("a.bin", b"12345", "cannot read scan .*a.bin: 5 bytes"),
         ("a.pcd", b"FIELDS x y z", "cannot read scan .*header of a PCD file is incomplete"),
-        ("a.pcd", pcd("binary")[:-9], "cannot read scan .*a.pcd"),
+        ("a.pcd", pcd("binary")[:-9], "it has 49 of 50 points"),
+        ("a.pcd", pcd("ascii")[:-200], r"it has 4\d of 50 points|has \d values instead of"),
+        ("a.pcd", pcd("binary").replace(b"TYPE F", b"TYPE Q"), "type Q of a PCD file is unknown"),
+        ("a.pcd", pcd("binary").replace(b"DATA binary", b"DATA zip"), "DATA zip is none of ascii"),
+        ("a.pcd", gzip.compress(pcd("binary")), "it is compressed: gunzip it first"),
+        ("a.bin", ROWS[:48, :3], "are not x, y, z, intensity as float32: the intensity would be"),
+        ("a.bin", ROWS.astype("<f8"), "save them as .npy"),
+        ("a.ply", ply("ascii")[:-200], r"it has 4\d of 50 points"),
+        ("a.ply", ply("ascii").replace(b"float x", b"half x"), "a property of type 'half'"),
         ("a.pcd", pcd("binary_compressed")[:-9], "cannot read scan .*a.pcd: .* instead of 900"),
         ("a.ply", ply("binary_little_endian")[:-9], "it has 49 of 50 points"),
         ("a.ply", b"solid", "does not begin with 'ply'"),
         ("a.ply", ply("ascii").replace(b"float z", b"float w"), r"has no z among .*'w'"),
         ("a.npy", np.zeros(3), "cannot read scan"),
+        ("a.npy", ("array", ROWS.T), r"shape \[4, 50\], not \[N, 3\]"),
     ],
 )
 def test_a_damaged_scan_is_named_in_the_error(tmp_path, name, content, complaint):
     with pytest.raises(BagError, match=complaint):
         read_scan(save(tmp_path / name, content))
+
+
+def test_a_damaged_scan_of_a_folder_is_left_out_and_counted(tmp_path):
+    for i in range(3):
+        save(tmp_path / f"{i:06d}.bin", ROWS if i else b"12345")
+    reader = open_scans(tmp_path)
+    with pytest.raises(BagError, match="no clouds; scans of a that cannot be read: 1"):
+        choose_ego_motion(open_scans(save(tmp_path / "a.bin", b"12345")), "a")
+    (tmp_path / "a.bin").unlink()
+    found = [stamp for stamp, _ in reader.clouds(tmp_path.name)]
+    assert found == [SECOND + SECOND // 10, SECOND + SECOND // 5]
+    [loss] = reader.losses
+    assert loss.startswith(f"scans of {tmp_path.name} that cannot be read: 1 (cannot read scan")
 
 
 def test_a_folder_of_scans_is_a_sequence_at_10_hz(tmp_path):
