@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""`minkowski-perception convert`: convert a checkpoint of another code base, or inflate to 4D."""
+"""`minkowski-perception convert`: convert checkpoints of other code bases, or a 3D model to 4D."""
 
 from __future__ import annotations
 

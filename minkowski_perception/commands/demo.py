@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""`minkowski-perception demo`: play a bag through the node, and evaluate its labels."""
+"""`minkowski-perception demo`: play a bag or a simulated drive through the node."""
 
 from __future__ import annotations
 

@@ -15,10 +15,10 @@ from minkowski_perception.settings import AUTO, Settings
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("file", nargs="?", type=Path, help="recording to check")
+    parser.add_argument("file", nargs="?", type=Path, help="recording or scans to check")
     parser.add_argument("--ros", action="store_true", help="check the clouds of the ROS graph")
     parser.add_argument("--topic", help="cloud topic (all); without a recording it implies --ros")
-    parser.add_argument("--odometry-topic", metavar="TOPIC", help="where there are several")
+    parser.add_argument("--odometry-topic", metavar="TOPIC", help="needed where there are several")
     parser.add_argument(
         "--fixed-frame",
         default=Settings.fixed_frame,
@@ -30,9 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=5.0,
         metavar="SECONDS",
-        help="time to receive clouds for (%(default)s)",
+        help="time for which clouds of the ROS graph are received (%(default)s)",
     )
-    parser.add_argument("--model", default=Settings.model, help="name or card (%(default)s)")
+    parser.add_argument(
+        "--model", default=Settings.model, help="model that the clouds are for (%(default)s)"
+    )
     parser.add_argument("--device", default=AUTO, help="auto, cpu, cuda or cuda:N (%(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the findings there")
 

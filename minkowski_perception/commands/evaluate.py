@@ -158,7 +158,10 @@ def run(args: argparse.Namespace) -> int:
     if args.leave_one_recording_out is not None:
         return _leave_one_out(args)
     if args.dataset is None:
-        raise CommandError("give --dataset, or --leave-one-recording-out")
+        raise CommandError(
+            "give --dataset: simulation needs no download, semantickitti and others need --root; "
+            "or give --leave-one-recording-out"
+        )
     models = args.model or [Settings.model]
     if args.picture is not None or args.report is not None:
         if len(models) > 1:

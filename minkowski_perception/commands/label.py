@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""`minkowski-perception label`: label the clouds of a bag without a ROS graph."""
+"""`minkowski-perception label`: label recordings, one or many: bags, scans and data sets."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dataset",
         metavar="NAME",
-        help="data set whose sequences are labelled, as in evaluate; --topic names one",
+        help="name of the data set whose root PATH is, such as semantickitti (docs/datasets.md): "
+        "all its sequences are labelled, or the one that --topic names",
     )
     parser.add_argument(
         "--out",
@@ -76,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=natural,
         default=0,
         metavar="N",
-        help="also draw this number of clouds of each recording",
+        help="also draw this number of clouds of each recording as PNG (0)",
     )
     parser.add_argument(
         "--report",
@@ -84,24 +85,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"also write {REPORT}, which shows clouds, figures over time and, with --map, the "
         "map in a browser",
     )
-    add_run_arguments(parser)
     group = parser.add_argument_group("which clouds")
     group.add_argument(
         "--start",
         type=seconds,
         default=0.0,
         metavar="SECONDS",
-        help="leave out the first seconds of each recording",
+        help="leave out the first seconds of each recording (0)",
     )
     group.add_argument(
-        "--frames", type=positive, metavar="N", help="label at most N clouds of each recording"
+        "--frames",
+        type=positive,
+        metavar="N",
+        help="label at most N clouds of each recording (all)",
     )
     group.add_argument(
         "--every",
         type=positive,
         default=1,
         metavar="N",
-        help="label each Nth cloud; the network does not see those between",
+        help="label each Nth cloud; the network does not see those between (1)",
     )
     group = parser.add_argument_group("several recordings")
     group.add_argument(
@@ -117,14 +120,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="label on this Ray cluster, such as auto or ray://head:10001; all its machines need "
         "the same paths and this package",
     )
+    add_run_arguments(parser)
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of every run over a bag."""
-    parser.add_argument("--topic", help="cloud topic; needed where the bag has several")
+    parser.add_argument(
+        "--topic", help="cloud topic; needed where the bag has several (the only one with clouds)"
+    )
     add_segmenter_arguments(parser)
     add_ego_motion_argument(parser, "its odometry or transforms")
-    parser.add_argument("--odometry-topic", help="where the bag has several")
+    parser.add_argument(
+        "--odometry-topic",
+        metavar="TOPIC",
+        help="topic of nav_msgs/Odometry; needed where the bag has several, and no transforms",
+    )
     parser.add_argument(
         "--true-label-field",
         default="true_label",
@@ -136,7 +146,8 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         "--true-label-set",
         default="semantickitti19",
         metavar="SET",
-        help="label set of that field (%(default)s)",
+        help="label set of that field: a name that label-sets lists, or a .yaml file "
+        "(%(default)s)",
     )
 
 
