@@ -182,10 +182,13 @@ def _label_one(args: argparse.Namespace) -> int:
         try:
             summary = Summary.from_dict(labeller.label(recording, watch))
         except Stopped as stopped:
-            print_aside(f"{stopped}; the same command labels it again")
+            print_aside(
+                f"{stopped}; the same command labels it from the start; for the rest alone, copy "
+                "what is in unfinished-*, and take --start SECONDS with another --out"
+            )
             return signals.status
         except DiskFullError as error:
-            print_aside(f"{error}; make room, then the same command labels it again")
+            print_aside(f"{error}; make room, then the same command labels it from the start")
             return 1
         finally:
             watch.close()
@@ -194,6 +197,9 @@ def _label_one(args: argparse.Namespace) -> int:
         print(args.map)
     if args.report:
         print(f"open in a browser: {args.out / REPORT}")
+    if not summary.received:
+        print_aside(f"no cloud was taken: the recording ends before --start {args.start:g}")
+        return 1
     if summary.label_shares.keys() <= {"unlabelled"}:
         print_aside("no point was labelled")
         return 1

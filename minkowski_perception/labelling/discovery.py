@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ from minkowski_perception.recordings.scan_files import is_scan, open_scans
 
 
 class DiscoveryError(ValueError):
-    """Paths lead to no recordings, or to some that cannot be told apart."""
+    """Paths lead to no recordings, or to some of several kinds."""
 
 
 class Found(NamedTuple):
@@ -38,7 +39,7 @@ def find_recordings(paths: Sequence[Path], out: Path) -> list[Found]:
         out: folder of the results, in which recordings are not looked for.
 
     Raises:
-        DiscoveryError: a path has no recordings, or two recordings have one name.
+        DiscoveryError: a path has no recordings, or a folder has scans and bags.
     """
     found: dict[Path, Found] = {}
     out = out.resolve()
@@ -86,11 +87,26 @@ def _is_recording(folder: Path) -> bool:
         return True
     try:
         if open_scans(folder) is not None:
+            _check_scans_alone(folder)
             return True
     except BagError:  # scans of several formats
         return True
     parts = sum(map(is_bag_file, folder.iterdir()))
     return parts > 1 and _is_bag(folder)
+
+
+def _check_scans_alone(folder: Path) -> None:
+    """Check that a folder of scans has no bags, which would not be labelled.
+
+    Raises:
+        DiscoveryError: it has some.
+    """
+    bags = [p.name for p in folder.iterdir() if is_bag_file(p) or (p / "metadata.yaml").exists()]
+    if bags:
+        raise DiscoveryError(
+            f"{folder} has scans and bags ({', '.join(sorted(bags))}): move the scans into a "
+            "folder of their own, or name the bags"
+        )
 
 
 def _is_bag(path: Path) -> bool:
@@ -107,21 +123,27 @@ def _without_suffix(name: str) -> str:
 
 
 def _with_distinct_names(found: Sequence[Found]) -> list[Found]:
-    """Return recordings with the suffix in names that would be the same without it."""
-    repeated = _repeated(each.name for each in found)
-    named = [
+    """Return recordings with the suffix, or with folders, in names that are the same without."""
+    named = _with_suffixes(found)
+    if not _repeated(named):
+        return named
+    paths = [each.path.resolve() for each in found]
+    base = os.path.commonpath([path.parent for path in paths])
+    below = (_without_suffix(str(path.relative_to(base))) for path in paths)
+    return _with_suffixes([Found(*each) for each in zip(below, paths, strict=True)])
+
+
+def _with_suffixes(found: Sequence[Found]) -> list[Found]:
+    """Return recordings with the suffix in names that are the same without."""
+    repeated = _repeated(found)
+    return [
         Found(each.name + each.path.name.removeprefix(Path(each.name).name), each.path)
         if each.name in repeated
         else each
         for each in found
     ]
-    for name in _repeated(each.name for each in named):
-        paths = ", ".join(str(each.path) for each in named if each.name == name)
-        raise DiscoveryError(
-            f"several recordings are named '{name}': {paths}; label them into folders of their own"
-        )
-    return named
 
 
-def _repeated(names: Iterable[str]) -> set[str]:
-    return {name for name, count in Counter(names).items() if count > 1}
+def _repeated(found: Iterable[Found]) -> set[str]:
+    counts = Counter(each.name for each in found)
+    return {name for name, count in counts.items() if count > 1}

@@ -128,7 +128,11 @@ class Work:
         size = None
         if self.dataset is None:
             files = recording.path.rglob("*") if recording.path.is_dir() else [recording.path]
-            size = sum(file.stat().st_size for file in files if file.is_file())
+            size = sum(
+                file.stat().st_size
+                for file in files
+                if file.is_file() and recording.out not in file.parents
+            )
         return {
             **self._made_with,
             "recording": recording.path.name,
@@ -160,6 +164,8 @@ class Labeller:
             DiskFullError: no space is left.
         """
         work, folder = self._work, OutputFolder(recording.out)
+        if recording.out.resolve() == recording.path.resolve():
+            raise FolderError(f"--out is the recording itself, {recording.out}; choose another")
         made_with = work.made_with(recording)
         if folder.finished(made_with):
             return folder.summary() or {}

@@ -18,10 +18,19 @@ class MapFile(Output):
 
     Args:
         path: file to write; missing folders are created.
+
+    Raises:
+        FolderError: the file cannot be written there.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FolderError(f"cannot write map {path}: {error.strerror}") from error
+        if path.is_dir():
+            raise FolderError(f"cannot write map {path}: it is a folder; name a .ply file in it")
 
     def finish(self, found: MapCloud | None, summary: Summary) -> None:
         """Write the map.
@@ -36,4 +45,4 @@ class MapFile(Output):
         try:
             write_ply(self._path, columns)
         except OSError as error:
-            raise FolderError(f"cannot write {self._path}: {error.strerror}") from error
+            raise FolderError(f"cannot write map {self._path}: {error.strerror}") from error

@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -36,25 +36,26 @@ class _Edge:
 
     parent: str
     static: bool
-    samples: list[tuple[int, Pose]] = field(default_factory=list)
+    first: Pose
+    latest: Pose
+    count: int = 0
+    changes: bool = False
+    samples: PoseBuffer = field(default_factory=lambda: PoseBuffer(sys.maxsize))
 
-    @cached_property
-    def _buffer(self) -> PoseBuffer:
-        buffer = PoseBuffer(capacity=len(self.samples))
-        for stamp, pose in self.samples:
-            buffer.add(stamp, pose)
-        return buffer
+    def add(self, stamp: int, pose: Pose) -> None:
+        self.count += 1
+        self.latest = pose
+        if not self.static:
+            self.changes = self.changes or bool(np.abs(pose - self.first).max() > _STILL)
+            self.samples.add(stamp, pose)
 
-    @cached_property
+    @property
     def still(self) -> bool:
         """Whether the transform never changes; unknown, so false, with one sample on /tf."""
-        first, *others = (pose for _, pose in self.samples)
-        if not others:
-            return self.static
-        return self.static or all(np.abs(pose - first).max() <= _STILL for pose in others)
+        return self.static or (self.count > 1 and not self.changes)
 
     def at(self, stamp: int) -> Pose | None:
-        return self.samples[-1][1] if self.static else self._buffer.at(stamp)
+        return self.latest if self.static else self.samples.at(stamp)
 
 
 class TransformTree:
@@ -79,8 +80,8 @@ class TransformTree:
             return
         edge = self.edges.get(child)
         if edge is None or edge.parent != parent:
-            edge = self.edges[child] = _Edge(parent, static)
-        edge.samples.append((nanoseconds(transform.header.stamp), pose))
+            edge = self.edges[child] = _Edge(parent, static, pose, pose)
+        edge.add(nanoseconds(transform.header.stamp), pose)
 
     def replace_static(self, transform: Any) -> None:
         """Add a static transform in place of earlier ones of its child frame."""
@@ -101,7 +102,7 @@ class TransformTree:
         pose, top = np.eye(4), plain(frame)
         seen = {top}
         while (edge := self.edges.get(top)) and edge.still and edge.parent not in seen:
-            pose, top = edge.samples[-1][1] @ pose, edge.parent
+            pose, top = edge.latest @ pose, edge.parent
             seen.add(top)
         return upright(named_axes(top)) @ pose if len(seen) > 1 else None
 
@@ -125,7 +126,7 @@ class _Path:
     def stamps(self) -> list[int]:
         """Return all stamps of the moving transforms, sorted."""
         moving = (edge for edge in [*self.rise, *self.fall] if not edge.static)
-        return sorted({stamp for edge in moving for stamp, _ in edge.samples})
+        return sorted({stamp for edge in moving for stamp in edge.samples.stamps})
 
     def still(self) -> bool:
         """Return whether no transform ever changes."""

@@ -64,18 +64,18 @@ def choose_ego_motion(
         if not reason:
             reason = "requested" if choice == "bag" else f"from bag {found.source}"
 
-            buffer = _pose_buffer(found.poses)
+            buffer, fixed_frame = _pose_buffer(found.poses), found.fixed_frame
 
             def poses_of(name: str) -> PoseBuffer:
                 if name == frame_id:
                     return buffer
                 try:
-                    known = bag.poses_with_source(name, found.fixed_frame, odometry_topic)
+                    known = bag.poses_with_source(name, fixed_frame, odometry_topic)
                 except BagError:  # nothing connects this sensor: its clouds have no pose
                     return PoseBuffer()
                 return _pose_buffer(known.poses)
 
-            return RecordedMotion(cache(poses_of), found.fixed_frame, reason)
+            return RecordedMotion(cache(poses_of), fixed_frame, reason)
         if choice == "bag":
             raise BagError(f"{bag.path} gives no motion of frame '{frame_id}': {reason}")
     return _registration(choice, reason, deskew, mounts)

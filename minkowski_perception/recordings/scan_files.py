@@ -36,6 +36,8 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _COLOUR_SCALE = 257  # of 16-bit colours in .las to 8 bits
 _STAMP = re.compile(r"\d{16,19}")
 """Name of a scan that is its stamp, in nanoseconds or microseconds."""
+_END_OF_TIME = 2**31 * NANOSECONDS  # of ROS
+_DIGITS = re.compile(r"(\d+)")
 
 
 class FrameReader:
@@ -203,13 +205,21 @@ def open_scans(path: Path) -> FrameReader | None:
     if path.is_file():
         return FrameReader(path, {path.stem: Scans([path])}) if is_scan(path) else None
     folder = path / "velodyne" if (path / "velodyne").is_dir() else path
-    files = sorted(filter(is_scan, folder.iterdir())) if folder.is_dir() else []
+    files = sorted(filter(is_scan, folder.iterdir()), key=_natural) if folder.is_dir() else []
     if not files:
         return None
     formats = sorted({file.suffix.lower() for file in files})
     if len(formats) > 1:
         raise BagError(f"{folder} has scans of several formats: {', '.join(formats)}")
     return FrameReader(path, {path.name: Scans(files)})
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """Return a key that sorts 2.bin before 10.bin."""
+    return [
+        (int(part or 0), part) if part.isdecimal() else (0, part)
+        for part in _DIGITS.split(path.name)
+    ]
 
 
 def read_scan(path: Path) -> Frame:
@@ -274,7 +284,9 @@ def _colour(columns: Columns) -> npt.NDArray[np.uint8] | None:
 def _stamps_of(files: Sequence[Path]) -> list[int]:
     names = [file.name.partition(".")[0] for file in files]
     if all(_STAMP.fullmatch(name) for name in names):
-        return [int(name) * (1000 if len(name) == 16 else 1) for name in names]
+        stamps = [int(name) * (1000 if len(name) == 16 else 1) for name in names]
+        if max(stamps) < _END_OF_TIME:
+            return stamps
     # Start at 1 s, since ROS takes stamp 0 as unset.
     return [round((1 + i * PERIOD) * NANOSECONDS) for i in range(len(files))]
 

@@ -63,11 +63,22 @@ def test_a_path_that_is_one_recording_is_found_alone(drives, tmp_path):
         assert [each.path for each in find_recordings([path], tmp_path / "out")] == [path]
 
 
-def test_paths_without_recordings_and_recordings_of_one_name_are_refused(drives, tmp_path):
+def test_paths_without_recordings_are_refused(drives, tmp_path):
     (tmp_path / "empty").mkdir()
     for path in (tmp_path / "empty", drives / "*.pcapng"):
         with pytest.raises(DiscoveryError, match=f"no recordings at .*{path.name[-5:]}"):
             find_recordings([path], tmp_path / "out")
+
+
+def test_recordings_of_one_name_get_the_names_of_their_folders(drives, tmp_path):
     (tmp_path / "a.bag").touch()
-    with pytest.raises(DiscoveryError, match=r"several recordings are named 'a.bag': .*a.bag, "):
-        find_recordings([drives / "a.bag", tmp_path / "a.bag"], tmp_path / "out")
+    paths = [tmp_path / "a.bag", drives / "a.bag", drives / "a.mcap", drives / "b.db3.zstd"]
+    found = find_recordings(paths, tmp_path / "out")
+    assert [each.name for each in found] == ["a", "drives/a.bag", "drives/a.mcap", "drives/b"]
+
+
+def test_a_folder_of_scans_and_bags_is_refused(drives, tmp_path):
+    (drives / "scans" / "c.mcap").touch()
+    for path in (drives, drives / "scans"):
+        with pytest.raises(DiscoveryError, match=r"scans has scans and bags \(c.mcap\)"):
+            find_recordings([path], tmp_path / "out")

@@ -411,5 +411,5 @@ def test_a_static_transform_that_is_sent_again_takes_the_place_of_the_last_one(t
         transforms._on_static(static("lidar", x))
     transforms._on_static(static("lidar", float("nan")))
     assert transforms.mount("lidar")[0, 3] == 3.0
-    assert [len(edge.samples) for edge in transforms._static.edges.values()] == [1]
+    assert [edge.count for edge in transforms._static.edges.values()] == [1]
     assert transforms.mount("base_link") is None

@@ -207,6 +207,20 @@ def test_names_of_files_can_be_stamps(tmp_path):
     assert stamps == [1700000000000000000, 1700000000100000000]
 
 
+def test_numbers_that_are_no_stamps_of_ros_are_names(tmp_path):
+    for number in (9 * 10**18, 9 * 10**18 + 1):
+        save(tmp_path / f"{number}.bin", ROWS)
+    [first, _] = [stamp for stamp, _ in open_scans(tmp_path).clouds(tmp_path.name)]
+    assert first == SECOND
+
+
+def test_scans_are_in_the_order_of_their_numbers(tmp_path):
+    for number in (1, 2, 10):
+        save(tmp_path / f"{number}.bin", ROWS[: 4 * number])
+    clouds = [message for _, message in open_scans(tmp_path).clouds(tmp_path.name)]
+    assert [cloud.width for cloud in clouds] == [4, 8, 40]
+
+
 def test_paths_without_scans_are_left_to_other_readers(tmp_path):
     (tmp_path / "a.mcap").touch()
     assert open_scans(tmp_path) is open_scans(tmp_path / "a.mcap") is None
