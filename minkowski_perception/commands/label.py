@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""`minkowski-perception label`: label recordings, one or many: bags, scans and data sets."""
+"""`minkowski-perception label`: label one recording or many: bags, scans and data sets."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ import sys
 import types
 import zipfile
 from collections import OrderedDict, defaultdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -156,6 +157,7 @@ def test_entries_beside_the_weights_do_not_prevent_reading(tmp_path):
         "history": {"loss": np.arange(3.0)},
         "config": argparse.Namespace(model="Res16UNet34C"),
         "counts": counts,
+        "folder": Path("runs/3"),
         "optimizer": {"state": {}, "param_groups": [{"lr": 0.1}]},
     }
     torch.save({"state_dict": STATE, "arch": "Res16UNet34C", **beside}, tmp_path / "c.pth")
