@@ -37,7 +37,7 @@ from minkowski_perception.networks.blocks import SPATIAL_DIMENSION
 from minkowski_perception.networks.heads import CLASSES, HEADS, missing_value
 from minkowski_perception.networks.model import Model, load_model
 from minkowski_perception.settings import AXES_CHOICES, EXECUTION_CHOICES, Settings
-from minkowski_perception.sparse import largest
+from minkowski_perception.sparse import CapacityError, largest
 from minkowski_perception.sparse.selection import EngineChoice, Trial, choose_engine
 from minkowski_perception.streaming.averaging import TemporalAverage
 from minkowski_perception.streaming.continuity import Continuity
@@ -75,8 +75,8 @@ class Segmentation:
             finite, exactly at the sensor, or kilometres away) or below the least confidence.
         confidence: [N] float32, probability of the likeliest class, 0 for points in no voxel.
         label_set: the classes of the labels.
-        timings: seconds by stage: "deskew", "voxelize", "network", "crf", "average", "map" and
-            "slice", those that ran.
+        timings: seconds by stage: "deskew", "voxelize", "network", "crf", "heads" (from logits to
+            outputs), "average", "map" and "slice", those that ran.
         frame_count: frames that the outputs rest on: those of the window; with incremental
             execution all since the stream's start.
         voxel_count: voxels that the network computed.
@@ -538,11 +538,8 @@ class Segmenter:
         Raises:
             OutOfOrderError, ValueError: as `segment`.
         """
-        voxels, scores, timings = self._score(frame)
-        logits = dict(scores.logits)
-        if self.model.calibration is not None and voxels.valid.any():
-            logits[CLASSES] = self.model.calibration(logits[CLASSES], voxels, frame)
-        outputs = {name: HEADS[name].output(each).cpu() for name, each in logits.items()}
+        voxels, timings = self._voxelized(frame)
+        scores, outputs = self._computed(voxels, partial(self._outputs, voxels, frame))
         timings |= scores.clock.seconds()
         started = perf_counter()
         alone = values = outputs.pop(CLASSES)
@@ -576,12 +573,47 @@ class Segmenter:
         Raises:
             OutOfOrderError, ValueError: as `segment`.
         """
-        voxels, scores, _ = self._score(frame)
-        return voxels, scores.logits[CLASSES].cpu()
+        voxels, _ = self._voxelized(frame)
+        _, logits = self._computed(voxels, lambda scores: scores.logits)
+        return voxels, logits[CLASSES]
+
+    def _outputs(
+        self, voxels: VoxelFrame, frame: Frame, scores: Scores
+    ) -> dict[str, torch.Tensor]:
+        """Return the outputs of all heads for the voxels of a frame, on the device."""
+        logits = dict(scores.logits)
+        if self.model.calibration is not None and voxels.valid.any():
+            logits[CLASSES] = self.model.calibration(logits[CLASSES], voxels, frame)
+        outputs = {name: HEADS[name].output(each) for name, each in logits.items()}
+        scores.clock.end("heads")
+        return outputs
 
     @torch.inference_mode()
-    def _score(self, frame: Frame) -> tuple[VoxelFrame, Scores, dict[str, float]]:
-        """Return a frame's voxels, their logits, and seconds of the stages before the network."""
+    def _computed(
+        self, voxels: VoxelFrame, results: Callable[[Scores], Mapping[str, torch.Tensor]]
+    ) -> tuple[Scores, dict[str, torch.Tensor]]:
+        """Compute a frame; return its scores and, on the CPU, what a function makes of them."""
+        if not voxels.valid.any():
+            heads = self.model.network.options.heads
+            none = {name: torch.zeros(0, channels) for name, channels in heads.items()}
+            clock = StageClock(self.device)
+            clock.end("network")
+            scores = Scores(none, 0, clock)
+            return scores, dict(results(scores))
+        while True:
+            with deterministic_algorithms() if self._deterministic else nullcontext():
+                scores = self._execution.scores(voxels)
+                found = results(scores)
+            try:
+                copies = self._execution.fetched(list(found.values()))
+            except CapacityError:
+                continue
+            self._execution.keep()
+            return scores, dict(zip(found, copies, strict=True))
+
+    @torch.inference_mode()
+    def _voxelized(self, frame: Frame) -> tuple[VoxelFrame, dict[str, float]]:
+        """Return the voxels of the stream's next frame, and seconds of the stages so far."""
         timings = {}
         started = perf_counter()
         frame = self.oriented(frame)
@@ -600,15 +632,7 @@ class Segmenter:
         )
         voxels = self._ranges.extended(voxels, frame)
         timings["voxelize"] = perf_counter() - started
-        if not voxels.valid.any():
-            heads = self.model.network.options.heads
-            none = {name: torch.zeros(0, channels) for name, channels in heads.items()}
-            clock = StageClock(self.device)
-            clock.end("network")
-            return voxels, Scores(none, 0, clock), timings
-        with deterministic_algorithms() if self._deterministic else nullcontext():
-            scores = self._execution.scores(voxels)
-        return voxels, scores, timings
+        return voxels, timings
 
     def _trial(self) -> Trial:
         """Voxels and features of a made-up street, as the network sees them."""

@@ -20,19 +20,20 @@ from torch import Tensor, nn
 
 from minkowski_perception.schema import Range, check_at, read
 from minkowski_perception.sparse import (
+    Capacities,
     CoordinateMap,
     CoordinateRangeError,
     Engine,
     KernelMap,
     KernelRegion,
     KeyLayout,
-    Quantization,
     convolve,
     cross,
     quantize,
     softmax,
 )
-from minkowski_perception.sparse.coordinates import on_device
+from minkowski_perception.sparse.capacity import PADDING, rows_of
+from minkowski_perception.sparse.keys import on_device
 
 Chroma = Literal["none", "intensity", "colour"]
 
@@ -95,7 +96,8 @@ class CRFState:
 
     Attributes:
         nodes: [M, 1 + D] int64, [batch, x, y, z, (chroma,) t], frame by frame, each in canonical
-            order: x, y, z of a node's least corner, voxels; t in frames, 0 for the newest.
+            order: x, y, z of a node's least corner, voxels; t in frames, 0 for the newest. Rows of
+            batch -1 are padding.
         marginals: [M, K], probabilities of each node.
     """
 
@@ -109,7 +111,8 @@ class CRFState:
 
     def tensors(self) -> dict[str, Tensor]:
         """Return its tensors by name, for saving; `CRFState(**tensors)` restores it."""
-        return {"nodes": self.nodes, "marginals": self.marginals}
+        kept = self.nodes[:, 0] >= 0
+        return {"nodes": self.nodes[kept], "marginals": self.marginals[kept]}
 
     def rebased(self, shift: Tensor) -> CRFState:
         """Return the state for coordinates whose origin moved.
@@ -184,6 +187,7 @@ class TrilateralCRF(nn.Module):
         coordinates: Tensor,
         chroma: Tensor | None = None,
         engine: Engine | None = None,
+        capacities: Capacities | None = None,
     ) -> Tensor:
         """Refine the scores of voxels of one or more frames.
 
@@ -193,6 +197,8 @@ class TrilateralCRF(nn.Module):
                 any origin that is a multiple of sigma_space.
             chroma: [N, C], clamped to 0 to 1; None for a CRF without chroma.
             engine: engine for inference; None for plain PyTorch.
+            capacities: of frames whose coordinates end with padding, for a CRF that is not causal;
+                None without padding.
 
         Returns:
             [N, K] refined logits; their softmax is the marginals.
@@ -205,7 +211,8 @@ class TrilateralCRF(nn.Module):
         if len(logits) == 0:
             return logits
         if not self.causal:
-            return self._settle(logits, self._cells(coordinates, chroma), None, engine)[0]
+            cells = self._cells(coordinates, chroma)
+            return self._settle(logits, cells, None, engine, capacities)[0]
         frames, frame_of = torch.unique(coordinates[:, 4], return_inverse=True)
         state: CRFState | None = None
         rows, scores = [], []
@@ -233,6 +240,7 @@ class TrilateralCRF(nn.Module):
         *,
         elapsed: int = 1,
         engine: Engine | None = None,
+        capacities: Capacities | None = None,
     ) -> tuple[Tensor, CRFState]:
         """Refine the scores of the newest frame; earlier frames keep their marginals.
 
@@ -246,6 +254,9 @@ class TrilateralCRF(nn.Module):
             state: of the last step, `rebased` where the origin moved; None at first.
             elapsed: frames since the last step; more than 1 where frames were lost.
             engine: as in `forward`.
+            capacities: of a frame whose coordinates end with padding, as the state then does;
+                origins move by multiples of sigma_space, which is not checked. None without
+                padding.
 
         Returns:
             [M, K] refined logits, and the state for the next step.
@@ -263,9 +274,12 @@ class TrilateralCRF(nn.Module):
         if len(logits) == 0:
             scores, state = logits, CRFState(cells, logits)
         else:
-            scores, state = self._settle(logits, cells, past, engine)
+            scores, state = self._settle(logits, cells, past, engine, capacities)
         if past is not None and self.sigma_time > 1:  # frames that a later step needs
             kept = past.nodes[:, -1] > -self.sigma_time
+            if capacities is not None:
+                kept[-1] = True  # a row of padding
+                kept = capacities.select("CRF's earlier nodes", kept)
             state = CRFState(
                 torch.cat([past.nodes[kept], state.nodes]),
                 torch.cat([past.marginals[kept], state.marginals]),
@@ -273,20 +287,28 @@ class TrilateralCRF(nn.Module):
         return scores, state
 
     def _settle(
-        self, logits: Tensor, cells: Tensor, past: CRFState | None, engine: Engine | None
+        self,
+        logits: Tensor,
+        cells: Tensor,
+        past: CRFState | None,
+        engine: Engine | None,
+        capacities: Capacities | None = None,
     ) -> tuple[Tensor, CRFState]:
         """Run mean field; return refined logits [N, K] and the nodes with their marginals."""
         # Centred, since keys in 7D have few bits; a shift of the lattice does not change results.
         low, high = torch.aminmax(cells, dim=0)
         origin = F.pad((low + high)[1:] >> 1, (1, 0))
         try:
-            voxels = quantize(cells - origin)
+            voxels = quantize(cells - origin, capacities, "CRF's nodes")
         except CoordinateRangeError as error:
             raise CoordinateRangeError(f"the CRF's lattice: {error}") from error
         layout = self._layout
-        nodes = CoordinateMap(voxels.keys, layout, (1,) * layout.dimension)
-        unary = _mean(voxels, logits)
-        before = None if past is None else self._message_of(past, nodes, origin)
+        nodes = CoordinateMap(voxels.keys, layout, (1,) * layout.dimension, capacities)
+        # With capacities the host does not know the number of nodes.
+        known = len(voxels.first) == len(voxels.inverse)
+        alone = known if capacities is None else self.sigma_space == 1
+        unary = voxels.reduce(logits, "first" if alone else "mean")  # the mean of one is exact
+        before = None if past is None else self._message_of(past, nodes, origin, engine)
         kernel_map = KernelMap(nodes, nodes, self.region)
         marginals = softmax(unary)
         for _ in range(self.iterations):
@@ -296,6 +318,8 @@ class TrilateralCRF(nn.Module):
             marginals = softmax(unary + message)
         corners = voxels.coordinates + origin
         corners[:, _SPACE] *= self.sigma_space
+        if capacities is not None:
+            corners[:, 0].masked_fill_(voxels.keys == PADDING, -1)
         return logits + voxels.slice(message), CRFState(corners, marginals)
 
     def _convolve(self, marginals: Tensor, kernel_map: KernelMap, engine: Engine | None) -> Tensor:
@@ -304,10 +328,12 @@ class TrilateralCRF(nn.Module):
         weights = engine.weights(self, self.kernel, None, None)
         return engine.convolve(marginals, weights, kernel_map)
 
-    def _message_of(self, past: CRFState, nodes: CoordinateMap, origin: Tensor) -> Tensor:
+    def _message_of(
+        self, past: CRFState, nodes: CoordinateMap, origin: Tensor, engine: Engine | None
+    ) -> Tensor:
         """Return the message [M, K] of the frame sigma_time back, constant in the mean field."""
-        cells, marginals = past.nodes.clone(), past.marginals
-        if (cells[:, _SPACE] & (self.sigma_space - 1)).any():
+        cells, marginals, padded = past.nodes.clone(), past.marginals, nodes.capacities is not None
+        if not padded and (cells[:, _SPACE] & (self.sigma_space - 1)).any():
             raise ValueError(
                 f"a state can be rebased by multiples of sigma_space, {self.sigma_space}, alone"
             )
@@ -318,11 +344,20 @@ class TrilateralCRF(nn.Module):
         )
         near = ((cells >= low) & (cells <= high)).all(dim=1)
         near &= cells[:, -1] == -self.sigma_time
-        if not near.all():
+        if padded:
+            rows = rows_of(near, len(near))
+            near = near.index_select(0, rows)
+            cells, marginals = cells.index_select(0, rows), marginals.index_select(0, rows)
+        elif not near.all():
             cells, marginals = cells[near], marginals[near]
-        source = CoordinateMap(self._layout.pack(cells), self._layout, nodes.stride)
+        keys = self._layout.packed(cells)
+        if padded:
+            keys.masked_fill_(~near, PADDING)
+        source = CoordinateMap(keys, self._layout, nodes.stride, nodes.capacities)
         back = KernelMap(source, nodes, KernelRegion(self.region.offsets[-1:]))
-        return convolve(marginals, self.kernel[-1:], back)
+        if engine is None or not engine.uses_capacities:
+            return convolve(marginals, self.kernel[-1:], back)
+        return engine.convolve(marginals, engine.prepare(self.kernel[-1:], None, True), back)
 
     def _cells(self, coordinates: Tensor, chroma: Tensor | None) -> Tensor:
         """Return the cell of each voxel, [N, 1 + D] int64, with the time of the voxel."""
@@ -370,9 +405,3 @@ def _region(dimension: int, sigma_time: int, causal: bool) -> KernelRegion:
     if causal:
         del offsets[-2]
     return KernelRegion(tuple(offsets))
-
-
-def _mean(voxels: Quantization, values: Tensor) -> Tensor:
-    """Return the mean of the values in each node, exact where each node has one voxel."""
-    alone = len(voxels.first) == len(voxels.inverse)
-    return voxels.reduce(values, "first" if alone else "mean")

@@ -40,6 +40,7 @@ from minkowski_perception.schema import (
 )
 from minkowski_perception.settings import Settings
 from minkowski_perception.sparse import KeyLayout
+from minkowski_perception.sparse.keys import on_device
 from minkowski_perception.temperature import TemperatureScaling
 from minkowski_perception.voxels import VoxelInput
 
@@ -200,9 +201,13 @@ class Model:
         if not self._chroma:
             return None
         spec = self.input
-        columns = [spec.features.index(name) for name in self._chroma]
-        offset, scale = (features.new_tensor(v)[columns] for v in (spec.offsets, spec.scale))
-        return (features[:, columns] - offset) / scale
+        columns = tuple(spec.features.index(name) for name in self._chroma)
+        device = features.device
+        offset, scale = (
+            on_device(tuple(values[i] for i in columns), device, features.dtype)
+            for values in (spec.offsets, spec.scale)
+        )
+        return (features.index_select(1, on_device(columns, device)) - offset) / scale
 
 
 def available_models() -> list[str]:

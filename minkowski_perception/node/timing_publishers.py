@@ -21,6 +21,7 @@ STAGES = (
     "voxelize",
     "network",
     "crf",
+    "heads",
     "average",
     "map",
     "slice",

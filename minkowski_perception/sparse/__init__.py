@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sparse tensors in up to 7 dimensions and their convolutions."""
 
+from minkowski_perception.sparse.capacity import Capacities, CapacityError
 from minkowski_perception.sparse.coordinates import CoordinateMap, RecentVoxels
 from minkowski_perception.sparse.engines.base import Engine
 from minkowski_perception.sparse.functional import convolve, largest, pool, softmax
@@ -32,6 +33,8 @@ from minkowski_perception.sparse.tensor import SparseTensor, cat
 __all__ = [
     "MAX_RECALL",
     "BatchNorm",
+    "Capacities",
+    "CapacityError",
     "CausalConvolution",
     "CausalRegion",
     "Convolution",

@@ -20,8 +20,8 @@ import torch
 import triton
 from torch import Tensor
 
-from minkowski_perception.sparse.coordinates import on_device
 from minkowski_perception.sparse.kernel_maps import Search, mask_words
+from minkowski_perception.sparse.keys import on_device
 from minkowski_perception.sparse.triton_kernels import (
     INTERPRETED,
     convolution_kernel,

@@ -9,12 +9,14 @@ coordinate adds a constant to its key, so neighbour search is a search in a sort
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
+
+from minkowski_perception.sparse.capacity import PADDING, Capacities
 
 try:
     from minkowski_perception.sparse import compiled_keys
@@ -85,11 +87,13 @@ class KeyLayout:
         """Offset of each column, so that the fields of a key are not negative."""
         return (0, *(1 << (bits - 1) for bits in self.bits[1:]))
 
-    def pack(self, coordinates: Tensor) -> Tensor:
+    def pack(self, coordinates: Tensor, capacities: Capacities | None = None) -> Tensor:
         """Return the keys of coordinates.
 
         Args:
             coordinates: [N, 1 + D] integers, the batch index first.
+            capacities: of a frame; rows of batch -1 are padding, and the range is checked at the
+                end of the frame. None without padding.
 
         Returns:
             [N] int64.
@@ -98,19 +102,28 @@ class KeyLayout:
             CoordinateRangeError: a value is outside `limits`; the message names the axis.
         """
         coordinates = coordinates.long()
+        if capacities is not None:
+            keys = self.packed(coordinates).masked_fill_(coordinates[:, 0] < 0, PADDING)
+            ends = torch.stack(torch.aminmax(coordinates, dim=0))
+            capacities.check(ends, self._check_padded)
+            return keys
         if len(coordinates) == 0:
             return coordinates.new_zeros(0)
         if compiled_keys is not None and coordinates.device.type == "cpu":
             keys, *ends = compiled_keys.pack(coordinates, self._origins, self._shifts)
             low, high = (end.tolist() for end in ends)
         else:
-            keys = coordinates.new_zeros(len(coordinates))
-            for axis, (origin, shift) in enumerate(zip(self._origins, self._shifts, strict=True)):
-                keys += (coordinates[:, axis] + origin) << shift
+            keys = self.packed(coordinates)
             # One copy, as each makes the host wait for the device.
             low, high = torch.stack(torch.aminmax(coordinates, dim=0)).tolist()
         self._check(low, high)
         return keys
+
+    def packed(self, coordinates: Tensor) -> Tensor:
+        """Return the keys of coordinates [N, 1 + D] int64 that are known to be in range."""
+        on_key = on_device((*self._origins, *self._shifts), coordinates.device)
+        origins, shifts = on_key.chunk(2)
+        return ((coordinates + origins) << shifts).sum(dim=1)
 
     def unpack(self, keys: Tensor) -> Tensor:
         """Return the coordinates [N, 1 + D] int64 of keys [N]; the inverse of `pack`."""
@@ -125,8 +138,8 @@ class KeyLayout:
             # Origins are powers of two, so rounding down clears the low bits of each field.
             fields = zip(stride, self._shifts[1:], strict=True)
             return keys & ~sum((step - 1) << shift for step, shift in fields)
-        steps = torch.tensor((1, *stride), device=keys.device)
-        return self.pack(torch.div(self.unpack(keys), steps, rounding_mode="floor") * steps)
+        steps = on_device((1, *stride), keys.device)
+        return self.packed(torch.div(self.unpack(keys), steps, rounding_mode="floor") * steps)
 
     def delta(self, offset: tuple[int, ...]) -> int:
         """Return the key difference that shifts a coordinate by `offset` (D integers).
@@ -141,6 +154,11 @@ class KeyLayout:
                 )
         return sum(step << shift for step, shift in zip(offset, self._shifts[1:], strict=True))
 
+    def _check_padded(self, ends: list[int]) -> None:
+        """Check the smallest values of the columns, then the largest; batch -1 is padding."""
+        low, high = ends[: len(self.bits)], ends[len(self.bits) :]
+        self._check([max(low[0], 0), *low[1:]], [max(high[0], 0), *high[1:]])
+
     def _check(self, low: Sequence[int], high: Sequence[int]) -> None:
         """Check the smallest and the largest value of each column."""
         for axis, (least, largest) in enumerate(self.limits):
@@ -152,28 +170,51 @@ class KeyLayout:
                 )
 
 
-def group(keys: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+@lru_cache(maxsize=1024)
+def on_device(
+    values: tuple[float, ...], device: torch.device, dtype: torch.dtype = torch.int64
+) -> Tensor:
+    """Return numbers as a tensor [N], not to be changed; they are copied to a device once."""
+    return torch.tensor(values, dtype=dtype, device=device)
+
+
+def group(
+    keys: Tensor, capacities: Capacities | None = None, name: Hashable = None
+) -> tuple[Tensor, Tensor, Tensor]:
     """Group equal keys.
 
     Args:
         keys: [N] int64, in any order.
+        capacities: of a frame, for keys with padding, which is the last group; None without.
+        name: of the capacity of the groups.
 
     Returns:
         the M different keys, ascending; [N] int64, the row of each key among them; [M] int64, the
         lowest index of each.
     """
-    if compiled_keys is not None and keys.device.type == "cpu":
+    if capacities is None and compiled_keys is not None and keys.device.type == "cpu":
         return compiled_keys.group(keys)
     ordered, order = torch.sort(keys, stable=True)
     starts = torch.ones_like(keys, dtype=torch.bool)
     starts[1:] = ordered[1:] != ordered[:-1]
     inverse = torch.empty_like(order)
     inverse[order] = torch.cumsum(starts, dim=0) - 1
-    rows = starts.nonzero()[:, 0]  # once, as it makes the host wait for the device
+    if capacities is None:
+        rows = starts.nonzero()[:, 0]  # once, as it makes the host wait for the device
+    else:
+        rows = capacities.select(name, starts)
+        inverse.clamp_(max=len(rows) - 1)  # above it only where the capacity is too small
     return ordered.index_select(0, rows), inverse, order.index_select(0, rows)
 
 
-def join(seen: Tensor, known: Tensor, ages: Tensor, recall: int) -> tuple[Tensor, Tensor, Tensor]:
+def join(
+    seen: Tensor,
+    known: Tensor,
+    ages: Tensor,
+    recall: int,
+    capacities: Capacities | None = None,
+    name: Hashable = None,
+) -> tuple[Tensor, Tensor, Tensor]:
     """Join the keys of a frame with those of earlier frames, which become one frame older.
 
     Args:
@@ -181,17 +222,19 @@ def join(seen: Tensor, known: Tensor, ages: Tensor, recall: int) -> tuple[Tensor
         known: [N] int64 keys of earlier frames, likewise.
         ages: [N] integers, frames since these were last seen.
         recall: age above which keys are dropped.
+        capacities: of a frame, for keys with padding; None without.
+        name: of the capacity of the result.
 
     Returns:
         the keys, ascending and unique; their ages, 1 for those of the frame; int64, the source of
         each: below M a row of `seen`, from M on a row of `known`.
     """
-    if compiled_keys is not None and seen.device.type == "cpu":
+    if capacities is None and compiled_keys is not None and seen.device.type == "cpu":
         return compiled_keys.join(seen, known, ages, recall)
     # The sort is stable: a key of the frame comes before the same key of an earlier one.
     keys, order = torch.sort(torch.cat([seen, known]), stable=True)
     ages = torch.cat([ages.new_ones(len(seen)), ages + 1]).index_select(0, order)
     lasts = ages <= recall
     lasts[1:] &= keys[1:] != keys[:-1]
-    rows = lasts.nonzero()[:, 0]
+    rows = lasts.nonzero()[:, 0] if capacities is None else capacities.select(name, lasts)
     return keys.index_select(0, rows), ages.index_select(0, rows), order.index_select(0, rows)

@@ -200,7 +200,8 @@ class Memory:
         known = self._levels.get(like.stride)
         if known is not None:
             return known
-        return RecentVoxels.of(CoordinateMap(like.keys[:0], like.layout, like.stride))
+        none = CoordinateMap(like.keys[:0], like.layout, like.stride, like.capacities)
+        return RecentVoxels.of(none)
 
     def keep(self) -> None:
         """Finish the frame: remember it and drop voxels older than `recall` frames."""
@@ -230,7 +231,7 @@ class Memory:
         """Shift all voxels by [D], a multiple of all strides; drop those out of range."""
         self.support.shift(offset)
         for stride, level in self._levels.items():
-            moved, rows = level.shifted(torch.tensor(offset, device=level.age.device))
+            moved, rows = level.shifted(offset)
             self._levels[stride] = moved
             for layer, features in self._features.items():
                 if self._strides[layer] == stride:
@@ -251,10 +252,12 @@ class Memory:
         state = {f"support.{name}": tensor for name, tensor in self.support.state().items()}
         for stride, level in self._levels.items():
             name = _stride_name(stride)
-            state |= {f"keys.{name}": level.map.keys, f"age.{name}": level.age}
+            rows = slice(level.map.count)
+            state |= {f"keys.{name}": level.map.keys[rows], f"age.{name}": level.age[rows]}
         for layer, features in self._features.items():
-            name = f"{names[layer]}.{_stride_name(self._strides[layer])}"
-            state[f"features.{name}"] = features
+            stride = self._strides[layer]
+            rows = slice(self._levels[stride].map.count)
+            state[f"features.{names[layer]}.{_stride_name(stride)}"] = features[rows]
         return {name: tensor.clone() for name, tensor in state.items()}
 
     def restore(self, state: Mapping[str, Tensor], layers: Mapping[str, nn.Module]) -> None:

@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from minkowski_perception.sparse.capacity import Capacities
 from minkowski_perception.sparse.keys import KeyLayout, group
 
 try:
@@ -63,23 +65,32 @@ class Quantization:
 
     def counts(self) -> Tensor:
         """Return the number of points in each voxel, [M] int64."""
-        return torch.bincount(self.inverse, minlength=len(self.first))
+        if self.inverse.device.type == "cpu":
+            return torch.bincount(self.inverse, minlength=len(self.first))
+        # bincount would make the host wait for the device.
+        ones = torch.ones_like(self.inverse)
+        return torch.zeros_like(self.first).index_add_(0, self.inverse, ones)
 
     def slice(self, values: Tensor) -> Tensor:
         """Map values of voxels [M, ...] to points [N, ...]."""
         return values.index_select(0, self.inverse)
 
 
-def quantize(coordinates: Tensor) -> Quantization:
+def quantize(
+    coordinates: Tensor, capacities: Capacities | None = None, name: Hashable = None
+) -> Quantization:
     """Merge points with equal integer coordinates into voxels.
 
     Args:
         coordinates: [N, 1 + D] integers, the batch index first; usually
             floor(position / voxel size).
+        capacities: of a frame whose coordinates end with padding, as the result does; None
+            without padding.
+        name: of the capacity of the voxels.
 
     Raises:
         CoordinateRangeError: a coordinate is outside the range of its dimension.
     """
     layout = KeyLayout.for_dimension(coordinates.shape[1] - 1)
-    keys, inverse, first = group(layout.pack(coordinates))
+    keys, inverse, first = group(layout.pack(coordinates, capacities), capacities, name)
     return Quantization(layout.unpack(keys), keys, inverse, first)

@@ -83,7 +83,7 @@ class SupportMemory:
         else:
             known, remembered = self._kept
             # A remembered age is that in the next frame: one more than in this one.
-            voxels, rows = known.updated(frame, reach + 1)
+            voxels, rows = known.updated(frame, reach + 1, "support")
             both = torch.cat([features, remembered.to(features.dtype)])
             self._new = voxels, both.index_select(0, rows)
         voxels, features = self._new
@@ -106,7 +106,7 @@ class SupportMemory:
         """Shift all voxels by [D], a multiple of the stride; drop those out of range."""
         if self._kept is not None:
             voxels, features = self._kept
-            moved, rows = voxels.shifted(torch.tensor(offset, device=voxels.age.device))
+            moved, rows = voxels.shifted(offset)
             self._kept = moved, features.index_select(0, rows)
 
     @property
@@ -122,11 +122,12 @@ class SupportMemory:
         if self._kept is None:
             return {}
         voxels, features = self._kept
+        rows = slice(voxels.map.count)
         return {
             "stride": torch.tensor(voxels.map.stride),
-            "keys": voxels.map.keys,
-            "age": voxels.age,
-            "features": features,
+            "keys": voxels.map.keys[rows],
+            "age": voxels.age[rows],
+            "features": features[rows],
         }
 
     def restore(self, state: Mapping[str, Tensor]) -> None:

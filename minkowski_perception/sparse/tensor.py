@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from minkowski_perception.sparse.capacity import Capacities
 from minkowski_perception.sparse.coordinates import CoordinateMap, Stride
 from minkowski_perception.sparse.engines.base import Engine
 from minkowski_perception.sparse.keys import KeyLayout
@@ -32,6 +33,9 @@ class SparseTensor:
             parent and gets zeros from upsampling. Coordinates must not be negative.
         memory: memory of the earlier frames, if this is the newest frame of a stream, with all
             voxels at time 0.
+        capacities: of a frame whose coordinates end with padding; they have stride 1 and are
+            unique, which is not checked. None without padding.
+        in_order: whether the rows of a frame with capacities are in canonical order.
 
     Raises:
         ValueError: shapes do not match, coordinates are not unique, or a coordinate is not a
@@ -47,6 +51,8 @@ class SparseTensor:
         engine: Engine | None = None,
         clip: bool = False,
         memory: Memory | None = None,
+        capacities: Capacities | None = None,
+        in_order: bool = False,
     ) -> None:
         if features.ndim != 2 or coordinates.ndim != 2 or len(features) != len(coordinates):
             raise ValueError(
@@ -61,17 +67,17 @@ class SparseTensor:
             steps = torch.tensor(strides, device=coordinates.device)
             if (coordinates[:, 1:] % steps).any():
                 raise ValueError(f"coordinates are not all multiples of the stride {strides}")
-        keys = layout.pack(coordinates)
+        keys = layout.pack(coordinates, capacities)
         order = None
         # The voxels of a frame are in canonical order already.
-        if not (keys[1:] > keys[:-1]).all():
+        if not (in_order if capacities is not None else (keys[1:] > keys[:-1]).all()):
             keys, order = torch.sort(keys)
-            if (keys[1:] == keys[:-1]).any():
+            if capacities is None and (keys[1:] == keys[:-1]).any():
                 raise ValueError("duplicate coordinates; call quantize() first")
             features = features.index_select(0, order)
         self.features = features
         extent = coordinates[:, 1:].amax(dim=0) + 1 if clip and len(coordinates) else None
-        self.map = CoordinateMap(keys, layout, strides)
+        self.map = CoordinateMap(keys, layout, strides, capacities)
         self.manager = CoordinateManager(self.map, order, engine, extent, memory)
 
     @classmethod

@@ -8,6 +8,10 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from minkowski_perception.sparse import capacity
+
+PADDING = tl.constexpr(capacity.PADDING)
+
 
 @triton.jit
 def table_kernel(
@@ -19,11 +23,12 @@ def table_kernel(
     """Look up ROWS outputs at every offset by bisection; write input rows and mask words.
 
     The first FIRST_K offsets are looked up in `first`, the others in `second`, whose rows count
-    from `second_row` on.
+    from `second_row` on. Rows of padding have no inputs.
     """
     m = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     valid = m < outputs
     key = tl.load(targets + m, mask=valid, other=0)
+    occupied = key != PADDING
     word = tl.zeros((ROWS,), tl.int32)
     for k in range(K):
         keys = first
@@ -43,7 +48,7 @@ def table_kernel(
             low = tl.where(searching & less, middle + 1, low)
             high = tl.where(searching & ~less, middle, high)
         found = tl.load(keys + low, mask=low < count, other=0)
-        hit = (low < count) & (found == wanted)
+        hit = (low < count) & (found == wanted) & occupied
         tl.store(rows + k * outputs + m, tl.where(hit, low + row, -1), mask=valid)
         word |= tl.where(hit, 1, 0) << (k % PART)
         if (k % PART == PART - 1) | (k == K - 1):

@@ -57,7 +57,7 @@ class _Past:
         """Return the same relative to another origin, without voxels out of the range of keys."""
         if torch.equal(origin, self.origin):
             return self
-        voxels, rows = self.voxels.shifted(self.origin - origin)
+        voxels, rows = self.voxels.shifted((self.origin - origin).tolist())
         return _Past(voxels, origin, self.sums.index_select(0, rows))
 
     def updated(self, seen: CoordinateMap, sums: Tensor, horizon: int) -> _Past:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,7 +22,7 @@ from torch import Tensor
 from minkowski_perception.networks.crf import CRFState
 from minkowski_perception.networks.heads import CLASSES
 from minkowski_perception.networks.model import Model
-from minkowski_perception.sparse import Engine, Memory, SparseTensor
+from minkowski_perception.sparse import Capacities, Engine, Memory, SparseTensor
 from minkowski_perception.streaming.stage_clock import StageClock
 from minkowski_perception.voxels import VoxelFrame, Voxels, stack_in_time
 
@@ -44,7 +44,12 @@ class Runner:
     use_crf: bool
 
     def logits(
-        self, coordinates: Tensor, features: Tensor, memory: Memory | None = None
+        self,
+        coordinates: Tensor,
+        features: Tensor,
+        memory: Memory | None = None,
+        capacities: Capacities | None = None,
+        in_order: bool = True,
     ) -> dict[str, SparseTensor]:
         """Run the network, and return its logits by head.
 
@@ -53,6 +58,8 @@ class Runner:
                 see the time.
             features: [N, C] float32, on the device.
             memory: of the frames before.
+            capacities: see `SparseTensor`.
+            in_order: see `SparseTensor`.
         """
         tensor = SparseTensor(
             features,
@@ -60,6 +67,8 @@ class Runner:
             engine=self.engine,
             clip=self.model.input.boundary == "clip",
             memory=memory,
+            capacities=capacities,
+            in_order=in_order,
         )
         logits: dict[str, SparseTensor] = self.model.network(tensor)
         return logits
@@ -86,16 +95,38 @@ class Execution(ABC):
 
     Args:
         runner: computes the logits.
+
+    Attributes:
+        capacities: of the stream's frames; None where its engine uses none.
     """
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
+        self.capacities = Capacities() if runner.engine.uses_capacities else None
         self._origin: Tensor | None = None
         self._marginals: CRFState | None = None
+        self._new_marginals: CRFState | None = None
 
     @abstractmethod
     def scores(self, voxels: VoxelFrame) -> Scores:
-        """Return the logits of the stream's next frame, which has M > 0 voxels."""
+        """Return the logits of the stream's next frame, which has M > 0 voxels.
+
+        It does not become part of the state before `keep`, so it can be computed again.
+        """
+
+    def fetched(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Return results of a frame on the CPU.
+
+        Raises:
+            CapacityError: the frame has to be computed again.
+        """
+        if self.capacities is None:
+            return [tensor.cpu() for tensor in tensors]
+        return self.capacities.fetched(tensors)
+
+    def keep(self) -> None:
+        """Finish the frame: what later ones need of it becomes part of the state."""
+        self._marginals = self._new_marginals
 
     @property
     @abstractmethod
@@ -131,13 +162,28 @@ class Execution(ABC):
         if marginals := self._on_device(part(state, "crf.")):
             self._marginals = CRFState(**marginals)
 
+    def _placed(self, coordinates: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Return a frame's coordinates and features on the device, with padding if it is used."""
+        device, capacities = self._runner.device, self.capacities
+        if capacities is None:
+            return coordinates.to(device), features.to(device)
+        capacities.begin()
+        added = capacities.reserve("voxels", len(features)) - len(features)
+        coordinates, features = (F.pad(t, (0, 0, 0, added)) for t in (coordinates, features))
+        coordinates[-added:, 0] = -1
+        if device.type == "cuda":
+            coordinates, features = coordinates.pin_memory(), features.pin_memory()
+        return (
+            coordinates.to(device, non_blocking=True),
+            features.to(device, non_blocking=True),
+        )
+
     def _on_device(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {name: tensor.to(self._runner.device) for name, tensor in state.items()}
 
     def _move_to(self, origin: Tensor) -> Tensor | None:
         """Move the state to another origin; return the shift [3], or None without one."""
-        if not self._runner.use_crf:
-            self._marginals = None  # they would be stale when the CRF is switched on again
+        self._new_marginals = None  # without the CRF: they would be stale when it is on again
         before, self._origin = self._origin, origin
         if before is None or torch.equal(before, origin):
             return None
@@ -155,8 +201,13 @@ class Execution(ABC):
         """
         model = self._runner.model
         assert model.crf is not None
-        refined, self._marginals = model.crf.step(
-            logits, space, model.chroma(features), self._marginals, engine=self._runner.engine
+        refined, self._new_marginals = model.crf.step(
+            logits,
+            space,
+            model.chroma(features),
+            self._marginals,
+            engine=self._runner.engine,
+            capacities=self.capacities,
         )
         return refined
 
@@ -172,6 +223,7 @@ class WindowExecution(Execution):
     def __init__(self, runner: Runner, length: int) -> None:
         super().__init__(runner)
         self._frames: deque[Voxels] = deque(maxlen=length)
+        self._new_frame: Voxels | None = None
 
     @property
     def length(self) -> int:
@@ -199,12 +251,16 @@ class WindowExecution(Execution):
         """See `Execution.scores`."""
         clock = StageClock(self._runner.device)
         self._move_to(voxels.origin)
-        self._frames.append(Voxels(voxels.coordinates, voxels.origin, voxels.features))
-        device = self._runner.device
-        coordinates, features = (t.to(device) for t in stack_in_time(self._frames))
-        logits = self._runner.logits(coordinates, features)
-        # Frames are stacked by time, so the last rows are the voxels of this frame.
-        newest = slice(-len(voxels.coordinates), None)
+        self._new_frame = Voxels(voxels.coordinates, voxels.origin, voxels.features)
+        frames = [*self._frames, self._new_frame][-self.length :]
+        coordinates, features = stack_in_time(frames)
+        count = len(coordinates)
+        coordinates, features = self._placed(coordinates, features)
+        logits = self._runner.logits(
+            coordinates, features, capacities=self.capacities, in_order=len(frames) == 1
+        )
+        # Frames are stacked by time, so the last rows are the voxels of this frame, and padding.
+        newest = slice(count - len(voxels.coordinates), None)
         crf = self._runner.model.crf if self._runner.use_crf else None
         # A causal CRF steps frame by frame; it keeps each frame's marginals as the newest one.
         together = crf is not None and self.length > 1 and not crf.causal
@@ -219,12 +275,21 @@ class WindowExecution(Execution):
             classes = values[CLASSES]
             if together:
                 chroma = self._runner.model.chroma(features)
-                classes = crf(classes, coordinates, chroma, self._runner.engine)[newest]
+                engine = self._runner.engine
+                classes = crf(classes, coordinates, chroma, engine, self.capacities)[newest]
             else:
                 classes = self._refined(classes, coordinates[newest, :4], features[newest])
             values[CLASSES] = classes
             clock.end("crf")
-        return Scores(values, len(coordinates), clock)
+        values = {name: each[: len(voxels.coordinates)] for name, each in values.items()}
+        return Scores(values, count, clock)
+
+    def keep(self) -> None:
+        """See `Execution.keep`."""
+        super().keep()
+        if self._new_frame is not None:
+            self._frames.append(self._new_frame)
+            self._new_frame = None
 
     def state(self) -> dict[str, Tensor]:
         """See `Execution.state`."""
@@ -284,20 +349,23 @@ class IncrementalExecution(Execution):
         moved = self._move_to(voxels.origin)
         if moved is not None:
             self._memory.shift((*(-moved).tolist(), 0))
-        device = self._runner.device
         # The frame and all that is remembered have time 0, so that time never overflows.
-        coordinates = F.pad(voxels.coordinates, (1, 1)).to(device)
-        features = voxels.features.to(device)
+        coordinates, features = self._placed(F.pad(voxels.coordinates, (1, 1)), voxels.features)
         self._memory.begin()
-        logits = self._runner.logits(coordinates, features, self._memory)
+        logits = self._runner.logits(coordinates, features, self._memory, self.capacities)
         values = {name: each.in_input_order().float() for name, each in logits.items()}
-        self._memory.keep()
-        self._count += 1
         clock.end("network")
         if self._runner.use_crf:
             values[CLASSES] = self._refined(values[CLASSES], coordinates[:, :4], features)
             clock.end("crf")
-        return Scores(values, len(coordinates), clock)
+        count = len(voxels.coordinates)
+        return Scores({name: each[:count] for name, each in values.items()}, count, clock)
+
+    def keep(self) -> None:
+        """See `Execution.keep`."""
+        super().keep()
+        self._memory.keep()
+        self._count += 1
 
     def state(self) -> dict[str, Tensor]:
         """See `Execution.state`."""

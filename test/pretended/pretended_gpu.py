@@ -275,13 +275,16 @@ class _Table:
     def launch(self, *args: Any, K: int, FIRST_K: int, PART: int, **_: Any) -> None:  # noqa: N803
         log.ran("table_kernel")
         first, second, targets, deltas, rows, words, *_, second_row, _ = map(_inner, args)
+        from minkowski_perception.sparse.capacity import PADDING
+
         with _disable_current_modes():
             words.zero_()
             for k in range(K):
                 keys, shift = (first, 0) if k < FIRST_K else (second, second_row)
                 wanted = targets + deltas[k]
                 low = torch.searchsorted(keys, wanted).clamp(max=max(0, len(keys) - 1))
-                hit = keys[low] == wanted if len(keys) else torch.zeros_like(wanted).bool()
+                found = keys[low] if len(keys) else torch.full_like(wanted, PADDING)
+                hit = (found == wanted) & (targets != PADDING)
                 rows[k] = torch.where(hit, low + shift, -1).int()
                 words[k // PART] |= hit.int() << k % PART
 

@@ -33,10 +33,13 @@ class Engine(ABC):
         name: name of the engine in parameters.
         deterministic: whether results are bit-exact between runs; on CUDA, with PyTorch's
             deterministic algorithms.
+        uses_capacities: whether frames are computed with capacities, without waiting for numbers
+            of voxels; see `capacity`.
     """
 
     name: ClassVar[str]
     deterministic: ClassVar[bool] = False
+    uses_capacities: ClassVar[bool] = False
 
     def __init__(self, precision: torch.dtype = torch.float32) -> None:
         self.precision = precision

@@ -38,11 +38,16 @@ class TritonEngine(CudaEngine):
 
     name = "triton"
     deterministic = True
+    uses_capacities = True
 
     @classmethod
     def check(cls, device: torch.device) -> None:
         """See `Engine.check`."""
         super().check(device)
+        if torch.__version__ < (2, 7):  # the first with nonzero_static on CUDA
+            raise EngineError(
+                f"engine 'triton' needs PyTorch 2.7 or later, not {torch.__version__}"
+            )
         _implicit_gemm()
 
     def build_table(self, kernel_map: KernelMap) -> GatherTable:

@@ -80,7 +80,7 @@ def test_stages_are_those_of_a_frame_with_averaging(causal):
     frames = [replace(frame, pose=np.eye(4)) for frame in stream(3)]
     incremental = contenders(causal, "torch")[INCREMENTAL]
     figures = stages(causal, incremental, frames)
-    assert list(figures) == ["voxelize", "network", "average", "slice", "frame"]
+    assert list(figures) == ["voxelize", "network", "heads", "average", "slice", "frame"]
     assert 0 < max(ms for name, ms in figures.items() if name != "frame") < figures["frame"]
     assert [row.split()[0] for row in stage_table(figures).splitlines()] == ["stage", *figures]
 

@@ -3,10 +3,12 @@
 """Tests of the Triton engine: on CUDA, else on the CPU under Triton's interpreter."""
 
 from dataclasses import replace
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
+from tiny_models import save_tiny
 from torch.nn.functional import pad
 
 from minkowski_perception.networks.model import load_model
@@ -15,6 +17,7 @@ from minkowski_perception.sparse import (
     Convolution,
     SparseTensor,
     TransposedConvolution,
+    capacity,
     cube,
     hybrid,
     selection,
@@ -66,6 +69,40 @@ def test_the_default_model_gives_the_labels_of_plain_pytorch(monkeypatch):
         expected, result = plain.segment(frame), ours.segment(frame)
         assert np.array_equal(result.labels, expected.labels)
         assert np.abs(result.confidence - expected.confidence).max() < 1e-5
+
+
+@pytest.mark.slow
+def test_padding_and_capacities_that_were_too_small_leave_the_bits_as_they_are(
+    tmp_path, monkeypatch
+):
+    pytest.importorskip("triton", reason="needs triton")
+    monkeypatch.setattr(TritonEngine, "check", lambda device: None)  # accept the interpreter
+    monkeypatch.setattr(capacity, "_GRAIN", 8)
+    save_tiny(tmp_path / "tiny", crf=True, dimension=4, kernel="causal", recall=2, support=2)
+    padded, exact = (
+        Segmenter(
+            load_model(tmp_path / "tiny.yaml"),
+            device=DEVICE,
+            engine="triton",
+            precision="float32",
+            averaging=1,
+        )
+        for _ in range(2)
+    )
+    exact._execution.capacities = None
+    computed = mock.Mock(wraps=padded._execution.scores)
+    monkeypatch.setattr(padded._execution, "scores", computed)
+    for i, rays in enumerate((4, 4, 30)):
+        pose = np.eye(4)
+        pose[0, 3] = 0.7 * i
+        frame = replace(trial_frame(rays, i), stamp=(1 + i) * 10**8, pose=pose)
+        found, expected = padded.probabilities(frame), exact.probabilities(frame)
+        assert torch.equal(found.alone, expected.alone)
+    assert computed.call_count == 4
+    states = padded.state(), exact.state()
+    assert states[0].keys() == states[1].keys()
+    for name, kept in states[0].items():
+        assert torch.equal(kept, states[1][name]), name
 
 
 def test_it_is_deterministic_and_an_engine_of_the_parameter():

@@ -1,0 +1,125 @@
+# Copyright 2026 The minkowski_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Capacities: how a GPU computes a frame without the host waiting for numbers of voxels.
+
+The host must know the size of a tensor when it launches a kernel, but only the GPU knows how many
+voxels there are. So each list of voxels has a capacity instead. Rows beyond the count are padding:
+
+- their keys are `PADDING`, which sorts last, and the last row of each list is padding;
+- their coordinates, where there are any, are zeros with batch -1;
+- their features mean nothing, and no other row reads them.
+
+The host learns the counts at the end of the frame, with its results. If one was above its
+capacity, the frame is computed again with a larger one, and the state is as before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from functools import partial
+from itertools import accumulate, pairwise
+from math import prod
+
+import torch
+from torch import Tensor
+
+PADDING = torch.iinfo(torch.int64).max
+"""Key of the rows beyond the count."""
+
+_SPARE = 1.25
+"""Capacity over the count that it was chosen for."""
+
+_GRAIN = 256
+"""Capacities are multiples of it."""
+
+
+class CapacityError(Exception):
+    """A count was above its capacity; the frame has to be computed again."""
+
+
+class Capacities:
+    """The capacities of a stream, by name, and what is to be checked at the end of a frame."""
+
+    def __init__(self) -> None:
+        self._sizes: dict[Hashable, int] = {}
+        self._checks: list[tuple[Tensor, Callable[[list[int]], None]]] = []
+
+    def begin(self) -> None:
+        """Start a frame."""
+        self._checks.clear()
+
+    def reserve(self, name: Hashable, count: int) -> int:
+        """Return a capacity for a list whose count is known, with room for padding."""
+        self._adapt(name, count + 1)
+        return self._sizes[name]
+
+    def select(self, name: Hashable, mask: Tensor) -> Tensor:
+        """Return the rows at which a mask is set; then, up to the capacity, the last row.
+
+        Args:
+            name: of the resulting list.
+            mask: [N] bool, set for one row of padding.
+
+        Returns:
+            [capacity] int64.
+        """
+        size = min(self._sizes.get(name, len(mask)), len(mask))
+        self.check(mask.sum()[None], partial(self._fit, name, size))
+        return rows_of(mask, size)
+
+    def check(self, numbers: Tensor, accept: Callable[[list[int]], None]) -> None:
+        """Let a function check integers [...] when the host knows them; it raises an error."""
+        self._checks.append((numbers.flatten(), accept))
+
+    def fetched(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Return tensors on the host, in one copy with all numbers; check these.
+
+        It is the end of a frame and the only time at which the host waits.
+
+        Raises:
+            CapacityError: a count was above its capacity. All capacities are now as large as may
+                be needed, and those of the frame after it fit again.
+        """
+        numbers, *results = _copied([torch.cat([n for n, _ in self._checks]), *tensors])
+        values: list[int] = numbers.tolist()
+        too_small = None
+        ends = accumulate((len(n) for n, _ in self._checks), initial=0)
+        for (start, end), (_, accept) in zip(pairwise(ends), self._checks, strict=True):
+            try:
+                accept(values[start:end])
+            except CapacityError as error:
+                too_small = error
+        if too_small is not None:
+            self._sizes.clear()  # counts that rest on a list which was cut off are too low
+            raise too_small
+        return results
+
+    def _fit(self, name: Hashable, size: int, counts: list[int]) -> None:
+        self._adapt(name, counts[0])
+        if counts[0] > size:
+            raise CapacityError(f"{counts[0]} rows of {name} in a capacity of {size}")
+
+    def _adapt(self, name: Hashable, count: int) -> None:
+        """Choose another capacity where the present one is below the count, or twice too large."""
+        wanted = -(-int(_SPARE * count) // _GRAIN) * _GRAIN
+        size = self._sizes.get(name, 0)
+        if count > size or size > 2 * wanted:
+            self._sizes[name] = wanted
+
+
+def rows_of(mask: Tensor, size: int) -> Tensor:
+    """Return the rows [size] at which a mask is set, then its last row."""
+    return torch.nonzero_static(mask, size=size, fill_value=len(mask) - 1)[:, 0]
+
+
+def _copied(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Return tensors on the host, in one copy."""
+    order = sorted(range(len(tensors)), key=lambda i: -tensors[i].itemsize)  # aligned so
+    raw = torch.cat([tensors[i].contiguous().view(-1).view(torch.uint8) for i in order]).cpu()
+    copies: list[Tensor] = [raw] * len(tensors)
+    start = 0
+    for i in order:
+        end = start + prod(tensors[i].shape) * tensors[i].itemsize
+        copies[i] = raw[start:end].view(tensors[i].dtype).view(tensors[i].shape)
+        start = end
+    return copies
