@@ -62,6 +62,12 @@ _TRIAL_POINTS = {"cpu": 6000, "cuda": 60_000}
 ENTROPY = "entropy"
 """Name of the output with the entropy of the class probabilities."""
 
+_LABEL, _CONFIDENCE = "label", "confidence"
+_AVERAGED = "averaged classes"
+"""Name of the averaged class probabilities among the outputs for voxels."""
+_OF_VOXELS = "voxels."
+"""Prefix of outputs for voxels among those for points."""
+
 _SHOWN = 3
 """Classes that the repr of a segmentation names."""
 
@@ -298,7 +304,7 @@ class Segmenter:
         self.axes = self._new_axes()
         self._runner = copy.copy(self._runner)
         self._execution = self._new_execution(self._runner)
-        self._average = TemporalAverage(self.averaging)
+        self._average = TemporalAverage(self.averaging, self.device)
         self._ranges = RangeHistory(self.model.input.residuals)
         self._map = None if self._map is None else self._new_map()
 
@@ -504,32 +510,71 @@ class Segmenter:
         return (self.another_stream() if stamp is None else self)._segment(frame)
 
     def _segment(self, frame: Frame) -> Segmentation:
-        return self.sliced(self.probabilities(frame))
+        voxels, timings = self._voxelized(frame)
+        mapped = self._map is not None and frame.pose is not None
+
+        def results(scores: Scores) -> dict[str, torch.Tensor]:
+            outputs = self._outputs(voxels, frame, scores)
+            alone = outputs.pop(CLASSES)
+            rows = self._execution.placed_rows(voxels.quantization.inverse)
+            points = self._sliced(outputs.pop(_AVERAGED, alone), outputs, rows)
+            scores.clock.end("slice")
+            of_voxels = {CLASSES: alone, **outputs} if mapped else {}
+            return {**points, **{_OF_VOXELS + name: each for name, each in of_voxels.items()}}
+
+        scores, found = self._computed(voxels, results)
+        timings |= scores.clock.seconds()
+        of_voxels = part(found, _OF_VOXELS)
+        points = {name: each for name, each in found.items() if not name.startswith(_OF_VOXELS)}
+        self._remove_unknown(points, frame)
+        self._remove_unknown(of_voxels, frame)
+        self._add_to_map(voxels, frame, of_voxels, timings)
+        started = perf_counter()
+        spread = _spread(points, voxels)
+        timings["slice"] += perf_counter() - started
+        return self._segmentation(spread, voxels, timings, scores.voxel_count)
 
     def sliced(self, found: Probabilities) -> Segmentation:
         """Return the outputs for the points of a frame, given those for its voxels."""
         started = perf_counter()
-        probability, best = largest(found.values)
-        best = best.to(torch.uint8).masked_fill(probability < self.min_confidence, UNLABELLED)
-        labels = on_points(best, found.voxels, UNLABELLED)
-        confidence = on_points(probability, found.voxels, 0.0)
-        outputs = {
-            name: on_points(values, found.voxels, missing_value(values.dtype))
-            for name, values in found.outputs.items()
-        }
-        if self._with_entropy:
-            entropy = torch.special.entr(found.values).sum(dim=1)
-            outputs[ENTROPY] = on_points(entropy, found.voxels, missing_value(entropy.dtype))
+        rows = found.voxels.quantization.inverse
+        spread = _spread(self._sliced(found.values, found.outputs, rows), found.voxels)
         timings = found.timings | {"slice": perf_counter() - started}
+        return self._segmentation(spread, found.voxels, timings, found.voxel_count)
+
+    def _sliced(
+        self, values: torch.Tensor, outputs: Mapping[str, torch.Tensor], rows: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """Return the outputs for points, by name of their field, on the device.
+
+        Args:
+            values: [M, K] probabilities of the classes.
+            outputs: [M] of the other heads, by name.
+            rows: [N] int64, the voxel of each point.
+        """
+        probability, best = largest(values)
+        best = best.to(torch.uint8).masked_fill(probability < self.min_confidence, UNLABELLED)
+        of_voxels = {_LABEL: best, _CONFIDENCE: probability, **outputs}
+        if self._with_entropy:
+            of_voxels[ENTROPY] = torch.special.entr(values).sum(dim=1)
+        return {name: each.index_select(0, rows) for name, each in of_voxels.items()}
+
+    def _segmentation(
+        self,
+        points: dict[str, npt.NDArray[Any]],
+        voxels: VoxelFrame,
+        timings: dict[str, float],
+        voxel_count: int,
+    ) -> Segmentation:
         return Segmentation(
-            labels,
-            confidence,
+            points.pop(_LABEL),
+            points.pop(_CONFIDENCE),
             self.label_set,
             timings,
-            found.frame_count,
-            found.voxel_count,
-            outputs,
-            found.voxels.thinned,
+            self._execution.frames,
+            voxel_count,
+            points,
+            voxels.thinned,
         )
 
     def probabilities(self, frame: Frame) -> Probabilities:
@@ -541,26 +586,41 @@ class Segmenter:
         voxels, timings = self._voxelized(frame)
         scores, outputs = self._computed(voxels, partial(self._outputs, voxels, frame))
         timings |= scores.clock.seconds()
-        started = perf_counter()
-        alone = values = outputs.pop(CLASSES)
-        if self._average.length > 1 and frame.pose is not None and len(values):
-            values = self._average(voxels, values)
-            timings["average"] = perf_counter() - started
+        self._remove_unknown(outputs, frame)
+        self._add_to_map(voxels, frame, outputs, timings)
+        count = len(voxels.coordinates)
+        outputs = {name: each[:count] for name, each in outputs.items()}
+        alone = outputs.pop(CLASSES)
+        values = outputs.pop(_AVERAGED, alone)
         frame_count = self._execution.frames
+        return Probabilities(
+            voxels, values, alone, timings, frame_count, scores.voxel_count, outputs
+        )
+
+    def _remove_unknown(self, outputs: dict[str, torch.Tensor], frame: Frame) -> None:
+        """Replace the outputs that need motion where it is not known."""
         if not self._knows_motion(frame):
             outputs |= {
                 name: torch.full_like(each, missing_value(each.dtype))
                 for name, each in outputs.items()
-                if HEADS[name].needs_motion
+                if name in HEADS and HEADS[name].needs_motion
             }
-        if self._map is not None and frame.pose is not None:
-            started = perf_counter()
-            position = frame.pose[:3, 3]
-            self._map.add(voxels, alone, outputs.get(MOVING), position, frame.stamp)
-            timings["map"] = perf_counter() - started
-        return Probabilities(
-            voxels, values, alone, timings, frame_count, scores.voxel_count, outputs
-        )
+
+    def _add_to_map(
+        self,
+        voxels: VoxelFrame,
+        frame: Frame,
+        outputs: Mapping[str, torch.Tensor],
+        timings: dict[str, float],
+    ) -> None:
+        """Add the outputs for the voxels of a frame to the map, if there is one."""
+        if self._map is None or frame.pose is None:
+            return
+        started = perf_counter()
+        rows = slice(len(voxels.coordinates))
+        moving = outputs[MOVING][rows] if MOVING in outputs else None
+        self._map.add(voxels, outputs[CLASSES][rows], moving, frame.pose[:3, 3], frame.stamp)
+        timings["map"] = perf_counter() - started
 
     def _knows_motion(self, frame: Frame) -> bool:
         """Return whether the outputs of the frame rest on motion, for heads that need it."""
@@ -575,17 +635,26 @@ class Segmenter:
         """
         voxels, _ = self._voxelized(frame)
         _, logits = self._computed(voxels, lambda scores: scores.logits)
-        return voxels, logits[CLASSES]
+        return voxels, logits[CLASSES][: len(voxels.coordinates)]
 
     def _outputs(
         self, voxels: VoxelFrame, frame: Frame, scores: Scores
     ) -> dict[str, torch.Tensor]:
-        """Return the outputs of all heads for the voxels of a frame, on the device."""
+        """Return the outputs of all heads for the voxels of a frame, on the device.
+
+        Where classes are averaged, there is also `_AVERAGED`.
+        """
         logits = dict(scores.logits)
         if self.model.calibration is not None and voxels.valid.any():
             logits[CLASSES] = self.model.calibration(logits[CLASSES], voxels, frame)
         outputs = {name: HEADS[name].output(each) for name, each in logits.items()}
         scores.clock.end("heads")
+        if self._average.length > 1 and frame.pose is not None and voxels.valid.any():
+            capacities = self._execution.capacities
+            outputs[_AVERAGED] = self._average.averaged(
+                scores.keys, voxels.origin, outputs[CLASSES], capacities
+            )
+            scores.clock.end("average")
         return outputs
 
     @torch.inference_mode()
@@ -598,9 +667,10 @@ class Segmenter:
             none = {name: torch.zeros(0, channels) for name, channels in heads.items()}
             clock = StageClock(self.device)
             clock.end("network")
-            scores = Scores(none, 0, clock)
+            scores = Scores(none, voxels.quantization.keys, 0, clock)
             return scores, dict(results(scores))
         while True:
+            self._average.begin()
             with deterministic_algorithms() if self._deterministic else nullcontext():
                 scores = self._execution.scores(voxels)
                 found = results(scores)
@@ -609,6 +679,7 @@ class Segmenter:
             except CapacityError:
                 continue
             self._execution.keep()
+            self._average.keep()
             return scores, dict(zip(found, copies, strict=True))
 
     @torch.inference_mode()
@@ -655,7 +726,26 @@ def on_points(values: torch.Tensor, voxels: VoxelFrame, missing: float) -> npt.N
         voxels: of the frame.
         missing: value of the points that are in no voxel.
     """
-    rows = voxels.quantization.slice(values).numpy()
-    spread = np.full(len(voxels.valid), missing, rows.dtype)
-    spread[voxels.valid] = rows
+    return _on_all(voxels.quantization.slice(values), voxels, missing)
+
+
+def _on_all(values: torch.Tensor, voxels: VoxelFrame, missing: float) -> npt.NDArray[Any]:
+    """Return the values of the points in voxels for all points [N] of their frame."""
+    spread = np.full(len(voxels.valid), missing, values.numpy().dtype)
+    spread[voxels.valid] = values.numpy()
     return spread
+
+
+def _spread(points: Mapping[str, torch.Tensor], voxels: VoxelFrame) -> dict[str, npt.NDArray[Any]]:
+    """Return the outputs of the points in voxels for all points of their frame, by name.
+
+    Args:
+        points: for each point in a voxel; padding may follow.
+        voxels: of the frame.
+    """
+    missing = {_LABEL: UNLABELLED, _CONFIDENCE: 0.0}
+    count = len(voxels.quantization.inverse)
+    return {
+        name: _on_all(each[:count], voxels, missing.get(name, missing_value(each.dtype)))
+        for name, each in points.items()
+    }

@@ -16,6 +16,7 @@ from typing import Annotated
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from minkowski_perception.frame import Frame
@@ -81,10 +82,11 @@ class TemperatureScaling:
         """Return the scaled logits of a frame's voxels.
 
         Args:
-            logits: [M, K] float32 of the classes, on any device.
+            logits: [M, K] float32 of the classes, on any device; rows of padding may follow.
             voxels: M voxels of the frame.
             frame: its points.
         """
-        temperature = np.array(self.temperature, np.float32)[self.bins(voxels, frame)]
-        scaled = logits / torch.from_numpy(temperature).to(logits.device)[:, None]
+        chosen = torch.from_numpy(np.array(self.temperature, np.float32)[self.bins(voxels, frame)])
+        temperature = F.pad(chosen, (0, len(logits) - len(chosen)), value=1.0)
+        scaled = logits / temperature.to(logits.device)[:, None]
         return scaled + scaled.new_tensor(self.offsets) if self.offsets else scaled

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import Function, once_differentiable
 
@@ -158,11 +159,12 @@ def softmax(values: Tensor) -> Tensor:
 
 
 def largest(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the largest value of each row of [N, C] and its column, on all threads.
+    """Return the largest value of each row of [N, C] and its column; no gradients.
 
-    Args:
-        values: on the CPU, without gradients.
+    On the CPU it takes all threads.
     """
+    if values.device.type != "cpu":
+        return values.max(dim=1)
     most, column = values.new_empty(len(values)), torch.empty(len(values), dtype=torch.int64)
     run_on_rows(
         lambda rows: torch.max(values[rows], dim=1, out=(most[rows], column[rows])), len(values)
@@ -181,6 +183,14 @@ def pool(features: Tensor, kernel_map: KernelMap, how: Literal["sum", "mean", "m
     """
     if how not in ("sum", "mean", "max"):
         raise ValueError(f"how must be 'sum', 'mean' or 'max', not {how!r}")
+    if features.device.type != "cpu" and how == "sum" and not features.requires_grad:
+        # The pairs would make the host wait for their numbers.
+        rows = kernel_map.rows().T
+        none = len(features)
+        padded = F.pad(features, (0, 0, 0, 1))
+        return F.embedding_bag(
+            torch.where(rows < 0, none, rows), padded, mode="sum", padding_idx=none
+        )
     pairs = kernel_map.pairs
     # index_select is faster than indexing with brackets.
     values = features.index_select(0, pairs.inputs)

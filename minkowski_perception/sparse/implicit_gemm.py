@@ -28,8 +28,8 @@ from minkowski_perception.sparse.triton_kernels import (
     table_kernel,
 )
 
-_WORD = 32
-"""Most offsets of a part: bits of a mask word."""
+_WORD = 31
+"""Most offsets of a part: bits of a mask word without its sign."""
 
 _PARTS = 3
 """Parts of a 3 x 3 x 3 kernel: tiles do 1.3 to 1.4 times the true work, 2.1 to 2.3 in one part."""
@@ -106,6 +106,12 @@ def table_of_rows(rows: Tensor) -> GatherTable:
     return GatherTable(rows, words, _order(words), part)
 
 
+def table_of_same(targets: Tensor) -> GatherTable:
+    """Return the gather table of a pointwise convolution: each row is its own input."""
+    rows = torch.arange(len(targets), dtype=torch.int32, device=targets.device)[None]
+    return GatherTable(rows, torch.ones_like(rows), rows, 1)
+
+
 def _empty(offsets: int, like: Tensor) -> tuple[Tensor, Tensor, int]:
     """Return rows and words to be written, and the offsets of a part."""
     parts = 1 if offsets <= _SPLIT_ABOVE else max(_PARTS, triton.cdiv(offsets, _WORD))
@@ -115,7 +121,8 @@ def _empty(offsets: int, like: Tensor) -> tuple[Tensor, Tensor, int]:
 
 
 def _order(words: Tensor) -> Tensor:
-    return torch.argsort(words, dim=1).int()
+    # Rows without inputs come last, and after them those of padding.
+    return torch.argsort(words, dim=1, descending=True, stable=True).int()
 
 
 def convolve(
@@ -174,12 +181,13 @@ def convolve(
 
 def choose_tile(outputs: int, channels_in: int, channels_out: int, dtype: torch.dtype) -> Tile:
     """Return one of a few tiles, which do not spill registers on any GPU from sm_80 on."""
-    depth = min(32, max(16, triton.next_power_of_2(channels_in)))
+    most = 16 if dtype == torch.float32 else 32
+    depth = min(most, max(16, triton.next_power_of_2(channels_in)))
     width = max(16, triton.next_power_of_2(channels_out))
     if outputs < _FEW_ROWS:
         return Tile(32, min(64, width), depth, 4)
     if dtype == torch.float32:
-        return Tile(64, min(64, width), 16, 4)
+        return Tile(64, min(64, width), depth, 4)
     return Tile(128, width, depth, 4) if width <= 64 else Tile(128, 128, depth, 8)
 
 

@@ -104,8 +104,7 @@ class KeyLayout:
         coordinates = coordinates.long()
         if capacities is not None:
             keys = self.packed(coordinates).masked_fill_(coordinates[:, 0] < 0, PADDING)
-            ends = torch.stack(torch.aminmax(coordinates, dim=0))
-            capacities.check(ends, self._check_padded)
+            capacities.check(torch.stack(torch.aminmax(coordinates, dim=0)), self._check_padded)
             return keys
         if len(coordinates) == 0:
             return coordinates.new_zeros(0)

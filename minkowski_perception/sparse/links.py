@@ -160,6 +160,7 @@ class Memory:
         self._new_features: dict[nn.Module, Tensor] = {}
         self._strides: dict[nn.Module, Stride] = {}
         self._maps: dict[tuple[Stride, KernelRegion], CausalMap] = {}
+        self._next: tuple[dict[Stride, RecentVoxels], dict[nn.Module, Tensor]] | None = None
 
     def begin(self) -> None:
         """Start a frame; discard one that was started but not kept."""
@@ -167,6 +168,7 @@ class Memory:
         self._new_voxels.clear()
         self._new_features.clear()
         self._maps.clear()
+        self._next = None
 
     def inputs(self, layer: nn.Module, features: Tensor, coordinates: CoordinateMap) -> Tensor:
         """Record a layer's input features [N, C]; return them followed by the remembered ones."""
@@ -203,21 +205,30 @@ class Memory:
         none = CoordinateMap(like.keys[:0], like.layout, like.stride, like.capacities)
         return RecentVoxels.of(none)
 
-    def keep(self) -> None:
-        """Finish the frame: remember it and drop voxels older than `recall` frames."""
-        self.support.keep()
+    def finish(self) -> None:
+        """Compute what is remembered from now on, without voxels older than `recall` frames."""
+        levels, kept = dict(self._levels), dict(self._features)
         for stride, seen in self._new_voxels.items():
             layers = [layer for layer in self._new_features if self._strides[layer] == stride]
             if self._recall == 1 or stride not in self._levels:
-                self._levels[stride] = RecentVoxels.of(seen)
+                levels[stride] = RecentVoxels.of(seen)
                 for layer in layers:
-                    self._features[layer] = self._new_features[layer]
+                    kept[layer] = self._new_features[layer]
                 continue
             level, rows = self._levels[stride].updated(seen, self._recall)
-            self._levels[stride] = level
+            levels[stride] = level
             for layer in layers:
                 # index_select is many times faster than indexing with brackets.
-                self._features[layer] = self._new_features[layer].index_select(0, rows)
+                kept[layer] = self._new_features[layer].index_select(0, rows)
+        self._next = levels, kept
+
+    def keep(self) -> None:
+        """Remember the frame, as computed by `finish`."""
+        if self._next is None:
+            self.finish()
+        assert self._next is not None
+        self._levels, self._features = self._next
+        self.support.keep()
         self.begin()
 
     def clear(self) -> None:

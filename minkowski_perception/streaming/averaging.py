@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from minkowski_perception.sparse import (
+    Capacities,
     CoordinateMap,
     KernelMap,
     KernelRegion,
@@ -30,6 +31,7 @@ except Exception:  # Numba is absent or does not fit NumPy: use PyTorch.
     compiled_averaging = None  # type: ignore[assignment]
 
 _LAYOUT = KeyLayout.for_dimension(3)
+_CPU = torch.device("cpu")
 _OWN = KernelRegion(((0, 0, 0),))
 _NEIGHBOURS = KernelRegion(tuple(filter(any, cube((3, 3, 3)).offsets)))
 """The 26 neighbours of a voxel."""
@@ -44,7 +46,7 @@ class _Past:
 
     Attributes:
         voxels: V of them, with ages int16.
-        origin: [3] int64, the voxel that their coordinates are relative to.
+        origin: [3] int64 on the CPU, the voxel that their coordinates are relative to.
         sums: [V, K + 1] float16, when the voxel was last seen: weighted log-probabilities of the
             classes, and the weight.
     """
@@ -68,7 +70,7 @@ class _Past:
             sums: [M, K + 1] of these voxels.
             horizon: frames after which an unseen voxel is dropped.
         """
-        voxels, rows = self.voxels.updated(seen, horizon)
+        voxels, rows = self.voxels.updated(seen, horizon, "average")
         kept = torch.cat([sums.half(), self.sums]).index_select(0, rows)
         return _Past(voxels, self.origin, kept)
 
@@ -85,11 +87,14 @@ class TemporalAverage:
 
     Args:
         length: frames, 1 or more, in which the weight of a sum falls to about a third.
+        device: of the probabilities and the sums.
     """
 
-    def __init__(self, length: int) -> None:
+    def __init__(self, length: int, device: torch.device = _CPU) -> None:
         self.length = length
+        self._device = device
         self._past: _Past | None = None
+        self._new: _Past | None = None
 
     def __call__(self, voxels: VoxelFrame, probabilities: Tensor) -> Tensor:
         """Return the averaged class probabilities of a frame, [M, K] float32.
@@ -98,41 +103,68 @@ class TemporalAverage:
             voxels: M voxels of a frame that is later than that of the last call.
             probabilities: [M, K] float32, class probabilities of this frame.
         """
-        seen = CoordinateMap(voxels.quantization.keys, _LAYOUT, (1, 1, 1))
-        now = torch.empty_like(probabilities)
-        run_on_rows(
-            lambda rows: torch.log(
-                probabilities[rows].clamp(min=LEAST_PROBABILITY), out=now[rows]
-            ),
-            len(now),
-        )
+        averaged = self.averaged(voxels.quantization.keys, voxels.origin, probabilities)
+        self.keep()
+        return averaged
+
+    def begin(self) -> None:
+        """Start a frame; discard one that was started but not kept."""
+        self._new = None
+
+    def averaged(
+        self,
+        keys: Tensor,
+        origin: Tensor,
+        probabilities: Tensor,
+        capacities: Capacities | None = None,
+    ) -> Tensor:
+        """Return the averaged class probabilities of a frame; it is remembered by `keep`.
+
+        Args:
+            keys: [M] int64, of the voxels of a frame that is later than the last one.
+            origin: [3] int64 on the CPU, the voxel that their coordinates are relative to.
+            probabilities: [M, K] float32, class probabilities of this frame.
+            capacities: of a frame whose keys end with padding; None without padding.
+        """
+        seen = CoordinateMap(keys, _LAYOUT, (1, 1, 1), capacities)
+        now = _logarithm(probabilities)
         if self._past is None:
             recent = RecentVoxels.of(seen, torch.int16)
-            self._past = _Past(recent, voxels.origin, F.pad(now, (0, 1), value=1).half())
+            self._new = _Past(recent, origin, F.pad(now, (0, 1), value=1).half())
             return probabilities
-        past = self._past.rebased(voxels.origin)
+        past = self._past.rebased(origin)
         sums = _sums(now, seen, past, (1 - 1 / self.length) ** past.voxels.age)
-        self._past = past.updated(seen, sums, 2 * self.length)
+        self._new = past.updated(seen, sums, 2 * self.length)
         return softmax(sums[:, :-1] / sums[:, -1:])
+
+    def keep(self) -> None:
+        """Finish the frame: remember it."""
+        if self._new is not None:
+            self._past, self._new = self._new, None
 
     def clear(self) -> None:
         """Drop all past frames."""
-        self._past = None
+        self._past = self._new = None
 
     @property
     def nbytes(self) -> int:
         """Size of the state in bytes."""
-        return sum(tensor.nbytes for tensor in self.state().values())
+        past = self._past
+        if past is None:
+            return 0
+        tensors = past.voxels.map.keys, past.origin, past.voxels.age, past.sums
+        return sum(tensor.nbytes for tensor in tensors)
 
     def state(self) -> dict[str, Tensor]:
         """Return the state as tensors by name; empty before the first frame."""
         if self._past is None:
             return {}
+        rows = slice(self._past.voxels.map.count)
         return {
-            "voxels": self._past.voxels.map.keys,
+            "voxels": self._past.voxels.map.keys[rows],
             "origin": self._past.origin,
-            "age": self._past.voxels.age,
-            "sums": self._past.sums,
+            "age": self._past.voxels.age[rows],
+            "sums": self._past.sums[rows],
         }
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
@@ -149,11 +181,23 @@ class TemporalAverage:
             raise ValueError(
                 f"the state of an average has voxels, origin, age and sums, not {names}"
             )
-        keys, age, sums = state["voxels"], state["age"], state["sums"]
+        keys, age, sums = (state[name].to(self._device) for name in ("voxels", "age", "sums"))
         if not len(keys) == len(age) == len(sums) or (keys[1:] <= keys[:-1]).any():
             raise ValueError("voxels must be ascending, with an age and sums each")
         voxels = RecentVoxels(CoordinateMap(keys, _LAYOUT, (1, 1, 1)), age)
-        self._past = _Past(voxels, state["origin"], sums)
+        self._past = _Past(voxels, state["origin"].cpu(), sums)
+
+
+def _logarithm(probabilities: Tensor) -> Tensor:
+    """Return the logarithm of limited probabilities [M, K]; on the CPU, on all threads."""
+    if probabilities.device.type != "cpu":
+        return torch.log(probabilities.clamp(min=LEAST_PROBABILITY))
+    result = torch.empty_like(probabilities)
+    run_on_rows(
+        lambda rows: torch.log(probabilities[rows].clamp(min=LEAST_PROBABILITY), out=result[rows]),
+        len(result),
+    )
+    return result
 
 
 def _sums(now: Tensor, seen: CoordinateMap, past: _Past, fading: Tensor) -> Tensor:
@@ -166,7 +210,7 @@ def _sums(now: Tensor, seen: CoordinateMap, past: _Past, fading: Tensor) -> Tens
         fading: [V], factor on each of their sums.
     """
     voxels = past.voxels.map
-    if compiled_averaging is not None:
+    if compiled_averaging is not None and now.device.type == "cpu" and seen.capacities is None:
         return compiled_averaging.sums(now, seen.keys, voxels.keys, past.sums, fading, _COLUMNS)
     return sums_with_past(now, seen, voxels, past.sums * fading[:, None])
 

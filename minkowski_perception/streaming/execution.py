@@ -19,10 +19,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from minkowski_perception.networks.blocks import SPATIAL_DIMENSION
 from minkowski_perception.networks.crf import CRFState
 from minkowski_perception.networks.heads import CLASSES
 from minkowski_perception.networks.model import Model
-from minkowski_perception.sparse import Capacities, Engine, Memory, SparseTensor
+from minkowski_perception.sparse import Capacities, Engine, KeyLayout, Memory, SparseTensor
 from minkowski_perception.streaming.stage_clock import StageClock
 from minkowski_perception.voxels import VoxelFrame, Voxels, stack_in_time
 
@@ -80,12 +81,14 @@ class Scores:
 
     Attributes:
         logits: by head, [M, C] float32, row by row of the frame's voxels; those of the classes
-            refined by the CRF where it is in use.
+            refined by the CRF where it is in use. With capacities, rows of padding follow.
+        keys: [M] int64, 3D keys of the voxels, on the device; with capacities, padding follows.
         voxel_count: voxels that the network computed, those of earlier frames included.
         clock: of the stages "network" and, where it ran, "crf".
     """
 
     logits: Mapping[str, Tensor]
+    keys: Tensor
     voxel_count: int
     clock: StageClock
 
@@ -115,7 +118,7 @@ class Execution(ABC):
         """
 
     def fetched(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Return results of a frame on the CPU.
+        """Return results of a frame on the CPU, and wait for them.
 
         Raises:
             CapacityError: the frame has to be computed again.
@@ -164,19 +167,32 @@ class Execution(ABC):
 
     def _placed(self, coordinates: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
         """Return a frame's coordinates and features on the device, with padding if it is used."""
-        device, capacities = self._runner.device, self.capacities
-        if capacities is None:
-            return coordinates.to(device), features.to(device)
-        capacities.begin()
-        added = capacities.reserve("voxels", len(features)) - len(features)
-        coordinates, features = (F.pad(t, (0, 0, 0, added)) for t in (coordinates, features))
-        coordinates[-added:, 0] = -1
-        if device.type == "cuda":
-            coordinates, features = coordinates.pin_memory(), features.pin_memory()
-        return (
-            coordinates.to(device, non_blocking=True),
-            features.to(device, non_blocking=True),
-        )
+        if self.capacities is not None:
+            self.capacities.begin()
+            added = self.capacities.reserve("voxels", len(features)) - len(features)
+            coordinates, features = (F.pad(t, (0, 0, 0, added)) for t in (coordinates, features))
+            coordinates[-added:, 0] = -1
+        return self.to_device(coordinates), self.to_device(features)
+
+    def placed_rows(self, rows: Tensor) -> Tensor:
+        """Return the voxel of each of N points on the device, with padding if it is used."""
+        if self.capacities is not None:
+            rows = F.pad(rows, (0, self.capacities.reserve("points", len(rows)) - len(rows)))
+        return self.to_device(rows)
+
+    def to_device(self, tensor: Tensor) -> Tensor:
+        """Return a tensor of the CPU on the device, without waiting for the copy."""
+        device = self._runner.device
+        if device.type != "cuda":
+            return tensor.to(device)
+        return tensor.pin_memory().to(device, non_blocking=True)
+
+    def _keys(self, voxels: VoxelFrame, coordinates: Tensor) -> Tensor:
+        """Return the 3D keys of a frame's voxels, given the placed coordinates of these."""
+        if self.capacities is None:
+            return self.to_device(voxels.quantization.keys)
+        space = coordinates[:, : SPATIAL_DIMENSION + 1]
+        return KeyLayout.for_dimension(SPATIAL_DIMENSION).pack(space, self.capacities)
 
     def _on_device(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {name: tensor.to(self._runner.device) for name, tensor in state.items()}
@@ -281,8 +297,7 @@ class WindowExecution(Execution):
                 classes = self._refined(classes, coordinates[newest, :4], features[newest])
             values[CLASSES] = classes
             clock.end("crf")
-        values = {name: each[: len(voxels.coordinates)] for name, each in values.items()}
-        return Scores(values, count, clock)
+        return Scores(values, self._keys(voxels, coordinates[newest]), count, clock)
 
     def keep(self) -> None:
         """See `Execution.keep`."""
@@ -354,12 +369,13 @@ class IncrementalExecution(Execution):
         self._memory.begin()
         logits = self._runner.logits(coordinates, features, self._memory, self.capacities)
         values = {name: each.in_input_order().float() for name, each in logits.items()}
+        self._memory.finish()
         clock.end("network")
         if self._runner.use_crf:
             values[CLASSES] = self._refined(values[CLASSES], coordinates[:, :4], features)
             clock.end("crf")
         count = len(voxels.coordinates)
-        return Scores({name: each[:count] for name, each in values.items()}, count, clock)
+        return Scores(values, self._keys(voxels, coordinates), count, clock)
 
     def keep(self) -> None:
         """See `Execution.keep`."""

@@ -76,21 +76,25 @@ class Log:
 
     Attributes:
         launches: estimated kernel launches, by operation.
+        sequence: the operations in their order, with the shapes of their results.
         waits: times that the host waits for the device, by kind and line of the package.
     """
 
     def __init__(self) -> None:
         self.launches: Counter[str] = Counter()
+        self.sequence: list[tuple[Any, ...]] = []
         self.waits: Counter[tuple[str, str]] = Counter()
 
     def clear(self) -> None:
         """Start anew."""
         self.launches.clear()
+        self.sequence.clear()
         self.waits.clear()
 
-    def ran(self, name: str) -> None:
-        """Count an operation."""
+    def ran(self, name: str, *results: Any) -> None:
+        """Count an operation that gave some tensors."""
         self.launches[name] += _LAUNCHES.get(name, 1)
+        self.sequence.append((name, *(tuple(each.shape) for each in results)))
 
     def waited(self, kind: str) -> None:
         """Count a wait, at the line of the package that now runs."""
@@ -193,7 +197,7 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         log.ran("nonzero")
     result = func(*tree_map(_inner, args), **tree_map(_inner, kwargs))
     if not func.is_view and name not in _NO_LAUNCH:
-        log.ran(name)
+        log.ran(name, *(leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)))
     if to == "cpu":
         return result
     known = {id(tensor.inner): tensor for tensor in ours}  # operations in place return an argument
@@ -273,7 +277,7 @@ class _Table:
         return self.launch
 
     def launch(self, *args: Any, K: int, FIRST_K: int, PART: int, **_: Any) -> None:  # noqa: N803
-        log.ran("table_kernel")
+        log.ran("table_kernel", args[4])
         first, second, targets, deltas, rows, words, *_, second_row, _ = map(_inner, args)
         from minkowski_perception.sparse.capacity import PADDING
 
@@ -296,7 +300,7 @@ class _Convolution:
         return self.launch
 
     def launch(self, *args: Any, FIRST: int, COUNT: int, **how: Any) -> None:  # noqa: N803
-        log.ran("convolution_kernel")
+        log.ran("convolution_kernel", args[8])
         if not all(isinstance(leaf, PretendedTensor) for leaf in args[:-1]):
             raise TypeError("the kernel wants all operands on the GPU")
         x, w, rows, _, _, partial, bias, residual, out, _ = map(_inner, args)

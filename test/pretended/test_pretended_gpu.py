@@ -60,6 +60,12 @@ def test_the_check_for_a_gpu_reports_labels_times_and_what_is_absent(report):
     assert found["large_network"]["triton float16"]["labels equal"] >= 0.95
 
 
+def test_frames_of_the_same_capacities_launch_the_same_kernels_of_the_same_shapes(report):
+    found = report["repeated"]
+    assert found["differing"] == []
+    assert found["lengths"][-1] == found["lengths"][-2] > 100
+
+
 @pytest.mark.parametrize("engine", ["torch", "triton"])
 def test_a_frame_stays_within_the_documented_budget(engine, report):
     row = re.search(rf"^\| `{engine}` \| (\d+) \| (\d+) \|$", ENGINES_PAGE.read_text(), re.M)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from minkowski_perception.sparse.engines.base import EngineError, Weights, finish
+from minkowski_perception.sparse.engines.base import EngineError, Weights
 from minkowski_perception.sparse.engines.cuda_engine import CudaEngine
 from minkowski_perception.sparse.kernel_maps import KernelMap
 
@@ -44,7 +44,7 @@ class TritonEngine(CudaEngine):
     def check(cls, device: torch.device) -> None:
         """See `Engine.check`."""
         super().check(device)
-        if torch.__version__ < (2, 7):  # the first with nonzero_static on CUDA
+        if torch.__version__ < "2.7":  # the first with nonzero_static on CUDA
             raise EngineError(
                 f"engine 'triton' needs PyTorch 2.7 or later, not {torch.__version__}"
             )
@@ -53,6 +53,9 @@ class TritonEngine(CudaEngine):
     def build_table(self, kernel_map: KernelMap) -> GatherTable:
         """See `CudaEngine.build_table`."""
         gemm, searches = _implicit_gemm(), kernel_map.searches
+        if len(kernel_map) == 1 and kernel_map.centre is not None:
+            own: GatherTable = gemm.table_of_same(kernel_map.target.keys)
+            return own
         table: GatherTable = (
             gemm.table_of_rows(kernel_map.rows())
             if searches is None
@@ -77,9 +80,6 @@ class TritonEngine(CudaEngine):
         kernel, bias = weights
         features = features.to(kernel.dtype)
         residual = None if residual is None else residual.to(kernel.dtype)
-        if len(kernel_map) == 1 and kernel_map.centre is not None:
-            product = torch.nn.functional.linear(features, kernel[0].T, bias)
-            return finish(product, None, residual, relu)
         table = self.table(kernel_map)
         output: Tensor = _implicit_gemm().convolve(features, kernel, table, bias, residual, relu)
         return output
