@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -38,16 +38,24 @@ from minkowski_perception.networks.heads import CLASSES, HEADS, missing_value
 from minkowski_perception.networks.model import Model, load_model
 from minkowski_perception.settings import AXES_CHOICES, EXECUTION_CHOICES, Settings
 from minkowski_perception.sparse import CapacityError, largest
+from minkowski_perception.sparse.capacity import Packed
 from minkowski_perception.sparse.selection import EngineChoice, Trial, choose_engine
 from minkowski_perception.streaming.averaging import TemporalAverage
 from minkowski_perception.streaming.continuity import Continuity
 from minkowski_perception.streaming.execution import (
     Execution,
     IncrementalExecution,
+    Placed,
     Runner,
     Scores,
     WindowExecution,
     part,
+)
+from minkowski_perception.streaming.frame_graph import (
+    FrameGraph,
+    copy_all,
+    device_tensors,
+    in_place,
 )
 from minkowski_perception.streaming.map import LabelledMap, VoxelMap
 from minkowski_perception.streaming.residuals import RangeHistory
@@ -61,6 +69,9 @@ _TRIAL_POINTS = {"cpu": 6000, "cuda": 60_000}
 
 ENTROPY = "entropy"
 """Name of the output with the entropy of the class probabilities."""
+
+_Result = tuple[Scores, list[str], Packed]
+_Computed = tuple[_Result, torch.Tensor, Any]
 
 _LABEL, _CONFIDENCE = "label", "confidence"
 _AVERAGED = "averaged classes"
@@ -305,6 +316,13 @@ class Segmenter:
         self._runner = copy.copy(self._runner)
         self._execution = self._new_execution(self._runner)
         self._average = TemporalAverage(self.averaging, self.device)
+        # Temperatures of voxels come from the host.
+        self._graph: FrameGraph[_Result] = FrameGraph(
+            self.device.type == "cuda"
+            and self._execution.capacities is not None
+            and isinstance(self._execution, IncrementalExecution)
+            and self.model.calibration is None
+        )
         self._ranges = RangeHistory(self.model.input.residuals)
         self._map = None if self._map is None else self._new_map()
 
@@ -381,6 +399,15 @@ class Segmenter:
         self._average.length = 1 if self.model.input.shift == "minimum" else frames
         if self._average.length == 1:
             self._average.clear()
+
+    @property
+    def graphs(self) -> bool:
+        """Whether frames are CUDA graphs where possible; can be set for measurements."""
+        return self._graph.enabled
+
+    @graphs.setter
+    def graphs(self, on: bool) -> None:
+        self._graph = FrameGraph(on)
 
     @property
     def resets(self) -> Counter[str]:
@@ -513,16 +540,16 @@ class Segmenter:
         voxels, timings = self._voxelized(frame)
         mapped = self._map is not None and frame.pose is not None
 
-        def results(scores: Scores) -> dict[str, torch.Tensor]:
+        def results(scores: Scores, rows: torch.Tensor) -> dict[str, torch.Tensor]:
             outputs = self._outputs(voxels, frame, scores)
             alone = outputs.pop(CLASSES)
-            rows = self._execution.placed_rows(voxels.quantization.inverse)
             points = self._sliced(outputs.pop(_AVERAGED, alone), outputs, rows)
             scores.clock.end("slice")
             of_voxels = {CLASSES: alone, **outputs} if mapped else {}
             return {**points, **{_OF_VOXELS + name: each for name, each in of_voxels.items()}}
 
-        scores, found = self._computed(voxels, results)
+        key = "points", mapped, self.min_confidence, self._with_entropy
+        scores, found = self._computed(voxels, frame, key, results)
         timings |= scores.clock.seconds()
         of_voxels = part(found, _OF_VOXELS)
         points = {name: each for name, each in found.items() if not name.startswith(_OF_VOXELS)}
@@ -531,7 +558,7 @@ class Segmenter:
         self._add_to_map(voxels, frame, of_voxels, timings)
         started = perf_counter()
         spread = _spread(points, voxels)
-        timings["slice"] += perf_counter() - started
+        timings["slice"] = timings.get("slice", 0.0) + perf_counter() - started
         return self._segmentation(spread, voxels, timings, scores.voxel_count)
 
     def sliced(self, found: Probabilities) -> Segmentation:
@@ -584,7 +611,9 @@ class Segmenter:
             OutOfOrderError, ValueError: as `segment`.
         """
         voxels, timings = self._voxelized(frame)
-        scores, outputs = self._computed(voxels, partial(self._outputs, voxels, frame))
+        scores, outputs = self._computed(
+            voxels, frame, "voxels", lambda scores, _: self._outputs(voxels, frame, scores)
+        )
         timings |= scores.clock.seconds()
         self._remove_unknown(outputs, frame)
         self._add_to_map(voxels, frame, outputs, timings)
@@ -634,7 +663,7 @@ class Segmenter:
             OutOfOrderError, ValueError: as `segment`.
         """
         voxels, _ = self._voxelized(frame)
-        _, logits = self._computed(voxels, lambda scores: scores.logits)
+        _, logits = self._computed(voxels, frame, "logits", lambda scores, _: scores.logits)
         return voxels, logits[CLASSES][: len(voxels.coordinates)]
 
     def _outputs(
@@ -651,36 +680,96 @@ class Segmenter:
         scores.clock.end("heads")
         if self._average.length > 1 and frame.pose is not None and voxels.valid.any():
             capacities = self._execution.capacities
-            outputs[_AVERAGED] = self._average.averaged(
-                scores.keys, voxels.origin, outputs[CLASSES], capacities
-            )
+            outputs[_AVERAGED] = self._average.averaged(scores.keys, outputs[CLASSES], capacities)
             scores.clock.end("average")
         return outputs
 
     @torch.inference_mode()
     def _computed(
-        self, voxels: VoxelFrame, results: Callable[[Scores], Mapping[str, torch.Tensor]]
+        self,
+        voxels: VoxelFrame,
+        frame: Frame,
+        key: Hashable,
+        results: Callable[[Scores, torch.Tensor], Mapping[str, torch.Tensor]],
     ) -> tuple[Scores, dict[str, torch.Tensor]]:
-        """Compute a frame; return its scores and, on the CPU, what a function makes of them."""
+        """Return the scores of a frame and, on the CPU, what is made of them.
+
+        Args:
+            voxels: of the frame.
+            frame: the frame.
+            key: of all settings that `results` depends on.
+            results: given the scores and the rows of the frame's points among its voxels, returns
+                tensors on the device.
+        """
         if not voxels.valid.any():
             heads = self.model.network.options.heads
             none = {name: torch.zeros(0, channels) for name, channels in heads.items()}
             clock = StageClock(self.device)
             clock.end("network")
             scores = Scores(none, voxels.quantization.keys, 0, clock)
-            return scores, dict(results(scores))
-        while True:
-            self._average.begin()
-            with deterministic_algorithms() if self._deterministic else nullcontext():
-                scores = self._execution.scores(voxels)
-                found = results(scores)
-            try:
-                copies = self._execution.fetched(list(found.values()))
-            except CapacityError:
-                continue
-            self._execution.keep()
-            self._average.keep()
-            return scores, dict(zip(found, copies, strict=True))
+            return scores, dict(results(scores, voxels.quantization.inverse))
+        with deterministic_algorithms() if self._deterministic else nullcontext():
+            while True:
+                former = self._execution.kept, self._average.kept
+                self._average.begin(None if frame.pose is None else voxels.origin)
+                placed = self._execution.place(voxels)
+                if self._execution.capacities is not None:
+                    self._move_into(former)
+                    try:
+                        return self._computed_in_capacities(placed, frame, key, results)
+                    except CapacityError:
+                        continue
+                scores = self._execution.scores(placed)
+                found = results(scores, placed.rows)
+                copies = {name: each.cpu() for name, each in found.items()}
+                self._execution.keep(self._execution.next)
+                self._average.keep(self._average.next)
+                return scores, copies
+
+    def _move_into(self, former: tuple[Any, Any]) -> None:
+        """Move what is kept into the memory in which it was before its origin moved."""
+        kept, self._average.kept = in_place((self._execution.kept, self._average.kept), former)
+        self._execution.move(kept)
+
+    def _computed_in_capacities(
+        self,
+        placed: Placed,
+        frame: Frame,
+        key: Hashable,
+        results: Callable[[Scores, torch.Tensor], Mapping[str, torch.Tensor]],
+    ) -> tuple[Scores, dict[str, torch.Tensor]]:
+        """Return what `_computed` returns, by a CUDA graph where the same was computed before.
+
+        Raises:
+            CapacityError: the frame has to be computed again.
+        """
+        execution, average, capacities = self._execution, self._average, self._execution.capacities
+        assert capacities is not None
+        clock = StageClock(self.device)
+
+        def compute(inputs: Sequence[torch.Tensor]) -> _Computed:
+            capacities.begin()
+            scores = execution.scores(placed.of(inputs))
+            found = results(scores, inputs[-1])
+            packed = capacities.packed(list(found.values()))
+            return (scores, list(found), packed), packed.raw, (execution.next, average.next)
+
+        sizes = frozenset(capacities.sizes.items())
+        key = key, sizes, self.crf, self.averaging, frame.pose is None
+        kept = execution.kept, average.kept
+        (scores, names, packed), replayed = self._graph.computed(
+            key, placed.tensors, kept, compute
+        )
+        copies = capacities.fetched(packed)
+        if replayed is None:
+            kept = in_place((execution.next, average.next), kept)
+        else:
+            copy_all(device_tensors(kept), replayed)
+            clock.end("network")  # and all that follows, as a graph has no stages
+            scores = replace(scores, voxel_count=placed.count, clock=clock)
+        execution.keep(kept[0])
+        average.keep(kept[1])
+        return scores, dict(zip(names, copies, strict=True))
 
     @torch.inference_mode()
     def _voxelized(self, frame: Frame) -> tuple[VoxelFrame, dict[str, float]]:

@@ -49,6 +49,7 @@ CONTENDERS = (
 _FRAMES, _REPEATS = 4, 20
 _RUNTIME = (
     "cudaLaunchKernel",
+    "cudaGraphLaunch",
     "cudaStreamSynchronize",
     "cudaDeviceSynchronize",
     "cudaMemcpyAsync",
@@ -101,7 +102,7 @@ class Check:
         return report
 
     def frames(self) -> dict[str, Any]:
-        """Return milliseconds of a frame by stage, launches and waits, and megabytes."""
+        """Return milliseconds of a frame, by stage where it is no graph; calls; megabytes."""
         return {
             f"{model}, {engine} {precision}": _or_error(
                 lambda m=model, e=engine, p=precision: self._cost(m, e, p)
@@ -164,24 +165,30 @@ class Check:
         return [segmenter.segment(frame) for frame in self._street(_FRAMES)]
 
     def _cost(self, model: str, engine: str, precision: str) -> dict[str, Any]:
-        segmenter = self._segmenter(model, engine, precision)
-        torch.cuda.reset_peak_memory_stats()
-        stages: dict[str, list[float]] = {}
-        *frames, last = self._street(_REPEATS + 3)
-        for frame in frames:
-            started = time.perf_counter()
-            found = segmenter.segment(frame)
-            whole = time.perf_counter() - started
-            for stage, seconds in {**found.timings, "whole": whole}.items():
-                stages.setdefault(stage, []).append(1e3 * seconds)
-        with torch.profiler.profile() as profile:
-            segmenter.segment(last)
-        counts = {event.key: event.count for event in profile.key_averages()}
-        return {
-            "ms": {stage: statistics.median(values[2:]) for stage, values in stages.items()},
-            "calls": {name: counts.get(name, 0) for name in _RUNTIME},
-            "peak MB": torch.cuda.max_memory_allocated() / 1e6,
-        }
+        report: dict[str, Any] = {}
+        for name, graphs in (("by graphs", True), ("launch by launch", False)):
+            segmenter = self._segmenter(model, engine, precision)
+            if graphs and not segmenter.graphs:
+                continue
+            segmenter.graphs = graphs
+            torch.cuda.reset_peak_memory_stats()
+            stages: dict[str, list[float]] = {}
+            *frames, last = self._street(_REPEATS + 3)
+            for frame in frames:
+                started = time.perf_counter()
+                found = segmenter.segment(frame)
+                whole = time.perf_counter() - started
+                for stage, seconds in {**found.timings, "whole": whole}.items():
+                    stages.setdefault(stage, []).append(1e3 * seconds)
+            with torch.profiler.profile() as profile:
+                segmenter.segment(last)
+            counts = {event.key: event.count for event in profile.key_averages()}
+            report[name] = {
+                "ms": {stage: statistics.median(values[2:]) for stage, values in stages.items()},
+                "calls": {call: counts.get(call, 0) for call in _RUNTIME},
+                "peak MB": torch.cuda.max_memory_allocated() / 1e6,
+            }
+        return report
 
     def _seconds(self, work: Callable[[], Any]) -> float:
         torch.cuda.synchronize()

@@ -19,6 +19,7 @@ from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from itertools import accumulate, pairwise
 from math import prod
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -37,12 +38,47 @@ class CapacityError(Exception):
     """A count was above its capacity; the frame has to be computed again."""
 
 
+class Packed(NamedTuple):
+    """Results of a frame in one tensor on the device.
+
+    Attributes:
+        raw: [bytes] uint8, the numbers to be checked and the results.
+        order: in which these are there.
+        shapes: shape and type of the numbers and of each result.
+        lengths: how many of the numbers belong to each check.
+        accept: the checks.
+    """
+
+    raw: Tensor
+    order: tuple[int, ...]
+    shapes: tuple[tuple[torch.Size, torch.dtype], ...]
+    lengths: tuple[int, ...]
+    accept: tuple[Callable[[list[int]], None], ...]
+
+    def copied(self) -> list[Tensor]:
+        """Return the numbers and the results on the host."""
+        raw = self.raw.cpu()
+        copies = [raw] * len(self.shapes)
+        start = 0
+        for i in self.order:
+            shape, dtype = self.shapes[i]
+            end = start + prod(shape) * dtype.itemsize
+            copies[i] = raw[start:end].view(dtype).view(shape)
+            start = end
+        return copies
+
+
 class Capacities:
     """The capacities of a stream, by name, and what is to be checked at the end of a frame."""
 
     def __init__(self) -> None:
         self._sizes: dict[Hashable, int] = {}
         self._checks: list[tuple[Tensor, Callable[[list[int]], None]]] = []
+
+    @property
+    def sizes(self) -> dict[Hashable, int]:
+        """The capacities by name."""
+        return dict(self._sizes)
 
     def begin(self) -> None:
         """Start a frame."""
@@ -71,8 +107,19 @@ class Capacities:
         """Let a function check integers [...] when the host knows them; it raises an error."""
         self._checks.append((numbers.flatten(), accept))
 
-    def fetched(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Return tensors on the host, in one copy with all numbers; check these.
+    def packed(self, tensors: Sequence[Tensor]) -> Packed:
+        """Return results of a frame in one tensor, with all numbers that are to be checked."""
+        numbers = torch.cat([numbers for numbers, _ in self._checks])
+        lengths = tuple(len(numbers) for numbers, _ in self._checks)
+        accept = tuple(accept for _, accept in self._checks)
+        everything = [numbers, *tensors]
+        order = sorted(range(len(everything)), key=lambda i: -everything[i].itemsize)  # aligned
+        raw = torch.cat([everything[i].contiguous().view(-1).view(torch.uint8) for i in order])
+        shapes = tuple((each.shape, each.dtype) for each in everything)
+        return Packed(raw, tuple(order), shapes, lengths, accept)
+
+    def fetched(self, packed: Packed) -> list[Tensor]:
+        """Return results on the host, and check the numbers.
 
         It is the end of a frame and the only time at which the host waits.
 
@@ -80,11 +127,11 @@ class Capacities:
             CapacityError: a count was above its capacity. All capacities are now as large as may
                 be needed, and those of the frame after it fit again.
         """
-        numbers, *results = _copied([torch.cat([n for n, _ in self._checks]), *tensors])
+        numbers, *results = packed.copied()
         values: list[int] = numbers.tolist()
         too_small = None
-        ends = accumulate((len(n) for n, _ in self._checks), initial=0)
-        for (start, end), (_, accept) in zip(pairwise(ends), self._checks, strict=True):
+        ends = pairwise(accumulate(packed.lengths, initial=0))
+        for (start, end), accept in zip(ends, packed.accept, strict=True):
             try:
                 accept(values[start:end])
             except CapacityError as error:
@@ -110,16 +157,3 @@ class Capacities:
 def rows_of(mask: Tensor, size: int) -> Tensor:
     """Return the rows [size] at which a mask is set, then its last row."""
     return torch.nonzero_static(mask, size=size, fill_value=len(mask) - 1)[:, 0]
-
-
-def _copied(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Return tensors on the host, in one copy."""
-    order = sorted(range(len(tensors)), key=lambda i: -tensors[i].itemsize)  # aligned so
-    raw = torch.cat([tensors[i].contiguous().view(-1).view(torch.uint8) for i in order]).cpu()
-    copies: list[Tensor] = [raw] * len(tensors)
-    start = 0
-    for i in order:
-        end = start + prod(tensors[i].shape) * tensors[i].itemsize
-        copies[i] = raw[start:end].view(tensors[i].dtype).view(tensors[i].shape)
-        start = end
-    return copies

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -205,6 +206,22 @@ class Memory:
         none = CoordinateMap(like.keys[:0], like.layout, like.stride, like.capacities)
         return RecentVoxels.of(none)
 
+    @property
+    def kept(self) -> tuple[Any, ...]:
+        """What is remembered, as dictionaries and tuples of tensors and maps."""
+        return self._levels, self._features, self.support.kept
+
+    @kept.setter
+    def kept(self, kept: tuple[Any, ...]) -> None:
+        self._levels, self._features, self.support.kept = kept
+        self.begin()
+
+    @property
+    def next(self) -> tuple[Any, ...]:
+        """What is remembered from now on, as `kept`, once `finish` has computed it."""
+        assert self._next is not None
+        return *self._next, self.support.next
+
     def finish(self) -> None:
         """Compute what is remembered from now on, without voxels older than `recall` frames."""
         levels, kept = dict(self._levels), dict(self._features)
@@ -223,13 +240,10 @@ class Memory:
         self._next = levels, kept
 
     def keep(self) -> None:
-        """Remember the frame, as computed by `finish`."""
+        """Finish the frame: remember it."""
         if self._next is None:
             self.finish()
-        assert self._next is not None
-        self._levels, self._features = self._next
-        self.support.keep()
-        self.begin()
+        self.kept = self.next
 
     def clear(self) -> None:
         """Forget all frames."""

@@ -58,11 +58,14 @@ class SupportMemory:
 
     Args:
         channels: C of the features; 0 if nothing is remembered.
+
+    Attributes:
+        kept: the remembered voxels and their features [N, C]; None before the first frame.
     """
 
     def __init__(self, channels: int = 0) -> None:
         self._channels = channels
-        self._kept: tuple[RecentVoxels, Tensor] | None = None
+        self.kept: tuple[RecentVoxels, Tensor] | None = None
         self._new: tuple[RecentVoxels, Tensor] | None = None
 
     def extended(
@@ -78,10 +81,10 @@ class SupportMemory:
         Returns:
             M voxels; [M, C], their features; [M] int64, their ages.
         """
-        if self._kept is None:
+        if self.kept is None:
             self._new = RecentVoxels.of(frame), features
         else:
-            known, remembered = self._kept
+            known, remembered = self.kept
             # A remembered age is that in the next frame: one more than in this one.
             voxels, rows = known.updated(frame, reach + 1, "support")
             both = torch.cat([features, remembered.to(features.dtype)])
@@ -93,35 +96,40 @@ class SupportMemory:
         """Start a frame; discard one that was started but not kept."""
         self._new = None
 
+    @property
+    def next(self) -> tuple[RecentVoxels, Tensor] | None:
+        """What is remembered after this frame, as `kept`."""
+        return self.kept if self._new is None else self._new
+
     def keep(self) -> None:
         """Finish the frame: remember it."""
-        if self._new is not None:
-            self._kept, self._new = self._new, None
+        self.kept = self.next
+        self.begin()
 
     def clear(self) -> None:
         """Forget all frames."""
-        self._kept = self._new = None
+        self.kept = self._new = None
 
     def shift(self, offset: Sequence[int]) -> None:
         """Shift all voxels by [D], a multiple of the stride; drop those out of range."""
-        if self._kept is not None:
-            voxels, features = self._kept
+        if self.kept is not None:
+            voxels, features = self.kept
             moved, rows = voxels.shifted(offset)
-            self._kept = moved, features.index_select(0, rows)
+            self.kept = moved, features.index_select(0, rows)
 
     @property
     def nbytes(self) -> int:
         """Size of the remembered tensors in bytes."""
-        if self._kept is None:
+        if self.kept is None:
             return 0
-        voxels, features = self._kept
+        voxels, features = self.kept
         return voxels.map.keys.nbytes + voxels.age.nbytes + features.nbytes
 
     def state(self) -> dict[str, Tensor]:
         """Return the remembered tensors by name."""
-        if self._kept is None:
+        if self.kept is None:
             return {}
-        voxels, features = self._kept
+        voxels, features = self.kept
         rows = slice(voxels.map.count)
         return {
             "stride": torch.tensor(voxels.map.stride),
@@ -157,4 +165,4 @@ class SupportMemory:
             raise ValueError("support.keys are not in ascending order")
         layout = KeyLayout.for_dimension(len(stride))
         voxels = CoordinateMap(keys, layout, tuple(stride.tolist()))
-        self._kept = RecentVoxels(voxels, age), features
+        self.kept = RecentVoxels(voxels, age), features

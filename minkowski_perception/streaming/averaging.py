@@ -88,13 +88,17 @@ class TemporalAverage:
     Args:
         length: frames, 1 or more, in which the weight of a sum falls to about a third.
         device: of the probabilities and the sums.
+
+    Attributes:
+        kept: sums of recent voxels; None before the first frame.
     """
 
     def __init__(self, length: int, device: torch.device = _CPU) -> None:
         self.length = length
         self._device = device
-        self._past: _Past | None = None
+        self.kept: _Past | None = None
         self._new: _Past | None = None
+        self._origin = torch.zeros(3, dtype=torch.int64)
 
     def __call__(self, voxels: VoxelFrame, probabilities: Tensor) -> Tensor:
         """Return the averaged class probabilities of a frame, [M, K] float32.
@@ -103,53 +107,61 @@ class TemporalAverage:
             voxels: M voxels of a frame that is later than that of the last call.
             probabilities: [M, K] float32, class probabilities of this frame.
         """
-        averaged = self.averaged(voxels.quantization.keys, voxels.origin, probabilities)
-        self.keep()
+        self.begin(voxels.origin)
+        averaged = self.averaged(voxels.quantization.keys, probabilities)
+        self.keep(self.next)
         return averaged
 
-    def begin(self) -> None:
-        """Start a frame; discard one that was started but not kept."""
-        self._new = None
-
-    def averaged(
-        self,
-        keys: Tensor,
-        origin: Tensor,
-        probabilities: Tensor,
-        capacities: Capacities | None = None,
-    ) -> Tensor:
-        """Return the averaged class probabilities of a frame; it is remembered by `keep`.
+    def begin(self, origin: Tensor | None) -> None:
+        """Start a frame; discard one that was started but not kept.
 
         Args:
-            keys: [M] int64, of the voxels of a frame that is later than the last one.
-            origin: [3] int64 on the CPU, the voxel that their coordinates are relative to.
+            origin: [3] int64 on the CPU, the voxel that its coordinates are relative to; None for
+                a frame that is not averaged.
+        """
+        self._new = None
+        if origin is not None:
+            self._origin = origin
+            self.kept = None if self.kept is None else self.kept.rebased(origin)
+
+    def averaged(
+        self, keys: Tensor, probabilities: Tensor, capacities: Capacities | None = None
+    ) -> Tensor:
+        """Return the averaged class probabilities of the frame; it is remembered by `keep`.
+
+        Args:
+            keys: [M] int64, of the frame's voxels.
             probabilities: [M, K] float32, class probabilities of this frame.
             capacities: of a frame whose keys end with padding; None without padding.
         """
         seen = CoordinateMap(keys, _LAYOUT, (1, 1, 1), capacities)
         now = _logarithm(probabilities)
-        if self._past is None:
+        if self.kept is None:
             recent = RecentVoxels.of(seen, torch.int16)
-            self._new = _Past(recent, origin, F.pad(now, (0, 1), value=1).half())
+            self._new = _Past(recent, self._origin, F.pad(now, (0, 1), value=1).half())
             return probabilities
-        past = self._past.rebased(origin)
+        past = self.kept
         sums = _sums(now, seen, past, (1 - 1 / self.length) ** past.voxels.age)
         self._new = past.updated(seen, sums, 2 * self.length)
         return softmax(sums[:, :-1] / sums[:, -1:])
 
-    def keep(self) -> None:
-        """Finish the frame: remember it."""
-        if self._new is not None:
-            self._past, self._new = self._new, None
+    @property
+    def next(self) -> _Past | None:
+        """What is remembered after the frame, as `kept`."""
+        return self.kept if self._new is None else self._new
+
+    def keep(self, kept: _Past | None) -> None:
+        """Finish the frame: remember this from now on."""
+        self.kept, self._new = kept, None
 
     def clear(self) -> None:
         """Drop all past frames."""
-        self._past = self._new = None
+        self.kept = self._new = None
 
     @property
     def nbytes(self) -> int:
         """Size of the state in bytes."""
-        past = self._past
+        past = self.kept
         if past is None:
             return 0
         tensors = past.voxels.map.keys, past.origin, past.voxels.age, past.sums
@@ -157,14 +169,14 @@ class TemporalAverage:
 
     def state(self) -> dict[str, Tensor]:
         """Return the state as tensors by name; empty before the first frame."""
-        if self._past is None:
+        if self.kept is None:
             return {}
-        rows = slice(self._past.voxels.map.count)
+        rows = slice(self.kept.voxels.map.count)
         return {
-            "voxels": self._past.voxels.map.keys[rows],
-            "origin": self._past.origin,
-            "age": self._past.voxels.age[rows],
-            "sums": self._past.sums[rows],
+            "voxels": self.kept.voxels.map.keys[rows],
+            "origin": self.kept.origin,
+            "age": self.kept.voxels.age[rows],
+            "sums": self.kept.sums[rows],
         }
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
@@ -185,7 +197,7 @@ class TemporalAverage:
         if not len(keys) == len(age) == len(sums) or (keys[1:] <= keys[:-1]).any():
             raise ValueError("voxels must be ascending, with an age and sums each")
         voxels = RecentVoxels(CoordinateMap(keys, _LAYOUT, (1, 1, 1)), age)
-        self._past = _Past(voxels, state["origin"].cpu(), sums)
+        self.kept = _Past(voxels, state["origin"].cpu(), sums)
 
 
 def _logarithm(probabilities: Tensor) -> Tensor:

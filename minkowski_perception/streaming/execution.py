@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -93,6 +94,34 @@ class Scores:
     clock: StageClock
 
 
+@dataclass(frozen=True)
+class Placed:
+    """A frame on the device, with padding where its execution has capacities.
+
+    Attributes:
+        voxels: of the frame.
+        count: N, voxels that the network computes, those of earlier frames included.
+        coordinates: [N, 5] int64 [batch, x, y, z, t], those of this frame last.
+        features: [N, C] float32.
+        rows: [P] int64, the row among the frame's voxels of each of its points in a voxel.
+    """
+
+    voxels: VoxelFrame
+    count: int
+    coordinates: Tensor
+    features: Tensor
+    rows: Tensor
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All that is on the device."""
+        return self.coordinates, self.features, self.rows
+
+    def of(self, tensors: Sequence[Tensor]) -> Placed:
+        """Return the frame with other `tensors` of the same shapes."""
+        return Placed(self.voxels, self.count, *tensors)
+
+
 class Execution(ABC):
     """Runs a network on the frames of one stream, in order.
 
@@ -111,25 +140,36 @@ class Execution(ABC):
         self._new_marginals: CRFState | None = None
 
     @abstractmethod
-    def scores(self, voxels: VoxelFrame) -> Scores:
-        """Return the logits of the stream's next frame, which has M > 0 voxels.
+    def place(self, voxels: VoxelFrame) -> Placed:
+        """Return the stream's next frame, which has M > 0 voxels, on the device.
+
+        The state moves to its origin.
+        """
+
+    @abstractmethod
+    def scores(self, placed: Placed) -> Scores:
+        """Return the logits of a frame.
 
         It does not become part of the state before `keep`, so it can be computed again.
         """
 
-    def fetched(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Return results of a frame on the CPU, and wait for them.
+    @property
+    def kept(self) -> tuple[Any, ...]:
+        """What is kept on the device, as dataclasses, dictionaries and tuples of tensors."""
+        return (self._marginals,)
 
-        Raises:
-            CapacityError: the frame has to be computed again.
-        """
-        if self.capacities is None:
-            return [tensor.cpu() for tensor in tensors]
-        return self.capacities.fetched(tensors)
+    @property
+    def next(self) -> tuple[Any, ...]:
+        """What is to be kept after the frame, as `kept`."""
+        return (self._new_marginals,)
 
-    def keep(self) -> None:
-        """Finish the frame: what later ones need of it becomes part of the state."""
-        self._marginals = self._new_marginals
+    @abstractmethod
+    def keep(self, kept: tuple[Any, ...]) -> None:
+        """Finish the frame: keep this from now on."""
+
+    def move(self, kept: tuple[Any, ...]) -> None:
+        """Keep the same in other tensors."""
+        (self._marginals,) = kept
 
     @property
     @abstractmethod
@@ -165,22 +205,18 @@ class Execution(ABC):
         if marginals := self._on_device(part(state, "crf.")):
             self._marginals = CRFState(**marginals)
 
-    def _placed(self, coordinates: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Return a frame's coordinates and features on the device, with padding if it is used."""
+    def _placed(self, voxels: VoxelFrame, coordinates: Tensor, features: Tensor) -> Placed:
+        """Return a frame on the device, given the coordinates and features of all its voxels."""
+        count, rows = len(features), voxels.quantization.inverse
         if self.capacities is not None:
-            self.capacities.begin()
-            added = self.capacities.reserve("voxels", len(features)) - len(features)
+            added = self.capacities.reserve("voxels", count) - count
             coordinates, features = (F.pad(t, (0, 0, 0, added)) for t in (coordinates, features))
             coordinates[-added:, 0] = -1
-        return self.to_device(coordinates), self.to_device(features)
-
-    def placed_rows(self, rows: Tensor) -> Tensor:
-        """Return the voxel of each of N points on the device, with padding if it is used."""
-        if self.capacities is not None:
             rows = F.pad(rows, (0, self.capacities.reserve("points", len(rows)) - len(rows)))
-        return self.to_device(rows)
+        on_device = map(self._to_device, (coordinates, features, rows))
+        return Placed(voxels, count, *on_device)
 
-    def to_device(self, tensor: Tensor) -> Tensor:
+    def _to_device(self, tensor: Tensor) -> Tensor:
         """Return a tensor of the CPU on the device, without waiting for the copy."""
         device = self._runner.device
         if device.type != "cuda":
@@ -190,7 +226,7 @@ class Execution(ABC):
     def _keys(self, voxels: VoxelFrame, coordinates: Tensor) -> Tensor:
         """Return the 3D keys of a frame's voxels, given the placed coordinates of these."""
         if self.capacities is None:
-            return self.to_device(voxels.quantization.keys)
+            return self._to_device(voxels.quantization.keys)
         space = coordinates[:, : SPATIAL_DIMENSION + 1]
         return KeyLayout.for_dimension(SPATIAL_DIMENSION).pack(space, self.capacities)
 
@@ -199,7 +235,6 @@ class Execution(ABC):
 
     def _move_to(self, origin: Tensor) -> Tensor | None:
         """Move the state to another origin; return the shift [3], or None without one."""
-        self._new_marginals = None  # without the CRF: they would be stale when it is on again
         before, self._origin = self._origin, origin
         if before is None or torch.equal(before, origin):
             return None
@@ -263,20 +298,24 @@ class WindowExecution(Execution):
         super().clear()
         self._frames.clear()
 
-    def scores(self, voxels: VoxelFrame) -> Scores:
-        """See `Execution.scores`."""
-        clock = StageClock(self._runner.device)
+    def place(self, voxels: VoxelFrame) -> Placed:
+        """See `Execution.place`."""
         self._move_to(voxels.origin)
         self._new_frame = Voxels(voxels.coordinates, voxels.origin, voxels.features)
         frames = [*self._frames, self._new_frame][-self.length :]
-        coordinates, features = stack_in_time(frames)
-        count = len(coordinates)
-        coordinates, features = self._placed(coordinates, features)
-        logits = self._runner.logits(
-            coordinates, features, capacities=self.capacities, in_order=len(frames) == 1
-        )
+        return self._placed(voxels, *stack_in_time(frames))
+
+    def scores(self, placed: Placed) -> Scores:
+        """See `Execution.scores`."""
+        clock = StageClock(self._runner.device)
+        self._new_marginals = None  # stale ones are of no use when the CRF is switched on again
+        coordinates, features = placed.coordinates, placed.features
         # Frames are stacked by time, so the last rows are the voxels of this frame, and padding.
-        newest = slice(count - len(voxels.coordinates), None)
+        first = placed.count - len(placed.voxels.coordinates)
+        newest = slice(first, None)
+        logits = self._runner.logits(
+            coordinates, features, capacities=self.capacities, in_order=first == 0
+        )
         crf = self._runner.model.crf if self._runner.use_crf else None
         # A causal CRF steps frame by frame; it keeps each frame's marginals as the newest one.
         together = crf is not None and self.length > 1 and not crf.causal
@@ -297,14 +336,14 @@ class WindowExecution(Execution):
                 classes = self._refined(classes, coordinates[newest, :4], features[newest])
             values[CLASSES] = classes
             clock.end("crf")
-        return Scores(values, self._keys(voxels, coordinates[newest]), count, clock)
+        keys = self._keys(placed.voxels, coordinates[newest])
+        return Scores(values, keys, placed.count, clock)
 
-    def keep(self) -> None:
+    def keep(self, kept: tuple[Any, ...]) -> None:
         """See `Execution.keep`."""
-        super().keep()
-        if self._new_frame is not None:
-            self._frames.append(self._new_frame)
-            self._new_frame = None
+        self.move(kept)
+        assert self._new_frame is not None
+        self._frames.append(self._new_frame)
 
     def state(self) -> dict[str, Tensor]:
         """See `Execution.state`."""
@@ -358,14 +397,19 @@ class IncrementalExecution(Execution):
         self._memory.clear()
         self._count = 0
 
-    def scores(self, voxels: VoxelFrame) -> Scores:
-        """See `Execution.scores`."""
-        clock = StageClock(self._runner.device)
+    def place(self, voxels: VoxelFrame) -> Placed:
+        """See `Execution.place`."""
         moved = self._move_to(voxels.origin)
         if moved is not None:
             self._memory.shift((*(-moved).tolist(), 0))
         # The frame and all that is remembered have time 0, so that time never overflows.
-        coordinates, features = self._placed(F.pad(voxels.coordinates, (1, 1)), voxels.features)
+        return self._placed(voxels, F.pad(voxels.coordinates, (1, 1)), voxels.features)
+
+    def scores(self, placed: Placed) -> Scores:
+        """See `Execution.scores`."""
+        clock = StageClock(self._runner.device)
+        self._new_marginals = None  # stale ones are of no use when the CRF is switched on again
+        coordinates, features = placed.coordinates, placed.features
         self._memory.begin()
         logits = self._runner.logits(coordinates, features, self._memory, self.capacities)
         values = {name: each.in_input_order().float() for name, each in logits.items()}
@@ -374,14 +418,27 @@ class IncrementalExecution(Execution):
         if self._runner.use_crf:
             values[CLASSES] = self._refined(values[CLASSES], coordinates[:, :4], features)
             clock.end("crf")
-        count = len(voxels.coordinates)
-        return Scores(values, self._keys(voxels, coordinates), count, clock)
+        return Scores(values, self._keys(placed.voxels, coordinates), placed.count, clock)
 
-    def keep(self) -> None:
+    @property
+    def kept(self) -> tuple[Any, ...]:
+        """See `Execution.kept`."""
+        return *super().kept, self._memory.kept
+
+    @property
+    def next(self) -> tuple[Any, ...]:
+        """See `Execution.next`."""
+        return *super().next, self._memory.next
+
+    def keep(self, kept: tuple[Any, ...]) -> None:
         """See `Execution.keep`."""
-        super().keep()
-        self._memory.keep()
+        self.move(kept)
         self._count += 1
+
+    def move(self, kept: tuple[Any, ...]) -> None:
+        """See `Execution.move`."""
+        self._marginals, memory = kept
+        self._memory.kept = memory
 
     def state(self) -> dict[str, Tensor]:
         """See `Execution.state`."""

@@ -43,6 +43,8 @@ class StageClock:
     def _mark(self) -> Any:
         if self._device.type != "cuda":
             return perf_counter()
+        if torch.cuda.is_current_stream_capturing():
+            return None  # a graph has no stages
         event = torch.cuda.Event(enable_timing=True)
         event.record(torch.cuda.current_stream(self._device))
         return event

@@ -29,8 +29,9 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -77,12 +78,14 @@ class Log:
     Attributes:
         launches: estimated kernel launches, by operation.
         sequence: the operations in their order, with the shapes of their results.
+        tape: those of the graph that is being recorded; None while none is.
         waits: times that the host waits for the device, by kind and line of the package.
     """
 
     def __init__(self) -> None:
         self.launches: Counter[str] = Counter()
         self.sequence: list[tuple[Any, ...]] = []
+        self.tape: list[Callable[[], Any]] | None = None
         self.waits: Counter[tuple[str, str]] = Counter()
 
     def clear(self) -> None:
@@ -97,7 +100,9 @@ class Log:
         self.sequence.append((name, *(tuple(each.shape) for each in results)))
 
     def waited(self, kind: str) -> None:
-        """Count a wait, at the line of the package that now runs."""
+        """Count a wait, at the line of the package that now runs; graphs allow none."""
+        if self.tape is not None:
+            raise RuntimeError(f"a graph can't wait: {kind}, {site()}")
         self.waits[kind, site()] += 1
 
 
@@ -195,7 +200,10 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     elif name in _INDEXING and any(i is not None and i.dtype == torch.bool for i in args[1]):
         log.waited("boolean index")
         log.ran("nonzero")
-    result = func(*tree_map(_inner, args), **tree_map(_inner, kwargs))
+    operands = tree_map(_inner, args), tree_map(_inner, kwargs)
+    result = func(*operands[0], **operands[1])
+    if log.tape is not None and not func.is_view:
+        log.tape.append(partial(_repeat, func, operands, result))
     if not func.is_view and name not in _NO_LAUNCH:
         log.ran(name, *(leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)))
     if to == "cpu":
@@ -214,15 +222,49 @@ def _inner(leaf: Any) -> Any:
     return leaf.inner if isinstance(leaf, PretendedTensor) else leaf
 
 
+def _repeat(func: Any, operands: tuple[Any, Any], results: Any) -> None:
+    """Compute an operation of a graph again, into the same memory."""
+    again = func(*operands[0], **operands[1])
+    for new, old in zip(tree_leaves(again), tree_leaves(results), strict=True):
+        if isinstance(old, Tensor) and new is not old:
+            old.copy_(new)
+
+
+class _Graph:
+    """A CUDA graph: operations that are repeated with the same operands and results."""
+
+    tape: list[Callable[[], Any]]
+
+    def replay(self) -> None:
+        """Repeat them, as one launch."""
+        log.ran("graph")
+        with _disable_current_modes():
+            for operation in self.tape:
+                operation()
+
+
+@contextmanager
+def _recording(graph: _Graph, **_: Any) -> Iterator[None]:
+    log.tape = graph.tape = []
+    try:
+        yield
+    finally:
+        log.tape = None
+
+
 def _transferred(to: str, blocks: bool) -> None:
     if blocks or to == "host":
         log.waited(f"to {to}")
+    elif log.tape is not None:
+        raise RuntimeError(f"a graph would copy the same from the host each time, {site()}")
 
 
 def _copy_into(func: Any, args: Any, kwargs: Any) -> Tensor:
     target, source = args[:2]
     if isinstance(target, PretendedTensor) == isinstance(source, PretendedTensor):
         log.ran("copy_")
+        if log.tape is not None:
+            log.tape.append(partial(func, *tree_map(_inner, args), **kwargs))
     else:
         blocks = not any(args[2:]) and not kwargs.get("non_blocking")
         _transferred("device" if isinstance(target, PretendedTensor) else "host", blocks)
@@ -237,6 +279,8 @@ def _to_copy(func: Any, source: Tensor, kwargs: dict[str, Any], to: str | None) 
     result: Tensor = func(_inner(source), **kwargs)
     if here and (there or result.dtype != source.dtype):
         log.ran("_to_copy")
+        if log.tape is not None:
+            log.tape.append(partial(_repeat, func, ((_inner(source),), kwargs), result))
     if here != there:
         _transferred("device" if there else "host", not kwargs.get("non_blocking"))
     return PretendedTensor(result) if there else result
@@ -278,6 +322,11 @@ class _Table:
 
     def launch(self, *args: Any, K: int, FIRST_K: int, PART: int, **_: Any) -> None:  # noqa: N803
         log.ran("table_kernel", args[4])
+        if log.tape is not None:
+            log.tape.append(partial(self._write, args, K, FIRST_K, PART))
+        self._write(args, K, FIRST_K, PART)
+
+    def _write(self, args: Any, K: int, FIRST_K: int, PART: int) -> None:  # noqa: N803
         first, second, targets, deltas, rows, words, *_, second_row, _ = map(_inner, args)
         from minkowski_perception.sparse.capacity import PADDING
 
@@ -301,6 +350,11 @@ class _Convolution:
 
     def launch(self, *args: Any, FIRST: int, COUNT: int, **how: Any) -> None:  # noqa: N803
         log.ran("convolution_kernel", args[8])
+        if log.tape is not None:
+            log.tape.append(partial(self._write, args, FIRST, COUNT, how))
+        self._write(args, FIRST, COUNT, how)
+
+    def _write(self, args: Any, FIRST: int, COUNT: int, how: Any) -> None:  # noqa: N803
         if not all(isinstance(leaf, PretendedTensor) for leaf in args[:-1]):
             raise TypeError("the kernel wants all operands on the GPU")
         x, w, rows, _, _, partial, bias, residual, out, _ = map(_inner, args)
@@ -349,6 +403,9 @@ def started() -> Iterator[Log]:
                 current_device=lambda: 0,
                 device=lambda _: nullcontext(),
                 current_stream=lambda *_: None,
+                is_current_stream_capturing=lambda: log.tape is not None,
+                CUDAGraph=_Graph,
+                graph=_recording,
                 Event=_Event,
                 get_device_name=lambda *_: "pretended",
                 is_bf16_supported=lambda *_args, **_kwargs: True,

@@ -96,21 +96,41 @@ def run(options: dict[str, Any], change: Change) -> dict[str, Any]:
 
 
 def repeated() -> dict[str, Any]:
-    """Run a stream of a sensor that creeps; return whether its last frames launch the same."""
+    """Run a stream of a sensor that creeps, by graphs and launch by launch.
+
+    Returns the shares of labels equal to the CPU's, those of both equal to each other, and the
+    launches of each frame by graphs.
+    """
     frames = []
-    for i in range(5):
+    for i in range(8):
         pose = np.eye(4)
         pose[0, 3] = 0.01 * i
         frames.append(replace(trial_frame(RAYS, 0), stamp=(1 + i) * 10**8, pose=pose))
+    on_cpu = segmenter("cpu", engine="torch", precision="float32")
+    expected = [on_cpu.segment(frame).labels for frame in frames]
+    report: dict[str, Any] = {"equal": [], "operations": [], "waits": {}}
     sequences = []
     with pretended_gpu.started() as log:
-        ours = segmenter("cuda", engine="triton", precision="float16")
-        for frame in frames:
+        graphs, singly = (
+            segmenter("cuda", engine="triton", precision="float32") for _ in range(2)
+        )
+        singly.graphs = False
+        for frame, labels in zip(frames, expected, strict=True):
             log.clear()
-            ours.segment(frame)
+            by_graph = graphs.segment(frame)
+            report["operations"].append(len(log.sequence))
+            log.clear()
+            found = singly.segment(frame)
             sequences.append(list(log.sequence))
-    differing = [pair for pair in zip(*sequences[-2:], strict=False) if pair[0] != pair[1]]
-    return {"lengths": [len(each) for each in sequences], "differing": differing[:5]}
+            report["equal"].append(float((by_graph.labels == labels).mean()))
+            same = np.array_equal(by_graph.confidence, found.confidence)
+            report["equal"].append(float(same))
+        kept = graphs.state(), singly.state()
+        report["equal"] += [float(torch.equal(kept[1][name], t)) for name, t in kept[0].items()]
+    pairs = zip(*sequences[-2:], strict=False)
+    report["differing"] = [pair for pair in pairs if pair[0] != pair[1]][:5]
+    report["lengths"] = [len(each) for each in sequences]
+    return report
 
 
 def restored() -> dict[str, Any]:

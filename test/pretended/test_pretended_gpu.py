@@ -55,8 +55,10 @@ def test_the_check_for_a_gpu_reports_labels_times_and_what_is_absent(report):
     assert found["card"]["device"] == "pretended"
     assert found["labels"]["outdoor_lidar, triton float16"] >= 0.99
     assert "spconv" in found["labels"]["outdoor_lidar, spconv_triton float16"]["not available"]
-    cost = found["frames"]["outdoor_lidar, triton float16"]
-    assert 0.0 < cost["ms"]["network"] < cost["ms"]["whole"]
+    costs = found["frames"]["outdoor_lidar, triton float16"]
+    assert list(costs) == ["by graphs", "launch by launch"]
+    for cost in costs.values():
+        assert 0.0 < cost["ms"]["network"] < cost["ms"]["whole"]
     assert found["large_network"]["triton float16"]["labels equal"] >= 0.95
 
 
@@ -64,6 +66,12 @@ def test_frames_of_the_same_capacities_launch_the_same_kernels_of_the_same_shape
     found = report["repeated"]
     assert found["differing"] == []
     assert found["lengths"][-1] == found["lengths"][-2] > 100
+
+
+def test_such_frames_are_replays_of_a_graph_with_the_same_bits_and_state(report):
+    found = report["repeated"]
+    assert min(found["equal"]) == 1.0
+    assert found["operations"][-1] == found["operations"][-2] < 10
 
 
 @pytest.mark.parametrize("engine", ["torch", "triton"])

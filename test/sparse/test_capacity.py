@@ -54,9 +54,15 @@ def learnt(make, *args):
     """Capacities after a frame of all that a function makes, so that they are small."""
     capacities = Capacities()
     make(*args, capacities)
-    capacities.fetched([])
-    capacities.begin()
+    finish(capacities)
     return capacities
+
+
+def finish(capacities, *results):
+    """Finish a frame; return its results on the host."""
+    packed = capacities.packed(results)
+    capacities.begin()
+    return capacities.fetched(packed)
 
 
 def test_points_fall_into_the_same_voxels_with_padding(monkeypatch):
@@ -114,18 +120,17 @@ def test_a_count_above_its_capacity_is_an_error_and_fits_the_next_time():
     found, _ = maps_of(many, capacities)
     assert found.keys[-1] != PADDING
     with pytest.raises(CapacityError, match=r"voxels in a capacity of 2"):
-        capacities.fetched([])
+        finish(capacities)
     for _ in range(2):
-        capacities.begin()
         assert_rows(*maps_of(many, capacities))
-        capacities.fetched([])
+        finish(capacities)
 
 
 def test_coordinates_out_of_range_are_an_error_at_the_end_of_the_frame():
     capacities = Capacities()
     quantize(padded(torch.tensor([[0, 0, 0, 99999, 0]])), capacities, "voxels")
     with pytest.raises(CoordinateRangeError, match="axis 2 ranges from 0 to 99999"):
-        capacities.fetched([])
+        finish(capacities)
 
 
 def test_results_of_all_types_arrive_as_they_are():
@@ -137,6 +142,6 @@ def test_results_of_all_types_arrive_as_they_are():
         torch.zeros(0, 4),
         torch.arange(6).view(2, 3).T,
     ]
-    for found, expected in zip(capacities.fetched(given), given, strict=True):
+    for found, expected in zip(finish(capacities, *given), given, strict=True):
         assert found.dtype == expected.dtype
         assert torch.equal(found, expected)

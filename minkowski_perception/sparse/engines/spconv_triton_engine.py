@@ -16,6 +16,15 @@ from minkowski_perception.sparse.engines.base import EngineError, finish
 from minkowski_perception.sparse.engines.cuda_engine import CudaEngine
 from minkowski_perception.sparse.kernel_maps import KernelMap, mask_words
 
+_TILINGS = ((64, 64, 32, 4, 3), (128, 32, 16, 4, 3), (128, 128, 32, 8, 3))
+"""Rows, channels, depth, warps and stages of the tilings that are tried for each layer.
+
+spconv-triton has 37, and takes 24 s of a CPU for each shape of a layer to compile them all.
+"""
+
+_GROUP = 8
+"""Rows of tiles that are computed together, spconv-triton's default."""
+
 _MASK_BITS = 32
 """Maximum number of offsets for which spconv-triton skips those without inputs in a tile."""
 
@@ -29,11 +38,34 @@ def _import_ops() -> Any:
     """
     try:
         from spconv_triton.pytorch import ops
+        from spconv_triton.pytorch._impl import gemm
     except ImportError as error:
         raise EngineError(
             f"cannot import spconv-triton ({error}): pip install spconv-triton"
         ) from error
+    restrict_tuning(gemm)
     return ops
+
+
+def restrict_tuning(gemm: Any) -> None:
+    """Let spconv-triton try few tilings; another version of it may have none of them.
+
+    Args:
+        gemm: its module `spconv_triton.pytorch._impl.gemm`.
+    """
+    kernel: Any = getattr(gemm, "_gather_gemm_kernel", None)
+    few = [each for each in getattr(kernel, "configs", ()) if _tiling(each) in _TILINGS]
+    if few:
+        kernel.configs = few
+
+
+def _tiling(config: Any) -> tuple[int, ...] | None:
+    """Return rows, channels, depth, warps and stages of a configuration; None if not grouped."""
+    sizes = config.kwargs
+    if sizes.get("GROUP_SIZE_M") != _GROUP:
+        return None
+    blocks = (sizes[f"BLOCK_{axis}"] for axis in "MNR")
+    return *blocks, config.num_warps, config.num_stages
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from minkowski_perception.sparse.engines.cuda_engine import PRECISIONS
 from minkowski_perception.sparse.engines.spconv_triton_engine import (
     SpconvTritonEngine,
     gather_table,
+    restrict_tuning,
 )
 
 REGIONS = {
@@ -70,6 +71,22 @@ def test_masks_are_sorted_and_have_the_offsets_of_each_output(name):
     for mask, output in zip(masks.tolist(), order.tolist(), strict=True):
         offsets = [k for k in range(len(table.rows)) if mask >> k & 1]
         assert offsets == torch.nonzero(table.rows[:, output] >= 0).flatten().tolist()
+
+
+def test_few_tilings_of_spconv_triton_are_tried_where_it_has_them():
+    def config(rows, channels, depth, warps, stages, group=8):
+        blocks = {"BLOCK_M": rows, "BLOCK_N": channels, "BLOCK_R": depth, "GROUP_SIZE_M": group}
+        return SimpleNamespace(kwargs=blocks, num_warps=warps, num_stages=stages)
+
+    known = [config(128, 128, 32, 8, 3), config(64, 64, 32, 4, 3)]
+    others = [config(128, 128, 32, 8, 3, group=1), config(64, 64, 32, 4, 4)]
+    gemm = SimpleNamespace(_gather_gemm_kernel=SimpleNamespace(configs=[*known, *others]))
+    restrict_tuning(gemm)
+    assert gemm._gather_gemm_kernel.configs == known
+    gemm._gather_gemm_kernel.configs = others
+    restrict_tuning(gemm)
+    assert gemm._gather_gemm_kernel.configs == others
+    restrict_tuning(SimpleNamespace())
 
 
 def test_searching_in_chunks_gives_the_same_table(monkeypatch):
