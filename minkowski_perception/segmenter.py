@@ -745,7 +745,6 @@ class Segmenter:
         """
         execution, average, capacities = self._execution, self._average, self._execution.capacities
         assert capacities is not None
-        clock = StageClock(self.device)
 
         def compute(inputs: Sequence[torch.Tensor]) -> _Computed:
             capacities.begin()
@@ -765,6 +764,7 @@ class Segmenter:
             kept = in_place((execution.next, average.next), kept)
         else:
             copy_all(device_tensors(kept), replayed)
+            clock = placed.clock.again()
             clock.end("network")  # and all that follows, as a graph has no stages
             scores = replace(scores, voxel_count=placed.count, clock=clock)
         execution.keep(kept[0])

@@ -101,6 +101,7 @@ class Placed:
     Attributes:
         voxels: of the frame.
         count: N, voxels that the network computes, those of earlier frames included.
+        clock: that started when the frame was placed.
         coordinates: [N, 5] int64 [batch, x, y, z, t], those of this frame last.
         features: [N, C] float32.
         rows: [P] int64, the row among the frame's voxels of each of its points in a voxel.
@@ -108,6 +109,7 @@ class Placed:
 
     voxels: VoxelFrame
     count: int
+    clock: StageClock
     coordinates: Tensor
     features: Tensor
     rows: Tensor
@@ -119,7 +121,7 @@ class Placed:
 
     def of(self, tensors: Sequence[Tensor]) -> Placed:
         """Return the frame with other `tensors` of the same shapes."""
-        return Placed(self.voxels, self.count, *tensors)
+        return Placed(self.voxels, self.count, self.clock, *tensors)
 
 
 class Execution(ABC):
@@ -139,11 +141,28 @@ class Execution(ABC):
         self._marginals: CRFState | None = None
         self._new_marginals: CRFState | None = None
 
-    @abstractmethod
     def place(self, voxels: VoxelFrame) -> Placed:
         """Return the stream's next frame, which has M > 0 voxels, on the device.
 
         The state moves to its origin.
+        """
+        clock = StageClock(self._runner.device)
+        coordinates, features = self._stacked(voxels)
+        count, rows = len(features), voxels.quantization.inverse
+        if self.capacities is not None:
+            added = self.capacities.reserve("voxels", count) - count
+            coordinates, features = (F.pad(t, (0, 0, 0, added)) for t in (coordinates, features))
+            coordinates[-added:, 0] = -1
+            rows = F.pad(rows, (0, self.capacities.reserve("points", len(rows)) - len(rows)))
+        tensors = map(self._to_device, (coordinates, features, rows))
+        return Placed(voxels, count, clock, *tensors)
+
+    @abstractmethod
+    def _stacked(self, voxels: VoxelFrame) -> tuple[Tensor, Tensor]:
+        """Move the state to a frame's origin; return all voxels that the network computes.
+
+        Returns:
+            coordinates [N, 5] int64 and features [N, C], on the CPU.
         """
 
     @abstractmethod
@@ -204,17 +223,6 @@ class Execution(ABC):
         self._origin = None if origin is None else origin.cpu()  # as voxels are
         if marginals := self._on_device(part(state, "crf.")):
             self._marginals = CRFState(**marginals)
-
-    def _placed(self, voxels: VoxelFrame, coordinates: Tensor, features: Tensor) -> Placed:
-        """Return a frame on the device, given the coordinates and features of all its voxels."""
-        count, rows = len(features), voxels.quantization.inverse
-        if self.capacities is not None:
-            added = self.capacities.reserve("voxels", count) - count
-            coordinates, features = (F.pad(t, (0, 0, 0, added)) for t in (coordinates, features))
-            coordinates[-added:, 0] = -1
-            rows = F.pad(rows, (0, self.capacities.reserve("points", len(rows)) - len(rows)))
-        on_device = map(self._to_device, (coordinates, features, rows))
-        return Placed(voxels, count, *on_device)
 
     def _to_device(self, tensor: Tensor) -> Tensor:
         """Return a tensor of the CPU on the device, without waiting for the copy."""
@@ -298,16 +306,15 @@ class WindowExecution(Execution):
         super().clear()
         self._frames.clear()
 
-    def place(self, voxels: VoxelFrame) -> Placed:
-        """See `Execution.place`."""
+    def _stacked(self, voxels: VoxelFrame) -> tuple[Tensor, Tensor]:
+        """See `Execution._stacked`."""
         self._move_to(voxels.origin)
         self._new_frame = Voxels(voxels.coordinates, voxels.origin, voxels.features)
-        frames = [*self._frames, self._new_frame][-self.length :]
-        return self._placed(voxels, *stack_in_time(frames))
+        return stack_in_time([*self._frames, self._new_frame][-self.length :])
 
     def scores(self, placed: Placed) -> Scores:
         """See `Execution.scores`."""
-        clock = StageClock(self._runner.device)
+        clock = placed.clock.again()
         self._new_marginals = None  # stale ones are of no use when the CRF is switched on again
         coordinates, features = placed.coordinates, placed.features
         # Frames are stacked by time, so the last rows are the voxels of this frame, and padding.
@@ -397,17 +404,17 @@ class IncrementalExecution(Execution):
         self._memory.clear()
         self._count = 0
 
-    def place(self, voxels: VoxelFrame) -> Placed:
-        """See `Execution.place`."""
+    def _stacked(self, voxels: VoxelFrame) -> tuple[Tensor, Tensor]:
+        """See `Execution._stacked`."""
         moved = self._move_to(voxels.origin)
         if moved is not None:
             self._memory.shift((*(-moved).tolist(), 0))
         # The frame and all that is remembered have time 0, so that time never overflows.
-        return self._placed(voxels, F.pad(voxels.coordinates, (1, 1)), voxels.features)
+        return F.pad(voxels.coordinates, (1, 1)), voxels.features
 
     def scores(self, placed: Placed) -> Scores:
         """See `Execution.scores`."""
-        clock = StageClock(self._runner.device)
+        clock = placed.clock.again()
         self._new_marginals = None  # stale ones are of no use when the CRF is switched on again
         coordinates, features = placed.coordinates, placed.features
         self._memory.begin()

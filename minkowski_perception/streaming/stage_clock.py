@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import copy
 from itertools import pairwise
 from time import perf_counter
 from typing import Any
@@ -25,6 +26,12 @@ class StageClock:
         self._device = device
         self._names: list[str] = []
         self._marks = [self._mark()]
+
+    def again(self) -> StageClock:
+        """Return a clock that started at the same time, without stages."""
+        clock = copy.copy(self)
+        clock._names, clock._marks = [], self._marks[:1]
+        return clock
 
     def end(self, stage: str) -> None:
         """End a stage; the next one starts."""
