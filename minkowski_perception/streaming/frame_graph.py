@@ -84,7 +84,11 @@ class FrameGraph(Generic[Result]):
         if not same:
             self._key, self._kept, self._recorded = key, tensors, None
         elif self._recorded is None and self.enabled:
-            self._record(inputs, compute)
+            found, raw, next_kept = compute(inputs)
+            state = device_tensors(next_kept)
+            if not _alike(state, tensors):  # as after the first frame of a stream
+                return found, None
+            self._record(inputs, compute, [raw, *state])
         recorded = self._recorded
         if recorded is None:
             return compute(inputs)[0], None
@@ -96,17 +100,16 @@ class FrameGraph(Generic[Result]):
         self,
         inputs: Sequence[Tensor],
         compute: Callable[[Sequence[Tensor]], tuple[Result, Tensor, Any]],
+        expected: Sequence[Tensor],
     ) -> None:
-        """Record the frame, and compare it with one that is not."""
-        _, expected, next_kept = compute(inputs)
-        expected_tensors = [expected, *device_tensors(next_kept)]
+        """Record the frame, if it gives the expected results and state."""
         graph = torch.cuda.CUDAGraph()
         try:
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 result, raw, next_kept = compute(inputs)
             state = device_tensors(next_kept)
             graph.replay()
-            right = all(map(_same_bits, expected_tensors, [raw, *state]))
+            right = all(map(_same_bits, expected, [raw, *state]))
             cause = "its results differ"
         except RuntimeError as error:
             right, cause = False, str(error)
@@ -115,6 +118,11 @@ class FrameGraph(Generic[Result]):
         else:
             self.enabled = False
             warnings.warn(f"frames run without a CUDA graph: {cause}", stacklevel=2)
+
+
+def _alike(some: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
+    """Return whether tensors have the shapes and types of others."""
+    return [(t.shape, t.dtype) for t in some] == [(t.shape, t.dtype) for t in others]
 
 
 def _same_bits(one: Tensor, other: Tensor) -> bool:
@@ -140,7 +148,7 @@ def in_place(kept: Any, former: Any) -> Any:
     new, old = device_tensors(kept), device_tensors(former)
     if list(map(id, new)) == list(map(id, old)):
         return kept
-    if [(t.shape, t.dtype) for t in new] != [(t.shape, t.dtype) for t in old]:
+    if not _alike(new, old):
         return kept
     copy_all(old, new)
     rest = iter(old)
