@@ -79,7 +79,8 @@ def test_padding_and_capacities_that_were_too_small_leave_the_bits_as_they_are(
     monkeypatch.setattr(TritonEngine, "check", lambda device: None)  # accept the interpreter
     monkeypatch.setattr(capacity, "_GRAIN", 8)
     network = {"dimension": 4, "kernel": "causal", "recall": 2, "support": 2, "stem_kernel": 1}
-    save_tiny(tmp_path / "tiny", crf=True, **network)
+    links = ("none", "voxel", "voxel", "none", "none")
+    save_tiny(tmp_path / "tiny", crf=True, links=links, **network)
     padded, exact = (
         Segmenter(
             load_model(tmp_path / "tiny.yaml"),
@@ -93,7 +94,7 @@ def test_padding_and_capacities_that_were_too_small_leave_the_bits_as_they_are(
     exact._execution.capacities = None
     computed = mock.Mock(wraps=padded._execution.scores)
     monkeypatch.setattr(padded._execution, "scores", computed)
-    for i, rays in enumerate((4, 20)):
+    for i, rays in enumerate((3, 14)):
         pose = np.eye(4)
         pose[0, 3] = 0.7 * i
         frame = replace(trial_frame(rays, i), stamp=(1 + i) * 10**8, pose=pose)
