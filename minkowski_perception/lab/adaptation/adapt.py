@@ -49,6 +49,8 @@ _HELD_OUT_DRIVES = (5000, 5002)
 """Seeds of the simulated drives to compare on; `evaluate` begins with others."""
 _BATCH = 2
 _CHECKPOINT_EVERY = 25
+_RATES = {"all": 0.002, "norms": 0.01}
+"""Largest learning rates by what is trained, with which docs/adapt.md measured the gains."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Options:
         trained: see `Optimization`.
         sensor: simulated sensor; None for no simulation.
         simulated: share of the clips that are simulated.
-        learning_rate: the largest one.
+        learning_rate: the largest one; 0 for the one that suits what is trained.
         seed: of all random numbers.
         choice: which voxels teach.
     """
@@ -69,9 +71,13 @@ class Options:
     trained: Literal["all", "norms"] = "all"
     sensor: str | None = None
     simulated: float = 0.5
-    learning_rate: float = 0.002
+    learning_rate: float = 0.0
     seed: int = 1
     choice: Choice = field(default_factory=Choice)
+
+    def __post_init__(self) -> None:
+        """Fill in `learning_rate`."""
+        object.__setattr__(self, "learning_rate", self.learning_rate or _RATES[self.trained])
 
 
 @dataclass(frozen=True)
