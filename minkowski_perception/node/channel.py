@@ -27,6 +27,7 @@ from sensor_msgs.msg import PointCloud2, PointField
 from visualization_msgs.msg import MarkerArray
 
 from minkowski_perception.accounting import Accounting, DropReason
+from minkowski_perception.allocator import return_freed_memory
 from minkowski_perception.clouds import Selection, read_clouds, select
 from minkowski_perception.codec import fill_message
 from minkowski_perception.frame import ROS, nanoseconds
@@ -118,6 +119,7 @@ class Channel:
     Args:
         node: owner of the topics.
         name: of the stream; "" if it is the node's only one and has none.
+        stages: filled with the times of each cloud.
         turns: of the streams that compute.
         watchdog: ends a process whose engine hangs.
         give_up: called with the reason when an engine cannot be recovered.
@@ -132,6 +134,7 @@ class Channel:
         self,
         node: LifecycleNode,
         name: str,
+        stages: Stages,
         turns: Turns,
         watchdog: Watchdog,
         give_up: Callable[[str], None],
@@ -147,7 +150,7 @@ class Channel:
         self._turns = turns
         self._watchdog = watchdog
         self._give_up = give_up
-        self._stages = Stages()
+        self._stages = stages
         self._monitor = Monitor()
         self._recurrence = Recurrence()
         self._last_drop = ""
@@ -377,13 +380,17 @@ class Channel:
         for skipped in cloud.skipped:
             stream.skip(*skipped)
         started = time.perf_counter()
+        labelled = failure = None
         try:
             labelled = stream.label(cloud.message, cloud.received_at)
         except Dropped as drop:
             self._is_open = False
             self._note_drop(drop)
             if drop.reason is DropReason.INFERENCE_FAILED:
-                self._recover(stream, model, str(drop))
+                failure = str(drop)
+        if failure is not None:  # no longer the exception, which holds what the engine computed
+            self._recover(stream, model, failure)
+        if labelled is None:
             return
         encoded = time.perf_counter()
         header = cloud.message.header
@@ -487,6 +494,7 @@ class Channel:
         segmenter = model.stream(self._settings)
         segmenter.resets.update(stream.segmenter.resets)
         stream.segmenter, self._builds = segmenter, builds
+        return_freed_memory()  # of the engine that failed
 
     # Legend and diagnostics
 

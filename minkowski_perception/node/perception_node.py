@@ -37,7 +37,7 @@ from minkowski_perception.allocator import return_freed_memory, use_one_heap
 from minkowski_perception.device import use_threads
 from minkowski_perception.node.bond import Bond
 from minkowski_perception.node.channel import STOP_TIMEOUT, Channel
-from minkowski_perception.node.diagnostics import diagnostic_array
+from minkowski_perception.node.diagnostics import Stages, diagnostic_array
 from minkowski_perception.node.heartbeat import Heartbeat
 from minkowski_perception.node.parameters import (
     ConfigurationError,
@@ -143,7 +143,7 @@ class PerceptionNode(LifecycleNode):
         self._transforms: Transforms | None = None
         turns = Turns()
         self._channels = [
-            Channel(self, name, turns, self._watchdog, self._give_up)
+            Channel(self, name, Stages(), turns, self._watchdog, self._give_up)
             for name in stream_names(self) or ("",)
         ]
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", RELIABLE)
@@ -215,6 +215,7 @@ class PerceptionNode(LifecycleNode):
         except Exception:
             self._release()
             raise
+        return_freed_memory()  # of models that were tried and warmed up
         self._state = "inactive"
         return TransitionCallbackReturn.SUCCESS
 
