@@ -14,8 +14,10 @@ after faults, fills one heap after the other.
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import platform
+import time
 from collections.abc import Mapping
 
 VARIABLE = "MINKOWSKI_PERCEPTION_MALLOC"
@@ -54,6 +56,33 @@ def return_freed_memory() -> None:
     """Give freed memory back to the operating system, where the C library is glibc."""
     if _is_ours():
         ctypes.CDLL(None).malloc_trim(0)
+
+
+class Peaks:
+    """Gives back the memory that peaks of the work leave behind, soon after each of them.
+
+    Pages that are given back are cleared when they are needed again, which takes time. So that
+    happens once in a while at most.
+
+    Args:
+        period: least seconds from one time to the next.
+    """
+
+    def __init__(self, period: float = 10.0) -> None:
+        self._period = period
+        self._is_over = False
+        self._returned_at = -math.inf
+
+    def note(self) -> None:
+        """Note the end of a peak."""
+        self._is_over = True
+
+    def give_back(self) -> None:
+        """Give freed memory back if a peak has ended, and the last time is a while ago."""
+        now = time.monotonic()
+        if self._is_over and now - self._returned_at >= self._period:
+            self._is_over, self._returned_at = False, now
+            return_freed_memory()
 
 
 def _set(settings: Mapping[int, int]) -> bool:

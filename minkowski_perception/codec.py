@@ -10,6 +10,7 @@ readers ignore row padding or scramble organised clouds in several ROS releases.
 from __future__ import annotations
 
 import operator
+import sys
 from array import array
 from collections import Counter, deque
 from collections.abc import Collection, Mapping, Sequence
@@ -191,14 +192,11 @@ class _Layout:
                     return found[0]
         return None
 
-    def rows(self) -> npt.NDArray[np.uint8]:
-        """Return a view [height, width, point_step] uint8 of the points, without row padding."""
-        return np.ndarray(
-            (self.height, self.width, self.point_step),
-            np.uint8,
-            self.data,
-            strides=(self.row_step, self.point_step, 1),
-        )
+    def records(self, offset: int, size: int) -> npt.NDArray[np.void]:
+        """Return a view [height, width] of some bytes of each point, to copy them at once."""
+        shape, strides = (self.height, self.width), (self.row_step, self.point_step)
+        data = self.data if len(self) else np.empty(offset, np.uint8)
+        return np.ndarray(shape, np.dtype((np.void, size)), data, offset, strides)
 
     def view(self, field: Field) -> npt.NDArray[Any]:
         """Return a view [height, width] of a single-valued field, in the message's byte order."""
@@ -216,11 +214,15 @@ class _Layout:
 
     def points(self) -> npt.NDArray[np.float32]:
         """Return a copy [N, 3] float32 of the coordinates."""
+        axes = [field for name in "xyz" for field in self.fields if field.name == name]
+        x = axes[0].offset
+        adjoin = [(f.datatype, f.offset) for f in axes] == [(FLOAT32, x + 4 * i) for i in range(3)]
+        if adjoin and self.is_bigendian == (sys.byteorder == "big"):
+            return self.records(x, 12).copy().view(np.float32).reshape(-1, 3)
         points = np.empty((self.height, self.width, 3), dtype=np.float32)
-        for field in self.fields:
-            if field.name in ("x", "y", "z"):
-                with np.errstate(over="ignore", invalid="ignore"):
-                    points[..., "xyz".index(field.name)] = self.view(field)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for axis, field in enumerate(axes):
+                points[..., axis] = self.view(field)
         return points.reshape(-1, 3)
 
 
@@ -420,9 +422,7 @@ def append_fields(message: Any, columns: Mapping[str, npt.NDArray[Any]]) -> Clou
         _aligned(end, 4),
         layout.is_bigendian,
     )
-    rows = np.frombuffer(cloud.data, dtype=np.uint8)
-    rows = rows.reshape(layout.height, layout.width, cloud.point_step)
-    rows[..., : layout.point_step] = layout.rows()
+    _Layout.of(cloud).records(0, layout.point_step)[:] = layout.records(0, layout.point_step)
     _write_columns(cloud, columns)
     cloud.is_dense = _flag(message, "is_dense") and bool(np.isfinite(layout.points()).all())
     return cloud
@@ -439,11 +439,10 @@ def take_points(message: Any, rows: npt.NDArray[np.intp]) -> CloudData:
         CloudError: the message is malformed.
     """
     layout = _Layout.of(message)
-    step, point = layout.point_step, np.dtype((np.void, layout.point_step))
-    cloud = _new_cloud(1, len(rows), list(layout.fields), step, layout.is_bigendian)
-    shape, strides = (layout.height, layout.width), (layout.row_step, step)
-    points: npt.NDArray[np.void] = np.ndarray(shape, point, layout.data, strides=strides)
-    np.frombuffer(cloud.data, point)[:] = points[np.divmod(rows, max(layout.width, 1))]
+    fields, step = list(layout.fields), layout.point_step
+    cloud = _new_cloud(1, len(rows), fields, step, layout.is_bigendian)
+    points = layout.records(0, step)
+    np.frombuffer(cloud.data, points.dtype)[:] = points[np.divmod(rows, max(layout.width, 1))]
     cloud.is_dense = bool(np.isfinite(_Layout.of(cloud).points()).all())
     return cloud
 

@@ -19,10 +19,10 @@ def measured(points: Array, reach: float) -> Array:
     return result
 
 
-def columns(points: Array, rows: Array) -> Array:
+def columns(values: Array, rows: Array) -> Array:
     """See `voxels._columns`."""
-    result = np.empty((3, len(rows)), np.float32)
-    _columns(np.ascontiguousarray(points), rows, result)
+    result = np.empty((3, len(rows)), values.dtype)
+    _columns(np.ascontiguousarray(values), rows, result)
     return result
 
 
@@ -53,11 +53,11 @@ def _measured(points: Array, reach: np.float32, result: Array) -> None:
 
 
 @compiled
-def _columns(points: Array, rows: Array, result: Array) -> None:
+def _columns(values: Array, rows: Array, result: Array) -> None:
     for i in range(len(rows)):
         row = rows[i]
         for axis in range(3):
-            result[axis, i] = points[row, axis]
+            result[axis, i] = values[row, axis]
 
 
 @compiled

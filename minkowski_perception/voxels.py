@@ -45,6 +45,7 @@ class _Points(NamedTuple):
     intensity: Array
     intensity_known: bool
     colour: npt.NDArray[np.uint8] | None
+    """[3, N]"""
     offsets: Array
     """[3, N] voxels, from the voxel centre to the point, along the axes of the odometry frame."""
     quantization: Quantization
@@ -65,7 +66,7 @@ def _colour(channel: int) -> _Feature:
                 "the model needs colour, but the cloud has no rgb field; the command 'models' "
                 "lists what each model needs"
             )
-        return points.colour[:, channel].astype(np.float32) / 255.0
+        return points.colour[channel].astype(np.float32) / 255.0
 
     return read
 
@@ -337,7 +338,7 @@ def voxelize(
         pose[2:3, :3],
         np.zeros(len(rows), np.float32) if intensity is None else intensity.take(rows),
         intensity is not None,
-        None if frame.colour is None else frame.colour.take(rows, axis=0),
+        None if frame.colour is None else _columns(frame.colour, rows),
         offsets,
         quantization,
     )
@@ -360,11 +361,11 @@ def _measured(points: Array, reach: float) -> npt.NDArray[np.bool_]:
     return np.asarray(near & ((x != 0.0) | (y != 0.0) | (z != 0.0)))
 
 
-def _columns(points: Array, rows: npt.NDArray[np.intp]) -> Array:
-    """Return some rows of points [N, 3] as columns [3, R]."""
+def _columns(values: npt.NDArray[Any], rows: npt.NDArray[np.intp]) -> npt.NDArray[Any]:
+    """Return some rows of values [N, 3] as columns [3, R]."""
     if compiled_voxels is not None:
-        return compiled_voxels.columns(points, rows)
-    return np.ascontiguousarray(points.take(rows, axis=0).T)
+        return compiled_voxels.columns(values, rows)
+    return np.ascontiguousarray(values.take(rows, axis=0).T)
 
 
 def _place(

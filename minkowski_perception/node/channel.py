@@ -27,7 +27,7 @@ from sensor_msgs.msg import PointCloud2, PointField
 from visualization_msgs.msg import MarkerArray
 
 from minkowski_perception.accounting import Accounting, DropReason
-from minkowski_perception.allocator import return_freed_memory
+from minkowski_perception.allocator import Peaks, return_freed_memory
 from minkowski_perception.clouds import Selection, read_clouds, select
 from minkowski_perception.codec import fill_message
 from minkowski_perception.frame import ROS, nanoseconds
@@ -163,6 +163,7 @@ class Channel:
         self._is_open = False
         self._reset_requested = False
         self._answers: deque[float] = deque(maxlen=50)
+        self._peaks = Peaks()
         self._state_bytes = 0
         self._moving_share: float | None = None
         self._crf_wanted = False
@@ -413,6 +414,9 @@ class Channel:
         if self._map is not None:
             self._map.note_labelled()
             self._map.publish(stream)
+        if labelled.result.thinned:
+            self._peaks.note()
+        self._peaks.give_back()
 
     def _publish_clouds(self, message: PointCloud2, labelled: Labelled) -> dict[str, float]:
         """Publish the clouds of selected points; return the seconds that it took."""
@@ -423,10 +427,12 @@ class Channel:
         return {"clouds": time.perf_counter() - started}
 
     def _idle(self) -> None:
-        """Publish the map while no cloud comes, and once more at the end."""
+        """Publish the map while no cloud comes, and once more at the end; give memory back."""
         stream = self._stream
         assert stream is not None
         self._reset_if_requested(stream)
+        self._peaks.note()
+        self._peaks.give_back()
         if self._map is not None:
             self._map.publish(stream, at_once=self._mailbox is None)
 
