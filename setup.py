@@ -73,7 +73,7 @@ setup(
     entry_points={
         "console_scripts": [
             f"minkowski-perception = {NAME}.commands.main:main",
-            f"perception_node = {NAME}.node.perception_node:main",
+            f"perception_node = {NAME}.node.start:main",
             f"player = {NAME}.node.player:main",
             f"recorder = {NAME}.node.recorder:main",
             f"view_frame = {NAME}.node.view_frame:main",

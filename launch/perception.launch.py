@@ -21,7 +21,7 @@ from launch_ros.substitutions import FindPackageShare
 from minkowski_perception.settings import SETTINGS
 from minkowski_perception.view import FRAME, view_of_model
 
-_RESPAWN_DELAY = 1.0  # seconds
+_RESPAWN_DELAY = 0.2  # seconds
 
 CONFIG = PathJoinSubstitution([FindPackageShare("minkowski_perception"), "config"])
 

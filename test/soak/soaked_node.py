@@ -24,7 +24,7 @@ from sensor_msgs.msg import PointCloud2
 from minkowski_perception.frame import nanoseconds
 from minkowski_perception.trial import trial_frame
 
-RESPAWN_DELAY = 1.0  # seconds, as in the launch files
+RESPAWN_DELAY = 0.2  # seconds, as in the launch files
 PATIENCE = 60.0  # seconds for a node to recover, before it is killed
 SAMPLE_PERIOD = 1.0  # seconds
 SPEED = 5.0  # m/s of the sensor along x
