@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from minkowski_perception import allocator
 from minkowski_perception.allocator import (
     VARIABLE,
     keep_freed_memory,
@@ -91,3 +92,18 @@ def test_other_c_libraries_are_left_as_they_are(monkeypatch):
     assert not keep_freed_memory()
     assert not use_one_heap()
     return_freed_memory()
+
+
+def test_memory_of_a_peak_is_given_back_once_and_not_again_within_the_period(monkeypatch):
+    now, given = [100.0], []
+    monkeypatch.setattr(allocator.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(allocator, "return_freed_memory", lambda: given.append(now[0]))
+    peaks = allocator.Peaks(period=10.0)
+    for now[0], ends in ((100.0, False), (101.0, True), (102.0, False), (103.0, True)):
+        if ends:
+            peaks.note()
+        peaks.give_back()
+    assert given == [101.0]
+    for now[0] in (110.9, 111.0, 130.0):
+        peaks.give_back()
+    assert given == [101.0, 111.0]
