@@ -21,7 +21,7 @@ from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.publisher import Publisher
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import PointCloud2
 
@@ -146,6 +146,33 @@ class AnswerLog:
             self._writer.writerow((stamp, published, answered))
 
 
+def publish_static_transforms(node: Node, transforms: Sequence[bytes]) -> Publisher[Any] | None:
+    """Publish static transforms for all who subscribe to /tf_static while the publisher exists.
+
+    Args:
+        node: that publishes.
+        transforms: tf2_msgs/TFMessage as CDR bytes.
+
+    Returns:
+        The publisher; None without transforms, or without the package tf2_msgs.
+    """
+    if not transforms:
+        return None
+    try:
+        from tf2_msgs.msg import TFMessage
+    except ImportError:
+        node.get_logger().warning(
+            "the mounts of /tf_static are not played: tf2_msgs is not installed "
+            "(apt install ros-$ROS_DISTRO-tf2-msgs)"
+        )
+        return None
+    qos = QoSProfile(depth=len(transforms), durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    publisher = node.create_publisher(TFMessage, "/tf_static", qos)
+    for cdr in transforms:
+        publisher.publish(cdr)
+    return publisher
+
+
 class StoppedError(Exception):
     """The player was stopped before the end of the bag."""
 
@@ -153,7 +180,8 @@ class StoppedError(Exception):
 class Player(Node):
     """Publishes a bag's clouds on their recorded topic and its poses on `odometry`.
 
-    It publishes the recorded bytes unchanged, and waits for a subscriber first.
+    Static transforms go to /tf_static. It publishes the recorded bytes unchanged, and waits for a
+    subscriber first.
 
     Args:
         stop: event that stops the player between two messages.
@@ -201,6 +229,7 @@ class Player(Node):
 
         clouds = self.create_publisher(PointCloud2, topic, _reliable(depth=20))
         odometry = self.create_publisher(Odometry, "odometry", _reliable(depth=200))
+        static = publish_static_transforms(self, bag.static_transforms(frame_id))
         if answer_topic := self._value("answer_topic"):
             self.create_subscription(
                 PointCloud2,
@@ -212,7 +241,7 @@ class Player(Node):
             self.create_subscription(
                 DiagnosticArray, "/diagnostics", self._on_diagnostics, _reliable(depth=10)
             )
-        self._wait_for_listeners(clouds, odometry if poses else None, answer_topic)
+        self._wait_for_listeners(clouds, odometry if poses else None, static, answer_topic)
         lossless = answer_topic and self._value("wait_for_answer")
         sent, pose_sent = 0, -math.inf
         while sent == 0 or self._value("loop"):
@@ -248,7 +277,11 @@ class Player(Node):
         return self.get_parameter(name).value
 
     def _wait_for_listeners(
-        self, clouds: Publisher[Any], odometry: Publisher[Any] | None, answer_topic: str
+        self,
+        clouds: Publisher[Any],
+        odometry: Publisher[Any] | None,
+        static: Publisher[Any] | None,
+        answer_topic: str,
     ) -> None:
         self.get_logger().info(f"waiting for a subscriber to '{clouds.topic_name}'")
         timeout = self._value("listener_timeout") or math.inf
@@ -262,10 +295,13 @@ class Player(Node):
             lambda: self._reported_state in (None, "active"), timeout
         ):
             raise TimeoutError(f"the node was not active within {timeout:g} s")
-        if odometry and not self._spin_until(
-            lambda: odometry.get_subscription_count() > 0, _DISCOVERY
-        ):
-            self.get_logger().warning(f"no subscriber to '{odometry.topic_name}'")
+        for publisher in filter(None, (odometry, static)):
+            if not self._spin_until(
+                lambda publisher=publisher: publisher.get_subscription_count() > 0, _DISCOVERY
+            ):
+                self.get_logger().warning(f"no subscriber to '{publisher.topic_name}'")
+        if static is not None:
+            wait_until_acknowledged(static, _DISCOVERY)
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:

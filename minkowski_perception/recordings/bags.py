@@ -175,6 +175,15 @@ class BagReader:
         """
         return self._transforms(frame_id).mount(frame_id)
 
+    def static_transforms(self, frame_id: str) -> list[bytes]:
+        """Return the tf2_msgs/TFMessage of the transforms that never change, as CDR bytes.
+
+        They are those of /tf_static; if that has not the sensor's frame, of a namespace with it.
+        """
+        topic = f"{self._namespace(frame_id)}/tf_static"
+        known = topic in self.transform_topics()
+        return [cdr for _, _, _, cdr in self.raw([topic])] if known else []
+
     def cloud_topics(self) -> dict[str, int]:
         """Return the topics of sensor_msgs/PointCloud2 and their numbers of messages."""
         return self._topics(CLOUD_TYPE)
@@ -339,6 +348,16 @@ class BagReader:
 
     def _transforms(self, frame_id: str) -> TransformTree:
         """Return the tree of /tf; if it lacks the frame, that of the first namespace with it."""
+        return self._read_trees().get(self._namespace(frame_id), TransformTree())
+
+    def _namespace(self, frame_id: str) -> str:
+        """Return the namespace of the tree with a frame; without any, the first one."""
+        trees = self._read_trees()
+        with_frame = (name for name, tree in trees.items() if plain(frame_id) in tree.edges)
+        return next(with_frame, next(iter(trees), ""))
+
+    def _read_trees(self) -> dict[str, TransformTree]:
+        """Return the trees of transforms by namespace."""
         if not self._trees:
             for topic in sorted(self.transform_topics(), key=lambda name: name.count("/")):
                 namespace, _, kind = topic.rpartition("/")
@@ -350,8 +369,7 @@ class BagReader:
                 for topic, _, message in self._messages(topics, TRANSFORMS_TYPE):
                     for transform in message.transforms:
                         tree.add(transform, static=topic.endswith("/tf_static"))
-        with_frame = (tree for tree in self._trees.values() if plain(frame_id) in tree.edges)
-        return next(with_frame, next(iter(self._trees.values()), TransformTree()))
+        return self._trees
 
     def _messages(
         self, topics: Iterable[str], kind: str, times: _Times = (None, None)

@@ -451,6 +451,28 @@ def test_static_transforms_alone_give_no_poses(tmp_path):
     assert poses_of(path, "lidar") == []
 
 
+def test_static_transforms_are_those_of_the_namespace_with_the_sensor(tmp_path):
+    mounts = [("base", "lidar", 1, (1, 0, 2), NO_TURN), ("base", "camera", 2, (0, 1, 1), NO_TURN)]
+    messages = [
+        bytes(STORE.serialize_cdr(transforms(m), "tf2_msgs/msg/TFMessage")) for m in mounts
+    ]
+    with BagWriter(tmp_path / "bag") as bag:
+        for topic, mount, cdr in zip(
+            ("/a/tf_static", "/tf_static"), mounts, messages, strict=True
+        ):
+            bag.write_raw(topic, "tf2_msgs/msg/TFMessage", mount[2] * SECOND, cdr)
+    with BagReader(tmp_path / "bag") as bag:
+        assert bag.static_transforms("lidar") == messages[:1]
+        assert bag.static_transforms("camera") == messages[1:]
+        assert bag.static_transforms("radar") == messages[1:]
+
+
+def test_a_bag_without_transforms_has_no_static_ones(tmp_path):
+    write_transforms(tmp_path / "bag", odometry=[("/odometry", 1, 0, "odom", "lidar")])
+    with BagReader(tmp_path / "bag") as bag:
+        assert bag.static_transforms("lidar") == []
+
+
 def test_invalid_transforms_are_ignored(tmp_path):
     path = write_transforms(
         tmp_path / "bag",
