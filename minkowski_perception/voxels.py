@@ -66,7 +66,8 @@ def _colour(channel: int) -> _Feature:
                 "the model needs colour, but the cloud has no rgb field; the command 'models' "
                 "lists what each model needs"
             )
-        return points.colour[channel].astype(np.float32) / 255.0
+        values: Array = points.colour[channel].astype(np.float32)
+        return values / np.float32(255.0)
 
     return read
 

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple, TextIO
 
 import rclpy
@@ -285,7 +286,7 @@ class Player(Node):
     ) -> None:
         self.get_logger().info(f"waiting for a subscriber to '{clouds.topic_name}'")
         timeout = self._value("listener_timeout") or math.inf
-        if not self._spin_until(lambda: clouds.get_subscription_count() > 0, timeout):
+        if not self._spin_until(partial(_is_heard, clouds), timeout):
             raise TimeoutError(f"no subscriber to '{clouds.topic_name}' within {timeout:g} s")
         if answer_topic and not self._spin_until(
             lambda: self.count_publishers(answer_topic) > 0, timeout
@@ -296,9 +297,7 @@ class Player(Node):
         ):
             raise TimeoutError(f"the node was not active within {timeout:g} s")
         for publisher in filter(None, (odometry, static)):
-            if not self._spin_until(
-                lambda publisher=publisher: publisher.get_subscription_count() > 0, _DISCOVERY
-            ):
+            if not self._spin_until(partial(_is_heard, publisher), _DISCOVERY):
                 self.get_logger().warning(f"no subscriber to '{publisher.topic_name}'")
         if static is not None:
             wait_until_acknowledged(static, _DISCOVERY)
@@ -337,6 +336,10 @@ class Player(Node):
                 return False
             self._spinner.spin_once(timeout_sec=min(left, _POLL))
         return True
+
+
+def _is_heard(publisher: Publisher[Any]) -> bool:
+    return publisher.get_subscription_count() > 0
 
 
 def _recorded(bag: BagReader, topic: str) -> Iterator[Cloud]:
