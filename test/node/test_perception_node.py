@@ -52,12 +52,15 @@ def test_the_node_gives_the_labels_of_the_segmenter(rig, drive):
         assert received.header == sent.header
         assert (received.height, received.width) == (sent.height, sent.width)
         names = [f.name for f in received.fields]
-        assert names == [*(f.name for f in sent.fields), "label", "confidence", "rgb"]
+        assert names == [*(f.name for f in sent.fields), "label", "confidence", "rgb", "moving"]
         for name in ("x", "y", "z", "intensity"):
             assert np.array_equal(column(received, name), column(sent, name))
         expected = segmenter.segment(frame)
         assert np.array_equal(column(received, "label"), expected.labels)
         np.testing.assert_allclose(column(received, "confidence"), expected.confidence, atol=1e-5)
+        moving = expected.outputs["moving"]
+        assert np.isnan(moving).all() == (i == 1)  # known from the second cloud on
+        np.testing.assert_allclose(column(received, "moving"), moving, atol=1e-5)
         packed = segmenter.label_set.shown_palette[expected.labels].astype(np.uint32)
         packed = packed[:, 0] << 16 | packed[:, 1] << 8 | packed[:, 2]
         assert np.array_equal(column(received, "rgb").view(np.uint32), packed)
@@ -321,7 +324,7 @@ def test_the_map_is_latched_and_in_the_frame_of_the_odometry(rig, drive):
     np.testing.assert_array_equal(column(message, "label"), expected.labels)
     np.testing.assert_allclose(column(message, "x"), expected.points[:, 0], rtol=1e-6)
     np.testing.assert_allclose(column(message, "age"), expected.age)
-    assert np.isnan(column(message, "moving")).all()
+    np.testing.assert_allclose(column(message, "moving"), expected.moving, atol=1e-5)
     assert float(running.values["map_ms"]) > 0.0
     running.subscribe_latched("map", second.append)
     running.wait_for(lambda: second)

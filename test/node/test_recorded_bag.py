@@ -49,7 +49,8 @@ def test_all_clouds_of_a_recorded_drive_are_labelled(shared_data, tmp_path):
         assert after.header.frame_id == "velodyne"
         assert (after.height, after.width) == (before.height, before.width)
         names = [f.name for f in after.fields]
-        assert names == ["x", "y", "z", "intensity", "input_label", "label", "confidence", "rgb"]
+        assert names[:5] == ["x", "y", "z", "intensity", "input_label"]
+        assert names[5:] == ["label", "confidence", "rgb", "moving"]
         rows = np.frombuffer(after.data, np.uint8).reshape(-1, after.point_step)
         np.testing.assert_array_equal(
             rows[:, : before.point_step], before.data.reshape(-1, before.point_step)
