@@ -40,10 +40,9 @@ class Teacher(Segmenter):
 
     found: Probabilities
 
-    def sliced(self, found: Probabilities) -> Segmentation:
-        """Return the outputs for the points; see `Segmenter.sliced`."""
-        self.found = found
-        return super().sliced(found)
+    def _segment(self, frame: Frame) -> Segmentation:
+        self.found = self.probabilities(frame)
+        return self.sliced(self.found)
 
 
 def voxel_keys(found: Probabilities) -> Keys:
