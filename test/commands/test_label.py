@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from cloud_messages import write_bag
 
-from minkowski_perception.codec import decode
+from minkowski_perception.codec import decode, field_values
 from minkowski_perception.labelling.topics import LABELLED_TOPIC, MAP_TOPIC
 from minkowski_perception.labels import LabelSet
 from minkowski_perception.recordings.bags import BagReader
@@ -98,7 +98,11 @@ def test_the_map_is_written_to_a_ply_file_and_to_the_end_of_the_bag(drive, comma
     np.testing.assert_array_equal(written.colour, KITTI.palette[recorded.labels])
     np.testing.assert_array_equal(recorded.colour, KITTI.shown_palette[recorded.labels])
     assert len(recorded) > 1000
-    assert not np.isin(recorded.labels, KITTI.movable_ids).any()
+    moving = field_values(message, "moving")
+    assert np.isfinite(moving).any()
+    assert not (moving > 0.5).any()
+    unknown = np.isin(recorded.labels, KITTI.movable_ids) & np.isnan(moving)
+    assert not unknown.any()
     assert np.linalg.norm(recorded.points - poses[-1][:3, 3], axis=1).max() < 31
     header = ply.read_bytes().split(b"end_header")[0].decode()
     assert "property float moving\nproperty float age\nproperty uchar red" in header
