@@ -18,8 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minkowski_perception.allocator import keep_freed_memory
-from minkowski_perception.commands import CommandError, positive, seconds
-from minkowski_perception.commands.label import open_recording, sequence_names
+from minkowski_perception.commands import CommandError, positive
+from minkowski_perception.commands.label import (
+    add_selection_arguments,
+    dataset_of,
+    open_recording,
+    sequence_names,
+)
 from minkowski_perception.commands.segmenters import (
     add_ego_motion_argument,
     add_segmenter_arguments,
@@ -60,20 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--topic", help="cloud topic; needed where a recording has several")
     add_ego_motion_argument(parser, "its odometry or transforms")
     parser.add_argument("--odometry-topic", help="where a bag has several")
-    group = parser.add_argument_group("which clouds")
-    group.add_argument(
-        "--start",
-        type=seconds,
-        default=0.0,
-        metavar="SECONDS",
-        help="leave out the first seconds of each recording",
-    )
-    group.add_argument(
-        "--frames", type=positive, metavar="N", help="take at most N clouds of each recording"
-    )
-    group.add_argument(
-        "--every", type=positive, default=1, metavar="N", help="take each Nth cloud"
-    )
+    add_selection_arguments(parser)
     group = parser.add_argument_group("training")
     group.add_argument(
         "--steps", type=positive, default=STEPS, metavar="N", help="of the training (%(default)s)"
@@ -119,7 +111,9 @@ def run(args: argparse.Namespace) -> int:
         if file.exists():
             raise CommandError(f"{file} exists: remove it, or choose another --out")
     work = out.with_suffix(".adaptation")
-    settings = settings_of(args, intensity_full_scale=_full_scale(args) or 0.0)
+    dataset = dataset_of(args)
+    full_scale = None if dataset is None else dataset.intensity_full_scale
+    settings = settings_of(args, intensity_full_scale=full_scale or 0.0)
     teacher = load_segmenter(settings, Teacher)
     assert isinstance(teacher, Teacher)
     found = _find(args, work)
@@ -172,13 +166,6 @@ def _share(text: str) -> float:
 def _tell(text: str) -> None:
     """Print a message of the command to standard error."""
     print(f"minkowski-perception adapt: {text}", file=sys.stderr, flush=True)
-
-
-def _full_scale(args: argparse.Namespace) -> float | None:
-    """Return the full intensity of the data set, if one is named."""
-    from minkowski_perception.lab.datasets.catalogue import open_dataset
-
-    return args.dataset and open_dataset(args.dataset, args.paths[0]).intensity_full_scale
 
 
 def _find(args: argparse.Namespace, work: Path) -> list[tuple[str, Path]]:

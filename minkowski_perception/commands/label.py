@@ -85,27 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"also write {REPORT}, which shows clouds, figures over time and, with --map, the "
         "map in a browser",
     )
-    group = parser.add_argument_group("which clouds")
-    group.add_argument(
-        "--start",
-        type=seconds,
-        default=0.0,
-        metavar="SECONDS",
-        help="leave out the first seconds of each recording (0)",
-    )
-    group.add_argument(
-        "--frames",
-        type=positive,
-        metavar="N",
-        help="label at most N clouds of each recording (all)",
-    )
-    group.add_argument(
-        "--every",
-        type=positive,
-        default=1,
-        metavar="N",
-        help="label each Nth cloud; the network does not see those between (1)",
-    )
+    add_selection_arguments(parser)
     group = parser.add_argument_group("several recordings")
     group.add_argument(
         "--jobs",
@@ -121,6 +101,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "the same paths and this package",
     )
     add_run_arguments(parser)
+
+
+def add_selection_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments that say which clouds of a recording are taken; see `Selection`."""
+    group = parser.add_argument_group("which clouds")
+    group.add_argument(
+        "--start",
+        type=seconds,
+        default=0.0,
+        metavar="SECONDS",
+        help="leave out the first seconds of each recording (0)",
+    )
+    group.add_argument(
+        "--frames",
+        type=positive,
+        metavar="N",
+        help="take at most N clouds of each recording (all)",
+    )
+    group.add_argument(
+        "--every",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="take each Nth cloud; the network does not see those between (1)",
+    )
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -266,7 +271,7 @@ def _work(args: argparse.Namespace, threads: int = 0) -> Work:
     from minkowski_perception.labelling.run import Selection
     from minkowski_perception.labels import LabelSet
 
-    dataset = None if args.dataset is None else _open_dataset(args.dataset, args.paths[0])
+    dataset = dataset_of(args)
     full_scale = None if dataset is None else dataset.intensity_full_scale
     settings = settings_of(args, intensity_full_scale=full_scale or 0.0, threads=threads)
     return Work(
@@ -299,6 +304,15 @@ def sequence_names(args: argparse.Namespace) -> list[str]:
         raise CommandError("--dataset takes the root of one data set")
     names = [*_open_dataset(args.dataset, args.paths[0]).sequences]
     return names if args.topic is None else [args.topic]
+
+
+def dataset_of(args: argparse.Namespace) -> Dataset | None:
+    """Return the data set that is named, if one is.
+
+    Raises:
+        DatasetError: it is unknown or cannot be read.
+    """
+    return None if args.dataset is None else _open_dataset(args.dataset, args.paths[0])
 
 
 @lru_cache(maxsize=1)  # a process opens it for its settings and for each sequence

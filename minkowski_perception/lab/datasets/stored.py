@@ -9,7 +9,7 @@ A root holds the label set in `labels.yaml`, and the columns of each `Frame` in
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -34,8 +34,7 @@ def write_label_set(root: Path, label_set: LabelSet) -> None:
 def write_frame(path: Path, frame: Frame) -> None:
     """Write a frame; after a crash the file is absent, the old one or the new one."""
     buffer = io.BytesIO()
-    columns = {field.name: getattr(frame, field.name) for field in fields(frame)}
-    np.savez(buffer, **{name: value for name, value in columns.items() if value is not None})
+    np.savez(buffer, **columns_of(frame))
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, buffer.getvalue())
 
@@ -51,7 +50,18 @@ def read_frame(path: Path) -> Frame:
             values: dict[str, Any] = dict(columns)
     except Exception as error:  # NumPy raises many kinds on damaged files
         raise DatasetError(f"cannot read frame {path}: {error}") from error
-    return Frame(**{k: v if v.ndim else v.item() for k, v in values.items()})
+    return frame_of(values)
+
+
+def columns_of(frame: Frame) -> dict[str, Any]:
+    """Return all that a frame has, by name, for `numpy.savez`."""
+    columns = {field.name: getattr(frame, field.name) for field in fields(frame)}
+    return {name: value for name, value in columns.items() if value is not None}
+
+
+def frame_of(columns: Mapping[str, Any]) -> Frame:
+    """Return the frame whose arrays were saved, by name; see `columns_of`."""
+    return Frame(**{k: v if v.ndim else v.item() for k, v in columns.items()})
 
 
 def stored_frames(folder: Path) -> Frames[Path]:

@@ -8,7 +8,7 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache, partial
 from itertools import accumulate
 from pathlib import Path
@@ -23,6 +23,7 @@ from minkowski_perception.codec import IntensityScale
 from minkowski_perception.frame import Frame
 from minkowski_perception.lab.datasets.catalogue import Dataset, open_dataset
 from minkowski_perception.lab.datasets.reading import Frames
+from minkowski_perception.lab.datasets.stored import columns_of, frame_of
 from minkowski_perception.lab.simulation.camera import get_camera
 from minkowski_perception.lab.simulation.lidar import get_lidar
 from minkowski_perception.lab.simulation.recording import Recording
@@ -333,10 +334,9 @@ def simulated_drive(
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         columns = {
-            f"{i}.{field.name}": value
+            f"{i}.{name}": value
             for i, frame in enumerate(recording.play_unmapped(seed))
-            for field in fields(frame)
-            if (value := getattr(frame, field.name)) is not None
+            for name, value in columns_of(frame).items()
         }
         unfinished = path.with_suffix(f".{os.getpid()}.npz")
         np.savez(unfinished, **columns)
@@ -361,7 +361,7 @@ def _stored(mapping: npt.NDArray[np.uint8], item: tuple[Path, int]) -> Frame:
             if key.startswith(prefix)
         }
     columns["labels"] = mapping[columns["labels"]]
-    return Frame(**{k: v if v.ndim else v.item() for k, v in columns.items()})
+    return frame_of(columns)
 
 
 @cache
