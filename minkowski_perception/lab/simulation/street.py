@@ -5,11 +5,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from minkowski_perception.lab.simulation import (
     buildings,
@@ -20,10 +18,8 @@ from minkowski_perception.lab.simulation import (
 )
 from minkowski_perception.lab.simulation.ground import Ground, Patch
 from minkowski_perception.lab.simulation.meshes import Mesh
+from minkowski_perception.lab.simulation.scenery import HALF_WIDTH, Actor, Scenery
 from minkowski_perception.lab.simulation.surfaces import LABELS, Maker
-
-HALF_WIDTH = 70.0
-"""Metres from the centre line to the edge of the ground."""
 
 STYLES = ("dense", "gardens", "open", "yard")
 """Kinds of development along a side of a street."""
@@ -83,33 +79,6 @@ class Strip(NamedTuple):
     level: float
 
 
-@dataclass(frozen=True)
-class Actor:
-    """Object that moves at constant velocity in street coordinates.
-
-    Attributes:
-        gait: meshes of a cycle of motion, each shown for `step` metres.
-        s, d: position at time 0.
-        speed: (along s, along d), m/s.
-        step: metres.
-    """
-
-    gait: tuple[Mesh, ...]
-    s: float
-    d: float
-    speed: tuple[float, float]
-    step: float = 0.35
-
-    def at(self, time: float) -> tuple[float, float]:
-        """Return the street coordinates s, d at a time in seconds."""
-        return self.s + self.speed[0] * time, self.d + self.speed[1] * time
-
-    def shape(self, time: float) -> Mesh:
-        """Return the mesh at a time in seconds, at the origin."""
-        travelled = float(np.hypot(*self.speed)) * time
-        return self.gait[int(travelled / self.step) % len(self.gait)]
-
-
 class Side:
     """Cross-section of one side of a street: strips from the centre line outwards.
 
@@ -167,19 +136,8 @@ class Side:
         return start, start + width
 
 
-class Street:
-    """Random street: static mesh, moving actors, and free lanes for a sensor.
-
-    The same seed, length and style give the same street, bit for bit.
-
-    Attributes:
-        length: metres.
-        ground: ground, which maps street coordinates to x, y, z.
-        static: mesh of all static objects, in the frame of the street.
-        actors: moving objects.
-        lane: d of the lane for traffic along s.
-        sidewalks: d of the free lane on each sidewalk.
-    """
+class Street(Scenery):
+    """Random street; the same seed, length and style give the same street, bit for bit."""
 
     def __init__(self, seed: int, length: float = 250.0, style: str | None = None) -> None:
         """Draw a street; `style`, one of `STYLES`, applies to both sides, None draws each."""
@@ -190,24 +148,16 @@ class Street:
         self._crossings = self._draw_crossings()
         self._islands = self._draw_islands()
         edges = (-self._sides[-1].edge, self._sides[1].edge)
-        self.ground = Ground(rng, length, HALF_WIDTH, edges, self._patches())
+        ground = Ground(rng, length, HALF_WIDTH, edges, self._patches())
         shift = 0.4 if self._islands else 0.0
         self._lanes = {sign: _lanes(rng, shift, side.clear) for sign, side in self._sides.items()}
-        self.lane = -float(rng.choice(self._lanes[-1]))
-        self.sidewalks = [
+        lane = -float(rng.choice(self._lanes[-1]))
+        sidewalks = [
             sign * float(rng.uniform(side.sidewalk[0] + 0.8, side.sidewalk[1] - 0.65))
             for sign, side in self._sides.items()
             if side.sidewalk
         ]
-        # Rectangles from s, d to s, d; the sensor's lanes stay free.
-        self._occupied = np.array(
-            [
-                (0.0, d - half, length, d + half)
-                for d, half in [(self.lane, 1.3), *((d, 0.35) for d in self.sidewalks)]
-            ]
-        )
-        self._static_parts: list[Mesh] = [self.ground.mesh]
-        self._density = rng.uniform(0.4, 1.6)
+        super().__init__(rng, ground, length, lane, sidewalks)
         for sign, side in self._sides.items():
             self._place_buildings(sign, side)
             self._place_parked(sign, side)
@@ -332,23 +282,6 @@ class Street:
             where in (0, sign) and s0 - margin < s < s1 + margin
             for s0, s1, where in self._crossings
         )
-
-    # Placing ---------------------------------------------------------------------------------
-
-    def _place(self, mesh: Mesh, s: float, d: float, yaw: float = 0.0, sink: float = 0.0) -> None:
-        """Place a mesh in the street, unless its parts below 1.8 m would touch another object."""
-        turned = mesh.moved(yaw=yaw)
-        low = turned.vertices[turned.vertices[:, 2] < 1.8][:, :2]
-        near, far = np.add(low.min(axis=0), (s, d)), np.add(low.max(axis=0), (s, d))
-        taken = self._occupied
-        touches = (taken[:, 0] < far[0]) & (taken[:, 2] > near[0])
-        touches &= (taken[:, 1] < far[1]) & (taken[:, 3] > near[1])
-        inside = 0.0 < s < self.length and abs(d) < HALF_WIDTH
-        if touches.any() or not inside:
-            return
-        self._occupied = np.vstack([taken, [*near, *far]])
-        offset = self.ground.position(s, d) - (0.0, 0.0, sink)
-        self._static_parts.append(turned.moved(offset, float(self.ground.heading(s))))
 
     def _spaced(self, gap: tuple[float, float], sign: int, margin: float = 2.0) -> list[float]:
         """Draw positions s, `gap` metres (minimum, maximum) apart, outside side streets."""
@@ -620,40 +553,3 @@ class Street:
                     gait = self._gait(0.0 if pace > 0 else np.pi)
                     actors.append(Actor(gait, s, d, (pace, 0.0)))
         return tuple(actors)
-
-    def _spaced_by_traffic(self, gap: tuple[float, float]) -> list[float]:
-        """Draw positions s along the whole street, closer together in denser traffic."""
-        gaps = self._rng.uniform(*gap, int(2 * self.length / gap[0])) / self._density
-        return [float(s) for s in np.cumsum(gaps) if s < self.length]
-
-    def _vehicle(self, maker: Maker, s: float, d: float, speed: float) -> Actor:
-        """Draw a vehicle that drives along s, or against it at negative speed."""
-        mesh = maker(self._rng).moved(yaw=0.0 if speed > 0 else np.pi)
-        return Actor((mesh,), s, d + self._rng.normal(0, 0.12), (speed, 0.0))
-
-    def _gait(self, yaw: float) -> tuple[Mesh, ...]:
-        """Draw a person in four phases of a stride."""
-        seed = int(self._rng.integers(1 << 31))
-        return tuple(
-            road_users.person(np.random.default_rng(seed), stride).moved(yaw=yaw)
-            for stride in (-0.45, 0.0, 0.45, 0.0)
-        )
-
-    def moving(self, time: float, sensor: npt.NDArray[np.float64]) -> Mesh:
-        """Return the mesh of all actors at a time, in the frame of the street.
-
-        Args:
-            time: seconds.
-            sensor: [2] s, d of the sensor; actors that would collide with it are left out.
-        """
-        meshes = []
-        for actor in self.actors:
-            s, d = actor.at(time)
-            # An actor that leaves at one end of the street enters at the other.
-            s %= self.length
-            mesh = actor.shape(time)
-            extent = np.add(np.abs(mesh.vertices[:, :2]).max(axis=0), (4.0, 0.5))
-            if (np.abs(sensor - (s, d)) > extent).any():
-                offset = self.ground.position(s, d)
-                meshes.append(mesh.moved(offset, float(self.ground.heading(s))))
-        return Mesh.merge(meshes)
