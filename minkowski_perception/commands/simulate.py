@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from minkowski_perception.frame import Frame
     from minkowski_perception.lab.simulation.recording import Recording
 
-_SCENES = ("street", "yard", "room", "corridor", "hall")
+_SCENES = ("street", "yard", "park", "room", "corridor", "hall")
 _LIDAR, _CAMERA = "hdl64", "xtion_qvga"
 _RECORDED_OPTIONS = ("scene", "frames", "mount_height", "speed", "still", "skew")
 _POLL_SECONDS = 0.2

@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Simulated drives through random streets: frames with true labels and poses."""
+"""Simulated drives through random streets and parks: frames with true labels and poses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from scipy.spatial.transform import Rotation
 from minkowski_perception.frame import Frame
 from minkowski_perception.lab.simulation.carrier import carrier
 from minkowski_perception.lab.simulation.lidar import LidarModel, Response, get_lidar
+from minkowski_perception.lab.simulation.park import Park
 from minkowski_perception.lab.simulation.scene import Scene
+from minkowski_perception.lab.simulation.scenery import Scenery
 from minkowski_perception.lab.simulation.street import Street
 
 START = 1_700_000_000 * 10**9
@@ -21,6 +23,9 @@ START = 1_700_000_000 * 10**9
 
 HELD_OUT_SEED = 4000
 """First seed of the evaluation split; training uses smaller seeds only."""
+
+PARK = "park"
+"""Style of a drive along a path through a park, a meadow or an orchard."""
 
 _MARGIN = 90.0
 """Metres of street before the first pose and after the last one."""
@@ -63,6 +68,7 @@ def simulate_drive(
         skew: the sensor and the actors move during a sweep. Frames have the times of their
             points, from the stamp on, and the pose at the stamp.
         style: one of `street.STYLES`, for both sides of the street; None draws one for each side.
+            `PARK` is a park instead.
 
     Yields:
         Frames with points, intensity (0 to 1), labels (semantickitti19; 255 is no class), moving,
@@ -85,7 +91,8 @@ def simulate_drive(
     pace = rng.uniform(0.5, 2.0) if on_sidewalk else rng.uniform(2.0, 12.0)
     pace = pace if speed is None else speed
 
-    street = Street(seed, 2 * _MARGIN + pace * frames / model.rate_hz, style)
+    length = 2 * _MARGIN + pace * frames / model.rate_hz
+    street: Scenery = Park(seed, length) if style == PARK else Street(seed, length, style)
     lanes = street.sidewalks if on_sidewalk and street.sidewalks else [street.lane]
     d = float(rng.choice(lanes))
     backwards = rng.random() < 0.5 and d != street.lane

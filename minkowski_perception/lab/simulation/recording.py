@@ -12,13 +12,13 @@ import numpy.typing as npt
 
 from minkowski_perception.frame import Frame
 from minkowski_perception.lab.simulation.camera import DepthCamera
-from minkowski_perception.lab.simulation.drive import simulate_drive
+from minkowski_perception.lab.simulation.drive import PARK, simulate_drive
 from minkowski_perception.lab.simulation.indoor import simulate_indoor
 from minkowski_perception.lab.simulation.lidar import LidarModel
 from minkowski_perception.lab.simulation.rooms import KINDS
 from minkowski_perception.labels import UNLABELLED, LabelSet
 
-OUTDOORS = ("street", "yard")
+OUTDOORS = ("street", "yard", PARK)
 SCENES = (*OUTDOORS, *KINDS)
 
 
