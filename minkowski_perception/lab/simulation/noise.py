@@ -51,11 +51,7 @@ class Noise:
         )
         points[rng.random(len(frame)) < self.dropout] = np.nan
         gain, offset = rng.uniform(*self.gain), rng.uniform(-self.offset, self.offset)
-        intensity = frame.intensity
-        if intensity is not None:
-            brightest = intensity.max(initial=0.0)
-            shifted = gain * intensity + offset * brightest
-            intensity = shifted.clip(0.0, brightest).astype(np.float32)
+        intensity = shift_intensity(frame.intensity, gain, offset)
         return replace(frame, points=points.astype(np.float32), intensity=intensity)
 
 
@@ -114,19 +110,28 @@ class DriveNoise:
             drift = np.eye(4)
             drift[:3, :3] = _rotation([0.0, 0.0, turn * (frame.stamp - first.stamp) / NANOSECONDS])
             moved[:3, 3] *= speed
-            intensity = frame.intensity
-            if intensity is not None:
-                brightest = intensity.max(initial=0.0)
-                intensity = gains[beam] * intensity + offset * brightest
-                intensity = intensity.clip(0.0, brightest).astype(np.float32)
             return replace(
                 frame,
                 points=(points @ tilt.T).astype(np.float32),
-                intensity=intensity,
+                intensity=shift_intensity(frame.intensity, gains[beam], offset),
                 pose=first.pose @ drift @ moved,
             )
 
         return change
+
+
+def shift_intensity(
+    intensity: npt.NDArray[np.float32] | None, gain: float | Array, offset: float
+) -> npt.NDArray[np.float32] | None:
+    """Return intensities [N] times `gain`, plus `offset` as a share of their maximum.
+
+    They stay between 0 and their maximum; None stays None.
+    """
+    if intensity is None:
+        return None
+    brightest = intensity.max(initial=0.0)
+    shifted = gain * intensity + offset * brightest
+    return np.asarray(shifted.clip(0.0, brightest), np.float32)
 
 
 def beam_count(spacing: float) -> int:

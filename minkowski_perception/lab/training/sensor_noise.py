@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minkowski_perception.frame import Frame
-from minkowski_perception.lab.simulation.noise import Noise
+from minkowski_perception.lab.simulation.noise import Noise, shift_intensity
 
 Array = npt.NDArray[np.float32]
 Rng = np.random.Generator
@@ -32,12 +32,7 @@ def measured(frame: Frame, noise: Noise, rng: Rng) -> Frame:
     )
     points += np.float32(noise.elastic) * distortion(frame.points, noise.elastic_spacing, rng)
     gain, offset = rng.uniform(*noise.gain), rng.uniform(-noise.offset, noise.offset)
-    intensity = frame.intensity
-    if intensity is not None:
-        brightest = intensity.max(initial=0.0)
-        shifted = gain * intensity + offset * brightest
-        intensity = shifted.clip(0.0, brightest).astype(np.float32)
-    return replace(frame, points=points, intensity=intensity)
+    return replace(frame, points=points, intensity=shift_intensity(frame.intensity, gain, offset))
 
 
 def distortion(points: Array, spacing: float, rng: Rng) -> Array:
