@@ -21,6 +21,7 @@ setup(
         NAME: [
             "py.typed",
             "label_sets/*.yaml",
+            "node/fastdds.xml",
             "report/assets/*",
             "lab/simulation/sensors/*/*.yaml",
             "weights/*.yaml",
@@ -31,7 +32,7 @@ setup(
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
         (f"share/{NAME}/launch", glob("launch/*.launch.py")),
-        (f"share/{NAME}/config", glob("config/*.*")),
+        (f"share/{NAME}/config", [*glob("config/*.*"), f"{NAME}/node/fastdds.xml"]),
         (f"share/{NAME}/config/security", glob("config/security/*.xml")),
     ],
     zip_safe=False,

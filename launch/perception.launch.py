@@ -7,17 +7,19 @@
 The node's parameters come from `params_file`. Each has an argument too, which wins over the file.
 """
 
+import os
 from pathlib import Path
 
 import yaml
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch.conditions import IfCondition
-from launch.substitutions import EnvironmentVariable, LaunchConfiguration, PathJoinSubstitution
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
+from minkowski_perception.node.fast_dds import profile_variables
 from minkowski_perception.settings import SETTINGS
 from minkowski_perception.view import FRAME, view_of_model
 
@@ -74,10 +76,10 @@ def generate_launch_description() -> LaunchDescription:
                 )
                 for name, (_, description) in PARAMETERS.items()
             ),
-            # Fast DDS needs several times longer for a large cloud with its default transports.
-            SetEnvironmentVariable(
-                "FASTDDS_BUILTIN_TRANSPORTS",
-                EnvironmentVariable("FASTDDS_BUILTIN_TRANSPORTS", default_value="LARGE_DATA"),
+            # The node does so itself; this is for RViz and the other nodes of a launch.
+            *(
+                SetEnvironmentVariable(name, value)
+                for name, value in profile_variables(os.environ).items()
             ),
             OpaqueFunction(function=perception_node),
             OpaqueFunction(function=rviz, condition=IfCondition(LaunchConfiguration("rviz"))),

@@ -107,6 +107,7 @@ def test_a_colcon_build_installs_all_files(tmp_path):
     for data in (
         "py.typed",
         "label_sets/*.yaml",
+        "node/fastdds.xml",
         "lab/simulation/sensors/*/*.yaml",
         "weights/*.yaml",
         "weights/*.safetensors",

@@ -30,9 +30,8 @@ class ProcessError(Exception):
 
 
 def isolated_environment() -> dict[str, str]:
-    """Return an environment for nodes that see only each other and pass large clouds fast."""
+    """Return an environment for nodes that see only each other."""
     return {
-        "FASTDDS_BUILTIN_TRANSPORTS": "LARGE_DATA",
         **os.environ,
         "ROS_DOMAIN_ID": str(_unused_domain()),
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",

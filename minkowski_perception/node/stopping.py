@@ -15,15 +15,18 @@ from rclpy.duration import Duration
 from rclpy.publisher import Publisher
 from rclpy.signals import SignalHandlerOptions
 
+from minkowski_perception.node.fast_dds import use_profile
+
 STALLED = 70
 """Exit status of a process that ended itself because it hung; EX_SOFTWARE of sysexits.h."""
 
 
 def init_until_signalled(args: list[str] | None = None) -> threading.Event:
-    """Initialise rclpy, and return an event that SIGINT and SIGTERM set.
+    """Initialise rclpy for large clouds, and return an event that SIGINT and SIGTERM set.
 
     The handlers of rclpy would shut down its context at once, and lose messages in transit.
     """
+    use_profile()
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -1,6 +1,5 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-import os
 import socket
 
 import pytest
@@ -77,11 +76,3 @@ def test_a_domain_in_use_is_not_chosen(monkeypatch):
         other.bind(("", DISCOVERY_PORT + 50 * PORTS_OF_DOMAIN))
         monkeypatch.setattr(processes.random, "sample", lambda domains, _: [50, 51])
         assert isolated_environment()["ROS_DOMAIN_ID"] == "51"
-
-
-def test_the_transport_chosen_by_the_user_is_kept(monkeypatch):
-    monkeypatch.setenv("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4")
-    assert isolated_environment()["FASTDDS_BUILTIN_TRANSPORTS"] == "UDPv4"
-    monkeypatch.delenv("FASTDDS_BUILTIN_TRANSPORTS")
-    assert isolated_environment()["FASTDDS_BUILTIN_TRANSPORTS"] == "LARGE_DATA"
-    assert "FASTDDS_BUILTIN_TRANSPORTS" not in os.environ

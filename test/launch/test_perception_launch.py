@@ -14,6 +14,7 @@ from scene import installed_launch_file, street, wait_for
 from sensor_msgs.msg import PointCloud2, PointField
 
 from minkowski_perception.codec import decode, encode_frame, fill_message
+from minkowski_perception.node.fast_dds import profile_variables
 
 pytestmark = pytest.mark.system
 
@@ -70,7 +71,8 @@ def test_every_point_of_a_published_cloud_gets_a_label(peer, labelled):
     assert labelled[0].header.frame_id == "lidar"
     assert (frame.points == street().points).all()
     assert len(frame.labels) == len(street())
-    assert os.environ["FASTDDS_BUILTIN_TRANSPORTS"] == "LARGE_DATA"
+    [(name, value)] = profile_variables({}).items()
+    assert os.environ[name] == value
 
 
 @pytest.mark.launch(fixture=live_with_tf)
