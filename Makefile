@@ -51,8 +51,7 @@ fuzz: env  ## random clouds, requests and transitions; CASE="clouds 3+cut:17" re
 	@$(ISOLATED) PYTHONPATH=.:test:test/fuzz $(BIN)/python test/fuzz/fuzz.py $(CASE)
 
 soak: env  ## the node for an hour with random faults; MINUTES=60, report in out/soak
-	@$(ISOLATED) FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA \
-		PYTHONPATH=.:test:test/node:test/fuzz $(BIN)/python test/soak/soak.py \
+	@$(ISOLATED) PYTHONPATH=.:test:test/node:test/fuzz $(BIN)/python test/soak/soak.py \
 		--minutes $(or $(MINUTES),60)
 
 lint: env  ## check style and types

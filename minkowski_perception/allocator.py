@@ -47,6 +47,9 @@ def keep_freed_memory() -> bool:
 def use_one_heap() -> bool:
     """Let all threads that start from now on share one heap; return whether they do.
 
+    Call it before modules are imported: a thread that an import starts has a heap, which later
+    threads take over.
+
     Nothing changes with another C library, or if the environment variable is `system`.
     """
     return _set({_ARENA_MAX: 1})

@@ -110,7 +110,7 @@ def _play(model: str, engine: str, out: Path) -> Mapping[str, list[float]]:
     }
     with Processes(out, isolated_environment()) as processes:
         processes.start("echo", "echo", {}, {"cloud": "/to/echo"})
-        processes.start("node", "perception_node", parameters, {"cloud": "/to/node"})
+        processes.start("node", "start", parameters, {"cloud": "/to/node"})
         recording = out / "diagnostics"
         topics = {"bag": str(recording), "topics": [DIAGNOSTICS]}
         processes.start("recorder", "recorder", topics)

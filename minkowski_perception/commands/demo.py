@@ -166,7 +166,7 @@ def _play(
     with Processes(args.out, isolated_environment()) as processes:
         processes.start(
             "node",
-            "perception_node",
+            "start",
             asdict(in_node),
             {"cloud": topic},
         )

@@ -33,7 +33,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
 
-from minkowski_perception.allocator import return_freed_memory, use_one_heap
+from minkowski_perception.allocator import return_freed_memory
 from minkowski_perception.device import use_threads
 from minkowski_perception.node.bond import Bond
 from minkowski_perception.node.channel import STOP_TIMEOUT, Channel
@@ -66,7 +66,7 @@ from minkowski_perception.voxels import PointLimits
 _REPORT_PERIOD = 1.0  # seconds, as diagnostic aggregators expect
 _BEAT = 0.1  # seconds between looks of the watchdog
 _TRANSITION_TIMEOUT = 5.0  # seconds for a transition to end when the process stops
-_RETRY_PERIODS = (1.0, 5.0, 10.0, 20.0, 40.0, 60.0)
+_RETRY_PERIODS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
 """Seconds from an error to the next try of a node that starts by itself; the last one repeats."""
 
 _SETTLED = 120.0
@@ -420,7 +420,6 @@ def _load(settings: Settings) -> Segmenter:
 
 def main(args: list[str] | None = None) -> NoReturn:
     """Run the node until SIGINT or SIGTERM, then shut it down in order, and end the process."""
-    use_one_heap()
     stop = init_until_signalled(args)
     node = PerceptionNode()
     executor = MultiThreadedExecutor(num_threads=2)

@@ -8,9 +8,9 @@ import sys
 import time
 from pathlib import Path
 
-from minkowski_perception.node.start import collecting_no_garbage
+from minkowski_perception.node.start import importing
 
-with collecting_no_garbage():  # as the node starts
+with importing():  # as the node starts
     from minkowski_perception.node import perception_node
 from minkowski_perception.node.channel import Channel
 from minkowski_perception.node.diagnostics import Stages

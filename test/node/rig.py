@@ -66,7 +66,7 @@ class Rig:
     """
 
     def __init__(self, log, fault=None, parameters_file=None, **parameters):
-        start = ["-m", "minkowski_perception.node.perception_node"]
+        start = ["-m", "minkowski_perception.node.start"]
         if fault is not None:
             start = [str(BROKEN), fault]
         parameters = {**DEFAULTS, **parameters}

@@ -4,16 +4,16 @@ import gc
 
 import pytest
 
-from minkowski_perception.node.start import collecting_no_garbage
+from minkowski_perception.node.start import importing
 
 
 def test_garbage_is_collected_again_after_the_imports():
-    with collecting_no_garbage():
+    with importing():
         assert not gc.isenabled()
     assert gc.isenabled()
 
 
 def test_garbage_is_collected_again_after_an_import_that_fails():
-    with pytest.raises(ImportError), collecting_no_garbage():
+    with pytest.raises(ImportError), importing():
         raise ImportError
     assert gc.isenabled()

@@ -40,7 +40,7 @@ class Fault:
     ends: bool = False
 
 
-ATTEMPTS = 5  # of a fault that a busy node may not notice
+ATTEMPTS = 5  # of a fault that a busy node may not notice, and of a request
 REPORTED = 2.5  # seconds in which a cloud is labelled and reported
 
 FAULTS: dict[str, Fault] = {}
@@ -217,20 +217,26 @@ def a_jump_of_the_odometry(node, rng):
     node.spin(1.0)
 
 
-@fault("dropped_no_pose", "dropped_superseded")
+def without_poses(node, send):
+    """Send clouds without a pose, and call `send` meanwhile, until one of them is dropped."""
+    node.posed = False
+    until_counted(node, "dropped_no_pose", send)
+    node.posed = True
+
+
+@fault("dropped_no_pose")
 def absurd_odometry(node, rng):
-    node.posed = False
-    for x in (np.nan, np.inf, 1e300, -1e300, np.nan):
-        node.send_pose(now(node), x)
-        node.spin(0.2)
-    node.posed = True
+    def send():
+        for x in (np.nan, np.inf, 1e300, -1e300, np.nan):
+            node.send_pose(now(node), x)
+            node.spin(0.2)
+
+    without_poses(node, send)
 
 
-@fault("dropped_no_pose", "dropped_superseded")
+@fault("dropped_no_pose")
 def silent_odometry(node, rng):
-    node.posed = False
-    node.spin(rng.uniform(1.0, 3.0))
-    node.posed = True
+    without_poses(node, lambda: node.spin(rng.uniform(1.0, 3.0)))
 
 
 # The engine, and faults inside the process
@@ -275,6 +281,16 @@ def reports_fail(node, rng):
 # Requests
 
 
+def answer(node, kind, request):
+    """Return the response of a service, which is asked again if none comes."""
+    for _ in range(ATTEMPTS):
+        response = node.call(kind, request)
+        if response is not None:
+            return response
+        node.record.unanswered += 1
+    raise RuntimeError(f"the node '{node.name}' has answered none of {ATTEMPTS} requests")
+
+
 @fault("refused")
 def absurd_parameters(node, rng):
     values = [
@@ -290,9 +306,8 @@ def absurd_parameters(node, rng):
         Parameter(name=str(rng.choice(names)), value=values[int(rng.integers(len(values)))])
         for _ in range(20)
     ]
-    response = node.call(SetParameters, SetParameters.Request(parameters=parameters))
-    if response is not None:
-        node.counts["refused"] += sum(not result.successful for result in response.results)
+    response = answer(node, SetParameters, SetParameters.Request(parameters=parameters))
+    node.counts["refused"] += sum(not result.successful for result in response.results)
 
 
 @fault()
@@ -303,14 +318,14 @@ def live_parameters(node, rng):
             Parameter(name="averaging", value=ParameterValue(type=2, integer_value=frames)),
             Parameter(name="crf", value=ParameterValue(type=1, bool_value=crf)),
         ]
-        node.call(SetParameters, SetParameters.Request(parameters=parameters))
+        answer(node, SetParameters, SetParameters.Request(parameters=parameters))
         node.spin(0.2)
 
 
 @fault()
 def many_requests(node, rng):
     for _ in range(30):
-        node.call(ListParameters, ListParameters.Request())
+        answer(node, ListParameters, ListParameters.Request())
 
 
 # Transitions

@@ -14,7 +14,9 @@ from minkowski_perception.pictures import new_figure, save_figure
 WARM_UP = 1 / 6
 """Share of a soak after which memory should no longer grow."""
 
-SLOPE_STEP = 10  # samples, of which one counts in the slope
+SLOPE_PERIOD = 60.0
+"""Seconds of which the median counts in the slope: some faults double the memory for a moment."""
+
 GOAL_SECONDS, GOAL_SLOPE = 5.0, 5.0  # of recoveries, and MB an hour
 SLOPE_MINUTES = 20.0
 """Shortest soak whose slope of memory means something."""
@@ -32,7 +34,7 @@ def report(records, seconds, seed, load):
     faults = [fault for record in records.values() for fault in record.faults]
     recoveries = [fault["recovery"] for fault in faults if fault["recovery"] is not None]
     nodes = {name: of_node(record) for name, record in records.items()}
-    slopes = [n["rss_slope_mb_per_hour"] for n in nodes.values()]
+    slopes = [node["rss_slope_mb_per_hour"] for node in nodes.values()]
     known = [slope for slope in slopes if slope is not None]
     return {
         "seconds": round(seconds),
@@ -52,6 +54,7 @@ def report(records, seconds, seed, load):
             "worst_s": max(recoveries, default=None),
         },
         "without_effect": sum(not fault["seen"] for fault in faults),
+        "unanswered_requests": sum(record.unanswered for record in records.values()),
         "by_fault": by_fault(faults),
         "nodes": nodes,
     }
@@ -74,24 +77,32 @@ def of_node(record):
         if record.samples
         else None,
         "rss_slope_mb_per_hour": slope(record),
+        "own_slope_mb_per_hour": slope(record, column=4),
         "fds": {"first": files[0], "last": files[-1], "most": max(files)} if files else None,
         "latency": percentiles(quiet_latencies(record)),
     }
 
 
-def slope(record):
+def slope(record, column=1):
     """Return the rise of the memory in MB an hour after the warm-up; None if processes ended.
 
-    It is the median of the slopes between all pairs of samples, which single peaks do not change.
+    It is the median of the slopes between all pairs of minutes (Theil-Sen), where a minute counts
+    by its median. So single peaks do not change it.
+
+    Args:
+        record: of a node.
+        column: of the samples.
     """
     samples = np.array(record.samples)
     if not len(samples) or (samples[:, 3] != samples[0, 3]).any():
         return None
     warm = samples[samples[:, 0] >= WARM_UP * samples[-1, 0]]
-    warm = warm[:: max(1, min(SLOPE_STEP, len(warm) // 10))]
-    if len(warm) < 2:
+    minutes = warm[:, 0] // SLOPE_PERIOD
+    parts = [warm[minutes == minute] for minute in np.unique(minutes)]
+    if len(parts) < 2:
         return None
-    return round(float(theilslopes(warm[:, 1], warm[:, 0])[0]) * 3600, 2)
+    times, values = np.array([np.median(part[:, (0, column)], axis=0) for part in parts]).T
+    return round(float(theilslopes(values, times)[0]) * 3600, 2)
 
 
 def quiet_latencies(record):
@@ -161,9 +172,11 @@ def save_picture(path, records, figures):
     for k, (name, record) in enumerate(records.items()):
         colour = f"C{k}"
         if record.samples:
-            times, resident, _, lives = np.array(record.samples).T
-            resident[1:][np.diff(lives) > 0] = np.nan  # a new process
+            times, resident, _, lives, own = np.array(record.samples).T
+            for values in (resident, own):
+                values[1:][np.diff(lives) > 0] = np.nan  # a new process
             memory.plot(times / 60, resident, color=colour, lw=1.0, label=name)
+            memory.plot(times / 60, own, ":", color=colour, lw=1.0, label=f"{name}, without files")
         at = [fault["seconds"] / 60 for fault in record.faults]
         rows = memory.get_xaxis_transform()
         memory.plot(at, [0.02 + 0.03 * k] * len(at), "|", color=colour, ms=6, transform=rows)

@@ -36,7 +36,8 @@ class Record:
     """What was seen of a node; times are seconds since the start of the soak.
 
     Attributes:
-        samples: time, resident MB, open files and number of the process.
+        samples: time, resident MB, open files, number of the process, and MB of the resident
+            memory that is the process's own.
         latencies: time of the answer, seconds since the cloud was sent, and whether there was no
             fault then.
         faults: of `soak_faults`, as they were injected.
@@ -44,15 +45,17 @@ class Record:
         reports: of the node on /diagnostics.
         unbalanced: reports in which received is not labelled + dropped + pending.
         sent: clouds, malformed ones included.
+        unanswered: requests without a response within 10 s.
     """
 
-    samples: list[tuple[float, float, int, int]] = field(default_factory=list)
+    samples: list[tuple[float, float, int, int, float]] = field(default_factory=list)
     latencies: list[tuple[float, float, bool]] = field(default_factory=list)
     faults: list[dict] = field(default_factory=list)
     ends: list[dict] = field(default_factory=list)
     reports: int = 0
     unbalanced: int = 0
     sent: int = 0
+    unanswered: int = 0
 
 
 class SoakedNode:
@@ -166,14 +169,18 @@ class SoakedNode:
         self._sample_due = now + SAMPLE_PERIOD
         folder = Path(f"/proc/{self.process.pid}")
         try:
-            resident = int((folder / "statm").read_text().split()[1]) * PAGE
+            resident, shared = (
+                int(pages) * PAGE for pages in (folder / "statm").read_text().split()[1:3]
+            )
             files = len(os.listdir(folder / "fd"))
         except (OSError, IndexError):
             return  # it has just ended
         if not resident:
             return
         seconds, lives = now - self._started, len(self.record.ends)
-        self.record.samples.append((round(seconds, 1), round(resident / 1e6, 2), files, lives))
+        own = round((resident - shared) / 1e6, 2)
+        resident = round(resident / 1e6, 2)
+        self.record.samples.append((round(seconds, 1), resident, files, lives, own))
 
     # The sensor
 

@@ -49,7 +49,8 @@ def record_of(seconds=1800, rise=0.0, ends=()):
     record = Record(sent=seconds, reports=seconds)
     for t in range(seconds):
         peak = 300.0 if t % 100 == 0 else 0.0
-        record.samples.append((float(t), 500.0 + rise * t / 3600 + peak, 18, 0))
+        resident = 500.0 + rise * t / 3600 + peak
+        record.samples.append((float(t), resident, 18, 0, resident - 200.0))
         record.latencies.append((float(t), 0.02 if t % 50 else 0.5, t % 50 != 0))
     record.ends.extend(ends)
     return record
@@ -66,18 +67,19 @@ def figures_of(record):
 
 @pytest.mark.parametrize("rise", [0.0, 3.0, 40.0])
 def test_the_slope_is_that_of_the_memory_whatever_its_peaks(rise):
-    assert slope(record_of(rise=rise)) == pytest.approx(rise, abs=0.1)
+    record = record_of(rise=rise)
+    assert slope(record) == slope(record, column=4) == pytest.approx(rise, abs=0.1)
 
 
 def test_memory_that_rises_only_while_it_warms_up_has_no_slope():
     record = record_of()
-    record.samples = [(t, min(m + t, 700.0), f, n) for t, m, f, n in record.samples]
+    record.samples = [(t, min(m + t, 700.0), *more) for t, m, *more in record.samples]
     assert slope(record) == pytest.approx(0.0, abs=0.1)
 
 
 def test_memory_of_several_processes_has_no_slope():
     record = record_of()
-    record.samples = [(t, m, f, int(t > 500)) for t, m, f, _ in record.samples]
+    record.samples = [(t, m, f, int(t > 500), own) for t, m, f, _, own in record.samples]
     assert slope(record) is None
 
 
