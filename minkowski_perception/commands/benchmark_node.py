@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from minkowski_perception.commands import CommandError, positive, write_report
 from minkowski_perception.commands.playback import DIAGNOSTICS, node_report, read_playback
@@ -22,7 +23,11 @@ from minkowski_perception.commands.processes import (
 from minkowski_perception.labelling.topics import LABELLED_TOPIC
 from minkowski_perception.settings import Settings
 
+if TYPE_CHECKING:
+    from minkowski_perception.recordings.bags import BagReader
+
 _TOPIC = "/points"
+_TIMING_TYPE = "std_msgs/msg/Float32"
 _TURNS = 2  # of echo and node
 _START = 120.0  # seconds
 _REPORT = 2.5  # seconds in which the node reports once at least
@@ -58,13 +63,11 @@ def run(args: argparse.Namespace) -> int:
             seconds = _play(model, args.engine, out)
         except ProcessError as error:
             raise CommandError(str(error)) from error
-        with BagReader(out / "diagnostics") as recording:
+        with BagReader(out / "recording") as recording:
             values = node_report(recording)
-    stages = {
-        key.removesuffix("_ms"): float(value)
-        for key, value in values.items()
-        if key.endswith("_ms")
-    }
+            stages = _stages(recording)
+    if any(len(times) != len(seconds["node"]) for times in stages.values()):
+        raise CommandError("times of stages were lost on the way to the recorder: run it again")
     figures = round_trip.report(
         seconds["echo"],
         seconds["node"],
@@ -79,6 +82,27 @@ def run(args: argparse.Namespace) -> int:
     print(f"load average of the machine: {figures['load_average']:.1f}")
     write_report(args.json, figures)
     return 0
+
+
+def _timing_topics() -> dict[str, str]:
+    """Return the topics of the node on which it says how long each stage took, with the stage."""
+    from minkowski_perception.node.timing_publishers import STAGES
+
+    prefix = LABELLED_TOPIC.rpartition("/")[0]
+    return {f"{prefix}/timing/{stage}": stage for stage in STAGES}
+
+
+def _stages(recording: BagReader) -> dict[str, list[float]]:
+    """Return the milliseconds of each stage that ran, in the order of the clouds."""
+    from rosbags.typesys import Stores, get_typestore
+
+    store, stages = get_typestore(Stores.LATEST), _timing_topics()
+    topics = recording.topics(_TIMING_TYPE).keys() & stages.keys()
+    times: dict[str, list[float]] = {stages[topic]: [] for topic in topics}
+    for topic, message_type, _, cdr in recording.raw(topics):
+        message: Any = store.deserialize_cdr(cdr, message_type)
+        times[stages[topic]].append(message.data)
+    return times
 
 
 def _write_clouds(path: Path, points: int, turn: int, number: int) -> None:
@@ -107,12 +131,13 @@ def _play(model: str, engine: str, out: Path) -> Mapping[str, list[float]]:
         "ego_motion": "none",
         "input_reliability": "reliable",
         "stall_timeout": 0.0,
+        "timing": True,
     }
     with Processes(out, isolated_environment()) as processes:
         processes.start("echo", "echo", {}, {"cloud": "/to/echo"})
         processes.start("node", "start", parameters, {"cloud": "/to/node"})
-        recording = out / "diagnostics"
-        topics = {"bag": str(recording), "topics": [DIAGNOSTICS]}
+        recording = out / "recording"
+        topics = {"bag": str(recording), "topics": [DIAGNOSTICS, *_timing_topics()]}
         processes.start("recorder", "recorder", topics)
         processes.wait_until(recording.exists, "a recording", _START)
         for turn in range(_TURNS):

@@ -24,6 +24,9 @@ _TAIL = 15  # lines of a log in an error
 DISCOVERY_PORT, PORTS_OF_DOMAIN = 7400, 250
 """Discovery port of a ROS domain: 7400 + 250 * domain (DDSI-RTPS 9.6.1)."""
 
+FIRST_PROCESS = 10
+"""From it to the port of the first process, the only one in use where nodes do not multicast."""
+
 
 class ProcessError(Exception):
     """A process failed; the message names it and shows the end of its log."""
@@ -39,16 +42,22 @@ def isolated_environment() -> dict[str, str]:
 
 
 def _unused_domain() -> int:
-    """Return a random ROS domain whose port no process on this machine listens on."""
+    """Return a random ROS domain on whose ports no process on this machine listens."""
     domains = random.sample(range(1, 101), 100)
     for domain in domains:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            try:
-                probe.bind(("", DISCOVERY_PORT + PORTS_OF_DOMAIN * domain))
-            except OSError:
-                continue
+        port = DISCOVERY_PORT + PORTS_OF_DOMAIN * domain
+        if _is_free(port) and _is_free(port + FIRST_PROCESS):
             return domain
     return domains[0]
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+        return True
 
 
 class Processes:

@@ -186,15 +186,15 @@ class BagReader:
 
     def cloud_topics(self) -> dict[str, int]:
         """Return the topics of sensor_msgs/PointCloud2 and their numbers of messages."""
-        return self._topics(CLOUD_TYPE)
+        return self.topics(CLOUD_TYPE)
 
     def odometry_topics(self) -> dict[str, int]:
         """Return the topics of nav_msgs/Odometry and their numbers of messages."""
-        return self._topics(ODOMETRY_TYPE)
+        return self.topics(ODOMETRY_TYPE)
 
     def transform_topics(self) -> dict[str, int]:
         """Return the topics of tf2_msgs/TFMessage and their numbers of messages."""
-        return self._topics(TRANSFORMS_TYPE)
+        return self.topics(TRANSFORMS_TYPE)
 
     def choose_cloud_topic(self, topic: str | None = None) -> str:
         """Return the given cloud topic, or the only one.
@@ -432,7 +432,8 @@ class BagReader:
             for number, channel in storage.channels.items():
                 yield storage.counts[number], channel
 
-    def _topics(self, message_type: str) -> dict[str, int]:
+    def topics(self, message_type: str) -> dict[str, int]:
+        """Return the topics of a message type and their numbers of messages."""
         counts: dict[str, int] = {}
         for count, channel in sorted(self._channels(), key=lambda found: found[1].topic):
             if _ros2_type(channel) == message_type and channel.encoding in ROS_ENCODINGS:

@@ -26,7 +26,8 @@ def test_clouds_go_to_an_echo_and_to_the_node_and_come_back(tmp_path, capsys):
     saved = json.loads(report.read_text())
     assert (saved["model"], saved["engine"]) == ("tiny", "torch")
     assert 0.0 < saved["echo_ms"]["low"] <= saved["echo_ms"]["median"]
-    assert 0.0 < saved["algorithm_ms"] < saved["node_ms"]["median"]
+    assert 0.0 < saved["algorithm_ms"]["least"] < saved["node_ms"]["median"]
+    assert saved["ros_adds_ms"]["least"] > 0.0
     assert all(ms >= 0.0 for ms in saved["parts_ms"].values())
 
 

@@ -9,6 +9,7 @@ pytest.importorskip("rclpy", reason="needs rclpy: a ROS 2 installation or its wh
 from minkowski_perception.commands import processes
 from minkowski_perception.commands.processes import (
     DISCOVERY_PORT,
+    FIRST_PROCESS,
     PORTS_OF_DOMAIN,
     ProcessError,
     Processes,
@@ -71,8 +72,9 @@ def test_parameters_are_passed_unchanged(running, tmp_path):
     assert f"no bag at {odd}" in str(failed.value)
 
 
-def test_a_domain_in_use_is_not_chosen(monkeypatch):
+@pytest.mark.parametrize("port", [0, FIRST_PROCESS])
+def test_a_domain_in_use_is_not_chosen(monkeypatch, port):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
-        other.bind(("", DISCOVERY_PORT + 50 * PORTS_OF_DOMAIN))
+        other.bind(("", DISCOVERY_PORT + 50 * PORTS_OF_DOMAIN + port))
         monkeypatch.setattr(processes.random, "sample", lambda domains, _: [50, 51])
         assert isolated_environment()["ROS_DOMAIN_ID"] == "51"
