@@ -44,6 +44,7 @@ NOT_RUN = {
     "minkowski-perception doctor --ros": "test_graph.py publishes clouds",
     "minkowski-perception label path/to/bag --topic /points --model out": "needs what adapt made",
     "minkowski-perception label path/to/drives/* --out out/cluster": "test_ray_workers.py",
+    "export FAST": "for nodes of a ROS installation",
     "mkdir ": "for commands that are not run",
     "pip install": "needs the network",
     "python3 -m venv": "for commands that are not run",
