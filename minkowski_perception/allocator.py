@@ -1,6 +1,6 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Memory allocator of this process: glibc's settings for a training and for the node.
+"""Memory allocator of this process: glibc's settings for trainings, recordings and the node.
 
 Networks allocate and free the same large arrays over and over. By default glibc returns such
 memory to the operating system, which clears it page by page when it is needed again. What that
@@ -9,6 +9,9 @@ costs depends on the machine: from nothing to half of a training step.
 By default glibc also gives each thread a heap of its own, up to eight for each core, and each
 keeps what its threads have freed. A node that starts threads again and again, at transitions and
 after faults, fills one heap after the other.
+
+And arrays of up to 32 MB share a heap with small ones, which hold the room between them. Such
+arrays come from clouds far larger than those of a sensor.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from collections.abc import Mapping
 VARIABLE = "MINKOWSKI_PERCEPTION_MALLOC"
 """Environment variable; the value `system` leaves the allocator as it is."""
 
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX, _ARENA_MAX = -1, -2, -4, -8
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -2, -3, -4, -8
 """Parameters of mallopt(3), from malloc.h."""
 
 _SETTINGS = {
@@ -53,6 +56,14 @@ def use_one_heap() -> bool:
     Nothing changes with another C library, or if the environment variable is `system`.
     """
     return _set({_ARENA_MAX: 1})
+
+
+def separate_large_arrays() -> bool:
+    """Let arrays of 8 MB and more return to the system once they are freed; return whether so.
+
+    Nothing changes with another C library, or if the environment variable is `system`.
+    """
+    return _set({_MMAP_THRESHOLD: 2**23, _TRIM_THRESHOLD: 2**25})
 
 
 def return_freed_memory() -> None:

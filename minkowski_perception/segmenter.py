@@ -719,9 +719,13 @@ class Segmenter:
                         return self._computed_in_capacities(placed, frame, key, results)
                     except CapacityError:
                         continue
-                scores = self._execution.scores(placed)
-                found = results(scores, placed.rows)
-                copies = {name: each.cpu() for name, each in found.items()}
+                try:
+                    scores = self._execution.scores(placed)
+                    found = results(scores, placed.rows)
+                    copies = {name: each.cpu() for name, each in found.items()}
+                except BaseException:
+                    self._execution.fail()
+                    raise
                 self._execution.keep(self._execution.next)
                 self._average.keep(self._average.next)
                 return scores, copies

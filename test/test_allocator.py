@@ -12,6 +12,7 @@ from minkowski_perception.allocator import (
     VARIABLE,
     keep_freed_memory,
     return_freed_memory,
+    separate_large_arrays,
     use_one_heap,
 )
 
@@ -30,6 +31,19 @@ faults()
 print(kept, faults())
 """
 
+_SEPARATE = """
+import ctypes
+import numpy as np
+from minkowski_perception.allocator import separate_large_arrays
+
+separate = separate_large_arrays()
+np.ones(2**24, np.uint8)  # by default, glibc takes more such arrays from its heap after the first
+c = ctypes.CDLL(None)
+c.sbrk.restype = ctypes.c_void_p
+before = c.sbrk(0)
+array = np.ones(2**24, np.uint8)
+print(separate, c.sbrk(0) - before)
+"""
 
 _HEAPS = """
 import ctypes, threading
@@ -87,10 +101,19 @@ def test_threads_share_one_heap():
     assert ours.count("<heap nr=") == 1 < system.count("<heap nr=")
 
 
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
+def test_large_arrays_are_not_in_the_heap():
+    assert output(_SEPARATE).split() == ["True", "0"]
+    separate, grown = output(_SEPARATE, **{VARIABLE: "system"}).split()
+    assert separate == "False"
+    assert int(grown) > 2**23
+
+
 def test_other_c_libraries_are_left_as_they_are(monkeypatch):
     monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
     assert not keep_freed_memory()
     assert not use_one_heap()
+    assert not separate_large_arrays()
     return_freed_memory()
 
 

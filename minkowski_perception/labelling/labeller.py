@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import minkowski_perception
+from minkowski_perception.allocator import separate_large_arrays
 from minkowski_perception.labelling.cloud_pictures import Pictures
 from minkowski_perception.labelling.context import RecordedContext
 from minkowski_perception.labelling.exports import open_export
@@ -150,6 +151,7 @@ class Labeller:
     """
 
     def __init__(self, work: Work) -> None:
+        separate_large_arrays()
         self._work = work
         self._segmenter: Segmenter | None = None
 

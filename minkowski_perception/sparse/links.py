@@ -146,14 +146,17 @@ class Memory:
     Args:
         recall: number of frames for which a voxel is remembered; the largest of the layers.
         support_channels: of the features of support rows; 0 for a network without these.
+        frees: whether the features that a layer remembers are freed once it has read them. That
+            halves the peak, but a frame that is begun must then be kept, or the memory cleared.
 
     Attributes:
         support: what the support rows of the next frame come from.
     """
 
-    def __init__(self, recall: int = 1, support_channels: int = 0) -> None:
+    def __init__(self, recall: int = 1, support_channels: int = 0, frees: bool = False) -> None:
         self._recall = recall
         self._support_channels = support_channels
+        self._frees = frees
         self.support = SupportMemory(support_channels)
         self._levels: dict[Stride, RecentVoxels] = {}
         self._features: dict[nn.Module, Tensor] = {}
@@ -175,7 +178,8 @@ class Memory:
         """Record a layer's input features [N, C]; return them followed by the remembered ones."""
         self._new_voxels[coordinates.stride] = coordinates
         self._strides[layer] = coordinates.stride
-        remembered = self._features.get(layer)
+        read = self._features.pop if self._frees else self._features.get
+        remembered = read(layer, None)
         both = features
         if remembered is not None:
             both = torch.cat([features, remembered.to(features.dtype)])
@@ -295,7 +299,7 @@ class Memory:
         Raises:
             ValueError: the state does not match these layers; the message names the mismatch.
         """
-        restored = Memory(self._recall, self._support_channels)
+        restored = Memory(self._recall, self._support_channels, self._frees)
         prefix = "support."
         restored.support.restore(
             {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}

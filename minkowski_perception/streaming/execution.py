@@ -169,7 +169,8 @@ class Execution(ABC):
     def scores(self, placed: Placed) -> Scores:
         """Return the logits of a frame.
 
-        It does not become part of the state before `keep`, so it can be computed again.
+        It does not become part of the state before `keep`. With capacities, it can be computed
+        again.
         """
 
     @property
@@ -185,6 +186,9 @@ class Execution(ABC):
     @abstractmethod
     def keep(self, kept: tuple[Any, ...]) -> None:
         """Finish the frame: keep this from now on."""
+
+    def fail(self) -> None:  # noqa: B027
+        """Give up a frame after an error in it; forget the stream if part of it was freed."""
 
     def move(self, kept: tuple[Any, ...]) -> None:
         """Keep the same in other tensors."""
@@ -385,7 +389,9 @@ class IncrementalExecution(Execution):
                 "execution 'incremental' needs a causal 4D network; the network of model "
                 f"'{runner.model.name}' is not causal: choose 'window'"
             )
-        self._memory = Memory(network.recall, network.support_channels)
+        # With capacities, a frame may have to be computed again.
+        frees = self.capacities is None
+        self._memory = Memory(network.recall, network.support_channels, frees)
         self._count = 0
 
     @property
@@ -441,6 +447,11 @@ class IncrementalExecution(Execution):
         """See `Execution.keep`."""
         self.move(kept)
         self._count += 1
+
+    def fail(self) -> None:
+        """See `Execution.fail`."""
+        if self.capacities is None:
+            self.clear()
 
     def move(self, kept: tuple[Any, ...]) -> None:
         """See `Execution.move`."""

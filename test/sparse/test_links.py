@@ -201,6 +201,22 @@ def test_a_frame_that_is_not_kept_is_not_remembered():
     assert memory.nbytes == 0
 
 
+@pytest.mark.parametrize("recall", [1, 3])
+def test_a_memory_that_frees_what_was_read_gives_the_same_sums(recall):
+    layer = CausalConvolution(3, 4, causal((3, 3, 3), (3, 3, 3)), recall).eval()
+    memories = Memory(recall), Memory(recall, frees=True)
+    with torch.inference_mode():
+        for positions, features in random_frames(5, 4):
+            found = []
+            for memory in memories:
+                memory.begin()
+                found.append(layer(SparseTensor(features, at_time(positions, 0), memory=memory)))
+                read = memory.nbytes
+                memory.keep()
+            assert read < memories[0].nbytes
+            assert torch.equal(*(tensor.features for tensor in found))
+
+
 def test_memory_can_be_shifted_and_drops_voxels_out_of_range():
     layer = CausalConvolution(3, 4, causal((1, 1, 1), (1, 1, 1))).eval()
     memory = Memory()

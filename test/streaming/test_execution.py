@@ -124,6 +124,21 @@ def test_without_poses_the_past_is_joined_in_the_frame_of_the_sensor(placement):
     assert (alone - found).abs().max() > 1e-3 * spread
 
 
+def test_after_an_error_within_a_frame_the_next_one_is_a_first_one(monkeypatch):
+    model = causal_model("memory")
+    segmenter = Segmenter(model, engine="torch")
+    *frames, last = drive(4)
+    for frame in frames[:2]:
+        segmenter.scores(frame)
+    network = type(model.network)
+    with monkeypatch.context() as patched:
+        # All layers with links have run by then.
+        patched.setattr(network, "forward", lambda self, t: self.backbone(t) / 0)
+        with pytest.raises(TypeError):
+            segmenter.scores(frames[2])
+    assert segmenter.scores(last)[1].equal(segmenter.another_stream().scores(last)[1])
+
+
 @given(
     st.integers(0, 1000),
     st.sampled_from(sorted(PLACEMENTS)),
