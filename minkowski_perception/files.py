@@ -1,11 +1,30 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Writing files so that a crash leaves none half written."""
+"""Files that a crash leaves whole, and files that are not what their name says."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+
+_OTHERS = {
+    b"version https://git-lfs": (
+        "is a Git LFS pointer instead of the file itself; run 'git lfs pull' where it is from"
+    ),
+    b"<!doctype html": "is a web page; download the file that the page links to",
+    b"<html": "is a web page; download the file that the page links to",
+}
+"""By its first bytes: files that people find in place of the real one."""
+
+
+def what_instead(start: bytes) -> str | None:
+    """Return what a file is that stands in place of the real one, and the remedy.
+
+    Args:
+        start: its first 100 bytes.
+    """
+    begins = start.lstrip().lower()
+    return next((what for mark, what in _OTHERS.items() if begins.startswith(mark)), None)
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -14,7 +14,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minkowski_perception.commands.label import add_run_arguments
+from minkowski_perception.commands.label import add_run_arguments, given_truth_set
 from minkowski_perception.commands.playback import DIAGNOSTICS, node_report, read_playback
 from minkowski_perception.commands.processes import (
     ProcessError,
@@ -67,8 +67,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Play the bag and evaluate the labels; return 1 if a process fails or a cloud is lost."""
     from minkowski_perception.labelling.report_file import write_report
-    from minkowski_perception.labelling.truth import naming_truth_options
-    from minkowski_perception.labels import LabelSet
+    from minkowski_perception.labelling.truth import (
+        doubt_about_truth,
+        naming_truth_options,
+        truth_set_of,
+    )
     from minkowski_perception.recordings.bags import BagReader
     from minkowski_perception.recordings.motion import choose_ego_motion
     from minkowski_perception.report.collector import Collector
@@ -77,8 +80,9 @@ def run(args: argparse.Namespace) -> int:
     # A shell that starts this process in the background lets it ignore SIGINT.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     settings = settings_of(args)
-    truth_set = LabelSet.load(args.true_label_set)
+    given = given_truth_set(args)
     path = args.bag or _simulated_drive(args.out.parent / "drives")
+    truth_set = truth_set_of(path, given)
     with BagReader(path) as bag:
         for loss in bag.losses:
             print(f"minkowski-perception demo: warning: {loss}", file=sys.stderr)
@@ -100,6 +104,8 @@ def run(args: argparse.Namespace) -> int:
         if voxels is not None:
             _draw_map(args.out, bag.path.name, voxels, model.label_set)
     summary.save(args.out / "summary.json")
+    if doubt := doubt_about_truth(summary, truth_set, args.true_label_field):
+        print(f"minkowski-perception demo: {doubt}", file=sys.stderr)
     report = args.out / REPORT
     write_report(report, summary, collector, model, args.command_line, voxels)
     print(f"{summary.table()}\n\nresults are in {args.out}\nopen in a browser: {report}")

@@ -26,6 +26,7 @@ from minkowski_perception.labelling.topics import MAP_TOPIC
 if TYPE_CHECKING:
     from minkowski_perception.lab.datasets.catalogue import Dataset
     from minkowski_perception.labelling.labeller import Work
+    from minkowski_perception.labels import LabelSet
     from minkowski_perception.recordings.bags import BagReader
     from minkowski_perception.recordings.scan_files import FrameReader
 
@@ -149,10 +150,9 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--true-label-set",
-        default="semantickitti19",
         metavar="SET",
         help="label set of that field: a name that label-sets lists, or a .yaml file "
-        "(%(default)s)",
+        "(of simulated recordings their own, else semantickitti19)",
     )
 
 
@@ -269,7 +269,6 @@ def _work(args: argparse.Namespace, threads: int = 0) -> Work:
     """
     from minkowski_perception.labelling.labeller import Work
     from minkowski_perception.labelling.run import Selection
-    from minkowski_perception.labels import LabelSet
 
     dataset = dataset_of(args)
     full_scale = None if dataset is None else dataset.intensity_full_scale
@@ -281,7 +280,7 @@ def _work(args: argparse.Namespace, threads: int = 0) -> Work:
         ),
         load=load_segmenter,
         truth_field=args.true_label_field,
-        truth_set=LabelSet.load(args.true_label_set) if dataset is None else dataset.label_set,
+        truth_set=given_truth_set(args) if dataset is None else dataset.label_set,
         ego_motion=args.ego_motion,
         odometry_topic=args.odometry_topic,
         selection=Selection(args.start, args.frames, args.every),
@@ -291,6 +290,17 @@ def _work(args: argparse.Namespace, threads: int = 0) -> Work:
         dataset=args.dataset,
         command_line=args.command_line,
     )
+
+
+def given_truth_set(args: argparse.Namespace) -> LabelSet | None:
+    """Return the label set that --true-label-set names; None without one.
+
+    Raises:
+        LabelSetError: it is unknown.
+    """
+    from minkowski_perception.labels import LabelSet
+
+    return None if args.true_label_set is None else LabelSet.load(args.true_label_set)
 
 
 def sequence_names(args: argparse.Namespace) -> list[str]:

@@ -30,7 +30,11 @@ from minkowski_perception.labelling.map_file import MapFile
 from minkowski_perception.labelling.output import Output
 from minkowski_perception.labelling.report_file import ReportFile
 from minkowski_perception.labelling.run import Selection, label_bag
-from minkowski_perception.labelling.truth import naming_truth_options
+from minkowski_perception.labelling.truth import (
+    doubt_about_truth,
+    naming_truth_options,
+    truth_set_of,
+)
 from minkowski_perception.labelling.watch import Watch
 from minkowski_perception.labels import LabelSet
 from minkowski_perception.networks.model import model_digest
@@ -74,7 +78,7 @@ class Work:
         open: opens a recording.
         load: loads the segmenter.
         truth_field: field of true labels, which clouds may lack; "" for no truth.
-        truth_set: label set of that field.
+        truth_set: label set of that field; None for that of each recording, see `truth_set_of`.
         ego_motion: see `choose_ego_motion`.
         odometry_topic: see `choose_ego_motion`.
         selection: which clouds.
@@ -89,7 +93,7 @@ class Work:
     open: Callable[[Path], BagReader | FrameReader]
     load: Callable[[Settings], Segmenter]
     truth_field: str
-    truth_set: LabelSet
+    truth_set: LabelSet | None
     ego_motion: str
     odometry_topic: str | None
     selection: Selection
@@ -113,7 +117,6 @@ class Work:
             "ego_motion": self.ego_motion,
             "odometry_topic": self.odometry_topic,
             "true_label_field": self.truth_field,
-            "true_label_set": self.truth_set.name,
             **asdict(self.selection),
             "exports": list(self.exports),
             "pictures": self.pictures,
@@ -137,6 +140,7 @@ class Work:
         return {
             **self._made_with,
             "recording": recording.path.name,
+            "true_label_set": truth_set_of(recording.path, self.truth_set).name,
             "recording_bytes": size,
             "topic": recording.topic,
             "map": None if recording.map is None else recording.map.name,
@@ -171,6 +175,7 @@ class Labeller:
         made_with = work.made_with(recording)
         if folder.finished(made_with):
             return folder.summary() or {}
+        truth_set = truth_set_of(recording.path, work.truth_set)
         with work.open(recording.path) as bag:
             known_losses = bag.losses
             for loss in known_losses:
@@ -190,12 +195,12 @@ class Labeller:
                     outputs = [
                         opened.enter_context(output)
                         for output in self._outputs(
-                            recording, unfinished.path, bag, topic, stream, watch
+                            recording, unfinished.path, bag, topic, stream, truth_set, watch
                         )
                     ]
                     with naming_truth_options(work.truth_field, work.dataset):
                         summary = label_bag(
-                            bag, topic, stream, outputs, work.truth_set, work.selection, watch
+                            bag, topic, stream, outputs, truth_set, work.selection, watch
                         )
                     found = stream.map()
                     for output in outputs:
@@ -203,6 +208,8 @@ class Labeller:
                 for loss in bag.losses:
                     if loss not in known_losses:  # damage that was found on the way
                         watch.warn(f"warning: {loss}")
+                if doubt := doubt_about_truth(summary, truth_set, work.truth_field):
+                    watch.warn(doubt)
                 for sentence in stream.level.sentences():
                     watch.warn(sentence)
                 for warning in stream.domain.warnings:
@@ -230,6 +237,7 @@ class Labeller:
         bag: BagReader | FrameReader,
         topic: str,
         stream: Stream,
+        truth_set: LabelSet,
         watch: Watch,
     ) -> Iterator[Output]:
         work, label_set = self._work, stream.segmenter.label_set
@@ -244,7 +252,7 @@ class Labeller:
             yield Pictures(folder, label_set, recording.name, work.pictures, clouds)
         if work.report:
             model = stream.segmenter.model
-            yield ReportFile(folder / REPORT, model, work.truth_set, work.command_line)
+            yield ReportFile(folder / REPORT, model, truth_set, work.command_line)
 
 
 @contextmanager

@@ -71,6 +71,11 @@ _BODY_FRAMES = ("base", "base_link", "base_footprint", "body", "chassis", "vehic
 _PART = re.compile(r"(?P<name>.*?)(_\d{4}(-\d\d){5})?_(?P<number>\d+)")
 """Name of a part of a split recording, without its suffix: NAME_3, NAME_2026-11-27-14-30-00_3."""
 _STORAGES = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
+_TO_CLOUDS = (
+    f"clouds are {CLOUD_TYPE}: play packets, and types such as Livox's CustomMsg, through the "
+    "sensor's driver or a converter, and record what it publishes"
+)
+
 _BAG_VERSION: Literal[8] = 8  # of metadata.yaml; Humble cannot read the topics' QoS of version 9
 _FOREVER = QosTime(2147483647, 4294967295)
 _LATCHED = Qos(
@@ -180,9 +185,9 @@ class BagReader:
 
         They are those of /tf_static; if that has not the sensor's frame, of a namespace with it.
         """
-        topic = f"{self._namespace(frame_id)}/tf_static"
-        known = topic in self.transform_topics()
-        return [cdr for _, _, _, cdr in self.raw([topic])] if known else []
+        topics = self._tree_topics(self._namespace(frame_id))
+        static = [topic for topic in topics if topic.endswith("/tf_static")]
+        return [cdr for _, _, _, cdr in self.raw(static)] if static else []
 
     def cloud_topics(self) -> dict[str, int]:
         """Return the topics of sensor_msgs/PointCloud2 and their numbers of messages."""
@@ -351,10 +356,18 @@ class BagReader:
         return self._read_trees().get(self._namespace(frame_id), TransformTree())
 
     def _namespace(self, frame_id: str) -> str:
-        """Return the namespace of the tree with a frame; without any, the first one."""
+        """Return the namespace of the tree with a frame, best one with /tf; else the first one."""
         trees = self._read_trees()
-        with_frame = (name for name, tree in trees.items() if plain(frame_id) in tree.edges)
-        return next(with_frame, next(iter(trees), ""))
+        having = [name for name, tree in trees.items() if plain(frame_id) in tree.edges]
+        having.sort(key=lambda name: not self._tree_topics(name)[0].endswith("/tf"))
+        return next(iter(having or trees), "")
+
+    def _tree_topics(self, namespace: str) -> list[str]:
+        """Return the topics of a namespace's tree; what it lacks of them is that of the root."""
+        known = self.transform_topics()
+        wanted = ((f"{namespace}/{kind}", f"/{kind}") for kind in ("tf", "tf_static"))
+        found = (next((topic for topic in pair if topic in known), None) for pair in wanted)
+        return [topic for topic in found if topic is not None]
 
     def _read_trees(self) -> dict[str, TransformTree]:
         """Return the trees of transforms by namespace."""
@@ -364,8 +377,7 @@ class BagReader:
                 if kind in ("tf", "tf_static"):
                     self._trees.setdefault(namespace, TransformTree())
             for namespace, tree in self._trees.items():
-                topics = {f"{namespace}/{kind}" for kind in ("tf", "tf_static")}
-                topics &= self.transform_topics().keys()
+                topics = self._tree_topics(namespace)
                 for topic, _, message in self._messages(topics, TRANSFORMS_TYPE):
                     for transform in message.transforms:
                         tree.add(transform, static=topic.endswith("/tf_static"))
@@ -449,8 +461,10 @@ class BagReader:
             return next(iter(topics))
         listed = ", ".join(f"{name} ({count} messages)" for name, count in topics.items())
         if not topics:
-            present = ", ".join(sorted({channel.topic for _, channel in self._channels()}))
-            raise BagError(f"{self.path} has no {kind} topic; its topics are {present or 'none'}")
+            types = {channel.topic: channel.message_type for _, channel in self._channels()}
+            present = ", ".join(f"{name} ({types[name]})" for name in sorted(types)) or "none"
+            remedy = f"; {_TO_CLOUDS}" if kind == "cloud" and types else ""
+            raise BagError(f"{self.path} has no {kind} topic; its topics are {present}{remedy}")
         if topic is None:
             raise BagError(f"{self.path} has several {kind} topics, choose one of {listed}")
         raise BagError(f"{self.path} has no {kind} topic '{topic}'; choose one of {listed}")

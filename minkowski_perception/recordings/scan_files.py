@@ -177,6 +177,9 @@ class Scans(Sequence[Frame]):
         return frame
 
 
+_PACKED = (".gz", ".bz2", ".xz", ".zip", ".tar", ".tgz", ".7z", ".rar", ".lz4", ".zst", ".zstd")
+
+
 def is_scan(path: Path) -> bool:
     """Return whether a file has the suffix of a scan and is not hidden, as those of macOS."""
     return path.suffix.lower() in _READERS and not path.name.startswith(".") and path.is_file()
@@ -192,6 +195,7 @@ def open_recording(path: Path) -> BagReader | FrameReader:
         raise BagError(
             f"{path} is neither a bag ({', '.join(BAG_SUFFIXES)}) nor a scan "
             f"({', '.join(_READERS)}); folders of them are read too"
+            + ("; unpack it first" if path.suffix.lower() in _PACKED else "")
         )
     return open_scans(path) or BagReader(path)
 

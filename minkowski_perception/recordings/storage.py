@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 
 import lz4.frame
 
+from minkowski_perception.files import what_instead
 from minkowski_perception.recordings.losses import Losses
 
 if sys.version_info >= (3, 14):
@@ -139,6 +140,8 @@ def open_storage(path: Path, resources: ExitStack) -> Storage:
     kinds = {_MCAP_MAGIC: McapStorage, _SQLITE_MAGIC: SqliteStorage, _ROS1_MAGIC: Ros1Storage}
     if not start:
         raise StorageError(f"{path.name} is empty")
+    if instead := what_instead(start):
+        raise StorageError(f"{path.name} {instead}")
     kind = next((kind for magic, kind in kinds.items() if start.startswith(magic)), None)
     if kind is None and path.name.endswith((".db3", ".db3.zstd")):
         raise StorageError(f"{path.name} is not a database of sqlite3")
@@ -152,7 +155,7 @@ def open_storage(path: Path, resources: ExitStack) -> Storage:
 
 def _start(path: Path) -> bytes:
     with path.open("rb") as file:
-        return file.read(16)
+        return file.read(100)
 
 
 def _temporary_folder(resources: ExitStack) -> Path:

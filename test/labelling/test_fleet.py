@@ -7,6 +7,7 @@ import shutil
 import signal
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from cloud_messages import write_bag
 from fake_segmenters import HeightSegmenter
@@ -203,6 +204,22 @@ def test_sequences_of_a_data_set_are_recordings(run, tmp_path):
     _, found = batch_of(tmp_path / "out")
     assert sorted(found) == names
     assert all(each["summary"]["miou"] is not None for each in found.values())
+
+
+def test_the_label_set_of_true_labels_is_known_or_doubted(run, tmp_path, capsys):
+    write_sequences(tmp_path / "data", frames=2)
+    [frame, *_] = open_dataset("semantickitti", tmp_path / "data").sequences["00"]
+    wrong = replace(frame, labels=np.full(len(frame), 18, np.uint8))
+    with BagWriter(tmp_path / "bag") as bag:
+        bag.write_cloud("/points", encode_frame(wrong, "true_label"), frame.stamp, "lidar")
+    assert run(tmp_path / "bag") == 0
+    doubt = r"field 'true_label' \(mIoU 0.000\), .* 'semantickitti19': .* with --true-label-set"
+    assert re.search(doubt, capsys.readouterr().err)
+    shutil.rmtree(tmp_path / "out")
+    (tmp_path / "simulation.yaml").write_text("labels: indoor8\n")
+    assert run(tmp_path / "bag") == 2
+    assert "no mapping from label set 'semantickitti19' to 'indoor8'" in capsys.readouterr().err
+    assert run(tmp_path / "bag", "--true-label-set", "semantickitti19") == 0
 
 
 class OwnClasses(HeightSegmenter):

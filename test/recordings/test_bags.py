@@ -175,7 +175,9 @@ def test_a_bag_without_clouds_is_refused_and_its_topics_are_listed(tmp_path):
 
     with BagReader(path) as bag:
         assert bag.odometry_topics() == {"/odom": 1}
-        with pytest.raises(BagError, match="has no cloud topic; its topics are /odom"):
+        with pytest.raises(
+            BagError, match=r"its topics are /odom \(nav_msgs/msg/Odometry\); clouds"
+        ):
             bag.choose_cloud_topic(None)
 
 
@@ -219,6 +221,10 @@ def test_raw_messages_of_several_topics_are_in_time_order_and_can_be_written(tmp
         ("garbage.mcap", "cannot read bag .*garbage.mcap: .* is neither MCAP, sqlite3 nor"),
         ("garbage.db3", "cannot read bag .*garbage.db3: .*not a database"),
         ("garbage.bag", "cannot read bag .*garbage.bag: "),
+        (
+            "pointer.mcap",
+            "cannot read bag .*pointer.mcap is a Git LFS pointer .* 'git lfs",
+        ),
         ("nothing.mcap", "cannot read bag .*nothing.mcap: .*empty"),
         ("cut.mcap", "cannot read bag .*cut.mcap: no message is left; .* without a footer"),
         ("metadata", "cannot read bag .*metadata: it has no files of a bag"),
@@ -227,6 +233,7 @@ def test_raw_messages_of_several_topics_are_in_time_order_and_can_be_written(tmp
 )
 def test_a_path_without_a_readable_bag_is_refused(tmp_path, name, complaint):
     (tmp_path / "notes.txt").write_text("not a bag")
+    (tmp_path / "pointer.mcap").write_text("version https://git-lfs.github.com/spec/v1\n")
     (tmp_path / "empty").mkdir()
     (tmp_path / "two").mkdir()
     for file in ("two/a.mcap", "two/b.bag", "nothing.mcap"):
@@ -465,6 +472,19 @@ def test_static_transforms_are_those_of_the_namespace_with_the_sensor(tmp_path):
         assert bag.static_transforms("lidar") == messages[:1]
         assert bag.static_transforms("camera") == messages[1:]
         assert bag.static_transforms("radar") == messages[1:]
+
+
+@pytest.mark.parametrize(("moving", "static"), [("/a", ""), ("", "/a")])
+def test_transforms_of_a_namespace_and_those_of_the_root_are_one_tree(tmp_path, moving, static):
+    edges = [(f"{moving}/tf", ("odom", "base", i, (i, 0, 0), NO_TURN)) for i in range(3)]
+    edges.append((f"{static}/tf_static", ("base", "lidar", 0, (1, 0, 0), NO_TURN)))
+    with BagWriter(tmp_path / "bag") as bag:
+        for topic, edge in edges:
+            message = STORE.serialize_cdr(transforms(edge), "tf2_msgs/msg/TFMessage")
+            bag.write_raw(topic, "tf2_msgs/msg/TFMessage", edge[2] * SECOND, message)
+    assert along_x(poses_of(tmp_path / "bag", "lidar")) == [(0, 1), (1, 2), (2, 3)]
+    with BagReader(tmp_path / "bag") as bag:
+        assert len(bag.static_transforms("lidar")) == 1
 
 
 def test_a_bag_without_transforms_has_no_static_ones(tmp_path):

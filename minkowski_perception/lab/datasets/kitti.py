@@ -157,7 +157,7 @@ class KittiSequence(Frames[int]):
         path = lidar_files[0] if lidar_files else self._folder / "poses.txt"
         if not path.exists():
             return None
-        poses = _matrices(path, [line.split()[-12:] for line in self._lines(path)])
+        poses = _matrices(path, [_pose_numbers(line) for line in self._lines(path)])
         if lidar_files:
             return poses
         calibration = self._folder / "calib.txt"
@@ -207,6 +207,12 @@ def _lines(path: Path) -> list[str]:
     return [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
 
 
+def _pose_numbers(line: str) -> list[str]:
+    """Return the 12 numbers of a pose, from a line with a time before or the row 0 0 0 1 after."""
+    words = line.split()
+    return words[:12] if len(words) == 16 else words[-12:]
+
+
 def _nanoseconds(times: list[int]) -> list[int]:
     """Convert integer times to nanoseconds; the unit is found by the median period."""
     periods = sorted(after - before for before, after in pairwise(times))
@@ -226,5 +232,10 @@ def _matrices(path: Path, rows: list[list[str]]) -> npt.NDArray[np.float64]:
         raise DatasetError(
             f"{path}: {len(wrong)} of {len(rows)} poses are not finite, the first in line "
             f"{wrong[0] + 1}; correct or remove the file"
+        )
+    if wrong := np.flatnonzero(np.linalg.det(matrices[:, :3, :3]) <= 0).tolist():
+        raise DatasetError(
+            f"{path}: line {wrong[0] + 1} is no pose: its 3 x 3 numbers are no rotation; lines "
+            "must be 3 x 4 matrices, row by row"
         )
     return matrices

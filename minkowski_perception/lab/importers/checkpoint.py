@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from minkowski_perception.files import what_instead
 from minkowski_perception.networks.model import ModelError
 
 
@@ -144,15 +145,6 @@ TRAINING_PARTS = re.compile(
 _AVERAGES = re.compile(r"(\w+_)?(ema|swa|teacher|averaged?|shadow)(_\w+)?")
 """Matches a part of a key that holds a second copy of the weights, averaged during training."""
 
-_OTHER_FILES = {
-    b"version https://git-lfs": (
-        "is a Git LFS pointer instead of the file itself; run 'git lfs pull' where it is from"
-    ),
-    b"<!doctype html": "is a web page; download the file that the page links to",
-    b"<html": "is a web page; download the file that the page links to",
-}
-"""By its first bytes: files that people find in place of a checkpoint."""
-
 
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint: a file of torch.save or safetensors, or a folder of SPVNAS's model zoo.
@@ -169,9 +161,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
         data = path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"cannot read checkpoint {path}: {error.strerror}") from error
-    for start, meaning in _OTHER_FILES.items():
-        if data[:100].lstrip().lower().startswith(start):
-            raise CheckpointError(f"checkpoint {path} {meaning}")
+    if instead := what_instead(data[:100]):
+        raise CheckpointError(f"checkpoint {path} {instead}")
     sha256 = hashlib.sha256(data).hexdigest()
     del data
     content = _safetensors(path) if path.suffix == ".safetensors" else _unpickled(path)

@@ -64,9 +64,9 @@ def test_interpolated_labels_are_unlabelled(tmp_path):
     assert sequence[1].labels.tolist() == [0, 0, 8, 255, 8]
 
 
-@pytest.mark.parametrize("number", ["", "000007 "])
-def test_lidar_poses_are_read_with_or_without_frame_numbers(tmp_path, number):
-    lines = [number + line for line in POSES]
+@pytest.mark.parametrize(("before", "after"), [("", ""), ("000007 ", ""), ("", " 0 0 0 1")])
+def test_lidar_poses_are_read_with_frame_numbers_or_last_rows(tmp_path, before, after):
+    lines = [before + line + after for line in POSES]
     sequence = KittiSequence(write(tmp_path, **{"poses_lidar_x.txt": lines}))
     assert [frame.pose[0, 3] for frame in sequence] == [0.0, 2.0]
 
@@ -138,6 +138,10 @@ def test_hidden_files_are_no_scans(tmp_path):
         (
             {"poses_lidar.txt": ["1 2 3", "4 5 6"]},
             "poses_lidar.txt: lines must have 3 x 4 numbers",
+        ),
+        (
+            {"poses_lidar.txt": [POSES[0], "0 " * 12]},
+            "poses_lidar.txt: line 2 is no pose: its 3 x 3 numbers are no rotation",
         ),
         ({"poses.txt": POSES}, "poses.txt has poses of the camera, but .*calib.txt is missing"),
         ({"poses.txt": POSES, "calib.txt": ["P0: 1"]}, "calib.txt has no line Tr"),
