@@ -146,8 +146,8 @@ class Memory:
     Args:
         recall: number of frames for which a voxel is remembered; the largest of the layers.
         support_channels: of the features of support rows; 0 for a network without these.
-        frees: whether the features that a layer remembers are freed once it has read them. That
-            halves the peak, but a frame that is begun must then be kept, or the memory cleared.
+        frees: whether the features that a layer remembers are freed once it has read them. A
+            frame that is begun must then be kept, or the memory cleared.
 
     Attributes:
         support: what the support rows of the next frame come from.
