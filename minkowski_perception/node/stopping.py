@@ -15,7 +15,7 @@ from rclpy.duration import Duration
 from rclpy.publisher import Publisher
 from rclpy.signals import SignalHandlerOptions
 
-from minkowski_perception.node.fast_dds import use_profile
+from minkowski_perception.node import fast_dds
 
 STALLED = 70
 """Exit status of a process that ended itself because it hung; EX_SOFTWARE of sysexits.h."""
@@ -26,7 +26,7 @@ def init_until_signalled(args: list[str] | None = None) -> threading.Event:
 
     The handlers of rclpy would shut down its context at once, and lose messages in transit.
     """
-    use_profile()
+    fast_dds.prepare()
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -1,8 +1,10 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
+import fcntl
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -11,7 +13,7 @@ import pytest
 pytest.importorskip("rclpy", reason="needs rclpy: a ROS 2 installation or its wheels")
 
 from minkowski_perception.node import fast_dds
-from minkowski_perception.node.fast_dds import PROFILE, profile_variables
+from minkowski_perception.node.fast_dds import PROFILE, profile_variables, remove_left_memory
 
 SEGMENTS = """
 import sys
@@ -32,9 +34,9 @@ print(max(Path(file).stat().st_size for file in files))
 """
 
 
-def test_the_profile_has_room_for_several_large_clouds():
+def test_the_profile_has_room_for_a_large_cloud_beside_another():
     [size] = (e.text for e in ElementTree.parse(PROFILE).iter() if e.tag.endswith("segment_size"))
-    assert int(size) > 4 * 131_072 * 31
+    assert int(size) > 2 * 131_072 * 31
 
 
 @pytest.mark.parametrize(
@@ -87,4 +89,58 @@ def test_fast_dds_of_this_release_uses_the_profile():
         assert done.returncode == 0, done.stderr
         return int(done.stdout)
 
-    assert segment("without") < 2**24 <= segment("with")
+    assert segment("without") < 2**23 <= segment("with")
+
+
+@pytest.fixture
+def shared_memory(tmp_path):
+    """Memory of two processes: of one that ended a while ago, and of one that has just started."""
+    for name in ("fastdds_0123456789abcdef", "fastrtps_fedcba9876543210"):
+        (tmp_path / name).write_bytes(bytes(1000))
+        (tmp_path / f"{name}_el").touch()
+        os.utime(tmp_path / f"{name}_el", (time.time() - 60,) * 2)
+    young = tmp_path / "fastdds_00000000000000aa_el"
+    young.touch()
+    (tmp_path / "fastdds_port7001_el").touch()
+    os.utime(tmp_path / "fastdds_port7001_el", (0, 0))
+    return tmp_path
+
+
+def test_the_memory_of_a_killed_process_is_removed_and_no_other(shared_memory):
+    with (shared_memory / "fastrtps_fedcba9876543210_el").open() as used:
+        fcntl.flock(used, fcntl.LOCK_EX)
+        assert remove_left_memory(shared_memory) == 1
+    assert {file.name for file in shared_memory.iterdir()} == {
+        "fastdds_00000000000000aa_el",
+        "fastdds_port7001_el",
+        "fastrtps_fedcba9876543210",
+        "fastrtps_fedcba9876543210_el",
+    }
+    assert remove_left_memory(shared_memory) == 1
+    assert remove_left_memory(shared_memory) == 0
+
+
+@pytest.mark.system
+def test_fast_dds_locks_the_memory_that_it_uses():
+    """What the removal relies on."""
+    locked = (
+        SEGMENTS
+        + """
+import fcntl
+for file in files:
+    if "port" not in file:
+        try:
+            fcntl.flock(open(file + "_el"), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            print("free")
+        except OSError:
+            print("locked")
+"""
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", locked, "with"],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert set(done.stdout.split()[1:]) == {"locked"}, done.stderr

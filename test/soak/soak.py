@@ -25,7 +25,7 @@ from soaked_node import SoakedNode
 from tiny_models import save_tiny
 from tqdm import tqdm
 
-from minkowski_perception.node.fast_dds import use_profile
+from minkowski_perception.node import fast_dds
 
 STALL_TIMEOUT = 5.0  # seconds
 PAUSE = (1.0, 4.0)  # seconds between faults
@@ -71,7 +71,7 @@ def soak(node, faults, rng, is_over):
 
 def run(args):
     """Soak both nodes, each in a thread of its own; return the report."""
-    use_profile()
+    fast_dds.prepare()
     args.out.mkdir(parents=True, exist_ok=True)
     save_tiny(args.out / "tiny", dimension=4, kernel="causal", crf=True)
     nodes = {name: start(name, args.out, args.points, args.seed) for name in ("ten", "twenty")}
