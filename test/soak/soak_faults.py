@@ -312,8 +312,11 @@ def absurd_parameters(node, rng):
 
 @fault()
 def live_parameters(node, rng):
-    for _ in range(5):
-        frames, crf = int(rng.integers(1, 32)), bool(rng.integers(2))
+    """The last values are those before, so that the node needs as much memory as before."""
+    node.spin(until=lambda: "averaging" in node.values)
+    before = int(node.values["averaging"]), node.values["crf"] == "true"
+    values = [(int(rng.integers(1, 32)), bool(rng.integers(2))) for _ in range(5)]
+    for frames, crf in [*values, before]:
         parameters = [
             Parameter(name="averaging", value=ParameterValue(type=2, integer_value=frames)),
             Parameter(name="crf", value=ParameterValue(type=1, bool_value=crf)),

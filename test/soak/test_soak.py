@@ -111,6 +111,13 @@ def test_a_report_without_faults_misses_no_goal(tmp_path):
             lambda r: setattr(r, "samples", record_of(rise=20.0).samples),
             "rises by 20.0 MB an hour",
         ),
+        (
+            # Of its own, while the system takes back the memory of files.
+            lambda r: setattr(
+                r, "samples", [(t, 500.0, *x, m) for t, m, *x, _ in record_of(rise=9.0).samples]
+            ),
+            "rises by 9.0 MB an hour",
+        ),
     ],
 )
 def test_each_goal_that_is_missed_is_named(change, goal):
