@@ -171,7 +171,7 @@ def convolve(
                 *(result if bias is None else bias, result if residual is None else residual),
                 *(result if last else partial, outputs),
                 CI=channels_in, CO=channels_out,
-                FIRST=start, COUNT=min(table.part, offsets - start),
+                FIRST=start,
                 ROWS=tile.rows, CHANNELS=tile.channels, DEPTH=tile.depth, PARTIAL=p > 0,
                 BIAS=last and bias is not None, RESIDUAL=last and residual is not None,
                 RELU=last and relu, **_arithmetic(features), num_warps=tile.warps,

@@ -62,14 +62,20 @@ def _or(a, b):
 
 
 @triton.jit
+def _lowest_bit(word):
+    """Return the place of the lowest bit that is set: the exponent of its value."""
+    return ((word & -word).to(tl.float32).to(tl.int32, bitcast=True) >> 23) - 127
+
+
+@triton.jit
 def convolution_kernel(
     x, w, rows, words, order, partial, bias, residual, out, outputs,
-    CI: tl.constexpr, CO: tl.constexpr, FIRST: tl.constexpr, COUNT: tl.constexpr,
+    CI: tl.constexpr, CO: tl.constexpr, FIRST: tl.constexpr,
     ROWS: tl.constexpr, CHANNELS: tl.constexpr, DEPTH: tl.constexpr,
     PARTIAL: tl.constexpr, BIAS: tl.constexpr, RESIDUAL: tl.constexpr, RELU: tl.constexpr,
     PRECISION: tl.constexpr, UPCAST: tl.constexpr,
 ):  # fmt: skip
-    """Compute ROWS rows and CHANNELS channels of a part: offsets FIRST to FIRST + COUNT.
+    """Compute ROWS rows and CHANNELS channels of a part, whose offsets start at FIRST.
 
     out[m] = act([partial[m]] + sum over k of x[rows[k, m]] @ w[k] + [bias] + [residual[m]]), where
     `words` and `order` are those of the part, and terms in brackets are optional.
@@ -82,25 +88,30 @@ def convolution_kernel(
     n = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
     written = n < CO
     total = tl.zeros((ROWS, CHANNELS), tl.float32)
-    for k in range(COUNT):
-        if (wanted >> k) & 1:
-            row = tl.load(rows + (FIRST + k) * outputs + m, mask=valid, other=-1)
-            at = x + row.to(tl.int64)[:, None] * CI
-            for c in range(0, CI, DEPTH):
-                channel = c + tl.arange(0, DEPTH)
-                inside = channel < CI
-                a = tl.load(
-                    at + channel[None, :], mask=(row >= 0)[:, None] & inside[None, :], other=0.0
-                )
-                b = tl.load(
-                    w + ((FIRST + k) * CI + channel[:, None]) * CO + n[None, :],
-                    mask=inside[:, None] & written[None, :],
-                    other=0.0,
-                )
-                if UPCAST:
-                    a = a.to(tl.float32)
-                    b = b.to(tl.float32)
-                total = tl.dot(a, b, total, input_precision=PRECISION)
+    # One loop over offsets and depths, without branches: its loads are asynchronous copies.
+    chunks = tl.cdiv(CI, DEPTH)
+    rest = wanted
+    for step in range(tl.sum((wanted >> tl.arange(0, 32)) & 1) * chunks):
+        k = FIRST + _lowest_bit(rest)
+        c = step % chunks
+        row = tl.load(rows + k * outputs + m, mask=valid, other=-1)
+        channel = c * DEPTH + tl.arange(0, DEPTH)
+        inside = channel < CI
+        a = tl.load(
+            x + row.to(tl.int64)[:, None] * CI + channel[None, :],
+            mask=(row >= 0)[:, None] & inside[None, :],
+            other=0.0,
+        )
+        b = tl.load(
+            w + (k * CI + channel[:, None]) * CO + n[None, :],
+            mask=inside[:, None] & written[None, :],
+            other=0.0,
+        )
+        if UPCAST:
+            a = a.to(tl.float32)
+            b = b.to(tl.float32)
+        total = tl.dot(a, b, total, input_precision=PRECISION)
+        rest = tl.where(c == chunks - 1, rest & (rest - 1), rest)
     place = m.to(tl.int64)[:, None] * CO + n[None, :]
     there = valid[:, None] & written[None, :]
     if PARTIAL:

@@ -348,21 +348,24 @@ class _Convolution:
     def __getitem__(self, grid: Any) -> Any:
         return self.launch
 
-    def launch(self, *args: Any, FIRST: int, COUNT: int, **how: Any) -> None:  # noqa: N803
+    def launch(self, *args: Any, **how: Any) -> None:
         log.ran("convolution_kernel", args[8])
         if log.tape is not None:
-            log.tape.append(partial(self._write, args, FIRST, COUNT, how))
-        self._write(args, FIRST, COUNT, how)
+            log.tape.append(partial(self._write, args, how))
+        self._write(args, how)
 
-    def _write(self, args: Any, FIRST: int, COUNT: int, how: Any) -> None:  # noqa: N803
+    def _write(self, args: Any, how: Any) -> None:
         if not all(isinstance(leaf, PretendedTensor) for leaf in args[:-1]):
             raise TypeError("the kernel wants all operands on the GPU")
-        x, w, rows, _, _, partial, bias, residual, out, _ = map(_inner, args)
+        x, w, rows, words, _, partial, bias, residual, out, _ = map(_inner, args)
         with _disable_current_modes():
             total = partial.float().clone() if how["PARTIAL"] else torch.zeros(out.shape)
-            for k in range(FIRST, FIRST + COUNT):
-                there = torch.nonzero(rows[k] >= 0)[:, 0]
-                total.index_add_(0, there, x.float()[rows[k][there].long()] @ w[k].float())
+            for bit in range(31):
+                there = torch.nonzero(words >> bit & 1)[:, 0]
+                if len(there):
+                    k = how["FIRST"] + bit
+                    products = x.float()[rows[k][there].long()] @ w[k].float()
+                    total.index_add_(0, there, products)
             total += bias.float() if how["BIAS"] else 0.0
             total += residual.float() if how["RESIDUAL"] else 0.0
             out.copy_(torch.relu(total) if how["RELU"] else total)

@@ -22,10 +22,15 @@ from minkowski_perception.sparse.implicit_gemm import choose_tile
 from minkowski_perception.sparse.triton_kernels import convolution_kernel, table_kernel
 
 LAYERS = {
-    "64 channels, float16": (64, torch.float16, "*fp16"),
-    "128 channels, bfloat16": (128, torch.bfloat16, "*bf16"),
-    "128 channels, float32": (128, torch.float32, "*fp32"),
+    "9 to 16 channels, float16": (9, 16, torch.float16),
+    "16 channels, bfloat16": (16, 16, torch.bfloat16),
+    "32 channels, float16": (32, 32, torch.float16),
+    "64 channels, float16": (64, 64, torch.float16),
+    "128 channels, bfloat16": (128, 128, torch.bfloat16),
+    "16 channels, float32": (16, 16, torch.float32),
+    "128 channels, float32": (128, 128, torch.float32),
 }
+_POINTERS = {torch.float32: "*fp32", torch.float16: "*fp16", torch.bfloat16: "*bf16"}
 _ROWS = dict.fromkeys(("rows", "words", "order"), "*i32")
 _KEYS = dict.fromkeys(("first", "second", "targets", "deltas"), "*i64")
 
@@ -69,10 +74,10 @@ def main() -> None:
     for capability in map(int, sys.argv[1:]):
         table = {"STEPS": 17, "K": 54, "FIRST_K": 27, "PART": 18, "ROWS": 128}
         kernels = {"table": compiled(table_kernel, capability, _KEYS | _ROWS, table, 4)}
-        for name, (channels, dtype, pointer) in LAYERS.items():
-            tile = choose_tile(100_000, channels, channels, dtype)
-            pointers = dict.fromkeys(("x", "w", "bias", "residual", "out"), pointer)
-            constants = {"CI": channels, "CO": channels, "FIRST": 18, "COUNT": 9}
+        for name, (inputs, outputs, dtype) in LAYERS.items():
+            tile = choose_tile(100_000, inputs, outputs, dtype)
+            pointers = dict.fromkeys(("x", "w", "bias", "residual", "out"), _POINTERS[dtype])
+            constants = {"CI": inputs, "CO": outputs, "FIRST": 18}
             constants |= {"ROWS": tile.rows, "CHANNELS": tile.channels, "DEPTH": tile.depth}
             constants |= dict.fromkeys(("PARTIAL", "BIAS", "RESIDUAL", "RELU"), True)
             constants |= {"PRECISION": "ieee", "UPCAST": False}
