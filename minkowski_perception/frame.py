@@ -179,6 +179,11 @@ class Frame:
         return upright(self.axes or named_axes(self.frame_id))
 
     @property
+    def placed(self) -> npt.NDArray[np.float64]:
+        """Pose [4, 4] of the frame, `upright` where it has none."""
+        return self.upright if self.pose is None else self.pose
+
+    @property
     def valid(self) -> npt.NDArray[np.bool_]:
         """[N] bool, whether all three coordinates of a point are finite."""
         x, y, z = np.isfinite(self.points).T  # ten times as fast as `all(axis=1)`

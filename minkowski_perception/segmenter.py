@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,14 +38,13 @@ from minkowski_perception.networks.heads import CLASSES, HEADS, missing_value
 from minkowski_perception.networks.model import Model, load_model
 from minkowski_perception.settings import AXES_CHOICES, EXECUTION_CHOICES, Settings
 from minkowski_perception.sparse import CapacityError, largest
-from minkowski_perception.sparse.capacity import Packed
+from minkowski_perception.sparse.capacity import PADDING, Packed
 from minkowski_perception.sparse.selection import EngineChoice, Trial, choose_engine
 from minkowski_perception.streaming.averaging import TemporalAverage
 from minkowski_perception.streaming.continuity import Continuity
 from minkowski_perception.streaming.execution import (
     Execution,
     IncrementalExecution,
-    Placed,
     Runner,
     Scores,
     WindowExecution,
@@ -57,11 +56,15 @@ from minkowski_perception.streaming.frame_graph import (
     device_tensors,
     in_place,
 )
+from minkowski_perception.streaming.inputs import FrameInput, Placed, VoxelizedFrame
 from minkowski_perception.streaming.map import LabelledMap, VoxelMap
 from minkowski_perception.streaming.residuals import RangeHistory
 from minkowski_perception.streaming.stage_clock import StageClock
 from minkowski_perception.trial import trial_frame
 from minkowski_perception.voxels import PointLimits, VoxelFrame, stack_in_time, voxelize
+
+if TYPE_CHECKING:
+    from minkowski_perception.streaming.device_voxels import DeviceVoxelizer
 
 _TRIAL_POINTS = {"cpu": 6000, "cuda": 60_000}
 """For a GPU as many as it takes until the work counts, not the calls."""
@@ -70,7 +73,7 @@ _TRIAL_POINTS = {"cpu": 6000, "cuda": 60_000}
 ENTROPY = "entropy"
 """Name of the output with the entropy of the class probabilities."""
 
-_Result = tuple[Scores, list[str], Packed]
+_Result = tuple[StageClock, list[str], Packed]
 _Computed = tuple[_Result, torch.Tensor, Any]
 
 _LABEL, _CONFIDENCE = "label", "confidence"
@@ -78,6 +81,11 @@ _AVERAGED = "averaged classes"
 """Name of the averaged class probabilities among the outputs for voxels."""
 _OF_VOXELS = "voxels."
 """Prefix of outputs for voxels among those for points."""
+_COUNT = "number of voxels"
+"""Name of that number among the outputs, where only the device knows it."""
+
+_Results = Callable[[Scores, Placed], Mapping[str, torch.Tensor]]
+"""From the logits of a frame and its voxels to outputs by name, on the device."""
 
 _SHOWN = 3
 """Classes that the repr of a segmentation names."""
@@ -316,15 +324,27 @@ class Segmenter:
         self._runner = copy.copy(self._runner)
         self._execution = self._new_execution(self._runner)
         self._average = TemporalAverage(self.averaging, self.device)
-        # Temperatures of voxels come from the host.
+        capacities = self._execution.capacities is not None
         self._graph: FrameGraph[_Result] = FrameGraph(
-            self.device.type == "cuda"
-            and self._execution.capacities is not None
-            and isinstance(self._execution, IncrementalExecution)
-            and self.model.calibration is None
+            self.device.type == "cuda" and capacities and self._execution.repeats
         )
+        self._voxelizer = self._new_voxelizer() if capacities else None
         self._ranges = RangeHistory(self.model.input.residuals)
         self._map = None if self._map is None else self._new_map()
+
+    def _new_voxelizer(self) -> DeviceVoxelizer | None:
+        """Return what voxelizes frames on the device; None if the CPU does.
+
+        A map and range residuals need the voxels there.
+        """
+        from minkowski_perception.streaming.device_voxels import DeviceVoxelizer
+
+        model = self.model
+        if self._map is not None or not DeviceVoxelizer.accepts(model.input):
+            return None
+        return DeviceVoxelizer(
+            model.input, model.network.dimension, self.device, model.calibration is not None
+        )
 
     def __repr__(self) -> str:
         return (
@@ -537,20 +557,23 @@ class Segmenter:
         return (self.another_stream() if stamp is None else self)._segment(frame)
 
     def _segment(self, frame: Frame) -> Segmentation:
-        voxels, timings = self._voxelized(frame)
+        frame, intensity, timings = self._admitted(frame)
+        if self._voxelizer is not None and self.limits.keep_all_of(len(frame)) and len(frame):
+            return self._segment_points(frame, intensity, timings)
+        voxels = self._voxelized(frame, intensity, timings)
         mapped = self._map is not None and frame.pose is not None
 
-        def results(scores: Scores, rows: torch.Tensor) -> dict[str, torch.Tensor]:
-            outputs = self._outputs(voxels, frame, scores)
+        def results(scores: Scores, placed: Placed) -> dict[str, torch.Tensor]:
+            outputs = self._outputs(placed, frame, scores)
             alone = outputs.pop(CLASSES)
-            points = self._sliced(outputs.pop(_AVERAGED, alone), outputs, rows)
+            points = self._sliced(outputs.pop(_AVERAGED, alone), outputs, placed.rows)
             scores.clock.end("slice")
             of_voxels = {CLASSES: alone, **outputs} if mapped else {}
             return {**points, **{_OF_VOXELS + name: each for name, each in of_voxels.items()}}
 
         key = "points", mapped, self.min_confidence, self._with_entropy
-        scores, found = self._computed(voxels, frame, key, results)
-        timings |= scores.clock.seconds()
+        clock, found = self._computed_from_voxels(voxels, frame, key, results)
+        _add_seconds(timings, clock.seconds())
         of_voxels = part(found, _OF_VOXELS)
         points = {name: each for name, each in found.items() if not name.startswith(_OF_VOXELS)}
         self._remove_unknown(points, frame)
@@ -558,8 +581,38 @@ class Segmenter:
         self._add_to_map(voxels, frame, of_voxels, timings)
         started = perf_counter()
         spread = _spread(points, voxels)
-        timings["slice"] = timings.get("slice", 0.0) + perf_counter() - started
-        return self._segmentation(spread, voxels, timings, scores.voxel_count)
+        _add_seconds(timings, {"slice": perf_counter() - started})
+        voxel_count = self._voxel_count(len(voxels.coordinates))
+        return self._segmentation(spread, timings, voxel_count, voxels.thinned)
+
+    def _segment_points(
+        self, frame: Frame, intensity: npt.NDArray[np.float32] | None, timings: dict[str, float]
+    ) -> Segmentation:
+        """Label the points of a frame, which become voxels on the device."""
+        from minkowski_perception.streaming.device_voxels import PointFrame
+
+        assert self._voxelizer is not None
+
+        def results(scores: Scores, placed: Placed) -> dict[str, torch.Tensor]:
+            outputs = self._outputs(placed, frame, scores)
+            values = outputs.pop(CLASSES)
+            points = self._sliced(outputs.pop(_AVERAGED, values), outputs, placed.rows)
+            assert placed.inside is not None
+            points = {
+                name: torch.where(placed.inside, each, _missing(name, each.dtype))
+                for name, each in points.items()
+            }
+            scores.clock.end("slice")
+            return points
+
+        given = PointFrame(frame, intensity, self._voxelizer)
+        key = "points", self.min_confidence, self._with_entropy
+        clock, found = self._computed(given, frame, key, results)
+        count = int(found.pop(_COUNT))
+        _add_seconds(timings, clock.seconds())
+        self._remove_unknown(found, frame)
+        points = {name: each[: len(frame)].numpy() for name, each in found.items()}
+        return self._segmentation(points, timings, self._voxel_count(count), 0)
 
     def sliced(self, found: Probabilities) -> Segmentation:
         """Return the outputs for the points of a frame, given those for its voxels."""
@@ -567,7 +620,7 @@ class Segmenter:
         rows = found.voxels.quantization.inverse
         spread = _spread(self._sliced(found.values, found.outputs, rows), found.voxels)
         timings = found.timings | {"slice": perf_counter() - started}
-        return self._segmentation(spread, found.voxels, timings, found.voxel_count)
+        return self._segmentation(spread, timings, found.voxel_count, found.voxels.thinned)
 
     def _sliced(
         self, values: torch.Tensor, outputs: Mapping[str, torch.Tensor], rows: torch.Tensor
@@ -589,9 +642,9 @@ class Segmenter:
     def _segmentation(
         self,
         points: dict[str, npt.NDArray[Any]],
-        voxels: VoxelFrame,
         timings: dict[str, float],
         voxel_count: int,
+        thinned: int,
     ) -> Segmentation:
         return Segmentation(
             points.pop(_LABEL),
@@ -601,8 +654,12 @@ class Segmenter:
             self._execution.frames,
             voxel_count,
             points,
-            voxels.thinned,
+            thinned,
         )
+
+    def _voxel_count(self, voxels: int) -> int:
+        """Return the voxels that the network computed for a frame of so many."""
+        return self._execution.voxel_count if voxels else 0
 
     def probabilities(self, frame: Frame) -> Probabilities:
         """Return the outputs of all heads for voxels; `segment` without the points.
@@ -610,21 +667,20 @@ class Segmenter:
         Raises:
             OutOfOrderError, ValueError: as `segment`.
         """
-        voxels, timings = self._voxelized(frame)
-        scores, outputs = self._computed(
-            voxels, frame, "voxels", lambda scores, _: self._outputs(voxels, frame, scores)
+        frame, intensity, timings = self._admitted(frame)
+        voxels = self._voxelized(frame, intensity, timings)
+        clock, outputs = self._computed_from_voxels(
+            voxels, frame, "voxels", lambda scores, placed: self._outputs(placed, frame, scores)
         )
-        timings |= scores.clock.seconds()
+        _add_seconds(timings, clock.seconds())
         self._remove_unknown(outputs, frame)
         self._add_to_map(voxels, frame, outputs, timings)
         count = len(voxels.coordinates)
         outputs = {name: each[:count] for name, each in outputs.items()}
         alone = outputs.pop(CLASSES)
         values = outputs.pop(_AVERAGED, alone)
-        frame_count = self._execution.frames
-        return Probabilities(
-            voxels, values, alone, timings, frame_count, scores.voxel_count, outputs
-        )
+        frames, voxel_count = self._execution.frames, self._voxel_count(count)
+        return Probabilities(voxels, values, alone, timings, frames, voxel_count, outputs)
 
     def _remove_unknown(self, outputs: dict[str, torch.Tensor], frame: Frame) -> None:
         """Replace the outputs that need motion where it is not known."""
@@ -662,73 +718,91 @@ class Segmenter:
         Raises:
             OutOfOrderError, ValueError: as `segment`.
         """
-        voxels, _ = self._voxelized(frame)
-        _, logits = self._computed(voxels, frame, "logits", lambda scores, _: scores.logits)
+        frame, intensity, timings = self._admitted(frame)
+        voxels = self._voxelized(frame, intensity, timings)
+        _, logits = self._computed_from_voxels(
+            voxels, frame, "logits", lambda scores, _: scores.logits
+        )
         return voxels, logits[CLASSES][: len(voxels.coordinates)]
 
-    def _outputs(
-        self, voxels: VoxelFrame, frame: Frame, scores: Scores
-    ) -> dict[str, torch.Tensor]:
+    def _outputs(self, placed: Placed, frame: Frame, scores: Scores) -> dict[str, torch.Tensor]:
         """Return the outputs of all heads for the voxels of a frame, on the device.
 
         Where classes are averaged, there is also `_AVERAGED`.
         """
         logits = dict(scores.logits)
-        if self.model.calibration is not None and voxels.valid.any():
-            logits[CLASSES] = self.model.calibration(logits[CLASSES], voxels, frame)
+        if self.model.calibration is not None and placed.density is not None:
+            logits[CLASSES] = self.model.calibration(logits[CLASSES], *placed.density)
         outputs = {name: HEADS[name].output(each) for name, each in logits.items()}
         scores.clock.end("heads")
-        if self._average.length > 1 and frame.pose is not None and voxels.valid.any():
+        if self._average.length > 1 and frame.pose is not None and len(placed.keys):
             capacities = self._execution.capacities
-            outputs[_AVERAGED] = self._average.averaged(scores.keys, outputs[CLASSES], capacities)
+            outputs[_AVERAGED] = self._average.averaged(placed.keys, outputs[CLASSES], capacities)
             scores.clock.end("average")
         return outputs
 
+    def _computed_from_voxels(
+        self, voxels: VoxelFrame, frame: Frame, key: Hashable, results: _Results
+    ) -> tuple[StageClock, dict[str, torch.Tensor]]:
+        """Return what `_computed` returns for a frame with its voxels, of which there may be none.
+
+        The points of `results` are those in a voxel.
+        """
+        if len(voxels.coordinates):
+            density = None
+            if self.model.calibration is not None:
+                density = voxels.distances(frame), voxels.quantization.counts()
+            return self._computed(
+                VoxelizedFrame(voxels, self.device, density), frame, key, results
+            )
+        heads = self.model.network.options.heads
+        clock = StageClock(self.device)
+        clock.end("network")
+        none = {name: torch.zeros(0, channels) for name, channels in heads.items()}
+        quantization = voxels.quantization
+        placed = Placed(
+            quantization.coordinates, voxels.features, quantization.keys, quantization.inverse
+        )
+        return clock, dict(results(Scores(none, clock), placed))
+
     @torch.inference_mode()
     def _computed(
-        self,
-        voxels: VoxelFrame,
-        frame: Frame,
-        key: Hashable,
-        results: Callable[[Scores, torch.Tensor], Mapping[str, torch.Tensor]],
-    ) -> tuple[Scores, dict[str, torch.Tensor]]:
-        """Return the scores of a frame and, on the CPU, what is made of them.
+        self, given: FrameInput, frame: Frame, key: Hashable, results: _Results
+    ) -> tuple[StageClock, dict[str, torch.Tensor]]:
+        """Return the stages of a frame and, on the CPU, what is made of its logits.
 
         Args:
-            voxels: of the frame.
+            given: what the frame is computed from.
             frame: the frame.
             key: of all settings that `results` depends on.
-            results: given the scores and the rows of the frame's points among its voxels, returns
-                tensors on the device.
+            results: what is made of them.
         """
-        if not voxels.valid.any():
-            heads = self.model.network.options.heads
-            none = {name: torch.zeros(0, channels) for name, channels in heads.items()}
-            clock = StageClock(self.device)
-            clock.end("network")
-            scores = Scores(none, voxels.quantization.keys, 0, clock)
-            return scores, dict(results(scores, voxels.quantization.inverse))
+        execution, average = self._execution, self._average
         with deterministic_algorithms() if self._deterministic else nullcontext():
             while True:
-                former = self._execution.kept, self._average.kept
-                self._average.begin(None if frame.pose is None else voxels.origin)
-                placed = self._execution.place(voxels)
-                if self._execution.capacities is not None:
+                former = execution.kept, average.kept
+                average.begin(None if frame.pose is None else given.origin)
+                execution.begin(given.origin)
+                clock = StageClock(self.device)
+                inputs = given.tensors(execution.capacities)
+                if execution.capacities is not None:
                     self._move_into(former)
                     try:
-                        return self._computed_in_capacities(placed, frame, key, results)
+                        return self._computed_in_capacities(
+                            given, inputs, clock, frame, key, results
+                        )
                     except CapacityError:
                         continue
                 try:
-                    scores = self._execution.scores(placed)
-                    found = results(scores, placed.rows)
+                    placed = given.placed(inputs, None)
+                    found = results(execution.scores(placed, clock), placed)
                     copies = {name: each.cpu() for name, each in found.items()}
                 except BaseException:
-                    self._execution.fail()
+                    execution.fail()
                     raise
-                self._execution.keep(self._execution.next)
-                self._average.keep(self._average.next)
-                return scores, copies
+                execution.keep(execution.next, len(placed.keys))
+                average.keep(average.next)
+                return clock, copies
 
     def _move_into(self, former: tuple[Any, Any]) -> None:
         """Move what is kept into the memory in which it was before its origin moved."""
@@ -737,12 +811,16 @@ class Segmenter:
 
     def _computed_in_capacities(
         self,
-        placed: Placed,
+        given: FrameInput,
+        inputs: Sequence[torch.Tensor],
+        clock: StageClock,
         frame: Frame,
         key: Hashable,
-        results: Callable[[Scores, torch.Tensor], Mapping[str, torch.Tensor]],
-    ) -> tuple[Scores, dict[str, torch.Tensor]]:
+        results: _Results,
+    ) -> tuple[StageClock, dict[str, torch.Tensor]]:
         """Return what `_computed` returns, by a CUDA graph where the same was computed before.
+
+        The outputs have also the number of voxels. The state stays as it is if that is 0.
 
         Raises:
             CapacityError: the frame has to be computed again.
@@ -752,32 +830,43 @@ class Segmenter:
 
         def compute(inputs: Sequence[torch.Tensor]) -> _Computed:
             capacities.begin()
-            scores = execution.scores(placed.of(inputs))
-            found = results(scores, inputs[-1])
+            stages = clock.again()
+            placed = given.placed(inputs, capacities)
+            stages.end("voxelize")
+            found = dict(results(execution.scores(placed, stages), placed))
+            found[_COUNT] = (placed.keys != PADDING).sum()
             packed = capacities.packed(list(found.values()))
-            return (scores, list(found), packed), packed.raw, (execution.next, average.next)
+            return (stages, list(found), packed), packed.raw, (execution.next, average.next)
 
         sizes = frozenset(capacities.sizes.items())
-        key = key, sizes, self.crf, self.averaging, frame.pose is None
+        key = given.kind, key, sizes, self.crf, self.averaging, frame.pose is None
         kept = execution.kept, average.kept
-        (scores, names, packed), replayed = self._graph.computed(
-            key, placed.tensors, kept, compute
-        )
-        copies = capacities.fetched(packed)
+        (stages, names, packed), replayed = self._graph.computed(key, inputs, kept, compute)
+        found = dict(zip(names, capacities.fetched(packed), strict=True))
+        voxels = int(found[_COUNT])
+        if replayed is not None:
+            stages = clock.again()
+            stages.end("network")  # and all that follows, as a graph has no stages
+        if not voxels:
+            return stages, found
         if replayed is None:
             kept = in_place((execution.next, average.next), kept)
         else:
             copy_all(device_tensors(kept), replayed)
-            clock = placed.clock.again()
-            clock.end("network")  # and all that follows, as a graph has no stages
-            scores = replace(scores, voxel_count=placed.count, clock=clock)
-        execution.keep(kept[0])
+        execution.keep(kept[0], voxels)
         average.keep(kept[1])
-        return scores, dict(zip(names, copies, strict=True))
+        return stages, found
 
     @torch.inference_mode()
-    def _voxelized(self, frame: Frame) -> tuple[VoxelFrame, dict[str, float]]:
-        """Return the voxels of the stream's next frame, and seconds of the stages so far."""
+    def _admitted(
+        self, frame: Frame
+    ) -> tuple[Frame, npt.NDArray[np.float32] | None, dict[str, float]]:
+        """Admit the stream's next frame.
+
+        Returns:
+            the frame with its axes, de-skewed; its intensity [N], 0 to 1, or None; seconds of the
+            stages so far.
+        """
         timings = {}
         started = perf_counter()
         frame = self.oriented(frame)
@@ -788,15 +877,27 @@ class Segmenter:
             frame = deskew(frame, before.pose, before.stamp)
             timings["deskew"] = perf_counter() - started
             started = perf_counter()
-        intensity = (
-            None if frame.intensity is None else self.intensity_scale.normalise(frame.intensity)
-        )
+        intensity = frame.intensity
+        if intensity is not None:
+            intensity = self.intensity_scale.normalise(intensity)
+        timings["voxelize"] = perf_counter() - started
+        return frame, intensity, timings
+
+    @torch.inference_mode()
+    def _voxelized(
+        self,
+        frame: Frame,
+        intensity: npt.NDArray[np.float32] | None,
+        timings: dict[str, float],
+    ) -> VoxelFrame:
+        """Return the voxels of an admitted frame, from the CPU; note the time of it."""
+        started = perf_counter()
         voxels = voxelize(
             frame, self.model.input, intensity, self.model.network.dimension, self.limits
         )
         voxels = self._ranges.extended(voxels, frame)
-        timings["voxelize"] = perf_counter() - started
-        return voxels, timings
+        _add_seconds(timings, {"voxelize": perf_counter() - started})
+        return voxels
 
     def _trial(self) -> Trial:
         """Voxels and features of a made-up street, as the network sees them."""
@@ -836,9 +937,18 @@ def _spread(points: Mapping[str, torch.Tensor], voxels: VoxelFrame) -> dict[str,
         points: for each point in a voxel; padding may follow.
         voxels: of the frame.
     """
-    missing = {_LABEL: UNLABELLED, _CONFIDENCE: 0.0}
     count = len(voxels.quantization.inverse)
     return {
-        name: _on_all(each[:count], voxels, missing.get(name, missing_value(each.dtype)))
+        name: _on_all(each[:count], voxels, _missing(name, each.dtype))
         for name, each in points.items()
     }
+
+
+def _missing(name: str, dtype: torch.dtype) -> float:
+    """Return the value of an output for points that are in no voxel."""
+    return {_LABEL: UNLABELLED, _CONFIDENCE: 0.0}.get(name, missing_value(dtype))
+
+
+def _add_seconds(timings: dict[str, float], more: Mapping[str, float]) -> None:
+    for stage, seconds in more.items():
+        timings[stage] = timings.get(stage, 0.0) + seconds

@@ -13,15 +13,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated
 
-import numpy as np
-import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from minkowski_perception.frame import Frame
 from minkowski_perception.schema import Range
-from minkowski_perception.voxels import VoxelFrame
+from minkowski_perception.sparse.keys import on_device
 
 LIMITS = (0.1, 10.0)
 """Smallest and largest temperature."""
@@ -62,31 +58,32 @@ class TemperatureScaling:
                 f"and {columns - 1} of points"
             )
 
-    def bins(self, voxels: VoxelFrame, frame: Frame) -> tuple[npt.NDArray[np.intp], ...]:
-        """Return the bin of range and the bin of points of each voxel, [M] each.
+    def bins(self, distances: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the bin of range and the bin of points of each voxel, [M] int64 each.
 
         Args:
-            voxels: M voxels of the frame.
-            frame: its points.
+            distances: [M] float32, mean range of a voxel's points, metres.
+            counts: [M] int64, number of its points.
         """
-        points = np.compress(voxels.valid, frame.points, axis=0)
-        distances = np.sqrt(np.einsum("ij,ij->i", points, points))[:, None]
-        mean = voxels.quantization.reduce(torch.from_numpy(distances), "mean")[:, 0].numpy()
-        counts = voxels.quantization.counts().numpy()
+        device = distances.device
+        ranges = on_device(self.ranges, device, torch.float64)
+        points = on_device(self.points, device)
         return (
-            np.searchsorted(self.ranges, mean, side="right"),
-            np.searchsorted(self.points, counts, side="right"),
+            torch.bucketize(distances.double(), ranges, right=True),
+            torch.bucketize(counts, points, right=True),
         )
 
-    def __call__(self, logits: Tensor, voxels: VoxelFrame, frame: Frame) -> Tensor:
-        """Return the scaled logits of a frame's voxels.
+    def __call__(self, logits: Tensor, distances: Tensor, counts: Tensor) -> Tensor:
+        """Return the scaled logits of a frame's voxels, on their device.
 
         Args:
-            logits: [M, K] float32 of the classes, on any device; rows of padding may follow.
-            voxels: M voxels of the frame.
-            frame: its points.
+            logits: [M, K] float32 of the classes.
+            distances: see `bins`.
+            counts: see `bins`.
         """
-        chosen = torch.from_numpy(np.array(self.temperature, np.float32)[self.bins(voxels, frame)])
-        temperature = F.pad(chosen, (0, len(logits) - len(chosen)), value=1.0)
-        scaled = logits / temperature.to(logits.device)[:, None]
-        return scaled + scaled.new_tensor(self.offsets) if self.offsets else scaled
+        rows, columns = self.bins(distances, counts)
+        table = on_device(sum(self.temperature, ()), logits.device, torch.float32)
+        chosen = table.index_select(0, rows * (len(self.points) + 1) + columns)
+        scaled = logits / chosen[:, None]
+        offsets = on_device(self.offsets, logits.device, torch.float32)
+        return scaled + offsets if self.offsets else scaled

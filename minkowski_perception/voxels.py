@@ -34,6 +34,14 @@ ORIGIN_GRID = 256
 class MissingFieldError(ValueError):
     """A frame lacks what the features of a model need."""
 
+    @classmethod
+    def colour(cls) -> MissingFieldError:
+        """Return the error of a cloud without colour."""
+        return cls(
+            "the model needs colour, but the cloud has no rgb field; the command 'models' "
+            "lists what each model needs"
+        )
+
 
 class _Points(NamedTuple):
     """N valid points, as input for computing features."""
@@ -62,14 +70,18 @@ def _offset(axis: int) -> _Feature:
 def _colour(channel: int) -> _Feature:
     def read(points: _Points) -> Array:
         if points.colour is None:
-            raise MissingFieldError(
-                "the model needs colour, but the cloud has no rgb field; the command 'models' "
-                "lists what each model needs"
-            )
+            raise MissingFieldError.colour()
         values: Array = points.colour[channel].astype(np.float32)
         return values / np.float32(255.0)
 
     return read
+
+
+def _ranges(positions: Array) -> Array:
+    """Return the ranges [N] of points [3, N]."""
+    x, y, z = positions
+    ranges: Array = np.sqrt(x * x + y * y + z * z)
+    return ranges
 
 
 def _spread_z(points: _Points) -> Array:
@@ -90,7 +102,7 @@ _FEATURES: Mapping[str, _Feature] = {
     "y": _position(1),
     "z": _position(2),
     "height": lambda points: _product(points.up, points.positions)[0].astype(np.float32),
-    "range": lambda points: np.sqrt(sum(axis * axis for axis in points.positions)),
+    "range": lambda points: _ranges(points.positions),
     "intensity": lambda points: points.intensity,
     "intensity_known": lambda points: np.full(
         len(points.quantization.first), points.intensity_known, dtype=np.float32
@@ -227,6 +239,11 @@ class PointLimits:
     max_voxels: int | None = None
     stride: int = 1
 
+    def keep_all_of(self, points: int) -> bool:
+        """Return whether they leave any frame of so many points as it is."""
+        limits = (self.max_points, self.max_voxels)
+        return self.stride == 1 and all(most is None or points <= most for most in limits)
+
     def thin(self, valid: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
         """Return which of the valid points [N] are kept by `max_points`."""
         count = int(np.count_nonzero(valid))
@@ -288,6 +305,12 @@ class VoxelFrame(Voxels):
     valid: npt.NDArray[np.bool_]
     thinned: int = 0
 
+    def distances(self, frame: Frame) -> Tensor:
+        """Return the mean range [M] float32 of the frame's points in each voxel, metres."""
+        points = _columns(frame.points, np.flatnonzero(self.valid))
+        ranges = torch.from_numpy(_ranges(points))
+        return self.quantization.reduce(ranges[:, None], "mean")[:, 0]
+
 
 def voxelize(
     frame: Frame,
@@ -312,20 +335,17 @@ def voxelize(
     Raises:
         MissingFieldError: the frame lacks a required feature.
     """
-    # Half of the key range is for the frame, half for the motion between frames of a window.
-    reach = KeyLayout.for_dimension(dimension).limits[1][1] // 2 * spec.voxel_size
-    valid = _measured(frame.points, reach)
+    valid = _measured(frame.points, reach_of(spec, dimension))
     possible, valid = int(np.count_nonzero(valid)), limits.thin(valid)
     rows = np.flatnonzero(valid)  # `take` is several times as fast as a mask
     positions = _columns(frame.points, rows)
-    pose = frame.upright if frame.pose is None else frame.pose
+    pose = frame.placed
     if spec.shift == "minimum":
         origin = np.zeros(3, dtype=np.int64)
         # In float32, as in the code bases of these networks: float64 could give other voxels.
         coordinates, offsets = _cells(positions / np.float32(spec.voxel_size), spec.rounding)
     else:
-        origin = np.floor(pose[:3, 3] / spec.voxel_size / ORIGIN_GRID).astype(np.int64)
-        origin *= ORIGIN_GRID
+        origin = origin_of(pose, spec)
         coordinates, offsets = _place(positions, pose, spec, origin)
 
     quantization = quantize(torch.from_numpy(coordinates.T))
@@ -347,6 +367,20 @@ def voxelize(
     voxels = quantization.coordinates[:, 1:]
     thinned = possible - int(np.count_nonzero(valid))
     return VoxelFrame(voxels, torch.from_numpy(origin), features, quantization, valid, thinned)
+
+
+def reach_of(spec: VoxelInput, dimension: int) -> float:
+    """Return the metres along each axis within which points are in a voxel.
+
+    Half of the key range is for the frame, half for the motion between frames of a window.
+    """
+    return KeyLayout.for_dimension(dimension).limits[1][1] // 2 * spec.voxel_size
+
+
+def origin_of(pose: npt.NDArray[np.float64], spec: VoxelInput) -> npt.NDArray[np.int64]:
+    """Return the voxel [3] near the sensor that the coordinates of a frame are relative to."""
+    cells = np.floor(pose[:3, 3] / spec.voxel_size / ORIGIN_GRID).astype(np.int64)
+    return cells * ORIGIN_GRID
 
 
 def _measured(points: Array, reach: float) -> npt.NDArray[np.bool_]:

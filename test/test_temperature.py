@@ -16,19 +16,20 @@ POINTS = np.array(
 )
 FRAME = Frame(POINTS)
 VOXELS = voxelize(FRAME, VoxelInput(1.0, ("one",)))
+DENSITY = VOXELS.distances(FRAME), VOXELS.quantization.counts()
 
 
 def test_logits_are_divided_by_the_temperature_of_range_and_density():
     scaling = TemperatureScaling(((2.0, 4.0, 5.0), (8.0, 10.0, 0.5)), (20.0,), (2, 5))
     logits = torch.arange(6.0).reshape(3, 2) + 1.0
-    scaled = scaling(logits, VOXELS, FRAME)
+    scaled = scaling(logits, *DENSITY)
     expected = logits / torch.tensor([[2.0], [4.0], [0.5]])
     torch.testing.assert_close(scaled, expected)
 
 
 def test_offsets_are_added_to_the_classes():
     scaling = TemperatureScaling(((2.0,),), offsets=(1.0, -1.0))
-    scaled = scaling(torch.tensor([[2.0, 4.0]] * 3), VOXELS, FRAME)
+    scaled = scaling(torch.tensor([[2.0, 4.0]] * 3), *DENSITY)
     torch.testing.assert_close(scaled, torch.tensor([[2.0, 1.0]] * 3))
 
 

@@ -88,7 +88,7 @@ def gather_table(searches: Sequence[Search], targets: Tensor) -> GatherTable:
     rows, words, part = _empty(len(deltas), targets)
     if len(targets):
         most = max(len(search.keys) for search in searches)
-        with _launching_on(targets):
+        with launching_on(targets):
             table_kernel[(triton.cdiv(len(targets), _TABLE_ROWS),)](
                 *(first.keys, second.keys, targets, on_device(deltas, targets.device)),
                 *(rows, words, len(first.keys), len(second.keys), second.first_row, len(targets)),
@@ -163,7 +163,7 @@ def convolve(
         partial = torch.empty_like(result, dtype=torch.float32)
     tile = choose_tile(outputs, channels_in, channels_out, features.dtype)
     grid = triton.cdiv(outputs, tile.rows), triton.cdiv(channels_out, tile.channels)
-    with _launching_on(features):
+    with launching_on(features):
         for p, start in enumerate(parts):
             last = start == parts[-1]
             convolution_kernel[grid](
@@ -198,6 +198,6 @@ def _arithmetic(features: Tensor) -> dict[str, Any]:
     return {"PRECISION": "tf32" if tf32 else "ieee", "UPCAST": upcast}
 
 
-def _launching_on(tensor: Tensor) -> AbstractContextManager[Any]:
+def launching_on(tensor: Tensor) -> AbstractContextManager[Any]:
     """Return a context in which Triton launches on the device of a tensor."""
     return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()

@@ -195,17 +195,31 @@ def group(
     """
     if capacities is None and compiled_keys is not None and keys.device.type == "cpu":
         return compiled_keys.group(keys)
+    ordered, order, inverse, starts = runs(keys, capacities, name)
+    return ordered.index_select(0, starts), inverse, order.index_select(0, starts)
+
+
+def runs(
+    keys: Tensor, capacities: Capacities | None = None, name: Hashable = None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Sort keys, and find the runs of equal ones; arguments are those of `group`.
+
+    Returns:
+        [N] int64, the keys, ascending; [N] int64, the index of each, of equal ones the lowest
+        first; [N] int64, the run of each key in the given order; [M] int64, the place of the first
+        key of each run.
+    """
     ordered, order = torch.sort(keys, stable=True)
-    starts = torch.ones_like(keys, dtype=torch.bool)
-    starts[1:] = ordered[1:] != ordered[:-1]
+    begins = torch.ones_like(keys, dtype=torch.bool)
+    begins[1:] = ordered[1:] != ordered[:-1]
     inverse = torch.empty_like(order)
-    inverse[order] = torch.cumsum(starts, dim=0) - 1
+    inverse[order] = torch.cumsum(begins, dim=0) - 1
     if capacities is None:
-        rows = starts.nonzero()[:, 0]  # once, as it makes the host wait for the device
+        starts = begins.nonzero()[:, 0]  # once, as it makes the host wait for the device
     else:
-        rows = capacities.select(name, starts)
-        inverse.clamp_(max=len(rows) - 1)  # above it only where the capacity is too small
-    return ordered.index_select(0, rows), inverse, order.index_select(0, rows)
+        starts = capacities.select(name, begins)
+        inverse.clamp_(max=len(starts) - 1)  # above it only where the capacity is too small
+    return ordered, order, inverse, starts
 
 
 def join(

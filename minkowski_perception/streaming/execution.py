@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,13 +20,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from minkowski_perception.networks.blocks import SPATIAL_DIMENSION
 from minkowski_perception.networks.crf import CRFState
 from minkowski_perception.networks.heads import CLASSES
 from minkowski_perception.networks.model import Model
-from minkowski_perception.sparse import Capacities, Engine, KeyLayout, Memory, SparseTensor
+from minkowski_perception.sparse import Capacities, Engine, Memory, SparseTensor
+from minkowski_perception.sparse.keys import on_device
+from minkowski_perception.streaming.inputs import Placed
 from minkowski_perception.streaming.stage_clock import StageClock
-from minkowski_perception.voxels import VoxelFrame, Voxels, stack_in_time
+from minkowski_perception.voxels import Voxels
 
 
 @dataclass
@@ -83,45 +84,11 @@ class Scores:
     Attributes:
         logits: by head, [M, C] float32, row by row of the frame's voxels; those of the classes
             refined by the CRF where it is in use. With capacities, rows of padding follow.
-        keys: [M] int64, 3D keys of the voxels, on the device; with capacities, padding follows.
-        voxel_count: voxels that the network computed, those of earlier frames included.
         clock: of the stages "network" and, where it ran, "crf".
     """
 
     logits: Mapping[str, Tensor]
-    keys: Tensor
-    voxel_count: int
     clock: StageClock
-
-
-@dataclass(frozen=True)
-class Placed:
-    """A frame on the device, with padding where its execution has capacities.
-
-    Attributes:
-        voxels: of the frame.
-        count: N, voxels that the network computes, those of earlier frames included.
-        clock: that started when the frame was placed.
-        coordinates: [N, 5] int64 [batch, x, y, z, t], those of this frame last.
-        features: [N, C] float32.
-        rows: [P] int64, the row among the frame's voxels of each of its points in a voxel.
-    """
-
-    voxels: VoxelFrame
-    count: int
-    clock: StageClock
-    coordinates: Tensor
-    features: Tensor
-    rows: Tensor
-
-    @property
-    def tensors(self) -> tuple[Tensor, ...]:
-        """All that is on the device."""
-        return self.coordinates, self.features, self.rows
-
-    def of(self, tensors: Sequence[Tensor]) -> Placed:
-        """Return the frame with other `tensors` of the same shapes."""
-        return Placed(self.voxels, self.count, self.clock, *tensors)
 
 
 class Execution(ABC):
@@ -141,36 +108,27 @@ class Execution(ABC):
         self._marginals: CRFState | None = None
         self._new_marginals: CRFState | None = None
 
-    def place(self, voxels: VoxelFrame) -> Placed:
-        """Return the stream's next frame, which has M > 0 voxels, on the device.
+    def begin(self, origin: Tensor) -> None:
+        """Start the stream's next frame: the state moves to its origin [3] int64, on the CPU."""
+        before, self._origin = self._origin, origin
+        if before is not None and not torch.equal(before, origin):
+            self._shift(origin - before)
 
-        The state moves to its origin.
-        """
-        clock = StageClock(self._runner.device)
-        coordinates, features = self._stacked(voxels)
-        count, rows = len(features), voxels.quantization.inverse
-        if self.capacities is not None:
-            added = self.capacities.reserve("voxels", count) - count
-            coordinates, features = (F.pad(t, (0, 0, 0, added)) for t in (coordinates, features))
-            coordinates[-added:, 0] = -1
-            rows = F.pad(rows, (0, self.capacities.reserve("points", len(rows)) - len(rows)))
-        tensors = map(self._to_device, (coordinates, features, rows))
-        return Placed(voxels, count, clock, *tensors)
+    def _shift(self, offset: Tensor) -> None:
+        """Move the state to an origin that is [3] int64 voxels further."""
+        if self._marginals is not None:
+            self._marginals = self._marginals.rebased(offset)
 
     @abstractmethod
-    def _stacked(self, voxels: VoxelFrame) -> tuple[Tensor, Tensor]:
-        """Move the state to a frame's origin; return all voxels that the network computes.
-
-        Returns:
-            coordinates [N, 5] int64 and features [N, C], on the CPU.
-        """
-
-    @abstractmethod
-    def scores(self, placed: Placed) -> Scores:
-        """Return the logits of a frame.
+    def scores(self, placed: Placed, clock: StageClock) -> Scores:
+        """Return the logits of a frame that has voxels, and started with `begin`.
 
         It does not become part of the state before `keep`. With capacities, it can be computed
         again.
+
+        Args:
+            placed: voxels of the frame.
+            clock: for the stages.
         """
 
     @property
@@ -184,8 +142,8 @@ class Execution(ABC):
         return (self._new_marginals,)
 
     @abstractmethod
-    def keep(self, kept: tuple[Any, ...]) -> None:
-        """Finish the frame: keep this from now on."""
+    def keep(self, kept: tuple[Any, ...], voxels: int) -> None:
+        """Finish the frame, which has so many voxels: keep this from now on."""
 
     def fail(self) -> None:  # noqa: B027
         """Give up a frame after an error in it; forget the stream if part of it was freed."""
@@ -198,6 +156,16 @@ class Execution(ABC):
     @abstractmethod
     def frames(self) -> int:
         """Number of frames that the last logits rest on."""
+
+    @property
+    @abstractmethod
+    def voxel_count(self) -> int:
+        """Number of voxels that the last frame took, those of earlier frames included."""
+
+    @property
+    def repeats(self) -> bool:
+        """Whether frames can take the same steps on tensors of the same shapes."""
+        return True
 
     @property
     def nbytes(self) -> int:
@@ -228,31 +196,8 @@ class Execution(ABC):
         if marginals := self._on_device(part(state, "crf.")):
             self._marginals = CRFState(**marginals)
 
-    def _to_device(self, tensor: Tensor) -> Tensor:
-        """Return a tensor of the CPU on the device, without waiting for the copy."""
-        device = self._runner.device
-        if device.type != "cuda":
-            return tensor.to(device)
-        return tensor.pin_memory().to(device, non_blocking=True)
-
-    def _keys(self, voxels: VoxelFrame, coordinates: Tensor) -> Tensor:
-        """Return the 3D keys of a frame's voxels, given the placed coordinates of these."""
-        if self.capacities is None:
-            return self._to_device(voxels.quantization.keys)
-        space = coordinates[:, : SPATIAL_DIMENSION + 1]
-        return KeyLayout.for_dimension(SPATIAL_DIMENSION).pack(space, self.capacities)
-
     def _on_device(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {name: tensor.to(self._runner.device) for name, tensor in state.items()}
-
-    def _move_to(self, origin: Tensor) -> Tensor | None:
-        """Move the state to another origin; return the shift [3], or None without one."""
-        before, self._origin = self._origin, origin
-        if before is None or torch.equal(before, origin):
-            return None
-        if self._marginals is not None:
-            self._marginals = self._marginals.rebased(origin - before)
-        return origin - before
 
     def _refined(self, logits: Tensor, space: Tensor, features: Tensor) -> Tensor:
         """Return the newest frame's class logits [M, K], refined by a step of the CRF.
@@ -286,7 +231,7 @@ class WindowExecution(Execution):
     def __init__(self, runner: Runner, length: int) -> None:
         super().__init__(runner)
         self._frames: deque[Voxels] = deque(maxlen=length)
-        self._new_frame: Voxels | None = None
+        self._new_frame: Placed | None = None
 
     @property
     def length(self) -> int:
@@ -310,19 +255,36 @@ class WindowExecution(Execution):
         super().clear()
         self._frames.clear()
 
-    def _stacked(self, voxels: VoxelFrame) -> tuple[Tensor, Tensor]:
-        """See `Execution._stacked`."""
-        self._move_to(voxels.origin)
-        self._new_frame = Voxels(voxels.coordinates, voxels.origin, voxels.features)
-        return stack_in_time([*self._frames, self._new_frame][-self.length :])
+    @property
+    def voxel_count(self) -> int:
+        """See `Execution.voxel_count`."""
+        return sum(len(frame.features) for frame in self._frames)
 
-    def scores(self, placed: Placed) -> Scores:
+    @property
+    def repeats(self) -> bool:
+        """See `Execution.repeats`; the earlier frames of a window have any number of voxels."""
+        return self.length == 1
+
+    def _stacked(self, placed: Placed) -> tuple[Tensor, Tensor]:
+        """Return coordinates [N, 5] and features [N, C] of the window, the newest frame last."""
+        assert self._origin is not None
+        earlier = [*self._frames][max(0, len(self._frames) + 1 - self.length) :]
+        coordinates, features = [], []
+        for time, frame in enumerate(earlier):
+            offset = (frame.origin - self._origin).tolist()
+            space = frame.coordinates + on_device(tuple(offset), frame.coordinates.device)
+            coordinates.append(F.pad(F.pad(space, (1, 0)), (0, 1), value=time))
+            features.append(frame.features)
+        newest = F.pad(placed.coordinates[:, :-1], (0, 1), value=len(earlier))
+        return torch.cat([*coordinates, newest]), torch.cat([*features, placed.features])
+
+    def scores(self, placed: Placed, clock: StageClock) -> Scores:
         """See `Execution.scores`."""
-        clock = placed.clock.again()
+        self._new_frame = placed
         self._new_marginals = None  # stale ones are of no use when the CRF is switched on again
-        coordinates, features = placed.coordinates, placed.features
+        coordinates, features = self._stacked(placed)
         # Frames are stacked by time, so the last rows are the voxels of this frame, and padding.
-        first = placed.count - len(placed.voxels.coordinates)
+        first = len(features) - len(placed.features)
         newest = slice(first, None)
         logits = self._runner.logits(
             coordinates, features, capacities=self.capacities, in_order=first == 0
@@ -347,14 +309,17 @@ class WindowExecution(Execution):
                 classes = self._refined(classes, coordinates[newest, :4], features[newest])
             values[CLASSES] = classes
             clock.end("crf")
-        keys = self._keys(placed.voxels, coordinates[newest])
-        return Scores(values, keys, placed.count, clock)
+        return Scores(values, clock)
 
-    def keep(self, kept: tuple[Any, ...]) -> None:
+    def keep(self, kept: tuple[Any, ...], voxels: int) -> None:
         """See `Execution.keep`."""
         self.move(kept)
         assert self._new_frame is not None
-        self._frames.append(self._new_frame)
+        assert self._origin is not None
+        coordinates, features = (
+            tensor[:voxels] for tensor in (self._new_frame.coordinates, self._new_frame.features)
+        )
+        self._frames.append(Voxels(coordinates[:, 1:-1], self._origin, features))
 
     def state(self) -> dict[str, Tensor]:
         """See `Execution.state`."""
@@ -368,7 +333,8 @@ class WindowExecution(Execution):
         super().restore(state)
         for i in range(len(part(state, "window."))):
             if frame := part(state, f"window.{i}."):
-                self._frames.append(Voxels(**{name: t.cpu() for name, t in frame.items()}))
+                origin = frame.pop("origin").cpu()  # as voxels have it
+                self._frames.append(Voxels(origin=origin, **self._on_device(frame)))
 
 
 class IncrementalExecution(Execution):
@@ -393,6 +359,7 @@ class IncrementalExecution(Execution):
         frees = self.capacities is None
         self._memory = Memory(network.recall, network.support_channels, frees)
         self._count = 0
+        self._voxels = 0
 
     @property
     def frames(self) -> int:
@@ -408,19 +375,21 @@ class IncrementalExecution(Execution):
         """See `Execution.clear`."""
         super().clear()
         self._memory.clear()
-        self._count = 0
+        self._count = self._voxels = 0
 
-    def _stacked(self, voxels: VoxelFrame) -> tuple[Tensor, Tensor]:
-        """See `Execution._stacked`."""
-        moved = self._move_to(voxels.origin)
-        if moved is not None:
-            self._memory.shift((*(-moved).tolist(), 0))
-        # The frame and all that is remembered have time 0, so that time never overflows.
-        return F.pad(voxels.coordinates, (1, 1)), voxels.features
+    @property
+    def voxel_count(self) -> int:
+        """See `Execution.voxel_count`."""
+        return self._voxels
 
-    def scores(self, placed: Placed) -> Scores:
+    def _shift(self, offset: Tensor) -> None:
+        """See `Execution._shift`."""
+        super()._shift(offset)
+        self._memory.shift((*(-offset).tolist(), 0))
+
+    def scores(self, placed: Placed, clock: StageClock) -> Scores:
         """See `Execution.scores`."""
-        clock = placed.clock.again()
+        # The frame and all that is remembered have time 0, so that time never overflows.
         self._new_marginals = None  # stale ones are of no use when the CRF is switched on again
         coordinates, features = placed.coordinates, placed.features
         self._memory.begin()
@@ -431,7 +400,7 @@ class IncrementalExecution(Execution):
         if self._runner.use_crf:
             values[CLASSES] = self._refined(values[CLASSES], coordinates[:, :4], features)
             clock.end("crf")
-        return Scores(values, self._keys(placed.voxels, coordinates), placed.count, clock)
+        return Scores(values, clock)
 
     @property
     def kept(self) -> tuple[Any, ...]:
@@ -443,10 +412,11 @@ class IncrementalExecution(Execution):
         """See `Execution.next`."""
         return *super().next, self._memory.next
 
-    def keep(self, kept: tuple[Any, ...]) -> None:
+    def keep(self, kept: tuple[Any, ...], voxels: int) -> None:
         """See `Execution.keep`."""
         self.move(kept)
         self._count += 1
+        self._voxels = voxels
 
     def fail(self) -> None:
         """See `Execution.fail`."""

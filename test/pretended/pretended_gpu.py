@@ -10,8 +10,9 @@
 
 An operation between this GPU and the CPU raises `MixedDevicesError`, as a real one would (CPU
 tensors of no dimension may take part). Operations are counted as the kernel launches that they
-would be on a GPU, an estimate for those of several kernels. Our Triton kernels are replaced by
-PyTorch's operations, one launch each; their own tests run them under Triton's interpreter.
+would be on a GPU, an estimate for those of several kernels. Our Triton kernels are one launch
+each: those of the voxelization run under Triton's interpreter; those of convolutions, which would
+be slow, are replaced by PyTorch's operations, and have tests of their own.
 
 Not seen this way: time, faults of kernels, limits of dtypes on CUDA, and backward passes.
 
@@ -47,6 +48,7 @@ PACKAGE = "minkowski_perception"
 
 if f"{PACKAGE}.segmenter" in sys.modules:
     raise ImportError(f"import pretended_gpu before {PACKAGE}")
+os.environ["TRITON_INTERPRET"] = "1"
 torch.inference_mode = lambda *_args, **_kwargs: torch.no_grad()
 
 _INDEXING = ("index", "index_put", "index_put_", "_index_put_impl_")
@@ -253,7 +255,7 @@ def _recording(graph: _Graph, **_: Any) -> Iterator[None]:
 
 
 def _transferred(to: str, blocks: bool) -> None:
-    if blocks or to == "host":
+    if blocks:
         log.waited(f"to {to}")
     elif log.tape is not None:
         raise RuntimeError(f"a graph would copy the same from the host each time, {site()}")
@@ -300,6 +302,13 @@ def _refuse_mixed(func: Any, name: str, args: Any, tensors: list[Tensor]) -> Non
     raise MixedDevicesError(f"{func} between {sides} at {site()}")
 
 
+class _Stream:
+    """The one stream; what is asked of it is to wait for it."""
+
+    def synchronize(self) -> None:
+        log.waited("synchronize")
+
+
 class _Event:
     """A time; the package asks for it after it has copied a result to the host."""
 
@@ -312,6 +321,31 @@ class _Event:
 
     def elapsed_time(self, later: _Event) -> float:
         return 1e3 * (later.seconds - self.seconds)
+
+
+class _Interpreted:
+    """A kernel of ours under Triton's interpreter."""
+
+    def __init__(self, kernel: Any) -> None:
+        self._kernel = kernel
+
+    def __getitem__(self, grid: Any) -> Any:
+        return partial(self.launch, grid)
+
+    def launch(self, grid: Any, *args: Any, **constants: Any) -> None:
+        """Run it, and again when a graph is replayed."""
+        if not all(isinstance(each, PretendedTensor) for each in args if isinstance(each, Tensor)):
+            raise TypeError("the kernel wants all operands on the GPU")
+        log.ran(self._kernel.fn.__name__, *(each for each in args if isinstance(each, Tensor)))
+        operands = [_inner(each) for each in args]
+
+        def run() -> None:
+            with _disable_current_modes():
+                self._kernel[grid](*operands, **constants)
+
+        if log.tape is not None:
+            log.tape.append(run)
+        run()
 
 
 class _Table:
@@ -405,7 +439,7 @@ def started() -> Iterator[Log]:
                 device_count=lambda: 1,
                 current_device=lambda: 0,
                 device=lambda _: nullcontext(),
-                current_stream=lambda *_: None,
+                current_stream=lambda *_: _Stream(),
                 is_current_stream_capturing=lambda: log.tape is not None,
                 CUDAGraph=_Graph,
                 graph=_recording,
@@ -433,5 +467,14 @@ def started() -> Iterator[Log]:
         else:
             kernels = {"table_kernel": _Table(), "convolution_kernel": _Convolution()}
             stack.enter_context(mock.patch.multiple(implicit_gemm, **kernels))
+            from minkowski_perception.streaming import device_voxels
+
+            # Few programs, as the interpreter is slow.
+            interpreted = {
+                name: _Interpreted(getattr(device_voxels, name))
+                for name in ("point_kernel", "voxel_kernel")
+            }
+            rows = {"_POINT_ROWS": 2**13, "_VOXEL_ROWS": 2**13}
+            stack.enter_context(mock.patch.multiple(device_voxels, **interpreted, **rows))
         stack.enter_context(_Mode())
         yield log

@@ -22,6 +22,7 @@ import torch
 from minkowski_perception.frame import Frame
 from minkowski_perception.networks.model import load_model
 from minkowski_perception.segmenter import Segmenter
+from minkowski_perception.temperature import TemperatureScaling
 from minkowski_perception.trial import trial_frame
 
 Change = Callable[[int, Frame], Frame]
@@ -73,6 +74,13 @@ def segmenter(device: str, model: str = "outdoor_lidar", **options: Any) -> Segm
     return Segmenter(load_model(model), device=device, **options)
 
 
+def calibrated(device: str, **options: Any) -> Segmenter:
+    """Load the default model with temperatures that differ by range and density."""
+    temperature = ((0.5, 2.0), (1.5, 0.8))
+    scaling = TemperatureScaling(temperature, (10.0,), (3,), tuple(np.linspace(-1, 1, 19)))
+    return Segmenter(replace(load_model(), calibration=scaling), device=device, **options)
+
+
 def run(options: dict[str, Any], change: Change) -> dict[str, Any]:
     """Return the shares of labels equal to the CPU's, and launches and waits of the last frame."""
     frames = street(change)
@@ -94,7 +102,7 @@ def cost(log: pretended_gpu.Log) -> dict[str, Any]:
 
 
 def repeated() -> dict[str, Any]:
-    """Run a stream of a sensor that creeps, by graphs and launch by launch.
+    """Run a calibrated stream of a sensor that creeps, by graphs and launch by launch.
 
     Returns the shares of labels equal to the CPU's, those of both equal to each other, the
     launches of each frame by graphs, and the cost of the last one launch by launch. (In growing
@@ -105,13 +113,13 @@ def repeated() -> dict[str, Any]:
         pose = np.eye(4)
         pose[0, 3] = 0.01 * i
         frames.append(replace(trial_frame(RAYS // 4, 0), stamp=(1 + i) * 10**8, pose=pose))
-    on_cpu = segmenter("cpu", engine="torch", precision="float32")
+    on_cpu = calibrated("cpu", engine="torch", precision="float32")
     expected = [on_cpu.segment(frame).labels for frame in frames]
     report: dict[str, Any] = {"equal": [], "operations": []}
     sequences = []
     with pretended_gpu.started() as log:
         graphs, singly = (
-            segmenter("cuda", engine="triton", precision="float32") for _ in range(2)
+            calibrated("cuda", engine="triton", precision="float32") for _ in range(2)
         )
         singly.graphs = False
         for frame, labels in zip(frames, expected, strict=True):

@@ -20,6 +20,7 @@ from triton.compiler import ASTSource
 
 from minkowski_perception.sparse.implicit_gemm import choose_tile
 from minkowski_perception.sparse.triton_kernels import convolution_kernel, table_kernel
+from minkowski_perception.streaming.voxel_kernels import FEATURES, point_kernel, voxel_kernel
 
 LAYERS = {
     "9 to 16 channels, float16": (9, 16, torch.float16),
@@ -33,10 +34,26 @@ LAYERS = {
 _POINTERS = {torch.float32: "*fp32", torch.float16: "*fp16", torch.bfloat16: "*bf16"}
 _ROWS = dict.fromkeys(("rows", "words", "order"), "*i32")
 _KEYS = dict.fromkeys(("first", "second", "targets", "deltas"), "*i64")
+_COUNT = len(FEATURES)
+_POINTS = {
+    "header": "*fp64",
+    "colour": "*u8",
+    **dict.fromkeys(("points", "intensity", "factors", "values"), "*fp32"),
+    "keys": "*i64",
+}
+_VOXELS = {
+    **dict.fromkeys(("ordered", "order", "starts", "coordinates", "keys", "sizes"), "*i64"),
+    **dict.fromkeys(("values", "factors", "features", "distances"), "*fp32"),
+}
 
 
 def compiled(
-    kernel: Any, capability: int, pointers: dict[str, str], constants: dict[str, Any], warps: int
+    kernel: Any,
+    capability: int,
+    pointers: dict[str, str],
+    constants: dict[str, Any],
+    warps: int = 4,
+    **options: Any,
 ) -> Any:
     """Compile a kernel; other arguments are int32, and pointers are aligned to 16 bytes."""
     names = kernel.arg_names
@@ -47,7 +64,7 @@ def compiled(
     values = {(names.index(name),): value for name, value in constants.items()}
     source = ASTSource(fn=kernel, signature=kinds, constexprs=values, attrs=aligned)
     target = GPUTarget("cuda", capability, 32)
-    return triton.compile(source, target=target, options={"num_warps": warps})
+    return triton.compile(source, target=target, options={"num_warps": warps, **options})
 
 
 def figures(kernel: Any, capability: int) -> dict[str, int]:
@@ -64,6 +81,7 @@ def figures(kernel: Any, capability: int) -> dict[str, int]:
     return {
         "spilled": sum(map(int, re.findall(r"(\d+) bytes spill stores", output))),
         "tensor_core": len(re.findall(r"wgmma\.mma_async|mma\.sync", assembly)),
+        "inexact": len(re.findall(r"fma\.rn\.f|\.approx|\.full", assembly)),
         "asynchronous_copies": len(re.findall(r"cp\.async\.c[ag]", assembly)),
     }
 
@@ -73,7 +91,16 @@ def main() -> None:
     report: dict[str, dict[str, dict[str, int]]] = {}
     for capability in map(int, sys.argv[1:]):
         table = {"STEPS": 17, "K": 54, "FIRST_K": 27, "PART": 18, "ROWS": 128}
-        kernels = {"table": compiled(table_kernel, capability, _KEYS | _ROWS, table, 4)}
+        cells = {"CHANNELS": _COUNT, "WIDTH": _COUNT + 1, "BITS": 17}
+        points = cells | {"LOW": -49152, "HIGH": 49151, "ROWS": 256, "NUMBERS": (*range(_COUNT),)}
+        voxels = cells | {"SPREAD": _COUNT - 1, "FIRST": False}
+        voxels |= {"COLUMNS": 16, "STEPS": 8, "ROWS": 32}
+        exact = {"enable_fp_fusion": False}
+        kernels = {
+            "table": compiled(table_kernel, capability, _KEYS | _ROWS, table),
+            "points": compiled(point_kernel, capability, _POINTS, points, **exact),
+            "voxels": compiled(voxel_kernel, capability, _VOXELS, voxels, **exact),
+        }
         for name, (inputs, outputs, dtype) in LAYERS.items():
             tile = choose_tile(100_000, inputs, outputs, dtype)
             pointers = dict.fromkeys(("x", "w", "bias", "residual", "out"), _POINTERS[dtype])

@@ -111,8 +111,9 @@ class _Samples:
         rows, true = voxels.quantization.inverse.numpy(), truth[voxels.valid]
         known = np.flatnonzero(true < outputs.values.shape[1])
         chosen = self._rng.permutation(known)[:_SAMPLE]
-        of_range, of_points = self._grid.bins(voxels, frame)
-        bins = of_range * (len(self._grid.points) + 1) + of_points
+        counts = voxels.quantization.counts()
+        of_range, of_points = self._grid.bins(voxels.distances(frame), counts)
+        bins = (of_range * (len(self._grid.points) + 1) + of_points).numpy()
         self._logits.append(np.log(outputs.values.numpy()[rows[chosen]].clip(1e-30)))
         self._truth.append(true[chosen])
         self._bins.append(bins[rows[chosen]])
