@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Check the CUDA path on a GPU and measure it, in under ten minutes.
 
-Every step is printed and written to the JSON file as soon as it is done. A step that fails does
-not stop the next one, and none starts when the time is over, so the check can be cut off.
+The steps that tell most come first. Each is printed and written to the JSON file as soon as it is
+done, one that fails does not stop the next one, and none starts when the time is over: the check
+can be cut off at any moment.
 
     python tools/gpu_check.py --out out/gpu_check.json
 """
@@ -17,9 +18,9 @@ import sys
 import time
 import traceback
 from argparse import ArgumentDefaultsHelpFormatter, ArgumentParser, Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cache, cached_property, partial
 from importlib.metadata import PackageNotFoundError, version
 from itertools import cycle
 from pathlib import Path
@@ -31,29 +32,39 @@ import torch
 from minkowski_perception.frame import Frame
 from minkowski_perception.lab.benchmarks import engines
 from minkowski_perception.lab.benchmarks.scans import FEATURES, Scan
-from minkowski_perception.networks.model import load_model
+from minkowski_perception.labels import LabelSet
+from minkowski_perception.networks import build_network
+from minkowski_perception.networks.model import Model, load_model
 from minkowski_perception.segmenter import Segmenter
-from minkowski_perception.sparse import quantize
+from minkowski_perception.sparse import Capacities, quantize
 from minkowski_perception.sparse.engines.base import EngineError
 from minkowski_perception.trial import trial_frame
+from minkowski_perception.voxels import VoxelInput, voxelize
 
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = ("outdoor_lidar", "indoor_depth")
-CONTENDERS = (
-    ("torch", "float32"),
+LARGE = "MinkUNet34-W32"
+"""Network for 64 beams, with random weights."""
+OTHERS = (
     ("triton", "float32"),
-    ("triton", "float16"),
     ("triton", "bfloat16"),
+    ("torch", "float32"),
     ("spconv_triton", "float16"),
 )
+"""Engines and precisions beside triton in float16. spconv-triton compiles for minutes."""
 _FRAMES, _REPEATS = 4, 20
+_TESTS_AT_MOST = 240.0  # seconds
 _RUNTIME = (
     "cudaLaunchKernel",
     "cudaGraphLaunch",
     "cudaStreamSynchronize",
     "cudaDeviceSynchronize",
+    "cudaEventSynchronize",
     "cudaMemcpyAsync",
 )
+
+Step = tuple[str, str, Callable[[], Any]]
+"""Section and name in the report, and what returns the finding."""
 
 
 class Check:
@@ -61,20 +72,43 @@ class Check:
 
     Args:
         points: of a frame.
-        network_points: of the scan for the large network.
+        seconds: that the check may take.
     """
 
     device = torch.device("cuda")
 
-    def __init__(self, points: int, network_points: int) -> None:
+    def __init__(self, points: int, seconds: float) -> None:
         self._points = points
-        self._network_points = network_points
+        self._end = time.monotonic() + seconds
 
     @property
-    def steps(self) -> tuple[Callable[[], Any], ...]:
-        """Functions that return what goes into the report, under their names."""
-        steps = self.card, self.labels, self.frames, self.rates, self.large_network, self.tests
-        return steps
+    def steps(self) -> Iterator[Step]:
+        """All steps, in their order."""
+        first = "triton", "float16"
+        yield "card", "card", self.card
+        yield self._cost_step(MODELS[0], *first)
+        yield "voxels", "share equal", self.voxels
+        yield self._labels_step(MODELS[0], *first)
+        yield self._cost_step(LARGE, *first)
+        rivals = ("torch", "triton float16", "spconv-triton's own float16")
+        yield "network", LARGE, partial(self.network, rivals)
+        for model in MODELS[1:]:
+            yield self._labels_step(model, *first)
+            yield self._cost_step(model, *first)
+        yield "rates", "each second", self.rates
+        yield "tests", "CUDA", self.tests
+        for engine, precision in OTHERS:
+            for model in MODELS:
+                yield self._labels_step(model, engine, precision)
+                yield self._cost_step(model, engine, precision)
+
+    def _labels_step(self, model: str, engine: str, precision: str) -> Step:
+        work = partial(self.labels, model, engine, precision)
+        return "labels equal to the CPU's", f"{model}, {engine} {precision}", work
+
+    def _cost_step(self, model: str, engine: str, precision: str) -> Step:
+        work = partial(self.cost, model, engine, precision)
+        return "frames", f"{model}, {engine} {precision}", work
 
     def card(self) -> dict[str, Any]:
         """Name the GPU and the versions."""
@@ -86,85 +120,42 @@ class Check:
             "date": time.strftime("%Y-%m-%d"),
         }
 
-    def labels(self) -> dict[str, Any]:
-        """Return the smallest share of labels of a frame that equal the CPU's."""
-        report: dict[str, Any] = {}
-        for model in MODELS:
-            on_cpu = Segmenter(load_model(model), device="cpu", engine="torch")
-            expected = [on_cpu.segment(frame).labels for frame in self._street(_FRAMES)]
-            for engine, precision in CONTENDERS:
-                report[f"{model}, {engine} {precision}"] = _or_error(
-                    lambda m=model, e=engine, p=precision, x=expected: min(
-                        float((found.labels == labels).mean())
-                        for found, labels in zip(self._segment(m, e, p), x, strict=True)
-                    )
-                )
-        return report
+    def voxels(self) -> dict[str, float]:
+        """Return the shares of voxels and features of a frame with the bits of the CPU's."""
+        from minkowski_perception.streaming.device_voxels import DeviceVoxelizer, PointFrame
 
-    def frames(self) -> dict[str, Any]:
-        """Return milliseconds of a frame, by stage where it is no graph; calls; megabytes."""
+        (frame,) = self._street(1)
+        spec = load_model(MODELS[0]).input
+        expected = voxelize(frame, spec, frame.intensity)
+        capacities = Capacities()
+        given = PointFrame(
+            frame, frame.intensity, DeviceVoxelizer(spec, 4, self.device, density=False)
+        )
+        found = given.placed(given.tensors(capacities), capacities)
+        rows = slice(len(expected.features))
+        pairs = {
+            "keys": (found.keys[rows].cpu(), expected.quantization.keys),
+            "features": (found.features[rows].cpu(), expected.features),
+        }
         return {
-            f"{model}, {engine} {precision}": _or_error(
-                lambda m=model, e=engine, p=precision: self._cost(m, e, p)
-            )
-            for model in MODELS
-            for engine, precision in CONTENDERS
+            name: float((one == other).double().mean()) for name, (one, other) in pairs.items()
         }
 
-    def rates(self) -> dict[str, Any]:
-        """Return multiply-adds of large products, and bytes of copies, each second."""
-        size = 2**28
-        source = torch.empty(size, dtype=torch.uint8, device=self.device)
-        target = torch.empty_like(source)
-        seconds = statistics.median(self._seconds(lambda: target.copy_(source)) for _ in range(10))
-        return {"products": engines.matrix_rates(self.device), "copied bytes": 2 * size / seconds}
-
-    def large_network(self) -> dict[str, Any]:
-        """Return milliseconds of MinkUNet34-W32, beside spconv-triton's own network."""
-        points = trial_frame(self._network_points).points
-        voxels = torch.from_numpy(np.floor(points / 0.05).astype(np.int64))
-        cells = quantize(torch.nn.functional.pad(voxels, (1, 0))).coordinates
-        scan = Scan("street", len(points), cells, torch.ones(len(cells), len(FEATURES)))
-        race = engines.race("MinkUNet34-W32", scan, self.device, repeats=_REPEATS)
-        return {
-            "voxels": len(cells),
-            "multiply-adds": race.macs,
-            **{
-                timing.contender.name: {
-                    "ms": 1e3 * timing.median,
-                    "labels equal": timing.labels_equal,
-                }
-                for timing in race.timings
-            },
-            "not available": race.absent,
-        }
-
-    def tests(self) -> dict[str, Any]:
-        """Run the tests of the CUDA path."""
-        words = "cuda or triton or gemm or gpu"
-        command = [sys.executable, "-m", "pytest", "-q", "-rs", "-k", words, str(ROOT / "test")]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=240, cwd=ROOT)
-        return {"status": done.returncode, "output": done.stdout[-3000:]}
-
-    @cached_property
-    def _scans(self) -> list[Frame]:
-        return [trial_frame(self._points, i) for i in range(_FRAMES)]
-
-    def _street(self, frames: int) -> Iterator[Frame]:
-        """Yield frames of a street from a car that drives 8 m/s; scans recur, poses do not."""
-        for i, scan in zip(range(frames), cycle(self._scans), strict=False):
-            pose = np.eye(4)
-            pose[0, 3] = 0.8 * i
-            yield replace(scan, stamp=(1 + i) * 10**8, pose=pose)
-
-    def _segmenter(self, model: str, engine: str, precision: str) -> Segmenter:
-        return Segmenter(load_model(model), device="cuda", engine=engine, precision=precision)
-
-    def _segment(self, model: str, engine: str, precision: str) -> list[Any]:
+    def labels(self, model: str, engine: str, precision: str) -> float:
+        """Return the smallest share of a frame's labels that equal the CPU's."""
         segmenter = self._segmenter(model, engine, precision)
-        return [segmenter.segment(frame) for frame in self._street(_FRAMES)]
+        return min(
+            float((segmenter.segment(frame).labels == labels).mean())
+            for frame, labels in zip(self._street(_FRAMES), self._expected(model), strict=True)
+        )
 
-    def _cost(self, model: str, engine: str, precision: str) -> dict[str, Any]:
+    @cache  # noqa: B019  There is one check.
+    def _expected(self, model: str) -> list[Any]:
+        on_cpu = Segmenter(load_model(model), device="cpu", engine="torch")
+        return [on_cpu.segment(frame).labels for frame in self._street(_FRAMES)]
+
+    def cost(self, model: str, engine: str, precision: str) -> dict[str, Any]:
+        """Return milliseconds of a frame, by stage where it is no graph; calls; megabytes."""
         report: dict[str, Any] = {}
         for name, graphs in (("by graphs", True), ("launch by launch", False)):
             segmenter = self._segmenter(model, engine, precision)
@@ -185,10 +176,64 @@ class Check:
             counts = {event.key: event.count for event in profile.key_averages()}
             report[name] = {
                 "ms": {stage: statistics.median(values[2:]) for stage, values in stages.items()},
+                "least ms": min(stages["whole"]),
+                "graphs": segmenter.graphs,
+                "voxels": found.voxel_count,
                 "calls": {call: counts.get(call, 0) for call in _RUNTIME},
                 "peak MB": torch.cuda.max_memory_allocated() / 1e6,
             }
         return report
+
+    def network(self, contenders: Sequence[str]) -> dict[str, Any]:
+        """Return milliseconds of the large network alone, by contender, kernel maps included."""
+        points = trial_frame(self._points).points
+        voxels = torch.from_numpy(np.floor(points / 0.05).astype(np.int64))
+        cells = quantize(torch.nn.functional.pad(voxels, (1, 0))).coordinates
+        scan = Scan("street", len(points), cells, torch.ones(len(cells), len(FEATURES)))
+        race = engines.race(LARGE, scan, self.device, repeats=_REPEATS, only=contenders)
+        return {
+            "voxels": len(cells),
+            "multiply-adds": race.macs,
+            **{
+                timing.contender.name: {
+                    "ms": 1e3 * timing.median,
+                    "labels equal": timing.labels_equal,
+                }
+                for timing in race.timings
+            },
+            "not available": race.absent,
+        }
+
+    def rates(self) -> dict[str, Any]:
+        """Return multiply-adds of large products, and bytes of copies, each second."""
+        size = 2**28
+        source = torch.empty(size, dtype=torch.uint8, device=self.device)
+        target = torch.empty_like(source)
+        seconds = statistics.median(self._seconds(lambda: target.copy_(source)) for _ in range(10))
+        return {"products": engines.matrix_rates(self.device), "copied bytes": 2 * size / seconds}
+
+    def tests(self) -> dict[str, Any]:
+        """Run the tests of the CUDA path."""
+        words = "cuda or triton or gemm or gpu or device_voxels"
+        command = [sys.executable, "-m", "pytest", "-q", "-rs", "-k", words, str(ROOT / "test")]
+        left = min(_TESTS_AT_MOST, self._end - time.monotonic())
+        done = subprocess.run(command, capture_output=True, text=True, timeout=left, cwd=ROOT)
+        return {"status": done.returncode, "output": done.stdout[-3000:]}
+
+    @cached_property
+    def _scans(self) -> list[Frame]:
+        return [trial_frame(self._points, i) for i in range(_FRAMES)]
+
+    def _street(self, frames: int) -> Iterator[Frame]:
+        """Yield frames of a street from a car that drives 8 m/s; scans recur, poses do not."""
+        for i, scan in zip(range(frames), cycle(self._scans), strict=False):
+            pose = np.eye(4)
+            pose[0, 3] = 0.8 * i
+            yield replace(scan, stamp=(1 + i) * 10**8, pose=pose)
+
+    def _segmenter(self, model: str, engine: str, precision: str) -> Segmenter:
+        loaded = _large() if model == LARGE else load_model(model)
+        return Segmenter(loaded, device="cuda", engine=engine, precision=precision)
 
     def _seconds(self, work: Callable[[], Any]) -> float:
         torch.cuda.synchronize()
@@ -196,6 +241,16 @@ class Check:
         work()
         torch.cuda.synchronize()
         return time.perf_counter() - started
+
+
+def _large() -> Model:
+    """Return a model of the large network: voxels of 5 cm, random weights."""
+    features, labels = ("x", "y", "z", "intensity"), LabelSet.load("semantickitti19")
+    torch.manual_seed(0)
+    heads = {"classes": len(labels)}
+    network = build_network(LARGE, in_channels=len(features), heads=heads).eval()
+    spec = VoxelInput(0.05, features, reduce="mean")
+    return Model(LARGE, network, labels, spec, window=1, card={})
 
 
 def _version(name: str) -> str | None:
@@ -215,24 +270,28 @@ def _or_error(work: Callable[[], Any]) -> Any:
         return {"error": repr(error), "trace": traceback.format_exc()[-1500:]}
 
 
-def run(steps: tuple[Callable[[], Any], ...], out: Path, seconds: float) -> dict[str, Any]:
+def run(steps: Iterator[Step], out: Path, seconds: float) -> dict[str, Any]:
     """Run steps until the time is over; write the report after each.
 
     Args:
-        steps: return what goes into the report.
+        steps: in their order.
         out: JSON file.
         seconds: after which no step starts.
     """
     start, report = time.monotonic(), {}
     out.parent.mkdir(parents=True, exist_ok=True)
-    for step in steps:
+    for section, name, work in steps:
         began = time.monotonic()
         in_time = began - start <= seconds
-        found = _or_error(step) if in_time else {"not available": "no time was left"}
-        report[step.__name__] = found
-        report.setdefault("seconds", {})[step.__name__] = round(time.monotonic() - began, 1)
-        out.write_text(json.dumps(report, indent=1))
-        print(f"{time.monotonic() - start:4.0f} s  {step.__name__}: {json.dumps(found)[:800]}")
+        found = _or_error(work) if in_time else {"not available": "no time was left"}
+        report.setdefault(section, {})[name] = found
+        taken = round(time.monotonic() - began, 1)
+        report.setdefault("seconds", {})[f"{section}: {name}"] = taken
+        whole = out.with_suffix(".part")
+        whole.write_text(json.dumps(report, indent=1))
+        whole.replace(out)  # a check that is cut off leaves no half of a file
+        shown = json.dumps(found)[:800]
+        print(f"{time.monotonic() - start:4.0f} s  {section}, {name}: {shown}", flush=True)
     return report
 
 
@@ -248,9 +307,9 @@ def main() -> int:
     if not torch.cuda.is_available():
         print("PyTorch finds no CUDA device: nothing to check")
         return 1
-    check = Check(arguments.points, arguments.points)
+    check = Check(arguments.points, arguments.seconds)
     report = run(check.steps, arguments.out, arguments.seconds)
-    return int("error" in json.dumps(report))
+    return int('"error"' in json.dumps(report))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,14 @@ HERE = Path(__file__).parent
 ENGINES_PAGE = HERE.parents[1] / "docs" / "engines.md"
 RUNS = (
     *("torch", "triton", "triton float16", "window", "no CRF, no averaging", "far drive"),
-    *("no poses", "a frame of one point", "indoor_depth", "restored", "multiply-adds"),
+    *(
+        "no poses",
+        "a frame of one point",
+        "a frame without a point",
+        "indoor_depth",
+        "restored",
+        "multiply-adds",
+    ),
 )
 
 # One process runs all, for all tests.
@@ -52,14 +59,20 @@ def test_the_pretended_gpu_gives_the_labels_of_the_cpu(name, report):
 
 def test_the_check_for_a_gpu_reports_labels_times_and_what_is_absent(report):
     found = report["gpu check"]
-    assert found["card"]["device"] == "pretended"
-    assert found["labels"]["outdoor_lidar, triton float16"] >= 0.99
-    assert "spconv" in found["labels"]["outdoor_lidar, spconv_triton float16"]["not available"]
-    costs = found["frames"]["outdoor_lidar, triton float16"]
-    assert list(costs) == ["by graphs", "launch by launch"]
-    for cost in costs.values():
-        assert 0.0 < cost["ms"]["network"] < cost["ms"]["whole"]
-    assert found["large_network"]["triton float16"]["labels equal"] >= 0.95
+    assert found["card"]["card"]["device"] == "pretended"
+    assert found["voxels"]["share equal"] == {"keys": 1.0, "features": 1.0}
+    labels = found["labels equal to the CPU's"]
+    assert labels["outdoor_lidar, triton float16"] >= 0.99
+    assert "spconv" in labels["outdoor_lidar, spconv_triton float16"]["not available"]
+    for model in ("outdoor_lidar", "MinkUNet14A"):
+        costs = found["frames"][f"{model}, triton float16"]
+        assert list(costs) == ["by graphs", "launch by launch"], costs
+        assert [cost["graphs"] for cost in costs.values()] == [True, False]
+        for cost in costs.values():
+            assert 0.0 < cost["ms"]["network"] < cost["ms"]["whole"]
+    large = found["network"]["MinkUNet14A"]
+    assert large["triton float16"]["labels equal"] >= 0.95
+    assert list(large["not available"]) == ["spconv-triton's own float16"]
 
 
 def test_frames_of_the_same_capacities_launch_the_same_kernels_of_the_same_shapes(report):

@@ -29,9 +29,10 @@ def bad():
 
 def test_a_step_that_fails_does_not_stop_the_next_one(check, tmp_path):
     out = tmp_path / "new" / "report.json"
-    report = check.run((bad, good), out, seconds=60.0)
-    assert report["bad"]["error"] == "RuntimeError('the device is lost')"
-    assert report["good"] == {"ms": 1.5}
+    steps = ("labels", "torch", bad), ("labels", "triton", good)
+    report = check.run(steps, out, seconds=60.0)
+    assert report["labels"]["torch"]["error"] == "RuntimeError('the device is lost')"
+    assert report["labels"]["triton"] == {"ms": 1.5}
     assert json.loads(out.read_text()) == report
 
 
@@ -41,9 +42,10 @@ def test_the_report_is_written_after_every_step(check, tmp_path):
     def reads():
         return list(json.loads(out.read_text()))
 
-    assert check.run((good, reads), out, seconds=60.0)["reads"] == ["good", "seconds"]
+    steps = ("frames", "1", good), ("rates", "2", reads)
+    assert check.run(steps, out, seconds=60.0)["rates"]["2"] == ["frames", "seconds"]
 
 
 def test_no_step_starts_when_the_time_is_over(check, tmp_path):
-    report = check.run((good,), tmp_path / "report.json", seconds=-1.0)
-    assert report["good"] == {"not available": "no time was left"}
+    report = check.run((("rates", "1", good),), tmp_path / "report.json", seconds=-1.0)
+    assert report["rates"]["1"] == {"not available": "no time was left"}

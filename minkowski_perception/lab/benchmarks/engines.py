@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import copy
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -255,6 +255,7 @@ def race(
     repeats: int,
     tick: Callable[[], object] = lambda: None,
     ours_alone: bool = False,
+    only: Collection[str] | None = None,
 ) -> Race:
     """Let all contenders run a network on a scan in turns, each time another one first.
 
@@ -265,6 +266,7 @@ def race(
         repeats: number of timed passes of each, after two that are not timed.
         tick: called after every pass.
         ours_alone: leave other libraries out.
+        only: contenders by name, "torch" among them; None for all.
 
     Raises:
         BenchmarkError: an unknown network.
@@ -274,6 +276,9 @@ def race(
     present, absent = find_contenders(network.to(device), device)
     if ours_alone:
         present = [contender for contender in present if contender.ours]
+    if only is not None:
+        present = [contender for contender in present if contender.name in only]
+        absent = {name: reason for name, reason in absent.items() if name in only}
     tensor = SparseTensor(scan.features.to(device), scan.coordinates.to(device))
     voxels = tensor.coordinates, tensor.features
     timings = [Timing(contender) for contender in present]
