@@ -179,7 +179,7 @@ class Frame:
         return upright(self.axes or named_axes(self.frame_id))
 
     @property
-    def placed(self) -> npt.NDArray[np.float64]:
+    def pose_or_upright(self) -> npt.NDArray[np.float64]:
         """Pose [4, 4] of the frame, `upright` where it has none."""
         return self.upright if self.pose is None else self.pose
 

@@ -339,7 +339,7 @@ def voxelize(
     possible, valid = int(np.count_nonzero(valid)), limits.thin(valid)
     rows = np.flatnonzero(valid)  # `take` is several times as fast as a mask
     positions = _columns(frame.points, rows)
-    pose = frame.placed
+    pose = frame.pose_or_upright
     if spec.shift == "minimum":
         origin = np.zeros(3, dtype=np.int64)
         # In float32, as in the code bases of these networks: float64 could give other voxels.

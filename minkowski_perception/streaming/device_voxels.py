@@ -89,7 +89,7 @@ class DeviceVoxelizer:
                 self._pinned = self._pinned.pin_memory()
             self._raw = torch.empty(size, dtype=torch.uint8, device=self._device)
         header, points, shades, colours = self._parts(self._pinned, capacity)
-        pose = frame.placed
+        pose = frame.pose_or_upright
         numbers = header.numpy()
         numbers[:12] = pose[:3].ravel()
         numbers[12:15] = origin_of(pose, self.spec)
@@ -115,7 +115,7 @@ class DeviceVoxelizer:
         with launching_on(raw):
             point_kernel[(triton.cdiv(count, _POINT_ROWS),)](
                 *(header, points, intensity, colours, factors, keys, values, count),
-                NUMBERS=tuple(map(FEATURES.index, spec.features)), CHANNELS=channels,
+                NUMBERS=_numbers(spec.features), CHANNELS=channels,
                 WIDTH=width, BITS=bits, LOW=low, HIGH=high, ROWS=_POINT_ROWS,
                 enable_fp_fusion=False,
             )  # fmt: skip
@@ -130,7 +130,7 @@ class DeviceVoxelizer:
             voxel_kernel[(triton.cdiv(voxels, _VOXEL_ROWS),)](
                 *(ordered, order, starts, values, factors),
                 *(coordinates, of_voxels, features, distances, sizes, count, voxels),
-                SPREAD=spec.features.index("spread_z") if "spread_z" in spec.features else -1,
+                COLUMN=spec.features.index("spread_z") if "spread_z" in spec.features else -1,
                 FIRST=spec.reduce == "first", CHANNELS=channels, WIDTH=width,
                 COLUMNS=triton.next_power_of_2(width), BITS=bits, ROWS=_VOXEL_ROWS,
                 STEPS=_STEPS, enable_fp_fusion=False,
@@ -164,7 +164,7 @@ class PointFrame(FrameInput):
 
     def __init__(self, frame: Frame, intensity: Array | None, voxelizer: DeviceVoxelizer) -> None:
         self._frame, self._intensity, self._voxelizer = frame, intensity, voxelizer
-        self.origin = torch.from_numpy(origin_of(frame.placed, voxelizer.spec))
+        self.origin = torch.from_numpy(origin_of(frame.pose_or_upright, voxelizer.spec))
 
     def tensors(self, capacities: Capacities | None) -> Sequence[Tensor]:
         """See `FrameInput.tensors`."""
@@ -176,6 +176,11 @@ class PointFrame(FrameInput):
         """See `FrameInput.placed`."""
         assert capacities is not None
         return self._voxelizer.placed(tensors[0], capacities)
+
+
+def _numbers(features: Sequence[str]) -> int:
+    """Return features in an integer, as the kernels take them: four bits each."""
+    return sum(FEATURES.index(name) << 4 * i for i, name in enumerate(features))
 
 
 def _fill(rows: npt.NDArray[Any], values: Any, count: int | None = None) -> None:

@@ -269,6 +269,8 @@ class WindowExecution(Execution):
         """Return coordinates [N, 5] and features [N, C] of the window, the newest frame last."""
         assert self._origin is not None
         earlier = [*self._frames][max(0, len(self._frames) + 1 - self.length) :]
+        if not earlier:
+            return placed.coordinates, placed.features
         coordinates, features = [], []
         for time, frame in enumerate(earlier):
             offset = (frame.origin - self._origin).tolist()

@@ -22,6 +22,8 @@ FEATURES = (
 )
 """Features that the kernels know, in the order of their numbers."""
 
+SPREAD = tl.constexpr(FEATURES.index("spread_z"))
+
 HEADER = 18
 """Numbers of a frame, float64: its motion [3, 4], origin [3], size of a voxel, reach, and 1 if the
 intensity is known."""
@@ -41,6 +43,43 @@ def _place(header, axis: tl.constexpr, x, y, z):
 
 
 @triton.jit
+def _feature(
+    NUMBER: tl.constexpr, header, colour, intensity, given,
+    x, y, z, distance, offset_x, offset_y, offset_z,
+):  # fmt: skip
+    """Return the feature of points with a number, see FEATURES; its `spread_z` is `offset_z`."""
+    value = tl.full(x.shape, 1.0, tl.float32)
+    if NUMBER == 1:
+        value = x
+    elif NUMBER == 2:
+        value = y
+    elif NUMBER == 3:
+        value = z
+    elif NUMBER == 4:
+        value = distance
+    elif NUMBER == 5:
+        a = tl.load(header + 8)
+        b = tl.load(header + 9)
+        c = tl.load(header + 10)
+        wide = x.to(tl.float64) * a + y.to(tl.float64) * b + z.to(tl.float64) * c
+        value = wide.to(tl.float32)
+    elif NUMBER == 6:
+        value = tl.load(intensity, mask=given, other=0.0)
+    elif NUMBER == 7:
+        value *= tl.load(header + 17).to(tl.float32)
+    elif NUMBER == 8 or NUMBER == 9 or NUMBER == 10:
+        shade = tl.load(colour + (NUMBER - 8), mask=given, other=0)
+        value = tl.div_rn(shade.to(tl.float32), 255.0)
+    elif NUMBER == 11:
+        value = offset_x
+    elif NUMBER == 12:
+        value = offset_y
+    elif NUMBER == 13 or NUMBER == 14:
+        value = offset_z
+    return value
+
+
+@triton.jit
 def point_kernel(
     header, points, intensity, colour, factors, keys, values, count,
     NUMBERS: tl.constexpr, CHANNELS: tl.constexpr, WIDTH: tl.constexpr, BITS: tl.constexpr,
@@ -48,9 +87,9 @@ def point_kernel(
 ):  # fmt: skip
     """Write the key and the features of ROWS points.
 
-    Keys of points that are in no voxel are PADDING, those of points out of range negative. The
-    feature `spread_z` of a point is its `offset_z`. Beyond CHANNELS, the last of WIDTH values is
-    the range. `factors` [2, CHANNELS] are scales and offsets.
+    Keys of points that are in no voxel are PADDING, those of points out of range negative. Each
+    four bits of NUMBERS are a feature, the first one lowest. Beyond CHANNELS, the last of WIDTH
+    values is the range. `factors` [2, CHANNELS] are scales and offsets; `spread_z` has none yet.
     """
     n = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     given = n < count
@@ -76,35 +115,11 @@ def point_kernel(
 
     distance = tl.sqrt_rn(x * x + y * y + z * z)
     for i in tl.static_range(CHANNELS):
-        value = tl.full((ROWS,), 1.0, tl.float32)
-        if NUMBERS[i] == 1:
-            value = x
-        elif NUMBERS[i] == 2:
-            value = y
-        elif NUMBERS[i] == 3:
-            value = z
-        elif NUMBERS[i] == 4:
-            value = distance
-        elif NUMBERS[i] == 5:
-            a = tl.load(header + 8)
-            b = tl.load(header + 9)
-            c = tl.load(header + 10)
-            wide = x.to(tl.float64) * a + y.to(tl.float64) * b + z.to(tl.float64) * c
-            value = wide.to(tl.float32)
-        elif NUMBERS[i] == 6:
-            value = tl.load(intensity + n, mask=given, other=0.0)
-        elif NUMBERS[i] == 7:
-            value *= tl.load(header + 17).to(tl.float32)
-        elif NUMBERS[i] == 8 or NUMBERS[i] == 9 or NUMBERS[i] == 10:
-            shade = tl.load(colour + 3 * n + (NUMBERS[i] - 8), mask=given, other=0)
-            value = tl.div_rn(shade.to(tl.float32), 255.0)
-        elif NUMBERS[i] == 11:
-            value = offset_x
-        elif NUMBERS[i] == 12:
-            value = offset_y
-        elif NUMBERS[i] == 13 or NUMBERS[i] == 14:
-            value = offset_z
-        if NUMBERS[i] != 14:
+        value = _feature(
+            (NUMBERS >> 4 * i) & 15, header, colour + 3 * n, intensity + n, given,
+            x, y, z, distance, offset_x, offset_y, offset_z,
+        )  # fmt: skip
+        if ((NUMBERS >> 4 * i) & 15) != SPREAD:
             value = value * tl.load(factors + i) + tl.load(factors + CHANNELS + i)
         tl.store(values + n * WIDTH + i, value, mask=given)
     if WIDTH > CHANNELS:
@@ -115,7 +130,7 @@ def point_kernel(
 def voxel_kernel(
     ordered, order, starts, values, factors, coordinates, keys, features, distances, sizes,
     points, voxels,
-    SPREAD: tl.constexpr, FIRST: tl.constexpr, CHANNELS: tl.constexpr, WIDTH: tl.constexpr,
+    COLUMN: tl.constexpr, FIRST: tl.constexpr, CHANNELS: tl.constexpr, WIDTH: tl.constexpr,
     COLUMNS: tl.constexpr, BITS: tl.constexpr, ROWS: tl.constexpr, STEPS: tl.constexpr,
 ):  # fmt: skip
     """Write the coordinates, features, mean ranges and numbers of points of ROWS voxels.
@@ -133,7 +148,7 @@ def voxel_kernel(
         sizes: [voxels] int64.
         points: number of points.
         voxels: number of voxels.
-        SPREAD: channel of `spread_z`, -1 without.
+        COLUMN: channel of `spread_z`, -1 without.
         FIRST: whether features are those of a voxel's first point, otherwise the means.
         CHANNELS: features of a voxel.
         WIDTH: values of a point.
@@ -162,7 +177,7 @@ def voxel_kernel(
             value = tl.load(values + point[:, None] * WIDTH + c[None, :], mask=here, other=0.0)
             wide = value.to(tl.float64)
             total += wide
-            if SPREAD >= 0:
+            if COLUMN >= 0:
                 squares += wide * wide
     number = tl.maximum(size, 1).to(tl.float64)[:, None]
     mean = total / number
@@ -174,10 +189,10 @@ def voxel_kernel(
         point = tl.load(order + start, mask=given, other=0)
         here = occupied[:, None] & known[None, :]
         result = tl.load(values + point[:, None] * WIDTH + c[None, :], mask=here, other=0.0)
-    if SPREAD >= 0:
+    if COLUMN >= 0:
         spread = tl.sqrt(tl.maximum(squares / number - mean * mean, 0.0)).to(tl.float32)
-        spread = spread * tl.load(factors + SPREAD) + tl.load(factors + CHANNELS + SPREAD)
-        result = tl.where((c == SPREAD)[None, :] & occupied[:, None], spread, result)
+        spread = spread * tl.load(factors + COLUMN) + tl.load(factors + CHANNELS + COLUMN)
+        result = tl.where((c == COLUMN)[None, :] & occupied[:, None], spread, result)
     place = m[:, None] * CHANNELS + c[None, :]
     tl.store(features + place, result, mask=given[:, None] & (c < CHANNELS)[None, :])
     tl.store(keys + m, key, mask=given)

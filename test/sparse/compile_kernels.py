@@ -92,8 +92,13 @@ def main() -> None:
     for capability in map(int, sys.argv[1:]):
         table = {"STEPS": 17, "K": 54, "FIRST_K": 27, "PART": 18, "ROWS": 128}
         cells = {"CHANNELS": _COUNT, "WIDTH": _COUNT + 1, "BITS": 17}
-        points = cells | {"LOW": -49152, "HIGH": 49151, "ROWS": 256, "NUMBERS": (*range(_COUNT),)}
-        voxels = cells | {"SPREAD": _COUNT - 1, "FIRST": False}
+        points = cells | {
+            "LOW": -49152,
+            "HIGH": 49151,
+            "ROWS": 256,
+            "NUMBERS": sum(i << 4 * i for i in range(_COUNT)),
+        }
+        voxels = cells | {"COLUMN": _COUNT - 1, "FIRST": False}
         voxels |= {"COLUMNS": 16, "STEPS": 8, "ROWS": 32}
         exact = {"enable_fp_fusion": False}
         kernels = {
