@@ -597,9 +597,9 @@ class Segmenter:
             outputs = self._outputs(placed, frame, scores)
             values = outputs.pop(CLASSES)
             points = self._sliced(outputs.pop(_AVERAGED, values), outputs, placed.rows)
-            assert placed.inside is not None
+            assert placed.outside is not None
             points = {
-                name: torch.where(placed.inside, each, _missing(name, each.dtype))
+                name: each.masked_fill(placed.outside, _missing(name, each.dtype))
                 for name, each in points.items()
             }
             scores.clock.end("slice")
@@ -752,9 +752,10 @@ class Segmenter:
             density = None
             if self.model.calibration is not None:
                 density = voxels.distances(frame), voxels.quantization.counts()
-            return self._computed(
-                VoxelizedFrame(voxels, self.device, density), frame, key, results
-            )
+            given = VoxelizedFrame(voxels, self.device, density)
+            clock, found = self._computed(given, frame, key, results)
+            found.pop(_COUNT, None)
+            return clock, found
         heads = self.model.network.options.heads
         clock = StageClock(self.device)
         clock.end("network")

@@ -136,7 +136,7 @@ class DeviceVoxelizer:
                 STEPS=_STEPS, enable_fp_fusion=False,
             )  # fmt: skip
         density = (distances, sizes) if self._density else None
-        return Placed(coordinates, features, of_voxels, rows, keys != PADDING, density)
+        return Placed(coordinates, features, of_voxels, rows, keys == PADDING, density)
 
     def _parts(self, raw: Tensor, capacity: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return header, points [capacity, 3], intensity and colours [capacity, 3] in `raw`."""

@@ -31,7 +31,7 @@ class Placed:
         features: [M, C] float32.
         keys: [M] int64, 3D keys of the voxels.
         rows: [P] int64, the voxel of each point.
-        inside: [P] bool, the points that are in a voxel; None if all are, but for padding.
+        outside: [P] bool, the points that are in no voxel; None if all are, but for padding.
         density: of the voxels; None if it is not needed.
     """
 
@@ -39,7 +39,7 @@ class Placed:
     features: Tensor
     keys: Tensor
     rows: Tensor
-    inside: Tensor | None = None
+    outside: Tensor | None = None
     density: Density | None = None
 
 

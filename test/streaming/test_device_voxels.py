@@ -72,7 +72,7 @@ def test_each_point_has_its_voxel_or_none():
     frame = cloud()
     expected = voxelize(frame, SPEC)
     found, _ = placed(frame)
-    inside = found.inside.cpu()
+    inside = ~found.outside.cpu()
     assert np.array_equal(inside[: len(frame)].numpy(), expected.valid)
     assert not inside[len(frame) :].any()
     assert torch.equal(found.rows.cpu()[inside], expected.quantization.inverse)
@@ -86,7 +86,7 @@ def test_a_cloud_without_intensity_pose_or_valid_points_is_as_on_the_cpu():
     found, _ = placed(
         Frame(np.full((3, 3), np.nan)), replace(SPEC, features=("z",), scale=(1.0,), offset=())
     )
-    assert not found.inside.any()
+    assert found.outside.all()
     assert (found.coordinates[:, 0] == -1).all()
 
 
@@ -98,7 +98,7 @@ def test_a_buffer_is_filled_again_by_the_next_frame():
     for frame, intensity in ((many, many.intensity), (few, None)):
         raw = voxelizer.copied(frame, intensity, 256)
         found = voxelizer.placed(raw, capacities)
-        assert int(found.inside.sum()) == len(frame)
+        assert int((~found.outside).sum()) == len(frame)
         assert found.density is None
         expected = voxelize(frame, spec, intensity)
         assert torch.equal(found.features[:1].cpu(), expected.features)
