@@ -31,7 +31,7 @@ class Placed:
         features: [M, C] float32.
         keys: [M] int64, 3D keys of the voxels.
         rows: [P] int64, the voxel of each point.
-        outside: [P] bool, the points that are in no voxel; None if all are, but for padding.
+        outside: [P] bool, the points that are in no voxel; None if none is, but for padding.
         density: of the voxels; None if it is not needed.
     """
 

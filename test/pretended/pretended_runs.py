@@ -68,6 +68,7 @@ RUNS: dict[str, tuple[dict[str, Any], Change]] = {
     "triton float16": ({"engine": "triton", "precision": "float16"}, lambda _, frame: frame),
     "window": ({"engine": "triton", "precision": "float32", "window": 2}, lambda _, f: f),
     "no CRF, no averaging": ({"engine": "torch", "crf": False, "averaging": 1}, lambda _, f: f),
+    "with a map": ({"engine": "triton", "precision": "float32", "map": True}, lambda _, f: f),
     "far drive": ({"engine": "triton", "precision": "float32"}, far),
     "no poses": ({"engine": "torch"}, lambda _, frame: replace(frame, pose=None)),
     "a frame of one point": ({"engine": "triton", "precision": "float32"}, nearly_empty),

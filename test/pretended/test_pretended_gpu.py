@@ -17,7 +17,8 @@ import torch
 HERE = Path(__file__).parent
 ENGINES_PAGE = HERE.parents[1] / "docs" / "engines.md"
 RUNS = (
-    *("torch", "triton", "triton float16", "window", "no CRF, no averaging", "far drive"),
+    *("torch", "triton", "triton float16", "window", "no CRF, no averaging", "with a map"),
+    "far drive",
     *(
         "no poses",
         "a frame of one point",
