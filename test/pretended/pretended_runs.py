@@ -73,7 +73,10 @@ RUNS: dict[str, tuple[dict[str, Any], Change]] = {
     "no poses": ({"engine": "torch"}, lambda _, frame: replace(frame, pose=None)),
     "a frame of one point": ({"engine": "triton", "precision": "float32"}, nearly_empty),
     "a frame without a point": ({"engine": "triton", "precision": "float32"}, without_points),
-    "indoor_depth": ({"model": "indoor_depth", "engine": "torch"}, lambda _, frame: frame),
+    "indoor_depth": (
+        {"model": "indoor_depth", "engine": "triton", "precision": "float32"},
+        lambda _, frame: frame,
+    ),
 }
 """Options of the segmenter and changes of the frames, by the name of a run."""
 
