@@ -61,6 +61,9 @@ class _Edge:
 class TransformTree:
     """Tree of the frames that transforms connect.
 
+    A frame with several parents, as when two nodes publish its pose, keeps the parent that was told
+    most often.
+
     Attributes:
         edges: by child frame.
         invalid: descriptions of transforms that are not finite or have no rotation.
@@ -68,6 +71,7 @@ class TransformTree:
 
     def __init__(self) -> None:
         self.edges: dict[str, _Edge] = {}
+        self._told: dict[tuple[str, str], _Edge] = {}
         self.invalid: set[str] = set()
 
     def add(self, transform: Any, static: bool) -> None:
@@ -78,10 +82,10 @@ class TransformTree:
         except ValueError:
             self.invalid.add(f"'{child}' in '{parent}'")
             return
-        edge = self.edges.get(child)
-        if edge is None or edge.parent != parent:
-            edge = self.edges[child] = _Edge(parent, static, pose, pose)
+        edge = self._told.setdefault((child, parent), _Edge(parent, static, pose, pose))
         edge.add(nanoseconds(transform.header.stamp), pose)
+        if edge.count > self.edges.setdefault(child, edge).count:
+            self.edges[child] = edge
 
     def replace_static(self, transform: Any) -> None:
         """Add a static transform in place of earlier ones of its child frame."""

@@ -572,7 +572,8 @@ class SqliteStorage(Storage):
                 self._losses.add(f"damaged topics of {self.path.name}", number, "no text")
                 continue
             text, form = definitions.get(kind, ("", ""))
-            self.channels[number] = Channel(topic, kind, encoding, text, form)
+            # Some tools leave the format out; messages of ROS 2 are in CDR.
+            self.channels[number] = Channel(topic, kind, encoding or "cdr", text, form)
         try:
             counts = self._database.execute(
                 "SELECT topic_id, count(*) FROM messages GROUP BY topic_id"

@@ -452,6 +452,17 @@ def test_a_frame_that_changes_its_parent_keeps_the_last_one(tmp_path):
     assert along_x(poses_of(path, "lidar")) == [(2, 2), (3, 3)]
 
 
+def test_a_frame_that_two_nodes_publish_keeps_one_parent_and_all_its_poses(tmp_path):
+    moving = [
+        (parent, "lidar", second, (second + shift, 0, 0), NO_TURN)
+        for second in (1, 2, 3)
+        for parent, shift in (("odom", 0), ("map", 10))
+    ]
+    path = write_transforms(tmp_path / "bag", moving=moving)
+
+    assert along_x(poses_of(path, "lidar")) == [(1, 1), (2, 2), (3, 3)]
+
+
 def test_static_transforms_alone_give_no_poses(tmp_path):
     path = write_transforms(tmp_path / "bag", static=[("odom", "lidar", 0, (1, 0, 0), NO_TURN)])
 

@@ -249,6 +249,17 @@ def write_bag(path, storage="mcap", times=TIMES):
     return path
 
 
+def test_messages_without_a_format_are_those_of_ros(tmp_path):
+    path = write_bag(tmp_path / "bag", "sqlite3")
+    database = sqlite3.connect(next(path.glob("*.db3")))
+    database.execute("UPDATE topics SET serialization_format = ''")
+    database.commit()
+    database.close()
+
+    with BagReader(path) as bag:
+        assert len(list(bag.clouds("/points"))) == len(TIMES)
+
+
 def write_parts(folder, names):
     folder.mkdir()
     for i, name in enumerate(names):
