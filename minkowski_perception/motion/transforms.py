@@ -61,8 +61,8 @@ class _Edge:
 class TransformTree:
     """Tree of the frames that transforms connect.
 
-    A frame with several parents, as when two nodes publish its pose, keeps the parent that was told
-    most often.
+    A frame with several parents, as when two nodes publish its pose, keeps the parent that was
+    told most often.
 
     Attributes:
         edges: by child frame.
