@@ -490,12 +490,37 @@ class Segmenter:
             ValueError: the state is of another model or execution; a new stream starts.
         """
         self.reset()
-        # On the CPU, as all but the execution keeps it; that moves its part to the device.
+        self.restore_memory(state)
         state = {name: tensor.cpu() for name, tensor in state.items()}
-        for key, each in {**self._memories, "continuity": self._continuity}.items():
-            each.restore(part(state, f"{key}."))
+        self._continuity.restore(part(state, "continuity."))
         self.intensity_scale.restore(state["intensity_scale"].numpy())
         self.axes.restore(bytes(state["axes"].tolist()))
+
+    def recall(self, frame: Frame, outputs: Mapping[str, npt.NDArray[Any]]) -> Segmentation:
+        """Return outputs that are known as `segment` returns them; the network does not run.
+
+        All but its memory follows the frame. After the last such frame `restore_memory` sets that.
+
+        Args:
+            frame: N points, the stream's next frame.
+            outputs: [N], those of `Segmentation.fields`, without the colour.
+
+        Raises:
+            OutOfOrderError: the frame is not later than the last one; nothing changes.
+        """
+        self._admitted(frame)
+        return self._segmentation(dict(outputs), {}, 0, 0)
+
+    def restore_memory(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Replace what the network, the averages and the map keep by that of a `state`.
+
+        Raises:
+            ValueError: the state is of another model or execution.
+        """
+        # On the CPU, as all but the execution keeps it; that moves its part to the device.
+        state = {name: tensor.cpu() for name, tensor in state.items()}
+        for key, each in self._memories.items():
+            each.restore(part(state, f"{key}."))
 
     def skip(self, stamp: int, frame_id: str) -> None:
         """Note a frame that was received but is not segmented; see `Continuity.skip`."""

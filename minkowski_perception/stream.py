@@ -127,18 +127,24 @@ class Stream:
         self._truth_field = truth_field
         self._turn = turn
 
-    def label(self, message: Any, received_at: int = 0) -> Labelled:
+    def label(
+        self,
+        message: Any,
+        received_at: int = 0,
+        segment: Callable[[Frame], Segmentation] | None = None,
+    ) -> Labelled:
         """Label a received cloud, the next one of the stream.
 
         Args:
             message: sensor_msgs/PointCloud2, or anything with its attributes.
             received_at: nanoseconds; replaces a stamp of 0, which drivers without a clock send.
+            segment: computes the labels; None for the segmenter.
 
         Raises:
             Dropped: the cloud cannot be labelled. The drop is counted, and the stream goes on.
         """
         try:
-            return self._label(message, received_at)
+            return self._label(message, received_at, segment or self.segmenter.segment)
         except CloudError as error:
             raise self.drop(DropReason.MALFORMED, error) from error
         except OutOfOrderError as error:
@@ -178,7 +184,9 @@ class Stream:
         """Release what the source of ego motion holds."""
         self.ego_motion.close()
 
-    def _label(self, message: Any, received_at: int) -> Labelled:
+    def _label(
+        self, message: Any, received_at: int, segment: Callable[[Frame], Segmentation]
+    ) -> Labelled:
         started = time.perf_counter()
         frame = decode(message, label_field=existing_field(message, self._truth_field))
         frame.stamp = frame.stamp or received_at
@@ -196,7 +204,7 @@ class Stream:
             received.pose = self.level.sensor_pose(frame)
         located = time.perf_counter()
         with self._turn():
-            result = self.segmenter.segment(frame)
+            result = segment(frame)
         segmented = time.perf_counter()
         cloud = append_fields(message, result.fields())
         timings = {

@@ -54,8 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         metavar="DIR",
         help="folder for the bag 'labelled' and summary.json; of several recordings each has its "
-        "own folder in it, and batch.html is the overview. Recordings that are finished are "
-        "skipped, so the same command resumes a batch",
+        "own folder in it, and batch.html is the overview. The same command goes on with "
+        "what was stopped, and skips recordings that are finished",
     )
     parser.add_argument(
         "--map",
@@ -187,13 +187,10 @@ def _label_one(args: argparse.Namespace) -> int:
         try:
             summary = Summary.from_dict(labeller.label(recording, watch))
         except Stopped as stopped:
-            print_aside(
-                f"{stopped}; the same command labels it from the start; for the rest alone, copy "
-                "what is in unfinished-*, and take --start SECONDS with another --out"
-            )
+            print_aside(f"{stopped}; the same command goes on from there")
             return signals.status
         except DiskFullError as error:
-            print_aside(f"{error}; make room, then the same command labels it from the start")
+            print_aside(f"{error}; make room, then the same command goes on")
             return 1
         finally:
             watch.close()

@@ -24,6 +24,8 @@ BAG = "labelled"
 REPORT = "report.html"
 BATCH_JSON, BATCH_HTML = "batch.json", "batch.html"
 """Files of a batch, beside the folders of its recordings."""
+MEMORY = "memory.safetensors"
+"""In the folder of a run that was stopped and can go on; see `stopped_run`."""
 _STATE = "state.json"
 _UNFINISHED = "unfinished-"
 
@@ -94,13 +96,22 @@ class OutputFolder:
         """Return the state of the unfinished run; None without one."""
         return next((_read_state(folder) for folder in self._unfinished()), None)
 
-    def begin(self) -> Unfinished:
-        """Remove the files of an unfinished run, and begin a new one.
+    def stopped(self) -> Path | None:
+        """Return the folder of a run that was stopped and can go on; None without one."""
+        return next((f for f in self._unfinished() if (f / MEMORY).exists()), None)
+
+    def begin(self, keep: Path | None = None) -> Unfinished:
+        """Remove the files of unfinished runs, and begin a new one.
+
+        Args:
+            keep: folder of the run that goes on.
 
         Raises:
             OSError: the folder cannot be written.
         """
         for folder in self._unfinished():
+            if folder == keep:
+                continue
             for name in _read_state(folder).results:
                 _remove(self.path / name)
             shutil.rmtree(folder)
@@ -109,7 +120,9 @@ class OutputFolder:
         return Unfinished(self.path, Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=self.path)))
 
     def _unfinished(self) -> list[Path]:
-        return sorted(self.path.glob(f"{_UNFINISHED}*"))
+        """Return the folders of unfinished runs; first the one that can go on."""
+        folders = self.path.glob(f"{_UNFINISHED}*")
+        return sorted(folders, key=lambda folder: (not (folder / MEMORY).exists(), folder))
 
 
 class Unfinished:
@@ -148,6 +161,10 @@ class Unfinished:
         for path in results:
             rename(path, self._target / path.name)
         write_whole(self._target / SUMMARY, (json.dumps(summary, indent=2) + "\n").encode())
+        shutil.rmtree(self.path)
+
+    def discard(self) -> None:
+        """Remove the run."""
         shutil.rmtree(self.path)
 
     def empty(self) -> None:

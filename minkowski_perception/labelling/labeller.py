@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,18 @@ from minkowski_perception.labelling.map_file import MapFile
 from minkowski_perception.labelling.output import Output
 from minkowski_perception.labelling.report_file import ReportFile
 from minkowski_perception.labelling.run import Selection, label_bag
+from minkowski_perception.labelling.stopped_run import (
+    CannotGoOnError,
+    StoppedRun,
+    Times,
+    save_stopped,
+)
 from minkowski_perception.labelling.truth import (
     doubt_about_truth,
     naming_truth_options,
     truth_set_of,
 )
-from minkowski_perception.labelling.watch import Watch
+from minkowski_perception.labelling.watch import OutOfSpace, Stopped, Watch
 from minkowski_perception.labels import LabelSet
 from minkowski_perception.networks.model import model_digest
 from minkowski_perception.recordings.bags import BagReader
@@ -44,6 +51,9 @@ from minkowski_perception.recordings.scan_files import FrameReader
 from minkowski_perception.segmenter import Segmenter
 from minkowski_perception.settings import SETTINGS, Settings
 from minkowski_perception.stream import Stream
+
+_SPARE = 64 * 2**20
+"""Bytes on the disk below which a run stops; with the state of the stream it can go on later."""
 
 
 class DiskFullError(Exception):
@@ -162,12 +172,14 @@ class Labeller:
     def label(self, recording: Recording, watch: Watch) -> dict[str, Any]:
         """Label a recording, unless that is done; return the content of its summary.
 
+        A run that was stopped goes on, if nothing has changed since.
+
         Raises:
             BagError: the recording cannot be read.
             LabelSetError: the labels cannot be scored against the true ones.
             FolderError: the folder has other results, or cannot be written.
-            Stopped: the watch stopped the work; what was labelled stays in the folder.
-            DiskFullError: no space is left.
+            Stopped: the watch stopped the work, which can go on.
+            DiskFullError: little or no space is left.
         """
         work, folder = self._work, OutputFolder(recording.out)
         if recording.out.resolve() == recording.path.resolve():
@@ -175,6 +187,34 @@ class Labeller:
         made_with = work.made_with(recording)
         if folder.finished(made_with):
             return folder.summary() or {}
+        try:
+            return self._label(recording, watch, folder, made_with, folder.stopped())
+        except CannotGoOnError as error:
+            watch.warnings.clear()
+            watch.warn(f"{error}; all clouds are labelled anew")
+            return self._label(recording, watch, folder, made_with, None)
+
+    def _label(
+        self,
+        recording: Recording,
+        watch: Watch,
+        folder: OutputFolder,
+        made_with: dict[str, Any],
+        stopped: Path | None,
+    ) -> dict[str, Any]:
+        """Label a recording.
+
+        Args:
+            recording: which one.
+            watch: see `label`.
+            folder: of its results.
+            made_with: see `Work.made_with`.
+            stopped: folder of the stopped run that goes on; None to begin.
+
+        Raises:
+            CannotGoOnError: the stopped run is of something else.
+        """
+        work = self._work
         truth_set = truth_set_of(recording.path, work.truth_set)
         with work.open(recording.path) as bag:
             known_losses = bag.losses
@@ -190,8 +230,23 @@ class Labeller:
                 truth_field=work.truth_field,
                 level=work.settings.level,
             )
-            with _run(folder, watch) as unfinished:
-                with ExitStack() as opened:
+            segmenter, times, before = stream.segmenter, Times(), None
+            depends_on = {
+                **made_with,
+                "version": minkowski_perception.__version__,
+                "device": str(segmenter.device),
+                "engine": str(segmenter.engine),
+            }
+            if stopped is not None:
+                before = StoppedRun(stopped, depends_on)
+                times = before.times
+                watch.tell(f"goes on after {before.done} clouds that were labelled before")
+            with before or nullcontext(), _run(folder, watch, stopped) as unfinished:
+                watch.full = partial(_is_nearly_full, unfinished.path, segmenter)
+                with (
+                    _saved_when_stopped(unfinished, segmenter, before, times, depends_on),
+                    ExitStack() as opened,
+                ):
                     outputs = [
                         opened.enter_context(output)
                         for output in self._outputs(
@@ -200,7 +255,15 @@ class Labeller:
                     ]
                     with naming_truth_options(work.truth_field, work.dataset):
                         summary = label_bag(
-                            bag, topic, stream, outputs, truth_set, work.selection, watch
+                            bag,
+                            topic,
+                            stream,
+                            outputs,
+                            truth_set,
+                            work.selection,
+                            watch,
+                            before,
+                            times,
                         )
                     found = stream.map()
                     for output in outputs:
@@ -256,24 +319,57 @@ class Labeller:
 
 
 @contextmanager
-def _run(folder: OutputFolder, watch: Watch) -> Iterator[Unfinished]:
-    """Begin a run, and note its progress, also when it fails."""
+def _saved_when_stopped(
+    unfinished: Unfinished,
+    segmenter: Segmenter,
+    before: StoppedRun | None,
+    times: Times,
+    depends_on: Mapping[str, Any],
+) -> Iterator[None]:
+    """Save what a run needs to go on, if it is stopped."""
+    try:
+        yield
+    except Stopped as stop:
+        if before is not None and before.folder.exists():  # it was repeating that run
+            unfinished.discard()
+            raise type(stop)(before.done, stop.total) from None
+        save_stopped(unfinished.path, segmenter, stop.done, times, depends_on)
+        raise
+
+
+def _is_nearly_full(folder: Path, segmenter: Segmenter) -> bool:
+    """Return whether space gets scarce for the end of the bag and the state of the stream."""
+    return shutil.disk_usage(folder).free < _SPARE + 2 * segmenter.state_bytes
+
+
+@contextmanager
+def _run(folder: OutputFolder, watch: Watch, stopped: Path | None) -> Iterator[Unfinished]:
+    """Begin a run, and note its progress, also when it fails.
+
+    Args:
+        folder: of the results.
+        watch: counts the clouds.
+        stopped: folder of the stopped run that goes on; None to begin.
+    """
     unfinished = None
     try:
-        unfinished = folder.begin()
+        unfinished = folder.begin(keep=stopped)
         watch.note = unfinished.note
         yield unfinished
     except BaseException as error:
         full = _is_full(error)
+        scarce = full or isinstance(error, OutOfSpace)
+        space = f"{'no' if full else 'little'} space is left"
+        done = error.done if isinstance(error, Stopped) else watch.done
         if unfinished is not None:
-            reason = "no space is left" if full else str(error) or type(error).__name__
+            reason = space if scarce else str(error) or type(error).__name__
             with suppress(OSError):
                 if full:
                     unfinished.empty()
-                unfinished.note(State(watch.done, watch.total, reason))
-        if full:
+                unfinished.note(State(done, watch.total, reason))
+        if scarce:
             raise DiskFullError(
-                f"no space is left for {folder.path} after {watch.done} of {watch.total} clouds"
+                f"{space} for {folder.path}: stopped after {done} of {watch.total} clouds"
             ) from error
         if isinstance(error, OSError):
             raise FolderError(f"cannot write {folder.path}: {error.strerror}") from error

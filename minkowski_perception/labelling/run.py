@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import time
-from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -14,6 +13,7 @@ from typing import Any
 from minkowski_perception.accounting import DropReason
 from minkowski_perception.frame import NANOSECONDS
 from minkowski_perception.labelling.output import Output
+from minkowski_perception.labelling.stopped_run import CannotGoOnError, StoppedRun, Times
 from minkowski_perception.labelling.watch import Watch
 from minkowski_perception.labels import LabelSet
 from minkowski_perception.plausibility import doubtful_unit
@@ -68,6 +68,8 @@ def label_bag(
     truth_set: LabelSet,
     selection: Selection | None = None,
     watch: Watch | None = None,
+    before: StoppedRun | None = None,
+    times: Times | None = None,
 ) -> Summary:
     """Label the clouds of a topic as a node would that loses none.
 
@@ -81,28 +83,35 @@ def label_bag(
         truth_set: label set of the true labels.
         selection: which clouds; by default all.
         watch: gets warnings and the progress, and may stop the work between two clouds.
+        before: a stopped run that goes on; None to begin.
+        times: of the run, up to date after each cloud; None for new ones, or those of `before`.
 
     Raises:
         LabelSetError: no mapping from the model's label set to `truth_set`.
         BagError: the bag is corrupt.
         UnsuitableModelError: the first cloud lacks a field that the model needs.
         Stopped: the watch stopped the work.
+        CannotGoOnError: the clouds are not those of the stopped run.
         OSError: an output cannot be written.
     """
     selection = selection or Selection()
     watch = watch or Watch()
+    times = times or (Times() if before is None else before.times)
     segmenter, accounting = stream.segmenter, stream.accounting
     outputs = list(outputs)
     statistics = LabelStatistics(segmenter.label_set, truth_set)
-    latencies = array("d")  # 8 bytes a cloud is all that grows with a recording
     doubt = ""
-    started = time.perf_counter()
+    started = time.perf_counter() - times.seconds
     watch.begin(selection.most(bag.cloud_topics()[topic]))
     for receive_time, message in selection.clouds(bag, topic):
         accounting.received()
         arrived = time.perf_counter()
         try:
-            labelled = stream.label(message, receive_time)
+            if before is None:
+                labelled = stream.label(message, receive_time)
+                times.latencies.append(time.perf_counter() - arrived)
+            else:
+                labelled = before.label(stream, message, receive_time)
         except Dropped as drop:
             if drop.reason is DropReason.UNSUITABLE and accounting.snapshot().received == 1:
                 raise UnsuitableModelError(f"first cloud of {topic}: {drop}") from drop
@@ -111,7 +120,6 @@ def label_bag(
             for output in outputs:
                 output.drop(drop)
         else:
-            latencies.append(time.perf_counter() - arrived)
             frame = labelled.frame
             if not doubt and (doubt := doubtful_unit(frame)):
                 watch.warn(f"warning: {doubt}")
@@ -119,7 +127,13 @@ def label_bag(
                 output.add(labelled, receive_time)
             stream.delivered(labelled)
             statistics.add(frame, labelled.result.labels, labelled.result.outputs)
+        times.seconds = time.perf_counter() - started
+        if before is not None and accounting.snapshot().received == before.done:
+            before.end(segmenter)
+            before = None
         watch.step()
+    if before is not None:
+        raise CannotGoOnError(f"the recording has less than {before.done} clouds now")
     motion = stream.ego_motion
     return Summary.of(
         bag=str(bag.path),
@@ -132,7 +146,7 @@ def label_bag(
         ego_motion_reason=motion.reason,
         ego_motion_coasted=motion.coasted,
         counts=accounting.snapshot(),
-        seconds=time.perf_counter() - started,
-        latencies=latencies,
+        seconds=times.seconds,
+        latencies=times.latencies,
         statistics=statistics,
     )

@@ -29,6 +29,10 @@ class Stopped(Exception):  # noqa: N818 - a request, not a fault
         self.total = total
 
 
+class OutOfSpace(Stopped):
+    """Little space is left for the results."""
+
+
 class Watch:
     """Collects warnings, counts clouds, and stops the work when asked to.
 
@@ -40,12 +44,14 @@ class Watch:
         done: clouds that were processed.
         total: clouds to process, at most.
         note: called with the state every few seconds; None for no call.
+        full: returns whether little space is left for the results.
     """
 
     def __init__(self, stop: Callable[[], bool] = lambda: False) -> None:
         self.warnings: list[str] = []
         self.done = self.total = 0
         self.note: Callable[[State], None] | None = None
+        self.full: Callable[[], bool] = lambda: False
         self._stop = stop
         self._noted = 0.0
 
@@ -63,16 +69,24 @@ class Watch:
 
         Raises:
             Stopped: the work is to stop.
+            OutOfSpace: little space is left.
         """
         self.done += 1
         if time.monotonic() - self._noted >= _NOTE:
             self._tell()
-        if self.done < self.total and self._stop():
+        if self.done == self.total:
+            return
+        if self._stop():
             raise Stopped(self.done, self.total)
+        if self.full():
+            raise OutOfSpace(self.done, self.total)
 
     def warn(self, text: str) -> None:
         """Take a sentence on the recording."""
         self.warnings.append(text)
+
+    def tell(self, text: str) -> None:
+        """Show a sentence on the work, if there is a display."""
 
     def close(self) -> None:
         """End the display, if there is one."""
@@ -107,6 +121,10 @@ class PrintingWatch(Watch):
     def warn(self, text: str) -> None:
         """See `Watch.warn`."""
         super().warn(text)
+        print_aside(text)
+
+    def tell(self, text: str) -> None:
+        """See `Watch.tell`."""
         print_aside(text)
 
     def close(self) -> None:

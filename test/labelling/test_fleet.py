@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from minkowski_perception.codec import encode_frame
 from minkowski_perception.commands import label
 from minkowski_perception.commands.main import main
 from minkowski_perception.lab.datasets.catalogue import open_dataset
-from minkowski_perception.labelling import progress, workers
+from minkowski_perception.labelling import labeller, progress, workers
 from minkowski_perception.labelling.labeller import Labeller
 from minkowski_perception.labelling.outcome import attempt
 from minkowski_perception.labelling.topics import LABELLED_TOPIC
@@ -137,7 +138,9 @@ def test_one_recording_stops_on_a_signal_and_is_labelled_later(
     assert "label: stopped after 3 of 4 clouds; the same command" in capsys.readouterr().err
     assert not (tmp_path / "out" / "summary.json").exists()
     assert run(bags / "a") == 0
-    assert (tmp_path / "out" / "labelled" / "labelled.mcap").exists()
+    assert "goes on after 3 clouds" in capsys.readouterr().err
+    with BagReader(tmp_path / "out" / "labelled") as bag:
+        assert bag.cloud_topics() == {LABELLED_TOPIC: 4}
 
 
 @pytest.mark.parametrize("path", ["a", "."])
@@ -160,6 +163,20 @@ def test_a_full_disk_is_said_and_the_work_goes_on_later(bags, run, tmp_path, cap
     if path == ".":
         assert "stopped after 0 of 3 recordings: 1 stopped, 2 not begun" in err
     assert run(bags / path) == 0
+
+
+@pytest.mark.parametrize("path", ["a", "."])
+def test_a_nearly_full_disk_stops_the_work_which_goes_on_later(bags, run, tmp_path, capsys, path):
+    free = iter([10**12, 1000])
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(
+            labeller.shutil, "disk_usage", lambda path: SimpleNamespace(free=next(free))
+        )
+        assert run(bags / path) == 1
+    err = capsys.readouterr().err
+    assert re.search(r"little space is left for .*out.*: stopped after 2 of 4 clouds", err)
+    assert run(bags / path) == 0
+    assert path == "." or "goes on after 2 clouds" in capsys.readouterr().err
 
 
 def test_the_overview_shows_classes_reports_and_errors(bags, run, tmp_path):
