@@ -34,6 +34,7 @@ from minkowski_perception.sparse.microkernel import (
     accumulate,
     accumulate_outer,
     cpu_has,
+    prefetch,
 )
 from minkowski_perception.sparse.threads import run_on_threads, thread_count
 
@@ -46,14 +47,21 @@ _PAIRS = 128
 _SMALL = 4e6
 """Multiply-adds below which a second thread does not pay off."""
 
+_FETCHED = 8
+"""Input rows of a run that are fetched into the cache during the run before it."""
+
 # Tiles that fill the vector registers: 32 of 16 floats with AVX-512, else 16 of 8 or 32 of 4.
+# The rows that remain of a run are summed in middle tiles, then one by one.
 _WIDEST = 4 if cpu_has("avx512f") else 1
 _ROWS_1, _ROWS_2, _ROWS_3, _ROWS_4 = (12, 12, 8, 6) if cpu_has("avx512f") else (6, 4, 4, 4)
+_MIDDLE_1, _MIDDLE_2, _MIDDLE_3, _MIDDLE_4 = (4, 4, 4, 3) if cpu_has("avx512f") else (2, 2, 2, 2)
 # Networks have multiples of 8 channels, so no rows remain.
 _WIDEST_OUTER, _ROWS_OUTER = (3, 8) if cpu_has("avx512f") else (1, 4)
 
-Task = tuple[int, int, int, int, int, int, int, int]
-"""Features, feature stride, input rows, weights, steps, sums, sum stride, output rows."""
+Task = tuple[int, int, int, int, int, int, int, int, int]
+"""Features, feature stride, input rows, weights, steps, sums, sum stride, output rows, pairs.
+
+Input rows of the next tile are fetched into the cache if it is within so many pairs."""
 
 OuterTask = tuple[int, int, int, int, int, int, int, int]
 """Features, feature stride, input rows, gradients, gradient stride, output rows, steps, sum
@@ -301,6 +309,9 @@ def _convolve(
     row_of = carray(pointer(outputs), (starts[-1],), np.int32)
     initial = carray(pointer(bias), (columns,), np.float32)
     sums = np.empty((block, columns), np.float32)
+    lines = -(-4 * steps // VECTOR_BYTES)
+    total, runs = starts[-1], len(offsets)
+    done, reached = 0, starts[:-1].copy()
     while True:
         low = take_next(progress.ctypes.data) * block
         if low >= rows:
@@ -309,13 +320,21 @@ def _convolve(
         for row in range(high - low):
             for c in range(columns):
                 sums[row, c] = initial[c]
-        for run in range(len(offsets)):
-            start = _lower_bound(row_of, starts[run], starts[run + 1], low)
-            end = _lower_bound(row_of, start, starts[run + 1], high)
+        for run in range(runs):
+            last = min(starts[run + 1], reached[run] + low - done)
+            reached[run] = _lower_bound(row_of, reached[run], last, low)
+        for run in range(runs):
+            start = reached[run]
+            end = _lower_bound(row_of, start, min(starts[run + 1], start + high - low), high)
+            reached[run] = end
+            if run + 1 < runs and reached[run + 1] + _FETCHED <= total:
+                prefetch(_FETCHED, features, stride, inputs + 4 * reached[run + 1], lines)
             panel = weights + offsets[run] * vectors * steps * VECTOR_BYTES
-            target = sums.ctypes.data - low * row_bytes
+            target = first = sums.ctypes.data - low * row_bytes
             for width in panels:
-                task = (features, stride, inputs, panel, steps, target, row_bytes, outputs)
+                # The first panel fetches the rows for all panels.
+                pairs = total if target == first else 0
+                task = (features, stride, inputs, panel, steps, target, row_bytes, outputs, pairs)
                 if bfloat16:
                     _add_panel(width, 1, task, start, end)
                 else:
@@ -330,6 +349,7 @@ def _convolve(
                 for c in range(columns):
                     sums[row, c] = max(sums[row, c], np.float32(0))
         _store_rows(sums, low, high, channels, result, result_bfloat16)
+        done = high
 
 
 @compiled
@@ -349,23 +369,30 @@ def _add_panel(width: int, bfloat16: int, task: Task, start: int, end: int) -> N
     """Add the products of pairs start to end to one panel of the sums."""
     if width == 4:
         start = _add_tiles(_ROWS_4, 4, bfloat16, task, start, end)
+        start = _add_tiles(_MIDDLE_4, 4, bfloat16, task, start, end)
         _add_tiles(1, 4, bfloat16, task, start, end)
     elif width == 3:
         start = _add_tiles(_ROWS_3, 3, bfloat16, task, start, end)
+        start = _add_tiles(_MIDDLE_3, 3, bfloat16, task, start, end)
         _add_tiles(1, 3, bfloat16, task, start, end)
     elif width == 2:
         start = _add_tiles(_ROWS_2, 2, bfloat16, task, start, end)
+        start = _add_tiles(_MIDDLE_2, 2, bfloat16, task, start, end)
         _add_tiles(1, 2, bfloat16, task, start, end)
     else:
         start = _add_tiles(_ROWS_1, 1, bfloat16, task, start, end)
+        start = _add_tiles(_MIDDLE_1, 1, bfloat16, task, start, end)
         _add_tiles(1, 1, bfloat16, task, start, end)
 
 
 @inlined
 def _add_tiles(rows: int, width: int, bfloat16: int, task: Task, start: int, end: int) -> int:
     """Add whole tiles of `rows` pairs; return the start of the remainder."""
-    features, stride, inputs, panel, steps, target, row_bytes, outputs = task
+    features, stride, inputs, panel, steps, target, row_bytes, outputs, pairs = task
+    lines = -(-4 * steps // VECTOR_BYTES)
     while start + rows <= end:
+        if start + 2 * rows <= pairs:
+            prefetch(rows, features, stride, inputs + 4 * (start + rows), lines)
         accumulate(
             rows,
             width,

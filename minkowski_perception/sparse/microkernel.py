@@ -16,6 +16,7 @@ from typing import Any
 
 from llvmlite import binding, ir
 from numba import config, types
+from numba.core.cgutils import for_range
 from numba.extending import intrinsic
 
 LANES = 16
@@ -71,6 +72,30 @@ def accumulate(
         return None
     generate = _generator(*(int(value.literal_value) for value in literals))
     return types.void(*literals, *[types.int64] * 8), generate
+
+
+@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
+def prefetch(
+    typing_context: Any,
+    rows: Any,
+    source: Any,
+    source_stride: Any,
+    inputs: Any,
+    lines: Any,
+) -> Any:
+    """Fetch rows into the cache, before `accumulate` reads them.
+
+    Args:
+        typing_context: Numba's typing context.
+        rows: number of rows, a literal.
+        source: address of the features' first row.
+        source_stride: bytes from row to row.
+        inputs: address of `rows` int32, rows of the source.
+        lines: cache lines of a row, above 0.
+    """
+    if not isinstance(rows, types.Literal):
+        return None
+    return types.void(rows, *[types.int64] * 4), _prefetching(int(rows.literal_value))
 
 
 @intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
@@ -130,6 +155,23 @@ def _generator(rows: int, vectors: int, bfloat16: int) -> Callable[..., Any]:
             return [builder.add(row, channel) for row in features], builder.add(weights, offset)
 
         _store_tile(builder, targets, _loop(builder, before, steps, operands, bfloat16))
+        return context.get_dummy_value()
+
+    return generate
+
+
+def _prefetching(rows: int) -> Callable[..., Any]:
+    def generate(context: Any, builder: ir.IRBuilder, _: Any, args: Any) -> Any:
+        source, source_stride, inputs, lines = args[1:]
+        features = [_row(builder, source, source_stride, inputs, m) for m in range(rows)]
+        byte = ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [byte, *[_INT] * 3])
+        fetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
+        with for_range(builder, lines) as loop:
+            offset = builder.mul(loop.index, _ADDRESS(VECTOR_BYTES))
+            for row in features:
+                at = builder.inttoptr(builder.add(row, offset), byte)
+                builder.call(fetch, [at, _INT(0), _INT(3), _INT(1)])  # to read, soon, data
         return context.get_dummy_value()
 
     return generate

@@ -145,6 +145,17 @@ def test_matching_finds_all_keys_that_differ_by_delta(deltas):
         assert list(zip(inputs.tolist(), outputs.tolist(), strict=True)) == pairs
 
 
+@pytest.mark.parametrize("count", [1, 7, 8, 9, 16, 17, 60])
+def test_matching_finds_all_pairs_of_equal_and_of_few_common_keys(count):
+    keys = torch.arange(count) * 3
+    shifted = torch.arange(count) * 4 - 8
+    all_rows, some_rows = match(keys, keys, [0])[0], match(keys, shifted, [0])[0]
+    assert [rows.tolist() for rows in all_rows] == [list(range(count))] * 2
+    common = sorted(set(keys.tolist()) & set(shifted.tolist()))
+    assert keys[some_rows[0].long()].tolist() == common
+    assert shifted[some_rows[1].long()].tolist() == common
+
+
 def test_matching_without_keys_finds_nothing():
     nothing = torch.empty(0, dtype=torch.int64)
     for keys in (nothing, torch.tensor([1, 2])):
