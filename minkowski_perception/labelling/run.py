@@ -84,7 +84,8 @@ def label_bag(
         selection: which clouds; by default all.
         watch: gets warnings and the progress, and may stop the work between two clouds.
         before: a stopped run that goes on; None to begin.
-        times: of the run, up to date after each cloud; None for new ones, or those of `before`.
+        times: of the run, up to date after each cloud: those of `before`, if it goes on; None for
+            new ones.
 
     Raises:
         LabelSetError: no mapping from the model's label set to `truth_set`.
@@ -96,7 +97,7 @@ def label_bag(
     """
     selection = selection or Selection()
     watch = watch or Watch()
-    times = times or (Times() if before is None else before.times)
+    times = times or Times()
     segmenter, accounting = stream.segmenter, stream.accounting
     outputs = list(outputs)
     statistics = LabelStatistics(segmenter.label_set, truth_set)

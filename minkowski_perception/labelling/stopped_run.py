@@ -96,13 +96,13 @@ class StoppedRun:
                 run = json.loads(file.metadata()["run"])
                 self._memory = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             latencies = self._memory.pop(_LATENCIES).tolist()
+            before, done, seconds = run["made_with"], run["done"], run["seconds"]
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
             raise CannotGoOnError(f"{folder / MEMORY} cannot be read: {error}") from error
-        before = run["made_with"]
         if keys := [k for k in {**before, **made_with} if before.get(k) != made_with.get(k)]:
             raise CannotGoOnError(f"the run that was stopped had other {', '.join(keys)}")
-        self.done: int = run["done"]
-        self.times = Times(run["seconds"], array("d", latencies))
+        self.done: int = done
+        self.times = Times(seconds, array("d", latencies))
         self._latencies = iter(latencies)
         self._reader: BagReader | None = None
         self._clouds: Iterator[Any] = iter(())

@@ -82,7 +82,9 @@ class TransformTree:
         except ValueError:
             self.invalid.add(f"'{child}' in '{parent}'")
             return
-        edge = self._told.setdefault((child, parent), _Edge(parent, static, pose, pose))
+        edge = self._told.get((child, parent))
+        if edge is None:
+            edge = self._told[child, parent] = _Edge(parent, static, pose, pose)
         edge.add(nanoseconds(transform.header.stamp), pose)
         if edge.count > self.edges.setdefault(child, edge).count:
             self.edges[child] = edge
