@@ -13,8 +13,9 @@ import operator
 import sys
 from array import array
 from collections import Counter, deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,16 +23,6 @@ import numpy as np
 import numpy.typing as npt
 
 from minkowski_perception.frame import NANOSECONDS, Frame
-
-try:
-    from sensor_msgs_py.point_cloud2 import dtype_from_fields
-except ImportError:
-    try:
-        from pointcloud2 import dtype_from_fields
-    except ImportError as error:
-        raise ImportError(
-            "clouds are decoded with sensor_msgs_py (ROS 2) or its port: pip install pointcloud2"
-        ) from error
 
 INT8, UINT8, INT16, UINT16, INT32, UINT32, FLOAT32, FLOAT64 = range(1, 9)
 """Datatypes of sensor_msgs/PointField."""
@@ -200,7 +191,7 @@ class _Layout:
 
     def view(self, field: Field) -> npt.NDArray[Any]:
         """Return a view [height, width] of a single-valued field, in the message's byte order."""
-        dtype = dtype_from_fields([field], self.point_step)
+        dtype = _dtype_from_fields()([field], self.point_step)
         dtype = dtype.newbyteorder(">" if self.is_bigendian else "<")
         points: npt.NDArray[Any] = np.ndarray(
             (self.height, self.width), dtype, self.data, strides=(self.row_step, self.point_step)
@@ -713,6 +704,27 @@ def _renamed(fields: Sequence[Field], names: Collection[str]) -> list[Field]:
     return renamed
 
 
+@cache
+def _dtype_from_fields() -> Callable[[list[Field], int], np.dtype[Any]]:
+    """Import what decodes clouds: arrays and scans are labelled without it.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    try:
+        from sensor_msgs_py.point_cloud2 import dtype_from_fields
+    except ImportError:
+        try:
+            from pointcloud2 import dtype_from_fields
+        except ImportError as error:
+            raise ImportError(
+                "clouds are decoded with sensor_msgs_py (ROS 2) or its port: "
+                "pip install pointcloud2"
+            ) from error
+    found: Callable[[list[Field], int], np.dtype[Any]] = dtype_from_fields
+    return found
+
+
 def _new_cloud(
     height: int, width: int, fields: list[Field], point_step: int, is_bigendian: bool
 ) -> CloudData:
@@ -727,6 +739,6 @@ def _write_columns(cloud: CloudData, columns: Mapping[str, npt.NDArray[Any]]) ->
     for field in cloud.fields:
         if field.name in columns:
             bits = replace(field, datatype=UINT32) if field.name == "rgb" else field
-            dtype = dtype_from_fields([bits], cloud.point_step)
+            dtype = _dtype_from_fields()([bits], cloud.point_step)
             dtype = dtype.newbyteorder(">" if cloud.is_bigendian else "<")
             np.frombuffer(cloud.data, dtype)[field.name] = columns[field.name]

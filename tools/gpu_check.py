@@ -3,8 +3,8 @@
 """Check the CUDA path on a GPU and measure it, in under ten minutes.
 
 The steps that tell most come first. Each is printed and written to the JSON file as soon as it is
-done, one that fails does not stop the next one, and none starts when the time is over: the check
-can be cut off at any moment.
+done, one that fails or hangs does not stop the next one, and none starts when the time is over:
+the check can be cut off at any moment.
 
     python tools/gpu_check.py --out out/gpu_check.json
 """
@@ -12,6 +12,8 @@ can be cut off at any moment.
 from __future__ import annotations
 
 import json
+import multiprocessing
+import re
 import statistics
 import subprocess
 import sys
@@ -35,6 +37,7 @@ from minkowski_perception.lab.benchmarks.scans import FEATURES, Scan
 from minkowski_perception.labels import LabelSet
 from minkowski_perception.networks import build_network
 from minkowski_perception.networks.model import Model, load_model
+from minkowski_perception.recordings.scan_files import is_scan, read_scan
 from minkowski_perception.segmenter import Segmenter
 from minkowski_perception.sparse import Capacities, quantize
 from minkowski_perception.sparse.engines.base import EngineError
@@ -53,7 +56,9 @@ OTHERS = (
 )
 """Engines and precisions beside triton in float16. spconv-triton compiles for minutes."""
 _FRAMES, _REPEATS = 4, 20
-_TESTS_AT_MOST = 240.0  # seconds
+_STEP_AT_MOST = 240.0  # seconds
+_KERNELS = 12
+"""Kernels that a report names, those that take longest."""
 _RUNTIME = (
     "cudaLaunchKernel",
     "cudaGraphLaunch",
@@ -72,14 +77,14 @@ class Check:
 
     Args:
         points: of a frame.
-        seconds: that the check may take.
+        scans: folder of recorded scans to take instead of made-up ones; None for none.
     """
 
     device = torch.device("cuda")
 
-    def __init__(self, points: int, seconds: float) -> None:
+    def __init__(self, points: int, scans: Path | None = None) -> None:
         self._points = points
-        self._end = time.monotonic() + seconds
+        self._folder = scans
 
     @property
     def steps(self) -> Iterator[Step]:
@@ -173,23 +178,25 @@ class Check:
                     stages.setdefault(stage, []).append(1e3 * seconds)
             with torch.profiler.profile() as profile:
                 segmenter.segment(last)
-            counts = {event.key: event.count for event in profile.key_averages()}
+            events = profile.key_averages()
+            counts = {event.key: event.count for event in events}
             report[name] = {
                 "ms": {stage: statistics.median(values[2:]) for stage, values in stages.items()},
                 "least ms": min(stages["whole"]),
                 "graphs": segmenter.graphs,
                 "voxels": found.voxel_count,
                 "calls": {call: counts.get(call, 0) for call in _RUNTIME},
+                "kernels": _longest(events),
                 "peak MB": torch.cuda.max_memory_allocated() / 1e6,
             }
         return report
 
     def network(self, contenders: Sequence[str]) -> dict[str, Any]:
         """Return milliseconds of the large network alone, by contender, kernel maps included."""
-        points = trial_frame(self._points).points
+        points = self._scans[0].points
         voxels = torch.from_numpy(np.floor(points / 0.05).astype(np.int64))
         cells = quantize(torch.nn.functional.pad(voxels, (1, 0))).coordinates
-        scan = Scan("street", len(points), cells, torch.ones(len(cells), len(FEATURES)))
+        scan = Scan("scan", len(points), cells, torch.ones(len(cells), len(FEATURES)))
         race = engines.race(LARGE, scan, self.device, repeats=_REPEATS, only=contenders)
         return {
             "voxels": len(cells),
@@ -215,13 +222,16 @@ class Check:
     def tests(self) -> dict[str, Any]:
         """Run the tests of the CUDA path."""
         words = "cuda or triton or gemm or gpu or device_voxels"
-        command = [sys.executable, "-m", "pytest", "-q", "-rs", "-k", words, str(ROOT / "test")]
-        left = min(_TESTS_AT_MOST, self._end - time.monotonic())
-        done = subprocess.run(command, capture_output=True, text=True, timeout=left, cwd=ROOT)
+        command = [sys.executable, "-m", "pytest", "-q", "-n", "4", "-k", words, ROOT / "test"]
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=_STEP_AT_MOST, cwd=ROOT
+        )
         return {"status": done.returncode, "output": done.stdout[-3000:]}
 
     @cached_property
     def _scans(self) -> list[Frame]:
+        if self._folder is not None:
+            return [read_scan(path) for path in sorted(filter(is_scan, self._folder.iterdir()))]
         return [trial_frame(self._points, i) for i in range(_FRAMES)]
 
     def _street(self, frames: int) -> Iterator[Frame]:
@@ -253,6 +263,16 @@ def _large() -> Model:
     return Model(LARGE, network, labels, spec, window=1, card={})
 
 
+def _longest(events: Iterator[Any]) -> dict[str, dict[str, float]]:
+    """Return calls and milliseconds of the kernels that take longest, by name."""
+    on_device = (event for event in events if event.device_type.name == "CUDA")
+    longest = sorted(on_device, key=lambda event: -event.self_device_time_total)[:_KERNELS]
+    return {
+        event.key[:90]: {"calls": event.count, "ms": event.self_device_time_total / 1e3}
+        for event in longest
+    }
+
+
 def _version(name: str) -> str | None:
     try:
         return version(name)
@@ -268,6 +288,64 @@ def _or_error(work: Callable[[], Any]) -> Any:
         return {"not available": str(error)}
     except Exception as error:
         return {"error": repr(error), "trace": traceback.format_exc()[-1500:]}
+
+
+class Worker:
+    """Performs steps in a process of its own, since an error on CUDA can end all work in it.
+
+    After an error, and after a step that takes too long, the process is another one.
+
+    Args:
+        check: whose steps to perform; as it is at the beginning.
+    """
+
+    def __init__(self, check: Check) -> None:
+        self._check = check
+        self._process: Any = None
+
+    def perform(self, section: str, name: str) -> Any:
+        """Return the finding of a step, or what says why there is none."""
+        if self._process is None:
+            self._start()
+        found: Any
+        self._pipe.send((section, name))
+        try:
+            if self._pipe.poll(_STEP_AT_MOST):
+                found = self._pipe.recv()
+            else:
+                found = {"error": f"no answer within {_STEP_AT_MOST:.0f} s"}
+        except EOFError:
+            found = {"error": "the process ended"}
+        if isinstance(found, dict) and "error" in found:
+            self.close()
+        return found
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(
+            target=_perform_all, args=(self._check, theirs), daemon=False
+        )
+        self._process.start()
+        theirs.close()
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
+            self._process = None
+
+
+def _perform_all(check: Check, pipe: Any) -> None:
+    """Perform the steps that are named through a pipe, until it closes."""
+    while True:
+        try:
+            wanted = pipe.recv()
+        except EOFError:
+            return
+        (work,) = (work for *names, work in check.steps if tuple(names) == wanted)
+        pipe.send(_or_error(work))
 
 
 def run(steps: Iterator[Step], out: Path, seconds: float) -> dict[str, Any]:
@@ -302,13 +380,22 @@ def main() -> int:
     )
     parser.add_argument("--out", type=Path, default=Path("out/gpu_check.json"))
     parser.add_argument("--seconds", type=float, default=540.0, help="no step starts after them")
-    parser.add_argument("--points", type=int, default=120_000, help="of a frame")
+    parser.add_argument("--points", type=int, default=120_000, help="of a made-up scan")
+    parser.add_argument("--scans", type=Path, help="folder of recorded scans to take instead")
+    parser.add_argument("--only", default="", help="regular expression of the steps to take")
     arguments: Namespace = parser.parse_args()
     if not torch.cuda.is_available():
         print("PyTorch finds no CUDA device: nothing to check")
         return 1
-    check = Check(arguments.points, arguments.seconds)
-    report = run(check.steps, arguments.out, arguments.seconds)
+    check = Check(arguments.points, arguments.scans)
+    worker = Worker(check)
+    steps = (
+        (section, name, partial(worker.perform, section, name))
+        for section, name, _ in check.steps
+        if re.search(arguments.only, f"{section}: {name}")
+    )
+    report = run(steps, arguments.out, arguments.seconds)
+    worker.close()
     return int('"error"' in json.dumps(report))
 
 

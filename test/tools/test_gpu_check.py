@@ -2,21 +2,32 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tests of the report of tools/gpu_check.py; test_pretended_gpu.py runs its steps."""
 
-import importlib.util
+import importlib
 import json
+import os
+import time
 from pathlib import Path
 
 import pytest
 
-PATH = Path(__file__).parents[2] / "tools" / "gpu_check.py"
+TOOLS = Path(__file__).parents[2] / "tools"
 
 
 @pytest.fixture
-def check():
-    spec = importlib.util.spec_from_file_location("gpu_check", PATH)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def check(monkeypatch):
+    monkeypatch.syspath_prepend(TOOLS)
+    return importlib.import_module("gpu_check")
+
+
+class Steps:
+    """Steps of a check: each returns its process, if it returns."""
+
+    steps = (
+        ("steps", "good", os.getpid),
+        ("steps", "fails", lambda: 1 // 0),
+        ("steps", "ends", lambda: os._exit(1)),
+        ("steps", "hangs", lambda: time.sleep(1e6)),
+    )
 
 
 def good():
@@ -49,3 +60,16 @@ def test_the_report_is_written_after_every_step(check, tmp_path):
 def test_no_step_starts_when_the_time_is_over(check, tmp_path):
     report = check.run((("rates", "1", good),), tmp_path / "report.json", seconds=-1.0)
     assert report["rates"]["1"] == {"not available": "no time was left"}
+
+
+def test_a_step_after_one_that_fails_ends_or_hangs_is_in_another_process(check, monkeypatch):
+    worker = check.Worker(Steps())
+    processes = [worker.perform("steps", "good") for _ in range(2)]
+    assert processes[0] == processes[1] != os.getpid()
+    for name, error in (("fails", "ZeroDivisionError"), ("ends", "ended"), ("hangs", "no answer")):
+        monkeypatch.setattr(check, "_STEP_AT_MOST", 1.0 if name == "hangs" else 240.0)
+        assert error in worker.perform("steps", name)["error"]
+        monkeypatch.setattr(check, "_STEP_AT_MOST", 240.0)
+        processes.append(worker.perform("steps", "good"))
+    worker.close()
+    assert len(set(processes)) == 4
