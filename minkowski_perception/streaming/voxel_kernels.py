@@ -171,9 +171,9 @@ def voxel_kernel(
     squares = tl.zeros((ROWS, COLUMNS), tl.float64)
     for i in range(0, tl.max(size).to(tl.int32), STEPS):
         for j in tl.static_range(STEPS):
-            there = i + j < size
-            point = tl.load(order + start + i + j, mask=there, other=0)
-            here = there[:, None] & known[None, :]
+            # A mask by `point`: Triton 3.6 cannot compile the same mask for both loads.
+            point = tl.load(order + start + i + j, mask=i + j < size, other=-1)
+            here = (point >= 0)[:, None] & known[None, :]
             value = tl.load(values + point[:, None] * WIDTH + c[None, :], mask=here, other=0.0)
             wide = value.to(tl.float64)
             total += wide

@@ -100,11 +100,13 @@ def main() -> None:
         }
         voxels = cells | {"COLUMN": _COUNT - 1, "FIRST": False}
         voxels |= {"COLUMNS": 16, "STEPS": 8, "ROWS": 32}
+        first = voxels | {"WIDTH": voxels["CHANNELS"], "COLUMN": -1, "FIRST": True}
         exact = {"enable_fp_fusion": False}
         kernels = {
             "table": compiled(table_kernel, capability, _KEYS | _ROWS, table),
             "points": compiled(point_kernel, capability, _POINTS, points, **exact),
             "voxels": compiled(voxel_kernel, capability, _VOXELS, voxels, **exact),
+            "first points": compiled(voxel_kernel, capability, _VOXELS, first, **exact),
         }
         for name, (inputs, outputs, dtype) in LAYERS.items():
             tile = choose_tile(100_000, inputs, outputs, dtype)
