@@ -30,6 +30,12 @@ PADDING = torch.iinfo(torch.int64).max
 _SPARE = 1.25
 """Capacity over the count that it was chosen for."""
 
+GROWING = 2.0
+"""The same for lists that grow from frame to frame, such as those of remembered voxels."""
+
+_FULL = 0.97
+"""Share of a capacity above which it grows, before a count exceeds it."""
+
 _GRAIN = 256
 """Capacities are multiples of it."""
 
@@ -89,18 +95,19 @@ class Capacities:
         self._adapt(name, count + 1)
         return self._sizes[name]
 
-    def select(self, name: Hashable, mask: Tensor) -> Tensor:
+    def select(self, name: Hashable, mask: Tensor, spare: float = _SPARE) -> Tensor:
         """Return the rows at which a mask is set; then, up to the capacity, the last row.
 
         Args:
             name: of the resulting list.
             mask: [N] bool, set for one row of padding.
+            spare: capacity over the count that it is chosen for.
 
         Returns:
             [capacity] int64.
         """
         size = min(self._sizes.get(name, len(mask)), len(mask))
-        self.check(mask.sum()[None], partial(self._fit, name, size))
+        self.check(mask.sum()[None], partial(self._fit, name, size, spare))
         return rows_of(mask, size)
 
     def check(self, numbers: Tensor, accept: Callable[[list[int]], None]) -> None:
@@ -152,16 +159,16 @@ class Capacities:
         torch.cuda.current_stream(raw.device).synchronize()
         return pinned.clone()
 
-    def _fit(self, name: Hashable, size: int, counts: list[int]) -> None:
-        self._adapt(name, counts[0])
+    def _fit(self, name: Hashable, size: int, spare: float, counts: list[int]) -> None:
+        self._adapt(name, counts[0], spare)
         if counts[0] > size:
             raise CapacityError(f"{counts[0]} rows of {name} in a capacity of {size}")
 
-    def _adapt(self, name: Hashable, count: int) -> None:
-        """Choose another capacity where the present one is below the count, or twice too large."""
-        wanted = -(-int(_SPARE * count) // _GRAIN) * _GRAIN
+    def _adapt(self, name: Hashable, count: int, spare: float = _SPARE) -> None:
+        """Choose another capacity where the present one is nearly full, or twice too large."""
+        wanted = -(-int(spare * count) // _GRAIN) * _GRAIN
         size = self._sizes.get(name, 0)
-        if count > size or size > 2 * wanted:
+        if count > _FULL * size or size > 2 * wanted:
             self._sizes[name] = wanted
 
 

@@ -169,9 +169,8 @@ def convolve(
             convolution_kernel[grid](
                 *(features, weight, table.rows, table.words[p], table.order[p], partial),
                 *(result if bias is None else bias, result if residual is None else residual),
-                *(result if last else partial, outputs),
+                *(result if last else partial, outputs, start),
                 CI=channels_in, CO=channels_out,
-                FIRST=start,
                 ROWS=tile.rows, CHANNELS=tile.channels, DEPTH=tile.depth, PARTIAL=p > 0,
                 BIAS=last and bias is not None, RESIDUAL=last and residual is not None,
                 RELU=last and relu, **_arithmetic(features), num_warps=tile.warps,

@@ -16,7 +16,7 @@ from functools import cached_property, lru_cache
 import torch
 from torch import Tensor
 
-from minkowski_perception.sparse.capacity import PADDING, Capacities
+from minkowski_perception.sparse.capacity import GROWING, PADDING, Capacities
 
 try:
     from minkowski_perception.sparse import compiled_keys
@@ -251,5 +251,8 @@ def join(
     ages = torch.cat([ages.new_ones(len(seen)), ages + 1]).index_select(0, order)
     lasts = ages <= recall
     lasts[1:] &= keys[1:] != keys[:-1]
-    rows = lasts.nonzero()[:, 0] if capacities is None else capacities.select(name, lasts)
+    if capacities is None:
+        rows = lasts.nonzero()[:, 0]
+    else:
+        rows = capacities.select(name, lasts, GROWING)
     return keys.index_select(0, rows), ages.index_select(0, rows), order.index_select(0, rows)

@@ -67,15 +67,15 @@ def _lowest_bit(word):
     return ((word & -word).to(tl.float32).to(tl.int32, bitcast=True) >> 23) - 127
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["first"])
 def convolution_kernel(
-    x, w, rows, words, order, partial, bias, residual, out, outputs,
-    CI: tl.constexpr, CO: tl.constexpr, FIRST: tl.constexpr,
+    x, w, rows, words, order, partial, bias, residual, out, outputs, first,
+    CI: tl.constexpr, CO: tl.constexpr,
     ROWS: tl.constexpr, CHANNELS: tl.constexpr, DEPTH: tl.constexpr,
     PARTIAL: tl.constexpr, BIAS: tl.constexpr, RESIDUAL: tl.constexpr, RELU: tl.constexpr,
     PRECISION: tl.constexpr, UPCAST: tl.constexpr,
 ):  # fmt: skip
-    """Compute ROWS rows and CHANNELS channels of a part, whose offsets start at FIRST.
+    """Compute ROWS rows and CHANNELS channels of a part, whose offsets start at `first`.
 
     out[m] = act([partial[m]] + sum over k of x[rows[k, m]] @ w[k] + [bias] + [residual[m]]), where
     `words` and `order` are those of the part, and terms in brackets are optional.
@@ -92,7 +92,7 @@ def convolution_kernel(
     chunks = tl.cdiv(CI, DEPTH)
     rest = wanted
     for step in range(tl.sum((wanted >> tl.arange(0, 32)) & 1) * chunks):
-        k = FIRST + _lowest_bit(rest)
+        k = first + _lowest_bit(rest)
         c = step % chunks
         row = tl.load(rows + k * outputs + m, mask=valid, other=-1)
         channel = c * DEPTH + tl.arange(0, DEPTH)

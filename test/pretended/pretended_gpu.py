@@ -389,15 +389,15 @@ class _Convolution:
         self._write(args, how)
 
     def _write(self, args: Any, how: Any) -> None:
-        if not all(isinstance(leaf, PretendedTensor) for leaf in args[:-1]):
+        if not all(isinstance(leaf, PretendedTensor) for leaf in args[:-2]):
             raise TypeError("the kernel wants all operands on the GPU")
-        x, w, rows, words, _, partial, bias, residual, out, _ = map(_inner, args)
+        x, w, rows, words, _, partial, bias, residual, out, _, first = map(_inner, args)
         with _disable_current_modes():
             total = partial.float().clone() if how["PARTIAL"] else torch.zeros(out.shape)
             for bit in range(31):
                 there = torch.nonzero(words >> bit & 1)[:, 0]
                 if len(there):
-                    k = how["FIRST"] + bit
+                    k = first + bit
                     products = x.float()[rows[k][there].long()] @ w[k].float()
                     total.index_add_(0, there, products)
             total += bias.float() if how["BIAS"] else 0.0

@@ -188,7 +188,8 @@ def gpu_check() -> dict[str, Any]:
     assert spec.loader is not None
     check = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(check)
-    check._FRAMES, check._REPEATS, check.MODELS = 2, 1, ("outdoor_lidar",)
+    check._FRAMES, check._WARM_UP, check._REPEATS = 2, 2, 2
+    check.MODELS = ("outdoor_lidar",)
     check.LARGE = "MinkUNet14A"  # a smaller one
     check.OTHERS = (("spconv_triton", "float16"),)
     steps = check.Check(points=100).steps

@@ -111,7 +111,7 @@ def main() -> None:
         for name, (inputs, outputs, dtype) in LAYERS.items():
             tile = choose_tile(100_000, inputs, outputs, dtype)
             pointers = dict.fromkeys(("x", "w", "bias", "residual", "out"), _POINTERS[dtype])
-            constants = {"CI": inputs, "CO": outputs, "FIRST": 18}
+            constants = {"CI": inputs, "CO": outputs}
             constants |= {"ROWS": tile.rows, "CHANNELS": tile.channels, "DEPTH": tile.depth}
             constants |= dict.fromkeys(("PARTIAL", "BIAS", "RESIDUAL", "RELU"), True)
             constants |= {"PRECISION": "ieee", "UPCAST": False}
