@@ -59,7 +59,7 @@ _FRAMES, _WARM_UP, _REPEATS = 4, 40, 20
 """Frames whose labels are compared; frames until memories have grown; frames that are timed."""
 _TURNS = 1e4  # m/s^2, so that a car that turns back is no jump of its odometry
 _STEP_AT_MOST = 240.0  # seconds
-_KERNELS = 12
+_KERNELS = 30
 """Kernels that a report names, those that take longest."""
 _RUNTIME = (
     "cudaLaunchKernel",

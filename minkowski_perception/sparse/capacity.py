@@ -106,9 +106,20 @@ class Capacities:
         Returns:
             [capacity] int64.
         """
-        size = min(self._sizes.get(name, len(mask)), len(mask))
-        self.check(mask.sum()[None], partial(self._fit, name, size, spare))
-        return rows_of(mask, size)
+        return rows_of(mask, self.expect(name, mask.sum()[None], len(mask), spare))
+
+    def expect(self, name: Hashable, count: Tensor, most: int, spare: float = _SPARE) -> int:
+        """Return the capacity of a list, and let its count be checked at the end of the frame.
+
+        Args:
+            name: of the list.
+            count: [1] integer.
+            most: rows that it has at most.
+            spare: capacity over the count that it is chosen for.
+        """
+        size = min(self._sizes.get(name, most), most)
+        self.check(count, partial(self._fit, name, size, spare))
+        return size
 
     def check(self, numbers: Tensor, accept: Callable[[list[int]], None]) -> None:
         """Let a function check integers [...] when the host knows them; it raises an error."""

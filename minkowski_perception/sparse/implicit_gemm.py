@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sparse convolution as implicit GEMM by Triton: the gather table of a kernel map, and the sums.
 
-A kernel's offsets are split into parts. For each part, each output row has a mask word, whose bits
-say at which of the part's offsets the row has an input. Each part has its own order of the rows,
-which brings equal words together: a tile of rows skips the offsets at which none of them has an
-input. Sums are float32, without atomics, in a fixed order, so results are bit-exact between runs.
+Each output row has a mask word, whose bits say at which offsets the row has an input. The rows are
+ordered by their words, which brings equal words together: a tile of rows skips the offsets at
+which none of them has an input. Kernels of more offsets than a word has bits are split into parts,
+each with an order of its own. Sums are float32, without atomics, in a fixed order, so results are
+bit-exact between runs.
 
 All runs on CUDA and, with TRITON_INTERPRET=1, on the CPU under Triton's interpreter.
 """
@@ -29,19 +30,13 @@ from minkowski_perception.sparse.triton_kernels import (
 )
 
 _WORD = 31
-"""Most offsets of a part: bits of a mask word without its sign."""
+"""Bits of a code without its sign."""
 
-_PARTS = 3
-"""Parts of a 3 x 3 x 3 kernel: tiles do 1.3 to 1.4 times the true work, 2.1 to 2.3 in one part."""
-
-_SPLIT_ABOVE = 8
-"""Most offsets of a kernel in one part: with so few, masks leave little to skip."""
-
-_TABLE_ROWS = 128
+_TABLE_ROWS = 16
 """Output rows of a program that looks up neighbours."""
 
-_FEW_ROWS = 4096
-"""Rows below which tiles are low, so that all multiprocessors have work."""
+_FEW_ROWS, _MANY_ROWS = 2048, 25_000
+"""Rows below and from which tiles are smaller and larger, so that all multiprocessors have work."""
 
 
 class Tile(NamedTuple):
@@ -51,29 +46,33 @@ class Tile(NamedTuple):
         rows: output rows.
         channels: output channels.
         depth: input channels that are multiplied at a time.
-        warps: warps of the program.
+        stages: steps whose operands are in flight.
     """
 
     rows: int
     channels: int
     depth: int
-    warps: int
+    stages: int
 
 
 class GatherTable(NamedTuple):
     """Kernel map in the format of an implicit GEMM.
 
     Attributes:
-        rows: [K, outputs] int32, the input row at each offset, -1 for none.
-        words: [P, outputs] int32, the mask words of the parts.
-        order: [P, outputs] int32, the rows of each part in the order of their words.
-        part: offsets of each part; the last part may have fewer.
+        outputs: number of output rows.
+        part: offsets of each of the P parts; the last part may have fewer.
+        rows: [K, outputs] int32, the input row at each offset, -1 for none; None where each row
+            is its own only input.
+        codes: [P * outputs] int32, ascending; above `part` bits the part, and below the inverse of
+            the mask word.
+        order: [P * outputs] int64, which of the P times `outputs` rows have these codes.
     """
 
-    rows: Tensor
-    words: Tensor
-    order: Tensor
+    outputs: int
     part: int
+    rows: Tensor | None = None
+    codes: Tensor | None = None
+    order: Tensor | None = None
 
 
 def gather_table(searches: Sequence[Search], targets: Tensor) -> GatherTable:
@@ -83,46 +82,45 @@ def gather_table(searches: Sequence[Search], targets: Tensor) -> GatherTable:
         searches: lists of keys and their offsets, in the order of the kernel's offsets.
         targets: [outputs] int64 keys of the output rows.
     """
+    rows, codes, part = look_up(searches, targets)
+    return GatherTable(len(targets), part, rows, *torch.sort(codes, stable=True))
+
+
+def look_up(searches: Sequence[Search], targets: Tensor) -> tuple[Tensor, Tensor, int]:
+    """Return rows, codes in the order of the rows, and part of a `GatherTable`."""
     deltas = tuple(delta for search in searches for delta in search.deltas)
     first, second = searches[0], searches[-1]
-    rows, words, part = _empty(len(deltas), targets)
-    if len(targets):
+    outputs, parts, part = len(targets), *_parts(len(deltas))
+    rows = targets.new_empty((len(deltas), outputs), dtype=torch.int32)
+    codes = rows.new_empty(parts * outputs)
+    if outputs:
         most = max(len(search.keys) for search in searches)
         with launching_on(targets):
-            table_kernel[(triton.cdiv(len(targets), _TABLE_ROWS),)](
+            table_kernel[(triton.cdiv(outputs, _TABLE_ROWS), parts)](
                 *(first.keys, second.keys, targets, on_device(deltas, targets.device)),
-                *(rows, words, len(first.keys), len(second.keys), second.first_row, len(targets)),
+                *(rows, codes, len(first.keys), len(second.keys), second.first_row, outputs),
                 STEPS=max(1, most.bit_length()), K=len(deltas), FIRST_K=len(first.deltas),
-                PART=part, ROWS=_TABLE_ROWS,
+                PART=part, OFFSETS=triton.next_power_of_2(part), ROWS=_TABLE_ROWS,
             )  # fmt: skip
-    return GatherTable(rows, words, _order(words), part)
+    return rows, codes, part
 
 
 def table_of_rows(rows: Tensor) -> GatherTable:
     """Return the gather table of the input rows [K, outputs] int32, -1 for none."""
-    _, words, part = _empty(len(rows), rows[0])
-    for word, some in zip(words, rows.split(part), strict=True):
-        word.copy_(mask_words(some))
-    return GatherTable(rows, words, _order(words), part)
+    _, part = _parts(len(rows))
+    codes = [
+        (p << part) + ((1 << part) - 1 - mask_words(some))
+        for p, some in enumerate(rows.split(part))
+    ]
+    return GatherTable(rows.shape[1], part, rows, *torch.sort(torch.cat(codes), stable=True))
 
 
-def table_of_same(targets: Tensor) -> GatherTable:
-    """Return the gather table of a pointwise convolution: each row is its own input."""
-    rows = torch.arange(len(targets), dtype=torch.int32, device=targets.device)[None]
-    return GatherTable(rows, torch.ones_like(rows), rows, 1)
-
-
-def _empty(offsets: int, like: Tensor) -> tuple[Tensor, Tensor, int]:
-    """Return rows and words to be written, and the offsets of a part."""
-    parts = 1 if offsets <= _SPLIT_ABOVE else max(_PARTS, triton.cdiv(offsets, _WORD))
-    part = triton.cdiv(offsets, parts)
-    rows = like.new_empty((offsets, len(like)), dtype=torch.int32)
-    return rows, rows.new_empty((triton.cdiv(offsets, part), len(like))), part
-
-
-def _order(words: Tensor) -> Tensor:
-    # Rows without inputs come last, and after them those of padding.
-    return torch.argsort(words, dim=1, descending=True, stable=True).int()
+def _parts(offsets: int) -> tuple[int, int]:
+    """Return the number of parts, and the offsets of a part, so that codes have enough bits."""
+    parts = triton.cdiv(offsets, _WORD)
+    while triton.cdiv(offsets, parts) + (parts - 1).bit_length() > _WORD:
+        parts += 1
+    return parts, triton.cdiv(offsets, parts)
 
 
 def convolve(
@@ -151,43 +149,51 @@ def convolve(
         [outputs, C_out] of the same dtype.
     """
     offsets, channels_in, channels_out = weight.shape
-    outputs = table.rows.shape[1]
-    result = features.new_empty(outputs, channels_out)
-    if outputs == 0:
+    result = features.new_empty(table.outputs, channels_out)
+    if table.outputs == 0:
         return result
     features, weight = features.contiguous(), weight.contiguous()
     residual = None if residual is None else residual.contiguous()
-    parts = range(0, offsets, table.part)
+    parts = triton.cdiv(offsets, table.part)
     partial = result
-    if len(parts) > 1 and result.dtype != torch.float32:
+    if parts > 1 and result.dtype != torch.float32:
         partial = torch.empty_like(result, dtype=torch.float32)
-    tile = choose_tile(outputs, channels_in, channels_out, features.dtype)
-    grid = triton.cdiv(outputs, tile.rows), triton.cdiv(channels_out, tile.channels)
+    tile = choose_tile(table.outputs, channels_in, channels_out, features.dtype)
+    grid = triton.cdiv(table.outputs, tile.rows), triton.cdiv(channels_out, tile.channels)
+    same = table.rows is None
+    gathered = (result,) * 3 if same else (table.rows, table.codes, table.order)
     with launching_on(features):
-        for p, start in enumerate(parts):
-            last = start == parts[-1]
+        for p in range(parts):
+            last = p == parts - 1
             convolution_kernel[grid](
-                *(features, weight, table.rows, table.words[p], table.order[p], partial),
+                *(features, weight, *gathered, partial),
                 *(result if bias is None else bias, result if residual is None else residual),
-                *(result if last else partial, outputs, start),
+                *(result if last else partial, table.outputs, p, table.part),
                 CI=channels_in, CO=channels_out,
-                ROWS=tile.rows, CHANNELS=tile.channels, DEPTH=tile.depth, PARTIAL=p > 0,
-                BIAS=last and bias is not None, RESIDUAL=last and residual is not None,
-                RELU=last and relu, **_arithmetic(features), num_warps=tile.warps,
+                ROWS=tile.rows, CHANNELS=tile.channels, DEPTH=tile.depth, SAME=same,
+                PARTIAL=p > 0, BIAS=last and bias is not None,
+                RESIDUAL=last and residual is not None, RELU=last and relu,
+                **_arithmetic(features), num_warps=4, num_stages=tile.stages,
             )  # fmt: skip
     return result
 
 
 def choose_tile(outputs: int, channels_in: int, channels_out: int, dtype: torch.dtype) -> Tile:
-    """Return one of a few tiles, which do not spill registers on any GPU from sm_80 on."""
-    most = 16 if dtype == torch.float32 else 32
-    depth = min(most, max(16, triton.next_power_of_2(channels_in)))
+    """Return one of a few tiles, which do not spill registers on any GPU from sm_80 on.
+
+    They are those that were the fastest, or nearly so, on an H200.
+    """
     width = max(16, triton.next_power_of_2(channels_out))
-    if outputs < _FEW_ROWS:
-        return Tile(32, min(64, width), depth, 4)
+    depth = max(16, triton.next_power_of_2(channels_in))
+    rows = 32 if outputs < _FEW_ROWS else 64
     if dtype == torch.float32:
-        return Tile(64, min(64, width), depth, 4)
-    return Tile(128, width, depth, 4) if width <= 64 else Tile(128, 128, depth, 8)
+        return Tile(rows, min(64, width), 16, 3)
+    depth = min(64, depth)
+    if channels_in > 32 and channels_in % depth:
+        depth = 32
+    if outputs < _MANY_ROWS:
+        return Tile(rows, min(64, width), depth, 5)
+    return Tile(rows, min(128, width), depth, 3)
 
 
 def _arithmetic(features: Tensor) -> dict[str, Any]:

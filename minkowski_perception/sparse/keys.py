@@ -210,6 +210,12 @@ def runs(
         key of each run.
     """
     ordered, order = torch.sort(keys, stable=True)
+    if capacities is not None and keys.device.type == "cuda":
+        from minkowski_perception.sparse import run_kernels
+
+        flags, numbers = run_kernels.begins_of(ordered)
+        size = capacities.expect(name, numbers[-1:], len(keys))
+        return ordered, order, *run_kernels.runs_of(order, flags, numbers, size)
     begins = torch.ones_like(keys, dtype=torch.bool)
     begins[1:] = ordered[1:] != ordered[:-1]
     inverse = torch.empty_like(order)

@@ -14,46 +14,53 @@ PADDING = tl.constexpr(capacity.PADDING)
 
 
 @triton.jit
+def _keys_at(first, second, place, own, mask, TWO: tl.constexpr):  # fmt: skip
+    """Read keys at places in `first`, or in `second` where they are not its own."""
+    keys = tl.load(first + place, mask=mask & own, other=0)
+    if TWO:
+        keys += tl.load(second + place, mask=mask & ~own, other=0)
+    return keys
+
+
+@triton.jit
 def table_kernel(
-    first, second, targets, deltas, rows, words,
+    first, second, targets, deltas, rows, codes,
     first_count, second_count, second_row, outputs,
     STEPS: tl.constexpr, K: tl.constexpr, FIRST_K: tl.constexpr, PART: tl.constexpr,
-    ROWS: tl.constexpr,
+    OFFSETS: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
-    """Look up ROWS outputs at every offset by bisection; write input rows and mask words.
+    """Look up ROWS outputs at the offsets of a part by bisection; write input rows and codes.
 
     The first FIRST_K offsets are looked up in `first`, the others in `second`, whose rows count
-    from `second_row` on. Rows of padding have no inputs.
+    from `second_row` on. Rows of padding have no inputs. OFFSETS is a power of two, PART or more.
     """
     m = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    part = tl.program_id(1)
+    bit = tl.arange(0, OFFSETS)
+    k = part * PART + bit
+    there = (bit < PART) & (k < K)
     valid = m < outputs
-    key = tl.load(targets + m, mask=valid, other=0)
-    occupied = key != PADDING
-    word = tl.zeros((ROWS,), tl.int32)
-    for k in range(K):
-        keys = first
-        count = first_count
-        row = 0
-        if k >= FIRST_K:
-            keys = second
-            count = second_count
-            row = second_row
-        wanted = key + tl.load(deltas + k)
-        low = tl.zeros((ROWS,), tl.int32)
-        high = low + count
-        for _ in range(STEPS):
-            middle = (low + high) // 2
-            searching = low < high
-            less = tl.load(keys + middle, mask=searching, other=0) < wanted
-            low = tl.where(searching & less, middle + 1, low)
-            high = tl.where(searching & ~less, middle, high)
-        found = tl.load(keys + low, mask=low < count, other=0)
-        hit = (low < count) & (found == wanted) & occupied
-        tl.store(rows + k * outputs + m, tl.where(hit, low + row, -1), mask=valid)
-        word |= tl.where(hit, 1, 0) << (k % PART)
-        if (k % PART == PART - 1) | (k == K - 1):
-            tl.store(words + (k // PART) * outputs + m, word, mask=valid)
-            word = tl.zeros((ROWS,), tl.int32)
+    key = tl.load(targets + m, mask=valid, other=PADDING)
+    wanted = key[:, None] + tl.load(deltas + k, mask=there, other=0)[None, :]
+    sought = (key != PADDING)[:, None] & there[None, :]
+    own = (k < FIRST_K)[None, :] & sought
+    count = tl.where(k < FIRST_K, first_count, second_count)[None, :]
+    low = tl.zeros((ROWS, OFFSETS), tl.int32)
+    high = low + count
+    for _ in range(STEPS):
+        middle = (low + high) // 2
+        searching = sought & (low < high)
+        less = _keys_at(first, second, middle, own, searching, FIRST_K < K) < wanted
+        low = tl.where(searching & less, middle + 1, low)
+        high = tl.where(searching & ~less, middle, high)
+    inside = sought & (low < count)
+    hit = inside & (_keys_at(first, second, low, own, inside, FIRST_K < K) == wanted)
+    row = low + tl.where(k < FIRST_K, 0, second_row)[None, :]
+    place = k[None, :] * outputs + m[:, None]
+    tl.store(rows + place, tl.where(hit, row, -1), mask=valid[:, None] & there[None, :])
+    word = tl.sum(tl.where(hit, 1, 0) << bit[None, :], axis=1)
+    code = (part << PART) + ((1 << PART) - 1 - word)
+    tl.store(codes + part * outputs + m, code, mask=valid)
 
 
 @triton.jit
@@ -67,24 +74,30 @@ def _lowest_bit(word):
     return ((word & -word).to(tl.float32).to(tl.int32, bitcast=True) >> 23) - 127
 
 
-@triton.jit(do_not_specialize=["first"])
+@triton.jit(do_not_specialize=["part", "per_part"])
 def convolution_kernel(
-    x, w, rows, words, order, partial, bias, residual, out, outputs, first,
+    x, w, rows, codes, order, partial, bias, residual, out, outputs, part, per_part,
     CI: tl.constexpr, CO: tl.constexpr,
-    ROWS: tl.constexpr, CHANNELS: tl.constexpr, DEPTH: tl.constexpr,
+    ROWS: tl.constexpr, CHANNELS: tl.constexpr, DEPTH: tl.constexpr, SAME: tl.constexpr,
     PARTIAL: tl.constexpr, BIAS: tl.constexpr, RESIDUAL: tl.constexpr, RELU: tl.constexpr,
     PRECISION: tl.constexpr, UPCAST: tl.constexpr,
 ):  # fmt: skip
-    """Compute ROWS rows and CHANNELS channels of a part, whose offsets start at `first`.
+    """Compute ROWS rows and CHANNELS channels of a part, which has `per_part` offsets.
 
     out[m] = act([partial[m]] + sum over k of x[rows[k, m]] @ w[k] + [bias] + [residual[m]]), where
-    `words` and `order` are those of the part, and terms in brackets are optional.
+    terms in brackets are optional. `codes` and `order` are sorted. If SAME, each row is its own
+    only input, and there are no `rows`, `codes` and `order`.
     """
     slot = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     valid = slot < outputs
-    m = tl.load(order + slot, mask=valid, other=0)
-    word = tl.load(words + m, mask=valid, other=0)
-    wanted = tl.reduce(word, 0, _or)
+    m = slot
+    wanted = tl.full((), 1, tl.int32)
+    if not SAME:
+        start = part * outputs
+        every = (1 << per_part) - 1
+        m = (tl.load(order + start + slot, mask=valid, other=0) - start).to(tl.int32)
+        code = tl.load(codes + start + slot, mask=valid, other=-1)
+        wanted = tl.reduce(every - (code & every), 0, _or)
     n = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
     written = n < CO
     total = tl.zeros((ROWS, CHANNELS), tl.float32)
@@ -92,14 +105,16 @@ def convolution_kernel(
     chunks = tl.cdiv(CI, DEPTH)
     rest = wanted
     for step in range(tl.sum((wanted >> tl.arange(0, 32)) & 1) * chunks):
-        k = first + _lowest_bit(rest)
+        k = part * per_part + _lowest_bit(rest)
         c = step % chunks
-        row = tl.load(rows + k * outputs + m, mask=valid, other=-1)
+        row = m
+        if not SAME:
+            row = tl.load(rows + k * outputs + m, mask=valid, other=-1)
         channel = c * DEPTH + tl.arange(0, DEPTH)
         inside = channel < CI
         a = tl.load(
             x + row.to(tl.int64)[:, None] * CI + channel[None, :],
-            mask=(row >= 0)[:, None] & inside[None, :],
+            mask=(valid & (row >= 0))[:, None] & inside[None, :],
             other=0.0,
         )
         b = tl.load(

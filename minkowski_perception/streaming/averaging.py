@@ -141,9 +141,19 @@ class TemporalAverage:
             self._new = _Past(recent, self._origin, F.pad(now, (0, 1), value=1).half())
             return probabilities
         past = self.kept
-        sums = _sums(now, seen, past, (1 - 1 / self.length) ** past.voxels.age)
+        if capacities is not None and keys.device.type == "cuda":
+            from minkowski_perception.streaming import average_kernel
+
+            kernel_map = KernelMap(past.voxels.map, seen, average_kernel.REGION)
+            sums, averages = average_kernel.averaged(
+                probabilities, kernel_map, past.sums, past.voxels.age, self.length,
+                LEAST_PROBABILITY,
+            )  # fmt: skip
+        else:
+            sums = _sums(now, seen, past, (1 - 1 / self.length) ** past.voxels.age)
+            averages = softmax(sums[:, :-1] / sums[:, -1:])
         self._new = past.updated(seen, sums, 2 * self.length)
-        return softmax(sums[:, :-1] / sums[:, -1:])
+        return averages
 
     @property
     def next(self) -> _Past | None:

@@ -354,26 +354,29 @@ class _Table:
     def __getitem__(self, grid: Any) -> Any:
         return self.launch
 
-    def launch(self, *args: Any, K: int, FIRST_K: int, PART: int, **_: Any) -> None:  # noqa: N803
+    def launch(self, *args: Any, **how: Any) -> None:
         log.ran("table_kernel", args[4])
         if log.tape is not None:
-            log.tape.append(partial(self._write, args, K, FIRST_K, PART))
-        self._write(args, K, FIRST_K, PART)
+            log.tape.append(partial(self._write, args, how))
+        self._write(args, how)
 
-    def _write(self, args: Any, K: int, FIRST_K: int, PART: int) -> None:  # noqa: N803
-        first, second, targets, deltas, rows, words, *_, second_row, _ = map(_inner, args)
+    def _write(self, args: Any, how: Any) -> None:
+        first, second, targets, deltas, rows, codes, *_, second_row, _ = map(_inner, args)
         from minkowski_perception.sparse.capacity import PADDING
 
+        part = how["PART"]
         with _disable_current_modes():
-            words.zero_()
-            for k in range(K):
-                keys, shift = (first, 0) if k < FIRST_K else (second, second_row)
+            words = torch.zeros(len(codes) // len(targets), len(targets), dtype=torch.int32)
+            for k in range(how["K"]):
+                keys, shift = (first, 0) if k < how["FIRST_K"] else (second, second_row)
                 wanted = targets + deltas[k]
                 low = torch.searchsorted(keys, wanted).clamp(max=max(0, len(keys) - 1))
                 found = keys[low] if len(keys) else torch.full_like(wanted, PADDING)
                 hit = (found == wanted) & (targets != PADDING)
                 rows[k] = torch.where(hit, low + shift, -1).int()
-                words[k // PART] |= hit.int() << k % PART
+                words[k // part] |= hit.int() << k % part
+            parts = torch.arange(len(words), dtype=torch.int32)[:, None]
+            codes.copy_(((parts << part) + ((1 << part) - 1 - words)).view(-1))
 
 
 class _Convolution:
@@ -389,17 +392,16 @@ class _Convolution:
         self._write(args, how)
 
     def _write(self, args: Any, how: Any) -> None:
-        if not all(isinstance(leaf, PretendedTensor) for leaf in args[:-2]):
+        if not all(isinstance(leaf, PretendedTensor) for leaf in args[:-3]):
             raise TypeError("the kernel wants all operands on the GPU")
-        x, w, rows, words, _, partial, bias, residual, out, _, first = map(_inner, args)
+        x, w, rows, _, _, partial, bias, residual, out, _, part, per_part = map(_inner, args)
         with _disable_current_modes():
             total = partial.float().clone() if how["PARTIAL"] else torch.zeros(out.shape)
-            for bit in range(31):
-                there = torch.nonzero(words >> bit & 1)[:, 0]
+            for k in range(part * per_part, min(len(w), (part + 1) * per_part)):
+                row = torch.arange(len(total)) if how["SAME"] else rows[k]
+                there = torch.nonzero(row >= 0)[:, 0]
                 if len(there):
-                    k = first + bit
-                    products = x.float()[rows[k][there].long()] @ w[k].float()
-                    total.index_add_(0, there, products)
+                    total.index_add_(0, there, x.float()[row[there].long()] @ w[k].float())
             total += bias.float() if how["BIAS"] else 0.0
             total += residual.float() if how["RESIDUAL"] else 0.0
             out.copy_(torch.relu(total) if how["RELU"] else total)
@@ -476,5 +478,14 @@ def started() -> Iterator[Log]:
             }
             rows = {"_POINT_ROWS": 2**13, "_VOXEL_ROWS": 2**13}
             stack.enter_context(mock.patch.multiple(device_voxels, **interpreted, **rows))
+            from minkowski_perception.sparse import run_kernels
+            from minkowski_perception.streaming import average_kernel
+
+            for module, names in (
+                (run_kernels, ("begin_kernel", "run_kernel")),
+                (average_kernel, ("average_kernel",)),
+            ):
+                kernels = {name: _Interpreted(getattr(module, name)) for name in names}
+                stack.enter_context(mock.patch.multiple(module, _ROWS=2**11, **kernels))
         stack.enter_context(_Mode())
         yield log

@@ -32,7 +32,7 @@ LAYERS = {
     "128 channels, float32": (128, 128, torch.float32),
 }
 _POINTERS = {torch.float32: "*fp32", torch.float16: "*fp16", torch.bfloat16: "*bf16"}
-_ROWS = dict.fromkeys(("rows", "words", "order"), "*i32")
+_ROWS = {"rows": "*i32", "codes": "*i32", "order": "*i64"}
 _KEYS = dict.fromkeys(("first", "second", "targets", "deltas"), "*i64")
 _COUNT = len(FEATURES)
 _POINTS = {
@@ -52,7 +52,6 @@ def compiled(
     capability: int,
     pointers: dict[str, str],
     constants: dict[str, Any],
-    warps: int = 4,
     **options: Any,
 ) -> Any:
     """Compile a kernel; other arguments are int32, and pointers are aligned to 16 bytes."""
@@ -64,7 +63,7 @@ def compiled(
     values = {(names.index(name),): value for name, value in constants.items()}
     source = ASTSource(fn=kernel, signature=kinds, constexprs=values, attrs=aligned)
     target = GPUTarget("cuda", capability, 32)
-    return triton.compile(source, target=target, options={"num_warps": warps, **options})
+    return triton.compile(source, target=target, options=options)
 
 
 def figures(kernel: Any, capability: int) -> dict[str, int]:
@@ -90,7 +89,7 @@ def main() -> None:
     """Compile for the capabilities that are named, such as 80 89 90."""
     report: dict[str, dict[str, dict[str, int]]] = {}
     for capability in map(int, sys.argv[1:]):
-        table = {"STEPS": 17, "K": 54, "FIRST_K": 27, "PART": 18, "ROWS": 128}
+        table = {"STEPS": 17, "K": 54, "FIRST_K": 27, "PART": 27, "OFFSETS": 32, "ROWS": 16}
         cells = {"CHANNELS": _COUNT, "WIDTH": _COUNT + 1, "BITS": 17}
         points = cells | {
             "LOW": -49152,
@@ -111,7 +110,7 @@ def main() -> None:
         for name, (inputs, outputs, dtype) in LAYERS.items():
             tile = choose_tile(100_000, inputs, outputs, dtype)
             pointers = dict.fromkeys(("x", "w", "bias", "residual", "out"), _POINTERS[dtype])
-            constants = {"CI": inputs, "CO": outputs}
+            constants = {"CI": inputs, "CO": outputs, "SAME": False}
             constants |= {"ROWS": tile.rows, "CHANNELS": tile.channels, "DEPTH": tile.depth}
             constants |= dict.fromkeys(("PARTIAL", "BIAS", "RESIDUAL", "RELU"), True)
             constants |= {"PRECISION": "ieee", "UPCAST": False}
@@ -120,7 +119,7 @@ def main() -> None:
                 capability,
                 {**pointers, "partial": "*fp32", **_ROWS},
                 constants,
-                tile.warps,
+                num_stages=tile.stages,
             )
         report[str(capability)] = {n: figures(k, capability) for n, k in kernels.items()}
     print(json.dumps(report))

@@ -104,22 +104,34 @@ def test_a_gather_table_has_the_pairs_of_the_kernel_map(name):
 
 
 @pytest.mark.parametrize("name", MAPS)
-def test_words_have_the_bits_of_the_offsets_and_orders_sort_them(name):
+def test_codes_are_sorted_and_have_the_bits_of_the_offsets(name):
     kernel_map, table = MAPS[name], table_of(name)
-    assert len(table.words) == len(table.order) == -(-len(kernel_map) // table.part)
-    for p, (words, order) in enumerate(zip(table.words.cpu(), table.order.cpu(), strict=True)):
+    parts = -(-len(kernel_map) // table.part)
+    codes, order = table.codes.cpu().long(), table.order.cpu()
+    assert (codes.diff() >= 0).all()
+    assert torch.equal(order.sort().values, torch.arange(parts * table.outputs))
+    words = torch.empty(parts * table.outputs, dtype=torch.int64)
+    words[order] = (1 << table.part) - 1 - codes % (1 << table.part)
+    for p, word in enumerate(words.view(parts, -1)):
+        assert (codes.view(parts, -1)[p] >> table.part == p).all()
         some = expected_rows(kernel_map)[p * table.part : (p + 1) * table.part] >= 0
-        bits = words[None].long() >> torch.arange(len(some))[:, None] & 1
-        assert torch.equal(bits.bool(), some)
-        assert torch.equal(order.sort().values, torch.arange(len(order), dtype=torch.int32))
-        assert (words[order.long()].diff() <= 0).all()
+        assert torch.equal((word >> torch.arange(len(some))[:, None] & 1).bool(), some)
+
+
+@pytest.mark.parametrize("offsets", [1, 8, 27, 31, 32, 54, 62, 81, 125, 625])
+def test_parts_have_all_offsets_and_codes_of_31_bits(offsets):
+    parts, part = gemm._parts(offsets)
+    assert (parts - 1) * part < offsets <= parts * part
+    assert (parts << part) - 1 < 2**31
+    assert parts == 1 or offsets > 31
 
 
 @pytest.mark.parametrize("name", ["27 offsets", "125 offsets"])
 def test_the_table_of_given_rows_is_the_same(name):
     found = table_of(name)
     given = gemm.table_of_rows(found.rows)
-    assert torch.equal(given.words, found.words)
+    assert torch.equal(given.codes, found.codes)
+    assert torch.equal(given.order, found.order)
     assert given.part == found.part
 
 
@@ -160,8 +172,9 @@ def test_tails_of_rows_and_channels_are_exact(rows, channels_in, channels_out):
     generator = torch.Generator().manual_seed(3)
     features = torch.randint(-3, 4, (rows, channels_in), generator=generator).float().to(DEVICE)
     weight = torch.randint(-3, 4, (1, channels_in, channels_out), generator=generator).float()
-    output = gemm.convolve(features, weight.to(DEVICE), table)
-    assert torch.equal(output.cpu(), features.cpu() @ weight[0])
+    for each in (table, gemm.GatherTable(rows, 1)):
+        output = gemm.convolve(features, weight.to(DEVICE), each)
+        assert torch.equal(output.cpu(), features.cpu() @ weight[0])
 
 
 def test_no_voxels_give_no_rows():
@@ -183,10 +196,10 @@ def test_no_voxels_give_no_rows():
 def test_results_do_not_depend_on_the_order_of_the_rows():
     table = table_of("27 offsets")
     generator = torch.Generator().manual_seed(4)
-    outputs = table.rows.shape[1]
+    outputs = table.outputs
     # Sums of small integers are exact, whatever the blocks of a matrix product.
     features = torch.randint(-3, 4, (outputs, 4), generator=generator).float().to(DEVICE)
     weight = torch.randint(-3, 4, (27, 4, 4), generator=generator).float().to(DEVICE)
-    other = table._replace(order=table.order.flip(1))
+    other = table._replace(order=table.order.flip(0), codes=table.codes.flip(0))
     output = gemm.convolve(features, weight, table)
     assert torch.equal(output, gemm.convolve(features, weight, other))

@@ -54,7 +54,7 @@ class TritonEngine(CudaEngine):
         """See `CudaEngine.build_table`."""
         gemm, searches = _implicit_gemm(), kernel_map.searches
         if len(kernel_map) == 1 and kernel_map.centre is not None:
-            own: GatherTable = gemm.table_of_same(kernel_map.target.keys)
+            own: GatherTable = gemm.GatherTable(len(kernel_map.target.keys), 1)
             return own
         table: GatherTable = (
             gemm.table_of_rows(kernel_map.rows())
