@@ -36,7 +36,7 @@ _TABLE_ROWS = 16
 """Output rows of a program that looks up neighbours."""
 
 _FEW_ROWS, _MANY_ROWS = 2048, 25_000
-"""Rows below and from which tiles are smaller and larger, so that all multiprocessors have work."""
+"""Rows below and from which tiles are smaller and larger: all multiprocessors shall have work."""
 
 
 class Tile(NamedTuple):

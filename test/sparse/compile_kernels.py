@@ -19,7 +19,9 @@ from triton.backends.nvidia.compiler import get_ptxas
 from triton.compiler import ASTSource
 
 from minkowski_perception.sparse.implicit_gemm import choose_tile
+from minkowski_perception.sparse.run_kernels import begin_kernel, run_kernel
 from minkowski_perception.sparse.triton_kernels import convolution_kernel, table_kernel
+from minkowski_perception.streaming.average_kernel import average_kernel
 from minkowski_perception.streaming.voxel_kernels import FEATURES, point_kernel, voxel_kernel
 
 LAYERS = {
@@ -33,6 +35,8 @@ LAYERS = {
 }
 _POINTERS = {torch.float32: "*fp32", torch.float16: "*fp16", torch.bfloat16: "*bf16"}
 _ROWS = {"rows": "*i32", "codes": "*i32", "order": "*i64"}
+_RUNS = dict.fromkeys(("ordered", "order", "numbers", "inverse", "starts"), "*i64")
+_AVERAGE = {"rows": "*i32", "past": "*fp16", "ages": "*i16"}
 _KEYS = dict.fromkeys(("first", "second", "targets", "deltas"), "*i64")
 _COUNT = len(FEATURES)
 _POINTS = {
@@ -100,12 +104,19 @@ def main() -> None:
         voxels = cells | {"COLUMN": _COUNT - 1, "FIRST": False}
         voxels |= {"COLUMNS": 16, "STEPS": 8, "ROWS": 32}
         first = voxels | {"WIDTH": voxels["CHANNELS"], "COLUMN": -1, "FIRST": True}
+        runs = {"ROWS": 512}
+        sums = dict.fromkeys(("now", "sums", "averaged"), "*fp32")
+        average = {"FADING": -0.15, "LEAST": 1e-3, "OWN": 13, "OFFSETS": 27}
+        average |= {"CLASSES": 19, "COLUMNS": 32, "ROWS": 8}
         exact = {"enable_fp_fusion": False}
         kernels = {
             "table": compiled(table_kernel, capability, _KEYS | _ROWS, table),
             "points": compiled(point_kernel, capability, _POINTS, points, **exact),
             "voxels": compiled(voxel_kernel, capability, _VOXELS, voxels, **exact),
             "first points": compiled(voxel_kernel, capability, _VOXELS, first, **exact),
+            "begins": compiled(begin_kernel, capability, _RUNS | {"begins": "*i32"}, runs),
+            "runs": compiled(run_kernel, capability, _RUNS | {"begins": "*i32"}, runs),
+            "averages": compiled(average_kernel, capability, _AVERAGE | sums, average),
         }
         for name, (inputs, outputs, dtype) in LAYERS.items():
             tile = choose_tile(100_000, inputs, outputs, dtype)
