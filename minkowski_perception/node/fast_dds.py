@@ -1,11 +1,12 @@
 # Copyright 2026 The minkowski_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Transports of Fast DDS for large clouds.
+"""Transports and memory of Fast DDS for large clouds.
 
 Between processes of one machine, Fast DDS passes messages through shared memory. By default that
 is 0.5 MB: what does not fit of a cloud is lost and sent again, some milliseconds later, several
 times for a large cloud. The profile beside this module has room for a whole cloud. Its transports
-are those of the default, so all participants still understand each other.
+are those of the default, so all participants still understand each other. It also lets queues
+free the memory of messages, which by default they keep for the largest message so far.
 
 A process that is killed leaves its shared memory behind, and Fast DDS never removes it. A node
 that is started again and again would fill the memory of the machine.
@@ -32,6 +33,9 @@ _CHOICES = (
 )
 """Variables with which users choose the transports themselves."""
 
+_MEMORY = "RMW_FASTRTPS_USE_QOS_FROM_XML"
+"""Variable with which the profile also says what memory queues keep; it leaves QoS as they are."""
+
 _KILTED = 9  # major version of rclpy
 
 _SHARED_MEMORY = Path("/dev/shm")
@@ -55,7 +59,7 @@ def profile_variables(environment: Mapping[str, str]) -> dict[str, str]:
     except PackageNotFoundError:
         is_older = False
     library = "FASTRTPS" if is_older else "FASTDDS"
-    return {f"{library}_DEFAULT_PROFILES_FILE": str(PROFILE)}
+    return {f"{library}_DEFAULT_PROFILES_FILE": str(PROFILE), _MEMORY: "1"}
 
 
 def prepare() -> None:

@@ -171,9 +171,13 @@ def a_burst(node, rng):
 
 @fault("dropped_out_of_order")
 def clouds_out_of_order(node, rng):
-    for _ in range(5):
-        node.publish(stamped(cloud_message(node.frames[1]), now(node) - 5 * 10**8, node.frame_id))
-        node.spin(0.1)
+    def send():
+        for _ in range(5):
+            late = now(node) - 5 * 10**8
+            node.publish(stamped(cloud_message(node.frames[1]), late, node.frame_id))
+            node.spin(0.1)
+
+    until_counted(node, "dropped_out_of_order", send)
 
 
 @fault("resets_gap", "resets_time_jump", "resets_pose_jump")
