@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minkowski_perception.frame import NANOSECONDS, Frame
+from minkowski_perception.missing import MissingPackageError
 
 INT8, UINT8, INT16, UINT16, INT32, UINT32, FLOAT32, FLOAT64 = range(1, 9)
 """Datatypes of sensor_msgs/PointField."""
@@ -709,7 +710,7 @@ def _dtype_from_fields() -> Callable[[list[Field], int], np.dtype[Any]]:
     """Import what decodes clouds: arrays and scans are labelled without it.
 
     Raises:
-        ImportError: it is not installed.
+        MissingPackageError: it is not installed.
     """
     try:
         from sensor_msgs_py.point_cloud2 import dtype_from_fields
@@ -717,7 +718,7 @@ def _dtype_from_fields() -> Callable[[list[Field], int], np.dtype[Any]]:
         try:
             from pointcloud2 import dtype_from_fields
         except ImportError as error:
-            raise ImportError(
+            raise MissingPackageError(
                 "clouds are decoded with sensor_msgs_py (ROS 2) or its port: "
                 "pip install pointcloud2"
             ) from error

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from minkowski_perception.frame import Frame
 from minkowski_perception.labels import MOVING_COLOUR, UNLABELLED, LabelSet
+from minkowski_perception.missing import MissingPackageError
 from minkowski_perception.moving import calls_moving
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def new_figure(width: float, height: float, **style: Any) -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError("pictures need Matplotlib: pip install matplotlib") from error
+        raise MissingPackageError("pictures need Matplotlib: pip install matplotlib") from error
     return Figure(figsize=(width, height), **{"dpi": 110, "layout": "constrained", **style})
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minkowski_perception.frame import NANOSECONDS, Frame
+from minkowski_perception.missing import MissingPackageError
 from minkowski_perception.motion.deskew import compensate
 from minkowski_perception.motion.ego_motion import EgoMotion, Mounts
 from minkowski_perception.motion.poses import MAX_STEP, Pose
@@ -171,7 +172,7 @@ def _kiss_icp() -> Any:
         )
         from kiss_icp.kiss_icp import KissICP
     except ImportError as error:
-        raise ImportError(
+        raise MissingPackageError(
             f"registration of clouds needs KISS-ICP, which cannot be imported ({error}); "
             "install it with: pip install kiss-icp"
         ) from error

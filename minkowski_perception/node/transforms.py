@@ -11,6 +11,7 @@ import rclpy
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
+from minkowski_perception.missing import MissingPackageError
 from minkowski_perception.motion.poses import Pose
 from minkowski_perception.motion.transforms import TransformTree
 
@@ -88,7 +89,7 @@ class _Listening:
         try:
             import tf2_ros
         except ImportError as error:
-            raise ImportError(
+            raise MissingPackageError(
                 "TF needs the package tf2_ros, which is not installed "
                 "(apt install ros-$ROS_DISTRO-tf2-ros-py)"
             ) from error

@@ -19,6 +19,7 @@ from minkowski_perception.codec import CloudData
 from minkowski_perception.frame import Axes, nanoseconds
 from minkowski_perception.labels import LabelSet
 from minkowski_perception.legend import legend_entries
+from minkowski_perception.missing import MissingPackageError
 from minkowski_perception.motion.poses import Pose
 from minkowski_perception.motion.transforms import TransformTree, message_pose, plain
 from minkowski_perception.view import view_of
@@ -53,7 +54,9 @@ try:
         open_storage,
     )
 except ImportError as error:
-    raise ImportError("bags are read and written with rosbags: pip install rosbags") from error
+    raise MissingPackageError(
+        "bags are read and written with rosbags: pip install rosbags"
+    ) from error
 
 StampedPoses = list[tuple[int, Pose]]
 """Poses by stamp in nanoseconds, sorted."""

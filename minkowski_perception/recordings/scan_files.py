@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from minkowski_perception.codec import INTENSITY_NAMES, as_message, encode_frame
 from minkowski_perception.frame import NANOSECONDS, Frame
+from minkowski_perception.missing import MissingPackageError
 from minkowski_perception.motion.ego_motion import EgoMotion, NoPoseError
 from minkowski_perception.motion.poses import Pose
 from minkowski_perception.recordings.bags import BAG_SUFFIXES, BagError, BagReader
@@ -358,7 +359,7 @@ def _read_las(path: Path) -> Columns:
     try:
         import laspy
     except ImportError as error:
-        raise ImportError(f"{path} needs laspy: pip install 'laspy[lazrs]'") from error
+        raise MissingPackageError(f"{path} needs laspy: pip install 'laspy[lazrs]'") from error
     cloud = laspy.read(path)
     names = set(cloud.point_format.dimension_names)
     # Coordinates of maps are too large for float32: points are relative to the scan's centre.

@@ -109,3 +109,39 @@ def test_models_and_label_sets_are_listed(capsys):
     )
     assert main.main(["label-sets", "indoor8", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["indoor8"]["classes"]["floor"]
+
+
+WITHOUT = """
+import sys
+
+sys.modules |= dict.fromkeys(("rosbags", "pointcloud2", "sensor_msgs_py", "numba"))
+"""
+
+
+def test_a_package_that_is_not_installed_is_named_in_one_line():
+    script = (
+        WITHOUT
+        + """
+from minkowski_perception.commands.main import main
+
+sys.exit(main(["info", "drive.mcap"]))
+"""
+    )
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert found.returncode == 2
+    assert found.stderr.splitlines() == [
+        "minkowski-perception info: bags are read and written with rosbags: pip install rosbags"
+    ]
+
+
+def test_arrays_are_labelled_without_packages_for_bags_and_clouds():
+    script = (
+        WITHOUT
+        + """
+from minkowski_perception import Segmenter
+
+print(Segmenter.load().segment([[3.0, 0.5, -1.5], [4.0, 0.5, -1.5]]))
+"""
+    )
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert found.stdout.startswith("Segmentation(2 points"), found.stderr

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minkowski_perception.lab.datasets.reading import DatasetError, contents_of
+from minkowski_perception.missing import MissingPackageError
 
 
 class PlyCloud(NamedTuple):
@@ -37,7 +38,9 @@ def read_cloud(path: Path) -> PlyCloud:
     try:
         from trimesh.exchange.ply import load_ply
     except ImportError as error:
-        raise ImportError("PLY files are read with trimesh: pip install trimesh") from error
+        raise MissingPackageError(
+            "PLY files are read with trimesh: pip install trimesh"
+        ) from error
     if not path.is_file():
         raise DatasetError(f"no {path}: {contents_of(path.parent)}")
     try:

@@ -7,6 +7,8 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
+from minkowski_perception.missing import MissingPackageError
+
 _LIBUSB = "libusb-1.0.so.0"
 
 
@@ -20,7 +22,7 @@ def import_open3d() -> Any:
     try:
         import open3d
     except ImportError as error:
-        raise ImportError(
+        raise MissingPackageError(
             f"the simulator casts rays with Open3D, which cannot be imported ({error}); "
             "install it with: pip install open3d-cpu libusb-package"
         ) from error
