@@ -13,7 +13,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # Each part may import itself and the parts before it in this list.
 LAYERS = [
-    {"allocator", "colours", "files", "former_modules", "schema"},
+    {"allocator", "colours", "files", "former_modules", "missing", "schema"},
     {"accounting", "frame", "labels", "registry", "settings"},
     {"axes"},
     {"codec", "metrics", "moving", "objects", "plausibility", "scoring", "sparse", "trial"},
