@@ -29,6 +29,7 @@ LAYERS = {
     "16 channels, bfloat16": (16, 16, torch.bfloat16),
     "32 channels, float16": (32, 32, torch.float16),
     "64 channels, float16": (64, 64, torch.float16),
+    "64 channels, pointwise, float16": (64, 64, torch.float16),
     "128 channels, bfloat16": (128, 128, torch.bfloat16),
     "16 channels, float32": (16, 16, torch.float32),
     "128 channels, float32": (128, 128, torch.float32),
@@ -94,6 +95,7 @@ def main() -> None:
     report: dict[str, dict[str, dict[str, int]]] = {}
     for capability in map(int, sys.argv[1:]):
         table = {"STEPS": 17, "K": 54, "FIRST_K": 27, "PART": 27, "OFFSETS": 32, "ROWS": 16}
+        one_list = table | {"K": 27, "FIRST_K": 27}
         cells = {"CHANNELS": _COUNT, "WIDTH": _COUNT + 1, "BITS": 17}
         points = cells | {
             "LOW": -49152,
@@ -111,6 +113,7 @@ def main() -> None:
         exact = {"enable_fp_fusion": False}
         kernels = {
             "table": compiled(table_kernel, capability, _KEYS | _ROWS, table),
+            "table of one list": compiled(table_kernel, capability, _KEYS | _ROWS, one_list),
             "points": compiled(point_kernel, capability, _POINTS, points, **exact),
             "voxels": compiled(voxel_kernel, capability, _VOXELS, voxels, **exact),
             "first points": compiled(voxel_kernel, capability, _VOXELS, first, **exact),
@@ -121,7 +124,7 @@ def main() -> None:
         for name, (inputs, outputs, dtype) in LAYERS.items():
             tile = choose_tile(100_000, inputs, outputs, dtype)
             pointers = dict.fromkeys(("x", "w", "bias", "residual", "out"), _POINTERS[dtype])
-            constants = {"CI": inputs, "CO": outputs, "SAME": False}
+            constants = {"CI": inputs, "CO": outputs, "SAME": "pointwise" in name}
             constants |= {"ROWS": tile.rows, "CHANNELS": tile.channels, "DEPTH": tile.depth}
             constants |= dict.fromkeys(("PARTIAL", "BIAS", "RESIDUAL", "RELU"), True)
             constants |= {"PRECISION": "ieee", "UPCAST": False}
