@@ -114,10 +114,10 @@ class Capacities:
         Args:
             name: of the list.
             count: [1] integer.
-            most: rows that it has at most.
+            most: its capacity while none is known: rows that it has at most.
             spare: capacity over the count that it is chosen for.
         """
-        size = min(self._sizes.get(name, most), most)
+        size = self._sizes.get(name, most)
         self.check(count, partial(self._fit, name, size, spare))
         return size
 

@@ -153,6 +153,21 @@ def repeated() -> dict[str, Any]:
     return report
 
 
+def driven() -> dict[str, Any]:
+    """Run a stream of a car that drives on; return the operations of each frame."""
+    operations = []
+    with pretended_gpu.started() as log:
+        ours = segmenter("cuda", engine="triton", precision="float32")
+        for i in range(40):
+            pose = np.eye(4)
+            pose[0, 3] = 0.8 * i
+            frame = replace(trial_frame(150, i), stamp=(1 + i) * 10**8, pose=pose)
+            log.clear()
+            ours.segment(frame)
+            operations.append(len(log.sequence))
+    return {"operations": operations, "resets": ours.resets.total()}
+
+
 def restored() -> dict[str, Any]:
     """Continue a stream from its state on the CPU, beside another stream of the same network."""
     frames = street()
@@ -206,6 +221,7 @@ def main() -> None:
     }
     actions |= {
         "repeated": repeated,
+        "driven": driven,
         "restored": restored,
         "multiply-adds": multiply_adds,
         "gpu check": gpu_check,

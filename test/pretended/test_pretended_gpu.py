@@ -88,6 +88,14 @@ def test_such_frames_are_replays_of_a_graph_with_the_same_bits_and_state(report)
     assert found["operations"][-1] == found["operations"][-2] < 10
 
 
+def test_most_frames_of_a_drive_are_replays_though_its_memories_grow(report):
+    found = report["driven"]
+    assert found["resets"] == 0
+    replayed = [operations < 10 for operations in found["operations"]]
+    assert sum(replayed) > len(replayed) / 2
+    assert all(replayed[-8:])
+
+
 @pytest.mark.parametrize("engine", ["torch", "triton"])
 def test_a_frame_stays_within_the_documented_budget(engine, report):
     row = re.search(rf"^\| `{engine}` \| (\d+) \| (\d+) \|$", ENGINES_PAGE.read_text(), re.M)
