@@ -205,10 +205,14 @@ def clouds_without_a_frame_id(node, rng):
 def a_second_publisher(node, rng):
     other = node.node.create_publisher(PointCloud2, node.cloud_topic, RELIABLE)
     node.spin(2.0, lambda: other.get_subscription_count() > 0)
-    for _ in range(10):
-        other.publish(stamped(cloud_message(node.frames[2]), now(node), "other"))
-        node.record.sent += 1
-        node.spin(0.1)
+
+    def send():
+        for _ in range(10):
+            other.publish(stamped(cloud_message(node.frames[2]), now(node), "other"))
+            node.record.sent += 1
+            node.spin(0.1)
+
+    until_counted(node, "resets_frame_changed", send)
     node.node.destroy_publisher(other)
 
 
