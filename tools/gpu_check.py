@@ -58,7 +58,8 @@ OTHERS = (
 _FRAMES, _WARM_UP, _REPEATS = 4, 40, 20
 """Frames whose labels are compared; frames until memories have grown; frames that are timed."""
 _TURNS = 1e4  # m/s^2, so that a car that turns back is no jump of its odometry
-_STEP_AT_MOST = 240.0  # seconds
+_STEP_AT_MOST, _TESTS_AT_MOST = 240.0, 200.0
+"""Seconds of a step, and of the tests: these end before their step, or they would go on."""
 _KERNELS = 30
 """Kernels that a report names, those that take longest."""
 _TESTS = ("sparse", "streaming", "lab/training/test_resuming.py", "test_segmenter.py")
@@ -82,13 +83,15 @@ class Check:
 
     Args:
         points: of a frame.
+        seconds: that the check may take.
         scans: folder of recorded scans to take instead of made-up ones; None for none.
     """
 
     device = torch.device("cuda")
 
-    def __init__(self, points: int, scans: Path | None = None) -> None:
+    def __init__(self, points: int, seconds: float, scans: Path | None = None) -> None:
         self._points = points
+        self._end = time.monotonic() + seconds
         self._folder = scans
 
     @property
@@ -192,7 +195,7 @@ class Check:
                 "ms": {stage: statistics.median(values) for stage, values in stages.items()},
                 "least ms": min(stages["whole"]),
                 "busy ms": sum(event.self_device_time_total for event in events) / 1e3,
-                "resets": sum(segmenter.resets.values()),
+                "resets": segmenter.resets.total(),
                 "graphs": segmenter.graphs,
                 "voxels": found.voxel_count,
                 "calls": {call: counts.get(call, 0) for call in _RUNTIME},
@@ -233,9 +236,8 @@ class Check:
         """Run the tests of the CUDA path."""
         paths = (ROOT / "test" / name for name in _TESTS)
         command = [sys.executable, "-m", "pytest", "-q", "-n", "4", "-k", _WORDS, *paths]
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=_STEP_AT_MOST, cwd=ROOT
-        )
+        left = min(_TESTS_AT_MOST, self._end - time.monotonic())
+        done = subprocess.run(command, capture_output=True, text=True, timeout=left, cwd=ROOT)
         return {"status": done.returncode, "output": done.stdout[-3000:]}
 
     @cached_property
@@ -343,9 +345,7 @@ class Worker:
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(
-            target=_perform_all, args=(self._check, theirs), daemon=False
-        )
+        self._process = context.Process(target=_perform_all, args=(self._check, theirs))
         self._process.start()
         theirs.close()
 
@@ -407,7 +407,7 @@ def main() -> int:
     if not torch.cuda.is_available():
         print("PyTorch finds no CUDA device: nothing to check")
         return 1
-    check = Check(arguments.points, arguments.scans)
+    check = Check(arguments.points, arguments.seconds, arguments.scans)
     worker = Worker(check)
     steps = (
         (section, name, partial(worker.perform, section, name))

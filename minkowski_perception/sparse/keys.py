@@ -257,5 +257,5 @@ def join(
     ages = torch.cat([ages.new_ones(len(seen)), ages + 1]).index_select(0, order)
     lasts = ages <= recall
     lasts[1:] &= keys[1:] != keys[:-1]
-    kept = capacities.select(name, lasts, GROWING) if capacities else lasts.nonzero()[:, 0]
-    return keys.index_select(0, kept), ages.index_select(0, kept), order.index_select(0, kept)
+    rows = lasts.nonzero()[:, 0] if capacities is None else capacities.select(name, lasts, GROWING)
+    return keys.index_select(0, rows), ages.index_select(0, rows), order.index_select(0, rows)

@@ -14,7 +14,7 @@ PADDING = tl.constexpr(capacity.PADDING)
 
 
 @triton.jit
-def _keys_at(first, second, place, own, mask, TWO: tl.constexpr):  # fmt: skip
+def _keys_at(first, second, place, own, mask, TWO: tl.constexpr):
     """Read keys at places in `first`, or in `second` where they are not its own."""
     keys = tl.load(first + place, mask=mask & own, other=0)
     if TWO:

@@ -135,10 +135,10 @@ class TemporalAverage:
             capacities: of a frame whose keys end with padding; None without padding.
         """
         seen = CoordinateMap(keys, _LAYOUT, (1, 1, 1), capacities)
-        now = _logarithm(probabilities)
         if self.kept is None:
             recent = RecentVoxels.of(seen, torch.int16)
-            self._new = _Past(recent, self._origin, F.pad(now, (0, 1), value=1).half())
+            sums = F.pad(_logarithm(probabilities), (0, 1), value=1)
+            self._new = _Past(recent, self._origin, sums.half())
             return probabilities
         past = self.kept
         if capacities is not None and keys.device.type == "cuda":
@@ -150,7 +150,8 @@ class TemporalAverage:
                 LEAST_PROBABILITY,
             )  # fmt: skip
         else:
-            sums = _sums(now, seen, past, (1 - 1 / self.length) ** past.voxels.age)
+            fading = (1 - 1 / self.length) ** past.voxels.age
+            sums = _sums(_logarithm(probabilities), seen, past, fading)
             averages = softmax(sums[:, :-1] / sums[:, -1:])
         self._new = past.updated(seen, sums, 2 * self.length)
         return averages
