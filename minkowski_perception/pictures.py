@@ -57,7 +57,7 @@ def new_figure(width: float, height: float, **style: Any) -> Any:
         style: further arguments of `Figure`.
 
     Raises:
-        ImportError: Matplotlib is not installed.
+        MissingPackageError: Matplotlib is not installed.
     """
     try:
         from matplotlib.figure import Figure
@@ -98,7 +98,7 @@ def save_comparison(
             that truly move beside them.
 
     Raises:
-        ImportError: Matplotlib is not installed.
+        MissingPackageError: Matplotlib is not installed.
     """
     figure = new_figure(_WIDTH, _HEIGHT, dpi=_DPI, layout=None, facecolor=BACKGROUND)
     points = _facing_forward(_upright(frame.points[frame.valid].astype(np.float64)))
@@ -153,7 +153,7 @@ def save_map(
         path_driven: [F, 3], positions of the sensor.
 
     Raises:
-        ImportError: Matplotlib is not installed.
+        MissingPackageError: Matplotlib is not installed.
     """
     figure = new_figure(_WIDTH, _HEIGHT, dpi=_DPI, layout=None, facecolor=BACKGROUND)
     cells = np.round((points[:, :2] - points[:, :2].min(axis=0)) / voxel_size).astype(np.intp)

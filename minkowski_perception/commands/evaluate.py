@@ -287,14 +287,11 @@ def _require_matplotlib() -> None:
     """Fail before the work, not after it, if pictures cannot be drawn.
 
     Raises:
-        CommandError: Matplotlib is not installed.
+        MissingPackageError: Matplotlib is not installed.
     """
     from minkowski_perception.pictures import new_figure
 
-    try:
-        new_figure(1.0, 1.0)
-    except ImportError as error:
-        raise CommandError(str(error)) from error
+    new_figure(1.0, 1.0)
 
 
 def open_data(args: argparse.Namespace) -> Dataset:

@@ -48,7 +48,7 @@ class Registration(EgoMotion):
         mounts: of the sensors; None if they are unknown.
 
     Raises:
-        ImportError: the package kiss-icp is not installed.
+        MissingPackageError: the package kiss-icp is not installed.
     """
 
     name = "kiss_icp"

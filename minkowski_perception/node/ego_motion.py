@@ -189,7 +189,7 @@ class TfMotion(EgoMotion):
     """Poses from TF.
 
     Raises:
-        ImportError: tf2_ros is not installed.
+        MissingPackageError: tf2_ros is not installed.
     """
 
     name = "tf"

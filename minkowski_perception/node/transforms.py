@@ -64,7 +64,7 @@ class Transforms:
         """Return the tf2_ros.Buffer of all transforms; it is filled from the first call on.
 
         Raises:
-            ImportError: tf2_ros is not installed.
+            MissingPackageError: tf2_ros is not installed.
         """
         with self._lock:
             if self._listening is None:

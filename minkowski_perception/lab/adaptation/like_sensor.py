@@ -72,7 +72,7 @@ def choose(root: Path, model: Model, name: str | None) -> str:
         name: of the LiDAR model, or the path of its file; None for the one most like the frames.
 
     Raises:
-        ImportError: Open3D is missing.
+        MissingPackageError: Open3D is missing.
         SensorError: there is no such sensor.
         ValueError: LiDARs do not give what the model needs.
         LabelSetError: simulated streets have no labels of the model's label set.

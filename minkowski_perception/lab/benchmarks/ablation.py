@@ -220,7 +220,7 @@ def simulated_streams(
 
     Raises:
         ValueError: an unknown LiDAR, or models are trained on streets of that seed.
-        ImportError: Open3D, which casts the rays, is missing.
+        MissingPackageError: Open3D, which casts the rays, is missing.
     """
     models = [get_lidar(lidar) for lidar in lidars for _ in range(drives)]
     seeds = held_out_seeds(seed, len(models))

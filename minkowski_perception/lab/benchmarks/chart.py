@@ -24,7 +24,7 @@ def save_chart(path: Path, report: Mapping[str, Any]) -> None:
         report: from `engines.report`.
 
     Raises:
-        ImportError: Matplotlib is absent.
+        MissingPackageError: Matplotlib is absent.
     """
     first = {race["network"]: race for race in reversed(report["races"])}
     races = [first[name] for name in dict.fromkeys(race["network"] for race in report["races"])]
@@ -51,7 +51,7 @@ def save_flicker(path: Path, report: Mapping[str, Any]) -> None:
         report: from `ablation.report`, with the machine.
 
     Raises:
-        ImportError: Matplotlib is absent.
+        MissingPackageError: Matplotlib is absent.
     """
     cases = report["cases"]
     figure = new_figure(11.0, 0.6 + 3.0 * ((len(cases) + 1) // 2))
@@ -100,7 +100,7 @@ def save_gains(path: Path, report: Mapping[str, Any]) -> None:
         report: from `time.report`.
 
     Raises:
-        ImportError: Matplotlib is absent.
+        MissingPackageError: Matplotlib is absent.
     """
     gains = report["gains"]
     figure = new_figure(9.0, 4.0)
@@ -134,7 +134,7 @@ def save_costs(path: Path, report: Mapping[str, Any]) -> None:
         report: from `temporal.report`, with the machine and the stream.
 
     Raises:
-        ImportError: Matplotlib is absent.
+        MissingPackageError: Matplotlib is absent.
     """
     times = {name: row["network"] for name, row in report["milliseconds"].items()}
     windows = {int(t): times[windowed(int(t))] for t in report["window_over_incremental"]}

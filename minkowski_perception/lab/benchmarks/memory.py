@@ -54,7 +54,7 @@ def resident_while_streaming(
 
     Raises:
         OSError: the system does not report memory.
-        ImportError: Open3D, which casts the rays, is missing.
+        MissingPackageError: Open3D, which casts the rays, is missing.
     """
     rng = np.random.default_rng(seed)
     drive = list(simulate_drive(seed, "vlp16", 20))

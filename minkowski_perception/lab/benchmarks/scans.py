@@ -60,7 +60,7 @@ def simulated_frames(beams: int, frames: int) -> Iterator[Frame]:
 
     Raises:
         BenchmarkError: no LiDAR has so many beams.
-        ImportError: Open3D, which casts the rays, is missing (raised by the first frame).
+        MissingPackageError: Open3D, which casts the rays, is missing (raised by the first frame).
     """
     if beams not in _LIDARS:
         raise BenchmarkError(f"beams must be one of {', '.join(map(str, BEAMS))}, not {beams}")
@@ -81,7 +81,7 @@ def simulated_scan(
     Raises:
         BenchmarkError: no LiDAR has so many beams.
         ValueError: an invalid voxel size.
-        ImportError: Open3D, which casts the rays, is missing.
+        MissingPackageError: Open3D, which casts the rays, is missing.
     """
     drive = simulated_frames(beams, frames)
     return _scan(f"simulated {beams} beams", list(drive), voxel_size, dimension)

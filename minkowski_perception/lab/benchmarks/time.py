@@ -583,7 +583,7 @@ def save_drive(path: Path, card: Path, drive: Drive, device: str = "auto") -> No
         device: see `Segmenter`.
 
     Raises:
-        ImportError: Matplotlib is not installed.
+        MissingPackageError: Matplotlib is not installed.
     """
     model = load_model(card)
     segmenter = Segmenter(model, device=device, precision="float32", map=True, map_moving=False)

@@ -33,7 +33,7 @@ def read_cloud(path: Path) -> PlyCloud:
 
     Raises:
         DatasetError: the file is missing or damaged, or lacks a property.
-        ImportError: trimesh is not installed.
+        MissingPackageError: trimesh is not installed.
     """
     try:
         from trimesh.exchange.ply import load_ply

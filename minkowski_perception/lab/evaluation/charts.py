@@ -27,7 +27,7 @@ def save_overview(path: Path, scorer: Scorer, title: str) -> None:
         title: of the picture.
 
     Raises:
-        ImportError: Matplotlib is absent.
+        MissingPackageError: Matplotlib is absent.
     """
     figure = new_figure(15.0, 9.0)
     figure.suptitle(title, fontsize=11)

@@ -16,7 +16,7 @@ def import_open3d() -> Any:
     """Import and return the module `open3d`.
 
     Raises:
-        ImportError: Open3D, or a system library that it needs, is missing.
+        MissingPackageError: Open3D, or a system library that it needs, is missing.
     """
     provide_libusb()
     try:

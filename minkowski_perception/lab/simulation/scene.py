@@ -24,7 +24,7 @@ class Scene:
         """Index the triangles.
 
         Raises:
-            ImportError: Open3D, or a system library that it needs, is missing.
+            MissingPackageError: Open3D, or a system library that it needs, is missing.
         """
         o3d = import_open3d()
         self.mesh = mesh
